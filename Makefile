@@ -1,0 +1,41 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export DAGSTER_DISABLE_TELEMETRY := 1
+
+.PHONY: demo test ui lint types bench clean
+.DEFAULT_GOAL := demo
+
+# Bytecode is compiled here because Dagster imports some 1,400 modules and
+# PYTHONDONTWRITEBYTECODE would leave every process to compile them again.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed. Fix: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -q $(VENV)/lib >/dev/null || true
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/memos-assets demo .memos/demo --scale small --seed 1
+	$(BIN)/memos-assets consolidate --data .memos/demo
+
+ui: $(READY)
+	$(BIN)/memos-assets ui
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+bench: $(READY)
+	$(BIN)/python -m bench
+
+clean:
+	-$(BIN)/memos-assets down
+	rm -rf $(VENV) .memos

@@ -1,0 +1,1 @@
+"""memOS's SQLite stores in one PostgreSQL + pgvector database, as Dagster assets."""

@@ -1,0 +1,172 @@
+"""How one stored value is read and what it becomes: plain columns, vector columns and their indexes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+ColumnKind = Literal[
+    "text",
+    "integer",
+    "real",
+    "real_or_float32",  # REAL, or a 4-byte little-endian float32 BLOB (NumPy >= 2 wrote those)
+    "boolean",  # INTEGER 0 or 1
+    "json",
+    "utc_text",  # 'YYYY-MM-DD HH:MM:SS', UTC by convention
+    "iso_offset",  # ISO-8601 with an offset
+    "unix_seconds",  # seconds since 1970 as REAL
+    "text_array",
+]
+Encoding = Literal["float16", "float32", "json_text", "json_blob"]
+Stored = Literal["halfvec", "vector"]
+DimensionRule = Literal["column", "length"]
+IndexMethod = Literal["vector", "halfvec", "bits"]
+
+POSTGRES_TYPES: dict[ColumnKind, str] = {
+    "text": "text",
+    "integer": "bigint",
+    "real": "double precision",
+    "real_or_float32": "double precision",
+    "boolean": "boolean",
+    "json": "jsonb",
+    "utc_text": "timestamp with time zone",
+    "iso_offset": "timestamp with time zone",
+    "unix_seconds": "timestamp with time zone",
+    "text_array": "text[]",
+}
+
+#: pgvector's HNSW limits, in dimensions.
+HNSW_VECTOR_LIMIT = 2_000
+HNSW_HALFVEC_LIMIT = 4_000
+HNSW_BITS_LIMIT = 64_000
+
+#: Dimensions that the models memOS names produce: nomic 768; mxbai, bge-m3 and
+#: qwen3-embedding:0.6b 1,024; qwen3-embedding:4b 2,560; qwen3-embedding:8b 4,096.
+MODEL_DIMENSIONS = (768, 1_024, 2_560, 4_096)
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One plain column of a target table.
+
+    ``origin`` is the SQLite column it comes from. ``optional``: files of an older layout lack it,
+    their rows get NULL. ``computed``: the reader fills it in (``origin`` is then what it is
+    computed from). ``searched``: a GIN index is built on it.
+    """
+
+    name: str
+    kind: ColumnKind
+    origin: str
+    nullable: bool = True
+    optional: bool = False
+    computed: bool = False
+    searched: bool = False
+    about: str = ""
+
+    @property
+    def postgres_type(self) -> str:
+        """Type of the column in PostgreSQL."""
+        return POSTGRES_TYPES[self.kind]
+
+
+@dataclass(frozen=True, slots=True)
+class VectorIndex:
+    """How the rows of one dimension are searched: which HNSW index, and on which expression.
+
+    ``vector`` and ``halfvec`` index the value itself; ``bits`` indexes its signs by Hamming
+    distance, and a search re-ranks ``candidates`` rows exactly.
+    """
+
+    table: str
+    column: str
+    stored: Stored
+    dimension: int
+    method: IndexMethod
+    m: int = 16
+    ef_construction: int = 64
+    candidates: int = 100
+
+    @property
+    def name(self) -> str:
+        """Name of the index, ``{table}_{column}_{dimension}_hnsw``."""
+        return f"{self.table}_{self.column}_{self.dimension}_hnsw"
+
+    @property
+    def operator_class(self) -> str:
+        """pgvector's operator class; it must pair with ``operator`` or the planner ignores the index."""
+        return {
+            "vector": "vector_cosine_ops",
+            "halfvec": "halfvec_cosine_ops",
+            "bits": "bit_hamming_ops",
+        }[self.method]
+
+    @property
+    def operator(self) -> str:
+        """Distance operator that the index serves."""
+        return "<~>" if self.method == "bits" else "<=>"
+
+    @property
+    def strategy(self) -> str:
+        """The strategy in words, as `plan` and the report print it."""
+        if self.method == "bits":
+            return (
+                f"HNSW on {self.dimension} sign bits (hamming), "
+                f"{self.candidates} candidates re-ranked by exact cosine"
+            )
+        return f"HNSW on {self.method}({self.dimension}) (cosine)"
+
+
+@dataclass(frozen=True, slots=True)
+class VectorColumn:
+    """An embedding column: where its bytes are, how long they are, how they are searched.
+
+    Attributes:
+        name: column in PostgreSQL.
+        origin: column in SQLite.
+        encoding: ``float16`` / ``float32`` = IEEE 754 little-endian without header; ``json_text``
+            = a JSON array in a TEXT; ``json_blob`` = the same as UTF-8 inside a BLOB.
+        stored: pgvector type, without a dimension, so that dimensions may be mixed.
+        rule: who says how long a vector is: a ``column`` of the row, or its own ``length``, which
+            must then be one of ``MODEL_DIMENSIONS``.
+        dimensions: dimensions that get an index.
+        dimension_name: integer column beside it in PostgreSQL; NULL when ``name`` is.
+        dimension_origin: SQLite column that holds the dimension, under ``column``.
+        indexed: False where nearest neighbours by cosine mean nothing or the table is tiny.
+        about: why, in one line.
+    """
+
+    name: str
+    origin: str
+    encoding: Encoding
+    stored: Stored
+    rule: DimensionRule
+    dimensions: Sequence[int] = MODEL_DIMENSIONS
+    dimension_name: str = "dimension"
+    dimension_origin: str | None = None
+    indexed: bool = True
+    about: str = ""
+
+    @property
+    def reason_name(self) -> str:
+        """Column that says why the embedding is NULL; NULL itself when there is one."""
+        return f"{self.name}_reason"
+
+    @property
+    def element_bytes(self) -> int | None:
+        """Bytes per element in SQLite; None for JSON."""
+        return {"float16": 2, "float32": 4}.get(self.encoding)
+
+    def indexes(self, table: str) -> tuple[VectorIndex, ...]:
+        """One strategy per dimension, the most exact that pgvector's limits allow."""
+        if not self.indexed:
+            return ()
+        return tuple(
+            VectorIndex(table, self.name, self.stored, dimension, self._method(dimension))
+            for dimension in self.dimensions
+        )
+
+    def _method(self, dimension: int) -> IndexMethod:
+        if dimension <= HNSW_VECTOR_LIMIT and self.stored == "vector":
+            return "vector"
+        if dimension <= HNSW_HALFVEC_LIMIT:
+            return "halfvec"
+        return "bits"

@@ -1,0 +1,149 @@
+"""What becomes of a SQLite table, and how a kind of file is recognised."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from typing import Literal
+
+from memos_assets.catalog.columns import Column, VectorColumn, VectorIndex
+
+Disposition = Literal["consolidate", "keep", "list"]
+Derivation = Literal["mixed_precision"]
+
+#: Columns that every consolidated table begins with or ends on; the loader fills them.
+SOURCE = "source"
+CHUNK = "chunk"
+SOURCE_ROWID = "source_rowid"
+
+#: Raised by hand when the decoder changes what it makes of the same bytes: loaded chunks go stale.
+DECODER_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A column whose value names a row of ``table`` in the same file.
+
+    ``declared``: memOS's schema declares a foreign key (which SQLite never enforced), so a row
+    whose end is missing is rejected. Otherwise the reference is loose by design: the row is loaded
+    and the column ``missing`` names the ends that lead nowhere.
+    """
+
+    column: str
+    table: str
+    key: str
+    declared: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class TableSpec:
+    """One SQLite table and the PostgreSQL table it becomes.
+
+    Attributes:
+        name: table in schema ``memos``.
+        origin: table in the SQLite file.
+        key: target columns that, after ``source``, identify a row.
+        columns: plain columns, in the order of the target table.
+        vectors: embedding columns.
+        links: columns that name rows of other tables of the file.
+        mirrored: for each row with a true ``bidirectional`` flag a reversed one is materialised.
+        derivation: how columns that are not copied are recomputed and compared.
+        derived: those SQLite columns.
+        absent_ok: the table exists only in some files of the kind.
+        about: one sentence for the UI.
+    """
+
+    name: str
+    origin: str
+    key: Sequence[str]
+    columns: Sequence[Column]
+    about: str
+    vectors: Sequence[VectorColumn] = ()
+    links: Sequence[Link] = ()
+    mirrored: bool = False
+    derivation: Derivation | None = None
+    derived: Sequence[str] = ()
+    absent_ok: bool = False
+
+    @property
+    def qualified(self) -> str:
+        """Schema-qualified name, as SQL and ``dagster/table_name`` want it."""
+        return f"memos.{self.name}"
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the description or the decoder does; the asset's code version."""
+        return hashlib.sha256(f"{DECODER_VERSION}{self!r}".encode()).hexdigest()[:12]
+
+    @property
+    def primary_key(self) -> tuple[str, ...]:
+        """Columns of the primary key, ``source`` first."""
+        mirror = ("reversed",) if self.mirrored else ()
+        return (SOURCE, *self.key, *mirror)
+
+    @property
+    def has_loose_links(self) -> bool:
+        """Whether rows carry the column ``missing``."""
+        return any(not link.declared for link in self.links)
+
+    @property
+    def vector_indexes(self) -> tuple[VectorIndex, ...]:
+        """Every HNSW index of the table, one per vector column and dimension."""
+        return tuple(index for vector in self.vectors for index in vector.indexes(self.name))
+
+    @property
+    def searched(self) -> tuple[Column, ...]:
+        """Columns with a GIN index."""
+        return tuple(column for column in self.columns if column.searched)
+
+    @property
+    def required_origins(self) -> frozenset[str]:
+        """SQLite columns without which the file is refused."""
+        plain = {column.origin for column in self.columns if not column.optional}
+        vectors = {vector.origin for vector in self.vectors}
+        dimensions = {v.dimension_origin for v in self.vectors if v.dimension_origin}
+        return frozenset(plain | vectors | dimensions | set(self.derived))
+
+    @property
+    def known_origins(self) -> frozenset[str]:
+        """SQLite columns that the description accounts for."""
+        return self.required_origins | {column.origin for column in self.columns}
+
+    def column(self, name: str) -> Column:
+        """Return the plain column called ``name`` in the target."""
+        return next(column for column in self.columns if column.name == name)
+
+
+@dataclass(frozen=True, slots=True)
+class FileKind:
+    """A kind of SQLite file: how it is recognised and what happens to it.
+
+    Attributes:
+        name: names the source asset, the partitions and the job.
+        signature: table -> columns that together occur in no other kind.
+        disposition: ``consolidate`` into PostgreSQL, ``keep`` in place and observe, ``list`` only.
+        tables: what its tables become.
+        empty: tables that memOS declares and never writes; a row in one is reported, not ignored.
+        chunk_rows: rowids per chunk to begin with; doubled until a file has at most 64 chunks.
+        usual_names: what memOS calls such a file.
+        about: one sentence for the UI.
+    """
+
+    name: str
+    signature: Mapping[str, frozenset[str]] = field(hash=False)
+    disposition: Disposition
+    about: str
+    usual_names: Sequence[str]
+    tables: Sequence[TableSpec] = ()
+    empty: Sequence[str] = ()
+    chunk_rows: int = 2_048
+
+    def matches(self, layout: Mapping[str, frozenset[str]]) -> bool:
+        """Whether a file with these tables and columns is of this kind."""
+        return all(
+            columns <= layout.get(table, frozenset()) for table, columns in self.signature.items()
+        )
+
+    def is_usual_name(self, file_name: str) -> bool:
+        """Whether memOS itself calls such files so."""
+        return any(fnmatch(file_name, pattern) for pattern in self.usual_names)

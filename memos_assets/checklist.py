@@ -1,0 +1,108 @@
+"""The checklist: every claim that a consolidation is proven by. V-numbers are stable; docs cite them.
+
+What each claim reads is in `consolidate.verify`, `consolidate.links` and `search.explain`; docs/
+checklist.md says what to do when one is red.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Scope = Literal["table", "source", "index"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One item of the checklist. ``name`` is the asset check's name."""
+
+    number: int
+    name: str
+    scope: Scope
+    claim: str
+    fix: str
+
+    @property
+    def label(self) -> str:
+        """Return the number as people cite it."""
+        return f"V{self.number:02d}"
+
+
+CHECKLIST: tuple[Claim, ...] = (
+    Claim(
+        1,
+        "v01_row_counts_match",
+        "table",
+        "Every source row is loaded or rejected, once, in every chunk, and nothing else is there.",
+        "load the named chunks again: memos-assets consolidate --reload",
+    ),
+    Claim(
+        2,
+        "v02_rows_match_bit_for_bit",
+        "table",
+        "Every row read from SQLite and from PostgreSQL is the same, vectors bit for bit.",
+        "load the named rows again: memos-assets consolidate --reload",
+    ),
+    Claim(
+        3,
+        "v03_derived_columns_recompute",
+        "table",
+        "Columns that are not copied follow from those that are, on every row.",
+        "keep the source file: its derived columns hold something that float16 does not",
+    ),
+    Claim(
+        4,
+        "v04_embedded_rows_match",
+        "table",
+        "As many rows have a non-NULL, non-zero embedding in PostgreSQL as in SQLite.",
+        "load again: memos-assets consolidate --reload; each NULL must carry a reason",
+    ),
+    Claim(
+        5,
+        "v05_links_lead_somewhere",
+        "table",
+        "No link dangles: its ends exist, or its row is in the rejects, or names the loose end.",
+        "load the linked table, then this one again: memos-assets consolidate --reload",
+    ),
+    Claim(
+        6,
+        "v06_index_is_valid",
+        "index",
+        "The index exists and PostgreSQL considers it valid.",
+        "materialise the index asset again; an invalid index is dropped and rebuilt",
+    ),
+    Claim(
+        7,
+        "v07_nearest_uses_index",
+        "index",
+        "EXPLAIN of the catalog's k-nearest query names this index.",
+        "run ANALYZE on the table; if it stays, drop the index and materialise its asset",
+    ),
+    Claim(
+        8,
+        "v08_source_unchanged_since_pin",
+        "source",
+        "The file still holds what was pinned and loaded.",
+        "memOS wrote to it meanwhile: consolidate again, only changed chunks are copied",
+    ),
+    Claim(
+        9,
+        "v09_source_is_accounted_for",
+        "source",
+        "No table or column of the file is left behind unnamed.",
+        "describe the table or column in memos_assets/catalog, then consolidate again",
+    ),
+    Claim(
+        10,
+        "v10_embeddings_are_indexed",
+        "table",
+        "Every embedding has a dimension that an index serves.",
+        "add the dimension to the table's VectorColumn in memos_assets/catalog",
+    ),
+    Claim(
+        11,
+        "v11_containment_uses_index",
+        "index",
+        "EXPLAIN of a containment search names this GIN index.",
+        "drop the index and materialise its asset again",
+    ),
+)
+CLAIMS = {claim.name: claim for claim in CHECKLIST}

@@ -1,0 +1,1 @@
+"""From SQLite files to PostgreSQL rows, and the proof. Knows no Dagster."""

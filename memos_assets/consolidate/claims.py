@@ -1,0 +1,254 @@
+"""The checklist's claims about tables and sources, each a Finding drawn from both sides."""
+
+from collections.abc import Mapping, Sequence
+
+import sqlalchemy as sa
+
+from memos_assets.catalog import KINDS_BY_NAME, TableSpec
+from memos_assets.consolidate import ledger, sqlite_file
+from memos_assets.consolidate.derived import MOST_NAMED
+from memos_assets.consolidate.links import LinkProof, prove_links
+from memos_assets.consolidate.pin import Pin, is_unchanged
+from memos_assets.consolidate.verify import COUNT_FAULTS, SourceProof, prove_table
+from memos_assets.errors import SourceError
+from memos_assets.finding import Finding
+from memos_assets.postgres import tables
+
+
+def claims_about(spec: TableSpec) -> list[str]:
+    """Return the names of the claims that are made about a table."""
+    names = ["v01_row_counts_match", "v02_rows_match_bit_for_bit"]
+    if spec.derivation:
+        names.append("v03_derived_columns_recompute")
+    if spec.vectors:
+        names.append("v04_embedded_rows_match")
+    if spec.links:
+        names.append("v05_links_lead_somewhere")
+    if spec.vector_indexes:
+        names.append("v10_embeddings_are_indexed")
+    return names
+
+
+def findings_about(engine: sa.Engine, spec: TableSpec) -> Mapping[str, Finding]:
+    """Read a table on both sides, for every source of its kind, and judge its claims."""
+    kind = next(kind for kind in KINDS_BY_NAME.values() if spec in kind.tables)
+    with engine.connect() as conn:
+        sources = ledger.registered_sources(conn, kind.name)
+        pins = [ledger.pin_required(conn, source) for source in sources]
+        proofs = [prove_table(conn, spec, pin) for pin in pins]
+        findings = {
+            "v01_row_counts_match": _row_counts(
+                proofs, _foreign_rows(conn, spec, [source.name for source in sources])
+            ),
+            "v02_rows_match_bit_for_bit": _bit_for_bit(proofs),
+        }
+        if spec.derivation:
+            findings["v03_derived_columns_recompute"] = _derived(proofs)
+        if spec.vectors:
+            findings["v04_embedded_rows_match"] = _embedded(proofs)
+        if spec.links:
+            findings["v05_links_lead_somewhere"] = _links(
+                [prove_links(conn, spec, pin) for pin in pins]
+            )
+        if spec.vector_indexes:
+            findings["v10_embeddings_are_indexed"] = _indexed(conn, spec)
+    return findings
+
+
+def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> int:
+    """Count rows whose source nobody registered."""
+    table = tables.CONSOLIDATED[spec.name]
+    return int(
+        conn.execute(
+            sa.select(sa.func.count()).select_from(table).where(table.c.source.not_in(sources))
+        ).scalar_one()
+    )
+
+
+def _named(proofs: Sequence[SourceProof], kinds: Sequence[str]) -> list[str]:
+    return [
+        f"{proof.source}: {kind}: {what}"
+        for proof in proofs
+        for kind in kinds
+        for what in proof.faults.get(kind, [])
+    ][:MOST_NAMED]
+
+
+def _row_counts(proofs: Sequence[SourceProof], foreign: int) -> Finding:
+    source = sum(proof.source_rows for proof in proofs)
+    loaded = sum(proof.loaded_rows for proof in proofs)
+    rejected = sum(proof.rejected_rows for proof in proofs)
+    faults = sum(proof.fault_counts[kind] for proof in proofs for kind in COUNT_FAULTS)
+    passed = source == loaded + rejected and not faults and not foreign
+    extra = f", {foreign} of no registered source" if foreign else ""
+    wrong = f", {faults} faults" if faults else ""
+    return Finding(
+        passed,
+        expected=f"{source} rows",
+        observed=f"{loaded} loaded + {rejected} rejected{wrong}{extra}",
+        evidence={
+            "source_rows": source,
+            "loaded_rows": loaded,
+            "rejected_rows": rejected,
+            "faults": _named(proofs, COUNT_FAULTS),
+            "sources": [
+                {
+                    "source": proof.source,
+                    "source_rows": proof.source_rows,
+                    "loaded": proof.loaded_rows,
+                    "rejected": proof.rejected_rows,
+                    "faults": sum(proof.fault_counts[kind] for kind in COUNT_FAULTS),
+                }
+                for proof in proofs
+            ],
+        },
+    )
+
+
+def _bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
+    differing = sum(proof.fault_counts["differs"] for proof in proofs)
+    equal = all(proof.source_digest == proof.target_digest for proof in proofs)
+    rows = sum(proof.loaded_rows for proof in proofs)
+    return Finding(
+        equal and not differing,
+        expected=f"{rows} rows equal on both sides",
+        observed="digests equal" if equal and not differing else f"{differing} values differ",
+        evidence={
+            "differing_values": differing,
+            "faults": _named(proofs, ("differs", "missing", "extra")),
+            "sources": [
+                {
+                    "source": proof.source,
+                    "rows": proof.loaded_rows,
+                    "digest_in_sqlite": proof.source_digest[:16],
+                    "digest_in_postgresql": proof.target_digest[:16],
+                }
+                for proof in proofs
+            ],
+        },
+    )
+
+
+def _derived(proofs: Sequence[SourceProof]) -> Finding:
+    different = sum(proof.derived.different for proof in proofs)
+    recomputed = sum(proof.derived.recomputed for proof in proofs)
+    skipped = sum(proof.derived.not_recomputable for proof in proofs)
+    return Finding(
+        different == 0,
+        expected=f"{recomputed} rows recomputed without a difference",
+        observed=f"{different} differ, {skipped} without a usable embedding to derive from",
+        evidence={
+            "recomputed_rows": recomputed,
+            "differing_values": different,
+            "not_recomputable_rows": skipped,
+            "faults": [what for proof in proofs for what in proof.derived.differences][:MOST_NAMED],
+        },
+    )
+
+
+def _embedded(proofs: Sequence[SourceProof]) -> Finding:
+    source = sum(proof.embedded_source.total() for proof in proofs)
+    target = sum(proof.embedded_target.total() for proof in proofs)
+    same = all(proof.embedded_source == proof.embedded_target for proof in proofs)
+    reasons: dict[str, int] = {}
+    for proof in proofs:
+        for reason, count in proof.null_reasons.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    return Finding(
+        same,
+        expected=f"{source} embeddings",
+        observed=f"{target} non-NULL and non-zero",
+        evidence={
+            "embedded_in_sqlite": source,
+            "embedded_in_postgresql": target,
+            "null_by_reason": reasons,
+        },
+    )
+
+
+def _links(proofs: Sequence[LinkProof]) -> Finding:
+    faults = [f"{proof.source}: {fault}" for proof in proofs for fault in proof.faults]
+    rows = sum(proof.rows for proof in proofs)
+    rejected = sum(proof.rejected for proof in proofs)
+    marked = sum(proof.marked for proof in proofs)
+    return Finding(
+        not faults,
+        expected=f"{rows} linked rows without an unnamed loose end",
+        observed=f"{len(faults)} faults; {rejected} dangling in the rejects, {marked} marked"
+        if faults
+        else f"none; {rejected} dangling in the rejects, {marked} marked",
+        evidence={
+            "rows": rows,
+            "rejected_dangling": rejected,
+            "marked_missing": marked,
+            "mirrored": sum(proof.mirrored for proof in proofs),
+            "faults": faults[:MOST_NAMED],
+        },
+    )
+
+
+def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
+    table = tables.CONSOLIDATED[spec.name]
+    served = 0
+    left: dict[str, int] = {}
+    for vector in spec.vectors:
+        if not vector.indexed:
+            continue
+        dimension = table.c[vector.dimension_name]
+        for value, count in conn.execute(
+            sa.select(dimension, sa.func.count())
+            .where(table.c[vector.reason_name].is_(None))
+            .group_by(dimension)
+        ):
+            if value in vector.dimensions:
+                served += count
+            else:
+                left[f"{vector.name} {value}"] = count
+    return Finding(
+        not left,
+        expected="0 embeddings of a dimension without an index",
+        observed=f"{sum(left.values())} without, {served} served",
+        evidence={"served": served, "without_index": left},
+    )
+
+
+def source_unchanged(pins: Sequence[Pin]) -> Finding:
+    """V08: every file of a kind still holds what was pinned."""
+    changed = []
+    for pin in pins:
+        try:
+            unchanged = is_unchanged(pin)
+        except SourceError as error:
+            changed.append(f"{pin.source}: {error.what}")
+            continue
+        if not unchanged:
+            changed.append(f"{pin.source}: {pin.origin.name} holds other rows than its pin")
+    return Finding(
+        not changed,
+        expected=f"{len(pins)} files as they were pinned",
+        observed="; ".join(changed) or f"{len(pins)} unchanged",
+        evidence={"files": [{"source": p.source, "pin": p.digest[:16]} for p in pins]},
+    )
+
+
+def source_accounted_for(pins: Sequence[Pin]) -> Finding:
+    """V09: every table with rows and every column of a kind's files is in the catalog."""
+    left = []
+    for pin in pins:
+        kind = KINDS_BY_NAME[pin.kind]
+        described = {spec.origin: spec for spec in kind.tables}
+        with sqlite_file.opened(pin.path) as connection:
+            layout = sqlite_file.layout(connection)
+        for table, columns in sorted(layout.items()):
+            spec = described.get(table)
+            if spec is None:
+                if pin.rows[table]:
+                    left.append(f"{pin.source}: table {table} with {pin.rows[table]} rows")
+            elif unknown := sorted(columns - spec.known_origins):
+                left.append(f"{pin.source}: {table} columns {', '.join(unknown)}")
+    return Finding(
+        not left,
+        expected="0 tables or columns left behind",
+        observed="; ".join(left) or "0",
+        evidence={"left_behind": left},
+    )

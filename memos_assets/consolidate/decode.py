@@ -1,0 +1,258 @@
+"""Decode raw SQLite rows into one Arrow batch; a row that cannot be loaded says why."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from memos_assets.catalog import TableSpec
+from memos_assets.catalog.columns import VectorColumn
+from memos_assets.catalog.tables import Link
+from memos_assets.consolidate.content import Value
+from memos_assets.consolidate.values import COMPUTED, DECODERS, RejectedValue
+from memos_assets.consolidate.vectors import decode_vectors
+
+#: PostgreSQL refuses a longer B-tree entry; a third of a page, less its overhead.
+LONGEST_KEY_BYTES = 2_600
+_LARGEST_DIMENSION = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class RawBatch:
+    """n rows as SQLite returned them.
+
+    Attributes:
+        rowids: n rowids, ascending.
+        values: SQLite column -> its n values.
+        resolved: one sequence per link of the spec: 1 the end exists, 0 it does not, None no end.
+    """
+
+    rowids: Sequence[int]
+    values: Mapping[str, Sequence[Value]]
+    resolved: Sequence[Sequence[int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Why a row is not loaded."""
+
+    reason: str
+    detail: str
+
+
+def decode_batch(
+    spec: TableSpec,
+    batch: RawBatch,
+    *,
+    source: str,
+    chunk: int,
+    schema: pa.Schema,
+    unloadable: Mapping[str, frozenset[str]],
+    seen: set[tuple[Value, ...]],
+    digest: Callable[[int], str],
+) -> pa.RecordBatch:
+    """Decode a batch of rows of one chunk.
+
+    Args:
+        spec: the table.
+        batch: the rows.
+        source: name of the source, the first part of every key.
+        chunk: number of the chunk.
+        schema: `shapes.stream_schema` of the spec.
+        unloadable: per linked table, keys that exist in the file but are rejected themselves.
+        seen: keys of the chunk so far; added to.
+        digest: returns the digest of the source row with a rowid, for the rejects.
+
+    Returns:
+        The batch; mirrored rows follow the rows they mirror, rejected rows have only their place
+        and ``reject`` set.
+    """
+    decoded, rejects = _plain_columns(spec, batch)
+    _check_keys(spec, batch, decoded, rejects, seen, len(source.encode()))
+    loose = _check_links(spec, batch, decoded, rejects, unloadable)
+
+    count = len(batch.rowids)
+    arrays: dict[str, pa.Array] = {
+        "source": pa.array([source] * count, pa.string()),
+        "chunk": pa.array([chunk] * count, pa.int32()),
+        "source_rowid": pa.array(batch.rowids, pa.int64()),
+    }
+    for column in spec.columns:
+        values = decoded[column.name]
+        for row in rejects:
+            values[row] = None
+        arrays[column.name] = pa.array(values, schema.field(column.name).type)
+    for vector in spec.vectors:
+        arrays.update(_vector_arrays(vector, batch, schema, rejects))
+    if spec.mirrored:
+        arrays["reversed"] = pa.array([False] * count, pa.bool_())
+    if spec.has_loose_links:
+        arrays["missing"] = pa.array(loose, schema.field("missing").type)
+    arrays["reject"] = pa.array(
+        [_reject_value(spec, batch, rejects.get(row), row, digest) for row in range(count)],
+        schema.field("reject").type,
+    )
+    result = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
+    return _with_mirrors(result) if spec.mirrored else result
+
+
+def rejected_rows(
+    spec: TableSpec, batch: RawBatch, seen: set[tuple[Value, ...]]
+) -> Mapping[int, Reject]:
+    """Return which rows of a batch are not loadable for a reason of their own, links left aside."""
+    decoded, rejects = _plain_columns(spec, batch)
+    _check_keys(spec, batch, decoded, rejects, seen, 0)
+    return rejects
+
+
+def _plain_columns(
+    spec: TableSpec, batch: RawBatch
+) -> tuple[dict[str, list[Any]], dict[int, Reject]]:
+    rejects: dict[int, Reject] = {}
+    decoded: dict[str, list[Any]] = {}
+    for column in spec.columns:
+        decode = COMPUTED[column.name] if column.computed else DECODERS[column.kind]
+        values: list[Any] = []
+        for row, value in enumerate(batch.values[column.origin]):
+            if value is None:
+                values.append(None)
+                continue
+            try:
+                values.append(decode(value))
+            except RejectedValue as verdict:
+                values.append(None)
+                rejects.setdefault(
+                    row, Reject(verdict.reason, f"{column.origin}: {verdict.detail}")
+                )
+        decoded[column.name] = values
+    return decoded, rejects
+
+
+def _check_keys(
+    spec: TableSpec,
+    batch: RawBatch,
+    decoded: Mapping[str, Sequence[Any]],
+    rejects: dict[int, Reject],
+    seen: set[tuple[Value, ...]],
+    source_bytes: int,
+) -> None:
+    columns = [decoded[name] for name in spec.key]
+    stored = [batch.values[spec.column(name).origin] for name in spec.key]
+    for row, key in enumerate(zip(*columns, strict=True)):
+        if any(values[row] is None for values in stored):
+            rejects[row] = Reject("null_key", f"key {', '.join(spec.key)}")
+        if row in rejects:
+            continue
+        size = source_bytes + sum(len(str(part).encode()) for part in key)
+        if size > LONGEST_KEY_BYTES:
+            rejects[row] = Reject("key_too_long", f"{size} bytes")
+        elif key in seen:
+            rejects[row] = Reject("duplicate_key", repr(key)[:80])
+        else:
+            seen.add(key)
+
+
+def _check_links(
+    spec: TableSpec,
+    batch: RawBatch,
+    decoded: Mapping[str, Sequence[Any]],
+    rejects: dict[int, Reject],
+    unloadable: Mapping[str, frozenset[str]],
+) -> list[list[str] | None]:
+    """Reject rows with a dangling declared link; return the loose ends of the others."""
+    loose: list[list[str] | None] = [None] * len(batch.rowids)
+    for link, resolved in zip(spec.links, batch.resolved, strict=True):
+        for row, (end, exists) in enumerate(zip(decoded[link.column], resolved, strict=True)):
+            if row in rejects or end is None:
+                continue
+            if exists and end not in unloadable.get(link.table, frozenset()):
+                continue
+            if link.declared:
+                rejects[row] = Reject("dangling_end", _dangling(link, end, exists))
+            else:
+                loose[row] = [*(loose[row] or []), link.column]
+    return loose
+
+
+def _dangling(link: Link, end: str, exists: int | None) -> str:
+    state = "is rejected itself" if exists else "does not exist"
+    return f"{link.column} {end[:80]!r} {state}"
+
+
+def _vector_arrays(
+    vector: VectorColumn, batch: RawBatch, schema: pa.Schema, rejects: Mapping[int, Reject]
+) -> dict[str, pa.Array]:
+    stored = list(batch.values[vector.origin])
+    for row in rejects:
+        stored[row] = None
+    stated = batch.values[vector.dimension_origin] if vector.dimension_origin else None
+    decoded = decode_vectors(vector, stored, stated)
+    offsets = np.concatenate(([0], np.cumsum(decoded.dimensions, dtype=np.int32))).astype(np.int32)
+    embedding_type = schema.field(vector.name).type
+    missing = np.array([reason is not None for reason in decoded.reasons], dtype=bool)
+    embeddings = pa.ListArray.from_arrays(
+        pa.array(offsets, pa.int32()),
+        pa.array(decoded.elements, embedding_type.value_type),
+        type=embedding_type,
+        mask=pa.array(missing),
+    )
+    dimensions: list[int | None]
+    if stated is None:
+        dimensions = [int(n) or None for n in decoded.dimensions]
+    else:
+        dimensions = [
+            n if isinstance(n, int) and 0 <= n <= _LARGEST_DIMENSION else None for n in stated
+        ]
+    reasons: list[str | None] = list(decoded.reasons)
+    for row in rejects:
+        dimensions[row] = reasons[row] = None
+    return {
+        vector.name: embeddings,
+        vector.dimension_name: pa.array(dimensions, pa.int32()),
+        vector.reason_name: pa.array(reasons, pa.string()),
+    }
+
+
+def _reject_value(
+    spec: TableSpec,
+    batch: RawBatch,
+    reject: Reject | None,
+    row: int,
+    digest: Callable[[int], str],
+) -> dict[str, str] | None:
+    if reject is None:
+        return None
+    key = [batch.values[spec.column(name).origin][row] for name in spec.key]
+    return {
+        "reason": reject.reason,
+        "detail": reject.detail,
+        "key": json.dumps([part.hex() if isinstance(part, bytes) else part for part in key]),
+        "row_digest": digest(batch.rowids[row]),
+    }
+
+
+def _with_mirrors(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Append the reversed row of every loaded row whose flag says that it counts both ways."""
+    rows = [
+        row
+        for row, (flag, start, end) in enumerate(
+            zip(
+                batch.column("bidirectional").to_pylist(),
+                batch.column("from_id").to_pylist(),
+                batch.column("to_id").to_pylist(),
+                strict=True,
+            )
+        )
+        if flag and start != end
+    ]
+    if not rows:
+        return batch
+    forward = batch.take(pa.array(rows, pa.int64()))
+    columns = {name: forward.column(name) for name in batch.schema.names}
+    columns["from_id"], columns["to_id"] = columns["to_id"], columns["from_id"]
+    columns["reversed"] = pa.array([True] * len(rows), pa.bool_())
+    mirrors = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
+    return pa.concat_batches([batch, mirrors])

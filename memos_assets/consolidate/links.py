@@ -1,0 +1,154 @@
+"""Prove that no link of a table dangles: the ends exist, or the row is rejected, or says so."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from memos_assets.catalog import TABLES_BY_NAME, Link, TableSpec
+from memos_assets.consolidate import sqlite_file
+from memos_assets.consolidate.content import rowid_name
+from memos_assets.consolidate.derived import MOST_NAMED
+from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sqlite_file import quoted
+from memos_assets.postgres import tables
+
+
+@dataclass(slots=True)
+class LinkProof:
+    """What became of the links of one source in one table.
+
+    Attributes:
+        source: name of the source.
+        rows: rows with links in PostgreSQL, mirrored ones left out.
+        rejected: rows in the rejects because an end is missing.
+        marked: rows that are loaded and name an end that is missing.
+        mirrored: reversed rows.
+        faults: what is wrong, at most ``MOST_NAMED`` of a kind.
+    """
+
+    source: str
+    rows: int = 0
+    rejected: int = 0
+    marked: int = 0
+    mirrored: int = 0
+    faults: list[str] = field(default_factory=list)
+
+
+def prove_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> LinkProof:
+    """Follow every link of one source on the target side, and every rejected one in SQLite."""
+    table = tables.CONSOLIDATED[spec.name]
+    proof = LinkProof(pin.source)
+    mine = table.c.source == pin.source
+    forward = sa.and_(mine, sa.not_(table.c.reversed)) if spec.mirrored else mine
+    proof.rows = _count(conn, table, forward)
+    for link in spec.links:
+        proof.faults += _dangling(conn, spec, table, link, mine)
+    if spec.has_loose_links:
+        proof.marked = _count(conn, table, sa.and_(mine, table.c.missing.is_not(None)))
+    if spec.mirrored:
+        proof.mirrored = _count(conn, table, sa.and_(mine, table.c.reversed))
+        proof.faults += _unmirrored(conn, table, mine)
+    checked, faults = _rejected_links(conn, spec, pin)
+    proof.rejected = checked
+    proof.faults += faults
+    return proof
+
+
+def _count(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
+    return int(conn.execute(sa.select(sa.func.count()).select_from(table).where(where)).scalar_one())
+
+
+def _dangling(
+    conn: sa.Connection, spec: TableSpec, table: sa.Table, link: Link, mine: sa.ColumnElement[bool]
+) -> Iterator[str]:
+    linked = tables.CONSOLIDATED[link.table].alias()
+    end = table.c[link.column]
+    exists = sa.exists().where(linked.c.source == table.c.source, linked.c[link.key] == end)
+    marked = (
+        sa.func.coalesce(sa.literal(link.column) == sa.any_(table.c.missing), sa.false())
+        if spec.has_loose_links
+        else sa.false()
+    )
+    found = sa.select(table.c.source_rowid, end).where(mine, end.is_not(None))
+    for rowid, value in conn.execute(
+        found.where(sa.not_(exists), sa.not_(marked)).limit(MOST_NAMED)
+    ):
+        yield f"rowid {rowid} {link.column} {value!r} leads nowhere"
+    for rowid, value in conn.execute(found.where(exists, marked).limit(MOST_NAMED)):
+        yield f"rowid {rowid} {link.column} {value!r} is marked missing and exists"
+
+
+def _unmirrored(
+    conn: sa.Connection, table: sa.Table, mine: sa.ColumnElement[bool]
+) -> Iterator[str]:
+    """Find forward rows without their reversed one, and reversed ones without a forward one."""
+    other = table.alias()
+    twin = sa.exists().where(
+        other.c.source == table.c.source,
+        other.c.from_id == table.c.to_id,
+        other.c.to_id == table.c.from_id,
+        other.c.reversed == sa.not_(table.c.reversed),
+    )
+    both_ways = sa.and_(table.c.bidirectional, table.c.from_id != table.c.to_id)
+    for rowid, is_reversed in conn.execute(
+        sa.select(table.c.source_rowid, table.c.reversed)
+        .where(mine, both_ways, sa.not_(twin))
+        .limit(MOST_NAMED)
+    ):
+        yield f"rowid {rowid}: the {'forward' if is_reversed else 'reversed'} link is missing"
+    stray = sa.select(table.c.source_rowid).where(
+        mine, table.c.reversed, sa.not_(sa.func.coalesce(both_ways, sa.false()))
+    )
+    for (rowid,) in conn.execute(stray.limit(MOST_NAMED)):
+        yield f"rowid {rowid}: reversed, though its flag says one way"
+
+
+def _rejected_links(
+    conn: sa.Connection, spec: TableSpec, pin: Pin
+) -> tuple[int, list[str]]:
+    """Look up in SQLite that a row rejected for a dangling end has one."""
+    entry = tables.rejects.c
+    rowids = conn.execute(
+        sa.select(entry.source_rowid).where(
+            entry.source == pin.source,
+            entry.table_name == spec.name,
+            entry.reason == "dangling_end",
+        )
+    ).scalars()
+    declared = [link for link in spec.links if link.declared]
+    gone = {link.table: _rejected_keys(conn, pin.source, link) for link in declared}
+    faults: list[str] = []
+    checked = 0
+    with sqlite_file.opened(pin.path) as connection:
+        for rowid in rowids:
+            checked += 1
+            dangles = False
+            for link in declared:
+                linked = TABLES_BY_NAME[link.table]
+                rowid_column = rowid_name(
+                    sqlite_file.layout(connection)[spec.origin], spec.origin
+                )
+                end = connection.execute(
+                    f"select t.{quoted(spec.column(link.column).origin)}, exists(select 1 from "
+                    f"{quoted(linked.origin)} l where l.{quoted(linked.column(link.key).origin)}"
+                    f" = t.{quoted(spec.column(link.column).origin)}) "
+                    f"from {quoted(spec.origin)} t where t.{rowid_column} = ?",
+                    (rowid,),
+                ).fetchone()
+                dangles |= end is None or not end[1] or end[0] in gone[link.table]
+            if not dangles and len(faults) < MOST_NAMED:
+                faults.append(f"rowid {rowid} is rejected as dangling, and both its ends exist")
+    return checked, faults
+
+
+def _rejected_keys(conn: sa.Connection, source: str, link: Link) -> frozenset[str]:
+    """Return the linked rows that exist in SQLite and are rejected themselves."""
+    entry = tables.rejects.c
+    position = list(TABLES_BY_NAME[link.table].key).index(link.key)
+    keys = conn.execute(
+        sa.select(sa.cast(entry.key, sa.JSON)[position].as_string()).where(
+            entry.source == source, entry.table_name == link.table
+        )
+    ).scalars()
+    return frozenset(key for key in keys if key is not None)

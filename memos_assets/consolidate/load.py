@@ -1,0 +1,273 @@
+"""Load a stream of decoded chunks: a chunk's rows, its rejects and its ledger row in one transaction."""
+
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import sqlalchemy as sa
+from psycopg import sql as pgsql
+
+from memos_assets.catalog import TableSpec
+from memos_assets.consolidate import ledger
+from memos_assets.consolidate.progress import Progress, report
+from memos_assets.consolidate.reader import ChunkTask, rejects_of, tasks_of
+from memos_assets.errors import MemosAssetsError, TargetError
+from memos_assets.postgres import copy_binary, tables
+from memos_assets.postgres.shapes import table_schema
+
+#: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
+_WAITING = 3
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the rows of one chunk."""
+
+    rows: int = 0
+    rejected: int = 0
+    mirrored: int = 0
+    without_embedding: Counter[str] = field(default_factory=Counter)
+
+    def as_ledger(self) -> dict[str, Any]:
+        """Return the columns of the ledger that these counts fill."""
+        return {
+            "rows": self.rows,
+            "rejected": self.rejected,
+            "mirrored": self.mirrored,
+            "without_embedding": dict(sorted(self.without_embedding.items())),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """One batch on its way: COPY tuples, its rejects and its counts."""
+
+    task: ChunkTask
+    payload: bytes
+    rejects: Sequence[Mapping[str, Any]]
+    counts: Counts
+
+
+def load_stream(
+    engine: sa.Engine, spec: TableSpec, reader: pa.RecordBatchReader, *, run_id: str
+) -> list[tuple[ChunkTask, Counts]]:
+    """Replace every chunk that the stream names, each in a transaction of its own.
+
+    SQLite is read and decoded in one thread while PostgreSQL is fed from another. Readers of the
+    table see a chunk's old rows or its new ones. A failure leaves earlier chunks loaded and
+    recorded, and the rest as they were.
+
+    Args:
+        engine: of the target database.
+        spec: the table.
+        reader: from `reader.chunk_stream`, whose schema lists the chunks.
+        run_id: recorded in the ledger.
+
+    Raises:
+        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way.
+    """
+    tasks = tasks_of(reader.schema)
+    total_rows = sum(task.source_rows for task in tasks)
+    total_bytes = sum(task.source_bytes for task in tasks)
+    report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
+    done = []
+    with closing(_Ahead(spec, reader, tasks)) as ahead:
+        for task in tasks:
+            try:
+                counts = _load_chunk(engine, spec, task, ahead.batches_of(task), run_id)
+            except (sa.exc.DBAPIError, psycopg.Error) as error:
+                raise _refused(spec, task, error) from error
+            done.append((task, counts))
+            report(
+                Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes)
+            )
+    report(Progress("load", spec.qualified, done=True))
+    return done
+
+
+def _load_chunk(
+    engine: sa.Engine,
+    spec: TableSpec,
+    task: ChunkTask,
+    batches: Iterator[_Encoded],
+    run_id: str,
+) -> Counts:
+    counts = Counts()
+    rejects: list[Mapping[str, Any]] = []
+    table = tables.CONSOLIDATED[spec.name]
+    with engine.begin() as conn:
+        # Two runs of one table and source queue here instead of colliding on keys.
+        conn.execute(
+            sa.select(
+                sa.func.pg_advisory_xact_lock(
+                    sa.func.hashtext(spec.qualified), sa.func.hashtext(task.source)
+                )
+            )
+        )
+        conn.execute(
+            sa.delete(table).where(table.c.source == task.source, table.c.chunk == task.chunk)
+        )
+        # Within one pin SQLite keeps keys unique. Beside chunks of another pin a row may have moved
+        # here from a chunk that still holds it (memOS replaces rows, which gives them a new rowid),
+        # so there the rows go through a staging table.
+        others = ledger.has_chunks_of_other_pins(conn, spec, task)
+        target = _staging(conn, table) if others else table
+        driver = conn.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        with driver.cursor() as cursor, cursor.copy(_copy_statement(spec, target)) as copy:
+            copy.write(copy_binary.HEADER)
+            for encoded in batches:
+                copy.write(encoded.payload)
+                rejects += encoded.rejects
+                counts.rows += encoded.counts.rows
+                counts.rejected += encoded.counts.rejected
+                counts.mirrored += encoded.counts.mirrored
+                counts.without_embedding += encoded.counts.without_embedding
+            copy.write(copy_binary.TRAILER)
+        if others:
+            _merge(conn, spec, table, target)
+        if counts.rows + counts.rejected != task.source_rows:
+            raise TargetError(
+                "M311",
+                f"{counts.rows} loaded and {counts.rejected} rejected of {task.source_rows} rows",
+                where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
+                fix="observe the source again: memos-assets observe",
+            )
+        ledger.record_chunk(conn, spec, task, counts.as_ledger(), rejects, run_id)
+    return counts
+
+
+def _staging(conn: sa.Connection, table: sa.Table) -> sa.Table:
+    conn.execute(
+        sa.text(
+            "create temporary table if not exists memos_staging "
+            f"(like memos.{sa.sql.quoted_name(table.name, quote=False)} including defaults) "
+            "on commit drop"
+        )
+    )
+    return table.to_metadata(sa.MetaData(), schema="pg_temp", name="memos_staging")
+
+
+def _merge(conn: sa.Connection, spec: TableSpec, table: sa.Table, staging: sa.Table) -> None:
+    """Take over the staged rows; where another chunk still holds a key, the staged row wins."""
+    same_key = sa.and_(*(table.c[name] == staging.c[name] for name in spec.primary_key))
+    conn.execute(sa.delete(table).where(same_key))
+    names = [column.name for column in table.columns]
+    conn.execute(
+        sa.insert(table).from_select(names, sa.select(*(staging.c[name] for name in names)))
+    )
+
+
+def _copy_statement(spec: TableSpec, target: sa.Table) -> pgsql.Composed:
+    return pgsql.SQL("copy {} ({}) from stdin (format binary)").format(
+        pgsql.Identifier(*filter(None, (target.schema, target.name))),
+        pgsql.SQL(", ").join(map(pgsql.Identifier, table_schema(spec).names)),
+    )
+
+
+def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
+    cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
+    first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+    return TargetError(
+        "M310",
+        f"PostgreSQL refused the chunk ({first_line}); it is as it was before",
+        where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
+        fix="mend the cause and run again; chunks in the ledger are not copied twice",
+    )
+
+
+class _Ahead:
+    """Reads, decodes and encodes in a thread of its own, a few batches ahead of PostgreSQL."""
+
+    _END = object()
+
+    def __init__(
+        self, spec: TableSpec, reader: pa.RecordBatchReader, tasks: Sequence[ChunkTask]
+    ) -> None:
+        self._names = table_schema(spec).names
+        self._spec, self._reader = spec, reader
+        self._tasks = {(task.source, task.chunk): task for task in tasks}
+        self._queue: queue.Queue[Any] = queue.Queue(_WAITING)
+        self._stopped = threading.Event()
+        self._held: Any = None
+        self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
+        self._thread.start()
+
+    def batches_of(self, task: ChunkTask) -> Iterator[_Encoded]:
+        """Yield the batches of one chunk; chunks arrive in the order of the tasks."""
+        if task.source_rows == 0:
+            return
+        while True:
+            item = self._held if self._held is not None else self._queue.get()
+            self._held = None
+            if isinstance(item, BaseException):
+                raise item
+            if item is self._END or item.task is not task:
+                self._held = item
+                return
+            yield item
+
+    def close(self) -> None:
+        """Stop reading; whatever was read ahead is dropped."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def _put(self, item: Any) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def _work(self) -> None:
+        try:
+            for batch in self._reader:
+                if self._stopped.is_set():
+                    break
+                self._put(self._encode(batch))
+            self._put(self._END)
+        except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
+            self._put(_unwrapped(error))
+        finally:
+            self._reader.close()
+
+    def _encode(self, batch: pa.RecordBatch) -> _Encoded:
+        place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
+        counts = Counts()
+        rejects = rejects_of(batch)
+        counts.rejected = len(rejects)
+        if rejects:
+            batch = batch.filter(batch.column("reject").is_null())
+        if self._spec.mirrored:
+            counts.mirrored = batch.column("reversed").true_count
+        counts.rows = batch.num_rows - counts.mirrored
+        for vector in self._spec.vectors:
+            reasons = batch.column(vector.reason_name)
+            if reasons.null_count < len(reasons):
+                counts.without_embedding.update(
+                    f"{vector.name}: {reason}" for reason in reasons.drop_null().to_pylist()
+                )
+        payload = copy_binary.encode(batch.select(self._names))
+        return _Encoded(self._tasks[place], payload, rejects, counts)
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """Arrow wraps what a Python generator raises; people should see the cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemosAssetsError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error

@@ -1,0 +1,34 @@
+"""Why a row is rejected and why an embedding is NULL: every reason code, and what to do about it."""
+
+from typing import Final
+
+#: Reason -> what it means. The row is not loaded; it is in memos_ops.rejects.
+REJECT_REASONS: Final[dict[str, str]] = {
+    "null_key": "a key column is NULL, which SQLite allows in a TEXT PRIMARY KEY",
+    "duplicate_key": "the key occurs before in the same chunk, differing only in its storage class",
+    "key_too_long": "the key is longer than a PostgreSQL index entry may be (2,600 bytes)",
+    "nul_character": "the text holds a NUL character, which PostgreSQL text refuses",
+    "invalid_utf8": "the text is not valid UTF-8",
+    "wrong_type": "the value has a storage class that the column does not promise",
+    "json_malformed": "the text is not JSON",
+    "json_not_finite": "the JSON holds NaN or Infinity, which no JSON standard and no jsonb knows",
+    "json_nul": r"the JSON holds \u0000, which jsonb refuses",
+    "json_surrogate": "the JSON holds half of a surrogate pair, which jsonb refuses",
+    "json_number": "the JSON holds a number beyond the range of jsonb",
+    "json_too_deep": "the JSON is nested too deeply",
+    "timestamp_unreadable": "the time stamp does not follow the column's convention",
+    "timestamp_without_zone": "the time stamp lacks the offset that the column promises",
+    "dangling_end": "the row links to a row that is missing or rejected",
+}
+
+#: Reason -> what it means. The row is loaded with its text; only the embedding is NULL.
+EMBEDDING_REASONS: Final[dict[str, str]] = {
+    "missing": "the source holds no embedding (NULL)",
+    "empty": "0 bytes: the embedding service answered with an empty list",
+    "zero": "all zeros: memOS stores that when the embedding service failed",
+    "not_finite": "NaN or infinite values, which pgvector refuses",
+    "wrong_length": "the length does not fit the dimension that the row states",
+    "unknown_dimension": "the length fits no known model",
+    "out_of_range": "a number is too large for float32",
+    "not_a_vector": "neither a BLOB nor a JSON array of numbers, as the column promises",
+}

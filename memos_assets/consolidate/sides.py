@@ -1,0 +1,116 @@
+"""The two sides of the proof: rows of a pinned SQLite table, rows of a PostgreSQL table."""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql as pgsql
+
+from memos_assets.catalog import TableSpec
+from memos_assets.consolidate import canonical, sqlite_file
+from memos_assets.consolidate.content import Value, row_digest, rowid_name
+from memos_assets.consolidate.sqlite_file import quoted
+from memos_assets.postgres import tables
+
+Fields = Sequence[bytes | None]
+
+#: Bytes of values read from SQLite at a time, about.
+_BATCH_BYTES = 2 * 1024 * 1024
+
+
+def compared_columns(spec: TableSpec) -> list[str]:
+    """Return the target columns that are compared, in the order of the fields of both sides."""
+    return [column.name for column in spec.columns] + [
+        name
+        for vector in spec.vectors
+        for name in (vector.name, vector.dimension_name, vector.reason_name)
+    ]
+
+
+class SourceSide:
+    """Rows of one SQLite table, every column, and what PostgreSQL must hold for them."""
+
+    def __init__(self, connection: sqlite3.Connection, spec: TableSpec) -> None:
+        columns = sqlite_file.layout(connection)[spec.origin]
+        self._connection, self._spec = connection, spec
+        self._rowid = rowid_name(columns, spec.origin)
+        self._columns = sorted(columns)
+        self._place = {name: number for number, name in enumerate(self._columns, start=1)}
+
+    def batches(self) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield rows in the order of rowids: the rowid, then every column by name."""
+        names = ", ".join([self._rowid, *map(quoted, self._columns)])
+        cursor = self._connection.execute(
+            f"select {names} from {quoted(self._spec.origin)} order by {self._rowid}"
+        )
+        wanted = 16
+        while rows := cursor.fetchmany(wanted):
+            size = sum(len(v) for row in rows for v in row if isinstance(v, str | bytes))
+            wanted = max(16, min(2_048, _BATCH_BYTES * len(rows) // max(size, 1)))
+            yield rows
+
+    def value(self, row: Sequence[Value], origin: str | None) -> Value:
+        """Return a column of a row; None where an older layout lacks it."""
+        place = self._place.get(origin) if origin else None
+        return None if place is None else row[place]
+
+    def digest(self, row: Sequence[Value]) -> str:
+        """Return the sha256 of a row as stored."""
+        return row_digest(row[1:]).hex()
+
+    def fields(self, row: Sequence[Value]) -> list[bytes | None]:
+        """Return the bytes PostgreSQL must hold for a row, in the order of `compared_columns`."""
+        found: list[bytes | None] = []
+        for column in self._spec.columns:
+            value = self.value(row, column.origin)
+            if value is None:
+                found.append(None)
+            elif column.computed:
+                found.append(canonical.COMPUTED[column.name](value))
+            else:
+                found.append(canonical.ENCODERS[column.kind](value))
+        for vector in self._spec.vectors:
+            found += canonical.vector_wires(
+                vector, self.value(row, vector.origin), self.value(row, vector.dimension_origin)
+            )
+        return found
+
+
+@contextmanager
+def target_rows(
+    conn: sa.Connection, spec: TableSpec, source: str
+) -> Iterator[Iterator[tuple[int, list[bytes | None]]]]:
+    """Yield (source_rowid, fields) of a source's rows in PostgreSQL, in the order of rowids.
+
+    Fields are PostgreSQL's binary wire form, JSON re-spelled as `canonical.canonical_json` does.
+    """
+    statement = pgsql.SQL(
+        "copy (select {} from {} where source = {}{} order by chunk, source_rowid) "
+        "to stdout (format binary)"
+    ).format(
+        pgsql.SQL(", ").join(map(pgsql.Identifier, ["source_rowid", *compared_columns(spec)])),
+        pgsql.Identifier(tables.DATA_SCHEMA, spec.name),
+        pgsql.Literal(source),
+        pgsql.SQL(" and not reversed" if spec.mirrored else ""),
+    )
+    json_places = [i for i, column in enumerate(spec.columns, start=1) if column.kind == "json"]
+
+    def rows(copy: psycopg.Copy) -> Iterator[tuple[int, list[bytes | None]]]:
+        for row in copy.rows():
+            fields = list(row)
+            for place in json_places:
+                if fields[place] is not None:
+                    # The first byte is the version of jsonb's wire form.
+                    fields[place] = canonical.canonical_json(fields[place][1:])
+            yield int.from_bytes(fields[0], "big", signed=True), fields[1:]
+
+    driver = conn.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    with driver.cursor() as cursor, cursor.copy(statement) as copy:
+        yield rows(copy)
+        # Leaving early would cancel the COPY; what is left is read and dropped.
+        for _ in copy:
+            pass

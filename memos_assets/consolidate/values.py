@@ -1,0 +1,207 @@
+"""Turn one stored SQLite value into what its column becomes, or say why that cannot be."""
+
+import json
+import re
+import struct
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from typing import Any
+
+from memos_assets.catalog.columns import ColumnKind
+from memos_assets.consolidate.content import Value
+
+
+class RejectedValue(Exception):  # noqa: N818  it is a verdict on data, not a failure of the program
+    """The row cannot be loaded: ``reason`` is a code of `reasons.REJECT_REASONS`."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+_WIDE_NUMBER = re.compile(r"[eE][+-]?\d{4,}|\d{1000,}")
+
+
+def _wrong_type(value: Value, expected: str) -> RejectedValue:
+    return RejectedValue("wrong_type", f"{type(value).__name__} where {expected} is expected")
+
+
+def text(value: Value) -> str:
+    """Return text that PostgreSQL accepts."""
+    if not isinstance(value, str):
+        raise _wrong_type(value, "TEXT")
+    if "\0" in value:
+        raise RejectedValue("nul_character", f"at character {value.index(chr(0))}")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise RejectedValue("invalid_utf8", f"at character {error.start}") from None
+    return value
+
+
+def integer(value: Value) -> int:
+    """Return an integer as stored."""
+    if not isinstance(value, int):
+        raise _wrong_type(value, "INTEGER")
+    return value
+
+
+def real(value: Value) -> float:
+    """Return a float64 as stored; SQLite keeps whole numbers of a REAL column as such too."""
+    if not isinstance(value, int | float):
+        raise _wrong_type(value, "REAL")
+    return float(value)
+
+
+def real_or_float32(value: Value) -> float:
+    """Return a float64 from a REAL or from the 4-byte float32 BLOB that NumPy >= 2 left there."""
+    if isinstance(value, bytes):
+        if len(value) != 4:
+            raise RejectedValue("wrong_type", f"BLOB of {len(value)} bytes, 4 hold a float32")
+        return float(struct.unpack("<f", value)[0])
+    return real(value)
+
+
+def boolean(value: Value) -> bool:
+    """Return a flag stored as 0 or 1."""
+    if not isinstance(value, int) or value not in (0, 1):
+        raise _wrong_type(value, "0 or 1")
+    return bool(value)
+
+
+def _refuse_constant(token: str) -> Any:
+    raise RejectedValue("json_not_finite", token)
+
+
+def parsed_json(value: Value) -> Any:
+    """Parse JSON that jsonb accepts; the text itself is what gets loaded."""
+    raw = text(value)
+    try:
+        parsed = json.loads(raw, parse_constant=_refuse_constant)
+    except json.JSONDecodeError as error:
+        raise RejectedValue("json_malformed", f"{error.msg} at character {error.pos}") from None
+    except RecursionError:
+        raise RejectedValue("json_too_deep", f"{len(raw)} characters") from None
+    except ValueError:  # int() refuses more than 4,300 digits
+        raise RejectedValue("json_number", "more than 4,300 digits") from None
+    if "\\u" in raw:
+        _refuse_unstorable(parsed)
+    if _WIDE_NUMBER.search(raw):
+        json.loads(raw, parse_float=_refuse_wide, parse_int=_refuse_wide)
+    return parsed
+
+
+def _refuse_wide(digits: str) -> None:
+    exponent = re.search(r"[eE]([+-]?\d+)$", digits)
+    if len(digits) > 16_000 or (exponent and abs(int(exponent[1])) > 16_000):
+        raise RejectedValue("json_number", digits[:40])
+
+
+def _refuse_unstorable(parsed: Any) -> None:
+    if isinstance(parsed, str):
+        if "\0" in parsed:
+            raise RejectedValue("json_nul", repr(parsed[:40]))
+        try:
+            parsed.encode()
+        except UnicodeEncodeError:
+            raise RejectedValue("json_surrogate", repr(parsed[:40])) from None
+    elif isinstance(parsed, dict):
+        for key, item in parsed.items():
+            _refuse_unstorable(key)
+            _refuse_unstorable(item)
+    elif isinstance(parsed, list):
+        for item in parsed:
+            _refuse_unstorable(item)
+
+
+def json_text(value: Value) -> str:
+    """Return JSON text that jsonb accepts."""
+    parsed_json(value)
+    assert isinstance(value, str)
+    return value
+
+
+def sparse_vocabulary(value: Value) -> str | None:
+    """Name the vocabulary of stored sparse weights by what the terms look like.
+
+    Returns:
+        ``xlmr_token_ids`` when every term is a decimal number (FlagEmbedding), ``words`` when not
+        (the Ollama era), ``unknown`` when it is no object, None when there are no terms.
+    """
+    parsed = parsed_json(value)
+    if not isinstance(parsed, dict):
+        return "unknown"
+    if not parsed:
+        return None
+    return "xlmr_token_ids" if all(term.isdecimal() for term in parsed) else "words"
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - _EPOCH) // _MICROSECOND
+
+
+def _parsed_timestamp(value: Value) -> datetime:
+    raw = text(value)
+    try:
+        return datetime.fromisoformat(raw)
+    except ValueError:
+        raise RejectedValue("timestamp_unreadable", repr(raw[:40])) from None
+
+
+def _in_utc(moment: datetime, value: Value) -> int:
+    try:
+        return _microseconds(moment.astimezone(UTC))
+    except OverflowError:
+        raise RejectedValue("timestamp_unreadable", repr(value)) from None
+
+
+def utc_text(value: Value) -> int:
+    """Return microseconds since 1970 from 'YYYY-MM-DD HH:MM:SS', which SQLite means as UTC."""
+    moment = _parsed_timestamp(value)
+    return _in_utc(moment if moment.tzinfo else moment.replace(tzinfo=UTC), value)
+
+
+def iso_offset(value: Value) -> int:
+    """Return microseconds since 1970 from ISO-8601; without an offset it would be a guess."""
+    moment = _parsed_timestamp(value)
+    if moment.tzinfo is None:
+        raise RejectedValue("timestamp_without_zone", repr(value))
+    return _in_utc(moment, value)
+
+
+#: Years 1 to 9999, which both Python and PostgreSQL can hold.
+_FIRST_MICROSECOND = _microseconds(datetime(1, 1, 1, tzinfo=UTC))
+_LAST_MICROSECOND = _microseconds(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC))
+
+
+def unix_seconds(value: Value) -> int:
+    """Return microseconds since 1970 from Unix seconds, the exact value rounded half to even."""
+    if not isinstance(value, int | float):
+        raise _wrong_type(value, "Unix seconds")
+    try:
+        moment = round(Fraction(value) * 1_000_000)
+    except (OverflowError, ValueError):
+        raise RejectedValue("timestamp_unreadable", repr(value)) from None
+    if not _FIRST_MICROSECOND <= moment <= _LAST_MICROSECOND:
+        raise RejectedValue("timestamp_unreadable", repr(value))
+    return moment
+
+
+DECODERS: dict[ColumnKind, Callable[[Value], Any]] = {
+    "text": text,
+    "integer": integer,
+    "real": real,
+    "real_or_float32": real_or_float32,
+    "boolean": boolean,
+    "json": json_text,
+    "utc_text": utc_text,
+    "iso_offset": iso_offset,
+    "unix_seconds": unix_seconds,
+}
+
+#: Columns that are computed from another one, by name.
+COMPUTED: dict[str, Callable[[Value], Any]] = {"sparse_vocabulary": sparse_vocabulary}

@@ -1,0 +1,1 @@
+"""The Dagster face: it gathers, names and schedules what the rooms below do."""

@@ -1,0 +1,1 @@
+"""The assets: sources, tables, indexes and the report."""

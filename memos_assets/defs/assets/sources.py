@@ -1,0 +1,218 @@
+"""Source assets: memOS's SQLite files as they are, observed and never written."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import dagster as dg
+import sqlalchemy as sa
+
+from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
+from memos_assets.consolidate import ledger
+from memos_assets.consolidate.census import take_census
+from memos_assets.consolidate.discover import FoundFile, Root, find_files
+from memos_assets.consolidate.observe import observe_source, pin_for_run, register_files
+from memos_assets.consolidate.pin import Pin
+from memos_assets.defs.failures import reported
+from memos_assets.defs.partitions import CHUNKS, chunk_key
+from memos_assets.defs.resources import Postgres
+from memos_assets.settings import Settings
+
+#: Run tag that binds the runs of one consolidation together.
+CONSOLIDATION_TAG = "memos/consolidation"
+#: Run tag that holds the roots a run was asked to search, one per line.
+ROOTS_TAG = "memos/data"
+
+OWNERS = ["team:memory"]
+
+
+def source_key(kind: FileKind) -> dg.AssetKey:
+    """Return the asset key of a kind of file."""
+    return dg.AssetKey(["sqlite", kind.name])
+
+
+def consolidation_of(run: dg.DagsterRun) -> str:
+    """Return the id of the consolidation that a run belongs to; a run by itself is one."""
+    return run.tags.get(CONSOLIDATION_TAG, run.root_run_id or run.run_id)
+
+
+def roots_of(run: dg.DagsterRun, settings: Settings) -> list[Root]:
+    """Return the roots a run searches: its tag's, else MEMOS_DATA's, else none."""
+    tagged = run.tags.get(ROOTS_TAG)
+    arguments = tagged.split("\n") if tagged else settings.data
+    return [Root.parse(argument) for argument in arguments]
+
+
+def pins_for(
+    engine: sa.Engine, settings: Settings, consolidation: str, sources: Iterable[ledger.Source]
+) -> list[Pin]:
+    """Return the pins that all steps of a consolidation work from, taking those that are missing."""
+    folder = settings.home / "pins"
+    return [pin_for_run(engine, source, folder, consolidation) for source in sources]
+
+
+def observe_kind(
+    engine: sa.Engine,
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    consolidation: str,
+    kind: FileKind,
+) -> dict[str, str]:
+    """Pin and describe the registered files of a kind; return chunk key -> data version."""
+    with engine.connect() as conn:
+        sources = ledger.registered_sources(conn, kind.name)
+    pins = pins_for(engine, settings, consolidation, sources)
+    return _versions(engine, instance, kind, pins)
+
+
+def pins_of_tick(
+    engine: sa.Engine, settings: Settings, instance: dg.DagsterInstance, kind: FileKind
+) -> list[Pin]:
+    """Return current pins of a kind's registered files, outside of any run."""
+    with engine.connect() as conn:
+        sources = ledger.registered_sources(conn, kind.name)
+    pins = [observe_source(engine, source, settings.home / "pins") for source in sources]
+    _versions(engine, instance, kind, pins)
+    return pins
+
+
+def _versions(
+    engine: sa.Engine, instance: dg.DagsterInstance, kind: FileKind, pins: Sequence[Pin]
+) -> dict[str, str]:
+    """Return chunk key -> data version; chunks that are new become partition keys.
+
+    Keys are never removed: an empty chunk stays known, so that its rows go when it empties.
+    """
+    versions: dict[str, str] = {}
+    for pin in pins:
+        with engine.connect() as conn:
+            numbers = ledger.chunk_numbers(conn, pin)
+        versions |= {chunk_key(pin.source, chunk): pin.data_version(chunk) for chunk in numbers}
+    name = CHUNKS[kind.name].name
+    assert name is not None
+    known = set(instance.get_dynamic_partitions(name))
+    new = [key for key in versions if key not in known]
+    if new:
+        instance.add_dynamic_partitions(name, new)
+    return versions
+
+
+def _consolidated_source(kind: FileKind) -> dg.SourceAsset:
+    @dg.observable_source_asset(
+        key=source_key(kind),
+        group_name="sources",
+        description=f"{kind.about} Usually {', '.join(f'`{n}`' for n in kind.usual_names)}. "
+        "Observing pins a consistent copy; the data version of a chunk is its content.",
+        partitions_def=CHUNKS[kind.name],
+        tags={"dagster/kind/sqlite": ""},
+        metadata={"disposition": kind.disposition, "chunk_rows": kind.chunk_rows},
+    )
+    def _observe(
+        context: dg.OpExecutionContext, postgres: Postgres
+    ) -> dg.DataVersionsByPartition:
+        with reported():
+            roots = roots_of(context.run, postgres.settings)
+            if roots:
+                register_files(postgres.engine, find_files(roots))
+            return dg.DataVersionsByPartition(
+                observe_kind(
+                    postgres.engine,
+                    postgres.settings,
+                    context.instance,
+                    consolidation_of(context.run),
+                    kind,
+                )
+            )
+
+    return _observe
+
+
+def _found(run: dg.DagsterRun, settings: Settings) -> list[FoundFile]:
+    roots = roots_of(run, settings)
+    return find_files(roots) if roots else []
+
+
+def observe_kept(kind: FileKind, files: Sequence[FoundFile]) -> dg.ObserveResult:
+    """Return the census of the cache files of a kind."""
+    records = [
+        {
+            "file": file.path.name,
+            "table": table,
+            "rows": census.rows,
+            "expired": "no expiry" if census.expired is None else census.expired,
+            "hits": "not counted" if census.hits is None else census.hits,
+            "bytes": census.bytes,
+        }
+        for file in files
+        if file.kind is kind and file.treatment == "keep"
+        for table, census in take_census(file.path).items()
+    ]
+    return _observed(records, {"rows": sum(int(record["rows"]) for record in records)})
+
+
+def observe_others(files: Sequence[FoundFile]) -> dg.ObserveResult:
+    """List the files that nothing is done with."""
+    others = [file for file in files if file.treatment in ("list", "unusable")]
+    records = [
+        {
+            "file": str(file.path.relative_to(file.root) if file.root.is_dir() else file.path),
+            "treatment": file.treatment,
+            "why": file.why,
+            "bytes": file.path.stat().st_size,
+        }
+        for file in others
+    ]
+    return _observed(records, {"files": len(others)})
+
+
+def _observed(
+    records: Sequence[Mapping[str, str | int]], totals: Mapping[str, int]
+) -> dg.ObserveResult:
+    table = [dg.TableRecord({key: str(value) for key, value in r.items()}) for r in records]
+    metadata: dict[str, object] = dict(totals)
+    if table:
+        metadata["census"] = dg.MetadataValue.table(table)
+    version = hashlib.sha256(repr(records).encode()).hexdigest()[:32]
+    return dg.ObserveResult(data_version=dg.DataVersion(version), metadata=metadata)
+
+
+def _kept_source(kind: FileKind) -> dg.SourceAsset:
+    @dg.observable_source_asset(
+        key=source_key(kind),
+        group_name="sources",
+        description=f"{kind.about} Its census counts rows, expired rows, hits and bytes.",
+        tags={"dagster/kind/sqlite": ""},
+        metadata={"disposition": kind.disposition},
+    )
+    def _observe(context: dg.OpExecutionContext, postgres: Postgres) -> dg.ObserveResult:
+        with reported():
+            return observe_kept(kind, _found(context.run, postgres.settings))
+
+    return _observe
+
+
+OTHER_FILES = dg.AssetKey(["sqlite", "other_files"])
+
+
+@dg.observable_source_asset(
+    key=OTHER_FILES,
+    group_name="sources",
+    description="Every other SQLite file under the roots: test and legacy files, foreign ones, "
+    "unusable ones. Listed with what they are; never written, moved or deleted.",
+    tags={"dagster/kind/sqlite": ""},
+    metadata={"disposition": "list"},
+)
+def other_files(context: dg.OpExecutionContext, postgres: Postgres) -> dg.ObserveResult:
+    """List the files that nothing is done with."""
+    with reported():
+        return observe_others(_found(context.run, postgres.settings))
+
+
+#: Sources that are observed where they are and never consolidated.
+sources_in_place = [
+    *(_kept_source(kind) for kind in KINDS if kind.disposition == "keep"),
+    other_files,
+]
+source_assets = [
+    *(_consolidated_source(kind) for kind in CONSOLIDATED_KINDS),
+    *sources_in_place,
+]

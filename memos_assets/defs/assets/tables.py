@@ -1,0 +1,128 @@
+"""One asset per consolidated table. The body chooses the stale chunks; the I/O manager loads them."""
+
+import dagster as dg
+import pyarrow as pa
+
+from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, TableSpec
+from memos_assets.consolidate import ledger
+from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.reader import ChunkTask, chunk_stream
+from memos_assets.defs.assets.sources import OWNERS, consolidation_of, pins_for, source_key
+from memos_assets.defs.failures import reported
+from memos_assets.defs.partitions import CHUNKS, by_source
+from memos_assets.defs.resources import Postgres
+from memos_assets.postgres.shapes import table_schema
+
+#: Loads of one table queue behind each other; see `concurrency.pools` in dagster.yaml.
+WRITE_POOL = "postgres_write"
+#: Run tag: load chunks again although the ledger says that they are up to date.
+RELOAD_TAG = "memos/reload"
+
+
+def table_key(spec: TableSpec) -> dg.AssetKey:
+    """Return the asset key of a consolidated table."""
+    return dg.AssetKey(["memos", spec.name])
+
+
+def _column_schema(spec: TableSpec) -> dg.TableSchema:
+    about = {column.name: column.about for column in spec.columns}
+    about |= {vector.name: vector.about for vector in spec.vectors}
+    about |= {"source": "The SQLite file the row comes from."}
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=field.name,
+                type=field.metadata[b"postgres"].decode(),
+                description=about.get(field.name) or None,
+                constraints=dg.TableColumnConstraints(
+                    nullable=field.name not in {*spec.primary_key, "chunk", "source_rowid"}
+                ),
+            )
+            for field in table_schema(spec)
+        ]
+    )
+
+
+def _column_lineage(kind: FileKind, spec: TableSpec) -> dg.TableColumnLineage:
+    """Name the SQLite column, as `table.column`, that each column comes from."""
+    origins = {column.name: [column.origin] for column in spec.columns}
+    for vector in spec.vectors:
+        origins[vector.name] = [vector.origin]
+        origins[vector.reason_name] = [vector.origin]
+        origins[vector.dimension_name] = [vector.dimension_origin or vector.origin]
+    if spec.mirrored:
+        origins["reversed"] = [spec.column("bidirectional").origin]
+    if spec.has_loose_links:
+        origins["missing"] = [spec.column(link.column).origin for link in spec.links]
+    return dg.TableColumnLineage(
+        deps_by_column={
+            name: [
+                dg.TableColumnDep(asset_key=source_key(kind), column_name=f"{spec.origin}.{column}")
+                for column in columns
+            ]
+            for name, columns in origins.items()
+        }
+    )
+
+
+def stale_work(
+    context: dg.AssetExecutionContext, postgres: Postgres, kind: FileKind, spec: TableSpec
+) -> list[tuple[Pin, ChunkTask]]:
+    """Return the chunks of this run whose rows are not those of the pin, in the order of keys."""
+    wanted = by_source(context.partition_keys)
+    with postgres.engine.connect() as conn:
+        known = ledger.registered_sources(conn, kind.name)
+        missing = sorted(set(wanted) - {source.name for source in known})
+        for name in missing:
+            ledger.source_named(conn, name)
+    sources = [source for source in known if source.name in wanted]
+    reload = context.run.tags.get(RELOAD_TAG) == "true"
+    work = []
+    for pin in pins_for(postgres.engine, postgres.settings, consolidation_of(context.run), sources):
+        with postgres.engine.connect() as conn:
+            for task in ledger.stale_tasks(conn, spec, pin, reload=reload):
+                if task.chunk in wanted[pin.source]:
+                    work.append((pin, task))
+    return work
+
+
+def consolidated_table(kind: FileKind, spec: TableSpec) -> dg.AssetsDefinition:
+    """Return the asset that loads chunks of ``spec`` from SQLite into PostgreSQL."""
+    linked = {link.table for link in spec.links if link.table != spec.name}
+
+    @dg.asset(
+        key=table_key(spec),
+        deps=[
+            source_key(kind),
+            *(table_key(other) for other in kind.tables if other.name in linked),
+        ],
+        partitions_def=CHUNKS[kind.name],
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        io_manager_key="postgres_table",
+        group_name="tables",
+        kinds={"postgres", "table"},
+        owners=OWNERS,
+        pool=WRITE_POOL,
+        code_version=spec.fingerprint,
+        description=f"{spec.about}\n\n`{spec.origin}` as `{spec.qualified}`, "
+        f"keyed by {', '.join(f'`{name}`' for name in spec.primary_key)}.",
+        metadata={
+            "dagster/table_name": spec.qualified,
+            "dagster/column_schema": _column_schema(spec),
+            "dagster/column_lineage": _column_lineage(kind, spec),
+        },
+    )
+    def _table(
+        context: dg.AssetExecutionContext, postgres: Postgres
+    ) -> dg.MaterializeResult[pa.RecordBatchReader]:
+        with reported():
+            return dg.MaterializeResult(
+                value=chunk_stream(spec, stale_work(context, postgres, kind, spec))
+            )
+
+    return _table
+
+
+table_assets = [
+    consolidated_table(kind, spec) for kind in CONSOLIDATED_KINDS for spec in kind.tables
+]

@@ -1,0 +1,156 @@
+"""The checklist as asset checks: one step per kind of file for its rows, one for its indexes."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+
+from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, TableSpec
+from memos_assets.checklist import CLAIMS
+from memos_assets.consolidate import claims, ledger
+from memos_assets.consolidate.pin import Pin
+from memos_assets.defs.assets.indexes import index_key
+from memos_assets.defs.assets.sources import source_key
+from memos_assets.defs.assets.tables import table_key
+from memos_assets.defs.failures import reported
+from memos_assets.defs.resources import Postgres
+from memos_assets.finding import Finding
+from memos_assets.search.explain import (
+    containment_uses_index,
+    index_is_valid,
+    nearest_uses_index,
+)
+from memos_assets.search.indexes import rows_served, search_indexes
+from memos_assets.search.queries import gin_name
+
+
+def _spec(name: str, asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    claim = CLAIMS[name]
+    return dg.AssetCheckSpec(
+        name=name,
+        asset=asset,
+        description=f"{claim.label}: {claim.claim}",
+        metadata={"fix": claim.fix},
+    )
+
+
+def _metadata(finding: Finding) -> dict[str, Any]:
+    """Expected and observed first, because alerts show the first keys."""
+    shown: dict[str, Any] = {"expected": finding.expected, "observed": finding.observed}
+    for key, value in finding.evidence.items():
+        if isinstance(value, list) and value and isinstance(value[0], Mapping):
+            shown[key] = dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in value])
+        elif isinstance(value, list | Mapping):
+            shown[key] = dg.MetadataValue.json(value)
+        else:
+            shown[key] = value
+    return shown
+
+
+def as_result(name: str, asset: dg.AssetKey, finding: Finding) -> dg.AssetCheckResult:
+    """Return a Finding as Dagster shows it."""
+    fix = "" if finding.passed else f". Fix: {CLAIMS[name].fix}"
+    return dg.AssetCheckResult(
+        check_name=name,
+        asset_key=asset,
+        passed=finding.passed,
+        severity=dg.AssetCheckSeverity.ERROR,
+        description=f"expected {finding.expected}; observed {finding.observed}{fix}",
+        metadata=_metadata(finding),
+    )
+
+
+def row_checks(kind: FileKind) -> dg.AssetChecksDefinition:
+    """Return the checks of a kind's sources and tables; each table is read once for all of its."""
+    source = source_key(kind)
+    about_sources = {
+        "v08_source_unchanged_since_pin": claims.source_unchanged,
+        "v09_source_is_accounted_for": claims.source_accounted_for,
+    }
+    specs = [_spec(name, source) for name in about_sources]
+    specs += [
+        _spec(name, table_key(spec)) for spec in kind.tables for name in claims.claims_about(spec)
+    ]
+
+    @dg.multi_asset_check(name=f"{kind.name}_rows", specs=specs, can_subset=True)
+    def _checks(
+        context: dg.AssetCheckExecutionContext, postgres: Postgres
+    ) -> Iterator[dg.AssetCheckResult]:
+        selected = context.selected_asset_check_keys
+        with reported():
+            for spec in kind.tables:
+                key = table_key(spec)
+                names = [n for n in claims.claims_about(spec) if dg.AssetCheckKey(key, n) in selected]
+                if names:
+                    findings = claims.findings_about(postgres.engine, spec)
+                    for name in names:
+                        yield as_result(name, key, findings[name])
+            pins = _pins(postgres.engine, kind)
+            for name, judge in about_sources.items():
+                if dg.AssetCheckKey(source, name) in selected:
+                    yield as_result(name, source, judge(pins))
+
+    return _checks
+
+
+def _pins(engine: sa.Engine, kind: FileKind) -> list[Pin]:
+    with engine.connect() as conn:
+        return [
+            ledger.pin_required(conn, source)
+            for source in ledger.registered_sources(conn, kind.name)
+        ]
+
+
+def _index_findings(engine: sa.Engine, spec: TableSpec) -> Iterator[tuple[str, str, Finding]]:
+    """Yield claim, index and finding for every index of a table."""
+    with engine.connect() as conn:
+        for index in search_indexes(spec):
+            yield "v06_index_is_valid", index.name, index_is_valid(conn, index.name)
+        for vector_index in spec.vector_indexes:
+            rows = rows_served(conn, vector_index.name)
+            finding = nearest_uses_index(conn, vector_index, rows)
+            yield "v07_nearest_uses_index", vector_index.name, finding
+        for column in spec.searched:
+            name = gin_name(spec.name, column)
+            finding = containment_uses_index(conn, spec, column)
+            yield "v11_containment_uses_index", name, finding
+
+
+def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
+    """Return the checks of the indexes of a kind's tables."""
+    specs = []
+    for spec in kind.tables:
+        specs += [
+            _spec("v06_index_is_valid", index_key(index.name)) for index in search_indexes(spec)
+        ]
+        specs += [
+            _spec("v07_nearest_uses_index", index_key(i.name)) for i in spec.vector_indexes
+        ]
+        specs += [
+            _spec("v11_containment_uses_index", index_key(gin_name(spec.name, column)))
+            for column in spec.searched
+        ]
+
+    @dg.multi_asset_check(name=f"{kind.name}_indexes_checks", specs=specs, can_subset=True)
+    def _checks(
+        context: dg.AssetCheckExecutionContext, postgres: Postgres
+    ) -> Iterator[dg.AssetCheckResult]:
+        selected = context.selected_asset_check_keys
+        with reported():
+            for spec in kind.tables:
+                for name, index, finding in _index_findings(postgres.engine, spec):
+                    if dg.AssetCheckKey(index_key(index), name) in selected:
+                        yield as_result(name, index_key(index), finding)
+
+    return _checks
+
+
+checks = [
+    *(row_checks(kind) for kind in CONSOLIDATED_KINDS),
+    *(
+        index_checks(kind)
+        for kind in CONSOLIDATED_KINDS
+        if any(search_indexes(spec) for spec in kind.tables)
+    ),
+]

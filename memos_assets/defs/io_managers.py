@@ -1,0 +1,193 @@
+"""Typed values in and out of PostgreSQL, chosen by annotation: tables, streams, frames, references."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import dagster as dg
+import pyarrow as pa
+from psycopg import sql
+
+from memos_assets.catalog import TABLES_BY_NAME, TableSpec
+from memos_assets.consolidate.load import load_stream
+from memos_assets.consolidate.reader import tasks_of
+from memos_assets.defs.failures import reported
+from memos_assets.defs.partitions import by_source, chunk_key
+from memos_assets.defs.resources import Postgres
+from memos_assets.errors import UsageError
+from memos_assets.postgres.copy_reader import read_batches
+from memos_assets.postgres.shapes import table_schema
+from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.search.indexes import driver_of, drop_before_bulk_load
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, slots=True)
+class TableReference:
+    """Names rows instead of carrying them: a table and, if partitioned, the chunks of each source.
+
+    ``chunks`` is empty when all rows are meant.
+    """
+
+    table: str
+    chunks: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+    @property
+    def qualified(self) -> str:
+        """Schema-qualified name of the table."""
+        return f"{DATA_SCHEMA}.{self.table}"
+
+    @property
+    def spec(self) -> TableSpec:
+        """The table's description in the catalog."""
+        return TABLES_BY_NAME[self.table]
+
+    def query(self) -> sql.Composed:
+        """Return the query for these rows, with the columns of `shapes.table_schema`."""
+        base = sql.SQL("select {} from {}").format(
+            sql.SQL(", ").join(map(sql.Identifier, table_schema(self.spec).names)),
+            sql.Identifier(DATA_SCHEMA, self.table),
+        )
+        if not self.chunks:
+            return base
+        parts = [
+            sql.SQL("(source = {} and chunk = any({}))").format(
+                sql.Literal(source), sql.Literal(list(numbers))
+            )
+            for source, numbers in self.chunks
+        ]
+        return sql.SQL("{} where {}").format(base, sql.SQL(" or ").join(parts))
+
+
+class PostgresTableIOManager(dg.ConfigurableIOManager):
+    """Loads and reads the tables of schema `memos`.
+
+    Writes a ``pa.RecordBatchReader`` or a ``pa.Table`` whose schema names its chunks (that is, one
+    from `reader.chunk_stream`): each chunk is replaced in a transaction of its own. Reads, by the
+    consumer's annotation, ``pa.Table``, ``pa.RecordBatchReader``, ``pandas.DataFrame``, or a
+    ``TableReference``, which carries no rows.
+    """
+
+    postgres: dg.ResourceDependency[Postgres]
+
+    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
+        """Replace the chunks that the value consists of."""
+        with reported():
+            spec = _spec_of(context.asset_key)
+            reader = self._as_reader(spec, obj)
+            tasks = tasks_of(reader.schema)
+            if reader.schema.metadata is None:
+                raise UsageError(
+                    "M532",
+                    "the rows do not say which chunks they are, so none could be replaced",
+                    where=spec.qualified,
+                    fix="return chunk_stream(...), or its read_all()",
+                )
+            allowed = set(context.asset_partition_keys)
+            stray = sorted(
+                key for task in tasks if (key := chunk_key(task.source, task.chunk)) not in allowed
+            )
+            if stray:
+                raise UsageError(
+                    "M533",
+                    f"rows of the chunks {', '.join(stray)} in a run of other chunks",
+                    where=spec.qualified,
+                    fix="stream only the chunks in context.partition_keys",
+                )
+            incoming = sum(task.source_rows for task in tasks)
+            dropped = drop_before_bulk_load(self.postgres.engine, spec, incoming)
+            done = load_stream(self.postgres.engine, spec, reader, run_id=context.run_id)
+        context.add_output_metadata(
+            {
+                "dagster/partition_row_count": sum(counts.rows for _, counts in done),
+                "rows_rejected": sum(counts.rejected for _, counts in done),
+                "rows_mirrored": sum(counts.mirrored for _, counts in done),
+                "rows_without_embedding": sum(
+                    counts.without_embedding.total() for _, counts in done
+                ),
+                "source_rows": incoming,
+                "source_bytes": sum(task.source_bytes for task in tasks),
+                "chunks_loaded": len(tasks),
+                "chunks_up_to_date": len(allowed) - len(tasks),
+                "indexes_dropped": ", ".join(dropped) or "none",
+            }
+        )
+
+    def load_input(self, context: dg.InputContext) -> object:
+        """Return what the consumer's annotation asks for."""
+        with reported():
+            reference = _reference(context)
+            wanted = context.dagster_type.typing_type
+            if wanted is TableReference:
+                return reference
+            if wanted is pa.Table:
+                with self._batches(reference) as batches:
+                    return pa.Table.from_batches(list(batches), table_schema(reference.spec))
+            if wanted is pa.RecordBatchReader:
+                return self._stream(reference)
+            if getattr(wanted, "__name__", "") == "DataFrame":
+                return self._frame(reference)
+            raise UsageError(
+                "M531",
+                f"cannot be read as {getattr(wanted, '__name__', wanted)}",
+                where=reference.qualified,
+                fix="annotate the input as pyarrow.Table, pyarrow.RecordBatchReader, "
+                "pandas.DataFrame or TableReference",
+            )
+
+    @staticmethod
+    def _as_reader(spec: TableSpec, obj: object) -> pa.RecordBatchReader:
+        if isinstance(obj, pa.RecordBatchReader):
+            return obj
+        if isinstance(obj, pa.Table):
+            return obj.to_reader()
+        raise UsageError(
+            "M531",
+            f"cannot be written from {type(obj).__name__}",
+            where=spec.qualified,
+            fix="return a pyarrow.RecordBatchReader or a pyarrow.Table",
+        )
+
+    @contextmanager
+    def _batches(self, reference: TableReference) -> Iterator[Iterator[pa.RecordBatch]]:
+        with self.postgres.engine.begin() as conn, driver_of(conn) as driver:
+            yield read_batches(driver, reference.query(), table_schema(reference.spec))
+
+    def _stream(self, reference: TableReference) -> pa.RecordBatchReader:
+        def batches() -> Iterator[pa.RecordBatch]:
+            with self._batches(reference) as rows:
+                yield from rows
+
+        return pa.RecordBatchReader.from_batches(table_schema(reference.spec), batches())
+
+    def _frame(self, reference: TableReference) -> "pd.DataFrame":
+        with self._batches(reference) as batches:
+            table = pa.Table.from_batches(list(batches), table_schema(reference.spec))
+        frame: pd.DataFrame = table.to_pandas()
+        return frame
+
+
+def _spec_of(key: dg.AssetKey) -> TableSpec:
+    spec = TABLES_BY_NAME.get(key.path[-1])
+    if spec is None:
+        raise UsageError(
+            "M534",
+            "no table of the catalog",
+            where=key.to_user_string(),
+            fix=f"add a TableSpec to memos_assets/catalog; there are: {_some(list(TABLES_BY_NAME))}",
+        )
+    return spec
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+
+
+def _reference(context: dg.InputContext) -> TableReference:
+    spec = _spec_of(context.asset_key)
+    keys: list[Any] = list(context.asset_partition_keys) if context.has_asset_partitions else []
+    chunks = tuple((source, tuple(numbers)) for source, numbers in by_source(keys).items())
+    return TableReference(spec.name, chunks)

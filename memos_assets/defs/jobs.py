@@ -1,0 +1,55 @@
+"""Jobs: observe the sources, migrate one kind of file, then index, check and report."""
+
+import dagster as dg
+
+from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
+from memos_assets.defs.assets.sources import source_key, sources_in_place
+from memos_assets.defs.assets.tables import table_key
+
+
+def migrate_job_name(kind: FileKind) -> str:
+    """Return the name of the job that loads a kind of file."""
+    return f"migrate_{kind.name}"
+
+
+# A job's partitioned assets must share one definition, so there is one job per kind here too.
+observe_jobs = [
+    *(
+        dg.define_asset_job(
+            f"observe_{kind.name}",
+            selection=dg.AssetSelection.assets(source_key(kind)),
+            description=f"Pin {kind.name} files that changed, and register new chunks.",
+        )
+        for kind in CONSOLIDATED_KINDS
+    ),
+    dg.define_asset_job(
+        "observe_files_in_place",
+        selection=dg.AssetSelection.assets(*(asset.key for asset in sources_in_place)),
+        description="Take the census of the caches, and list every other file.",
+    ),
+]
+
+migrate_jobs = {
+    kind.name: dg.define_asset_job(
+        migrate_job_name(kind),
+        selection=dg.AssetSelection.assets(*(table_key(spec) for spec in kind.tables))
+        - dg.AssetSelection.all_asset_checks(),
+        description=f"Load chunks of {kind.name} files. Chunks in the ledger are not copied again.",
+    )
+    for kind in CONSOLIDATED_KINDS
+}
+
+finish_job = dg.define_asset_job(
+    "index_check_report",
+    selection=dg.AssetSelection.groups("indexes", "report")
+    | dg.AssetSelection.all_asset_checks(),
+    description="Build the indexes, run the whole checklist, write the report.",
+)
+
+verify_job = dg.define_asset_job(
+    "verify_checklist",
+    selection=dg.AssetSelection.all_asset_checks(),
+    description="Run the whole checklist: both sides are read again.",
+)
+
+jobs = [*observe_jobs, *migrate_jobs.values(), finish_job, verify_job]

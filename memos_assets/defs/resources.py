@@ -1,0 +1,79 @@
+"""The outside systems that assets ask for by name: the target database and the webhook."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagster as dg
+import requests
+import sqlalchemy as sa
+import tenacity
+from pydantic import PrivateAttr
+
+from memos_assets.postgres.engine import shown
+from memos_assets.postgres.target import open_target
+from memos_assets.settings import Settings, load_settings
+
+
+class Postgres(dg.ConfigurableResource):
+    """The target database. It has no field, so that no password can be shown as configuration.
+
+    One pooled engine per process and run; where it is comes from `settings`.
+    """
+
+    _engine: sa.Engine | None = PrivateAttr(default=None)
+    _settings: Settings | None = PrivateAttr(default=None)
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Postgres"]:
+        """Make the engine for one process of one run and dispose of it afterwards."""
+        run = context.run.run_id if context.run else "adhoc"
+        self._settings = load_settings()
+        self._engine = open_target(self._settings, f"memos_assets:{run[:8]}")
+        try:
+            yield self
+        finally:
+            self._engine.dispose()
+
+    @property
+    def engine(self) -> sa.Engine:
+        """The engine; only inside a run."""
+        assert self._engine is not None, "the resource is not initialised"
+        return self._engine
+
+    @property
+    def settings(self) -> Settings:
+        """The settings the engine was made from."""
+        assert self._settings is not None, "the resource is not initialised"
+        return self._settings
+
+    def __repr__(self) -> str:
+        return f"Postgres({shown(self._engine.url) if self._engine else 'not connected'})"
+
+    __str__ = __repr__
+
+
+class Webhook(dg.ConfigurableResource):
+    """Where alerts are posted. Its address is a secret and comes from `settings`."""
+
+    @property
+    def is_configured(self) -> bool:
+        """Whether there is an address at all."""
+        return load_settings().alert_webhook is not None
+
+    def post(self, alert: dict[str, object]) -> None:
+        """Post one alert as JSON, up to three times.
+
+        Raises:
+            requests.RequestException: when the receiver does not take it; the alert is due again.
+        """
+        address = load_settings().alert_webhook
+        assert address is not None, "ask is_configured first"
+        url = address.get_secret_value()
+        for attempt in tenacity.Retrying(
+            stop=tenacity.stop_after_attempt(3),
+            wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
+            retry=tenacity.retry_if_exception_type(requests.RequestException),
+            reraise=True,
+        ):
+            with attempt:
+                requests.post(url, json=alert, timeout=10).raise_for_status()

@@ -1,0 +1,68 @@
+"""Schedules: look at the sources, load only chunks that are missing or changed, check everything."""
+
+from collections.abc import Iterator
+
+import dagster as dg
+
+from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
+from memos_assets.consolidate import ledger
+from memos_assets.defs.assets.sources import pins_of_tick
+from memos_assets.defs.failures import reported
+from memos_assets.defs.jobs import finish_job, migrate_jobs
+from memos_assets.defs.partitions import CHUNKS, chunk_key, contiguous_ranges, range_tags
+from memos_assets.postgres.target import open_target
+from memos_assets.settings import load_settings
+
+
+def stale_keys(instance: dg.DagsterInstance, kind: FileKind) -> list[str]:
+    """Return the chunks of a kind that are missing or whose content or code changed.
+
+    Files are looked at first; what changed is pinned, and new chunks become partition keys.
+    """
+    settings = load_settings()
+    engine = open_target(settings, "memos_assets:schedule")
+    try:
+        stale: set[str] = set()
+        for pin in pins_of_tick(engine, settings, instance, kind):
+            with engine.connect() as conn:
+                for spec in ledger.specs_in(pin):
+                    stale |= {
+                        chunk_key(task.source, task.chunk)
+                        for task in ledger.stale_tasks(conn, spec, pin)
+                    }
+        return sorted(stale)
+    finally:
+        engine.dispose()
+
+
+def backfill_schedule(kind: FileKind) -> dg.ScheduleDefinition:
+    """Return the schedule that keeps the tables of a kind up to date."""
+
+    @dg.schedule(
+        name=f"backfill_{kind.name}",
+        cron_schedule="*/15 * * * *",
+        job=migrate_jobs[kind.name],
+        description=f"Loads only the missing or changed chunks of {kind.name} files.",
+    )
+    def _schedule(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+        with reported():
+            stale = stale_keys(context.instance, kind)
+        if not stale:
+            yield dg.SkipReason("every chunk is loaded as its file holds it")
+            return
+        name = CHUNKS[kind.name].name
+        assert name is not None
+        for first, last in contiguous_ranges(context.instance.get_dynamic_partitions(name), stale):
+            yield dg.RunRequest(run_key=None, tags=range_tags(first, last))
+
+    return _schedule
+
+
+checklist_schedule = dg.ScheduleDefinition(
+    name="check_daily",
+    cron_schedule="30 4 * * *",
+    job=finish_job,
+    description="Builds indexes that are missing, runs the whole checklist, writes the report.",
+)
+
+schedules = [*(backfill_schedule(kind) for kind in CONSOLIDATED_KINDS), checklist_schedule]

@@ -1,0 +1,114 @@
+"""The kinds of dirt memOS's files carry, and the placing of each on an exact number of rows."""
+
+import json
+import random
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+JSON_KINDS = ("json_nan", "json_infinity", "json_null_character", "malformed_json")
+TEXT_KINDS = ("null_characters", "invalid_utf8")
+
+#: No reader can make an instant of these.
+UNREADABLE_TIMES = ("yesterday", "2025-13-45 99:99:99", "", "0000-00-00 00:00:00")
+
+#: A Latin-1 degree sign, half of a UTF-8 sequence, and two bytes that occur in no UTF-8.
+INVALID_UTF8 = (b"motor at 80 \xb0C", b"alarm \xe2\x82", b"\xff\xfe overheated")
+
+
+def share(rows: int, fraction: float, *, least: int = 1) -> int:
+    """Return ``fraction`` of ``rows``, at least ``least``, so that small folders have it too."""
+    return max(least, round(rows * fraction))
+
+
+class Dirt:
+    """Which rows of one table carry what. Rows are numbered from 0 in the order of their ids.
+
+    Within one column the classes are disjoint, so each count is the number of rows that carry the
+    class whatever else is placed.
+    """
+
+    def __init__(self, seed: str) -> None:
+        self.counts: dict[str, int] = {}
+        self._random = random.Random(f"{seed}/dirt")
+        self._taken: dict[str, set[int]] = {}
+
+    def place(
+        self, kind: str, column: str, candidates: Sequence[int], count: int
+    ) -> frozenset[int]:
+        """Choose ``count`` rows, none of which has other dirt in ``column``, and count them."""
+        taken = self._taken.setdefault(column, set())
+        pool = [index for index in candidates if index not in taken]
+        chosen = frozenset(self._random.sample(pool, min(count, len(pool))))
+        taken.update(chosen)
+        self.note(kind, len(chosen))
+        return chosen
+
+    def place_kinds(
+        self, kinds: Sequence[str], column: str, candidates: Sequence[int], count: int
+    ) -> dict[int, str]:
+        """Choose ``count`` rows for each of ``kinds``; the answer tells which row has which."""
+        return {
+            index: kind
+            for kind in kinds
+            for index in sorted(self.place(kind, column, candidates, count))
+        }
+
+    def note(self, kind: str, count: int) -> None:
+        """Add ``count`` rows to a class; one without rows is not mentioned."""
+        if count == 0:
+            return
+        self.counts[kind] = self.counts.get(kind, 0) + count
+
+
+def soiled_json(value: Mapping[str, object], kind: str | None) -> str:
+    """Return ``json.dumps(value)`` as memOS writes it, with one kind of dirt or none."""
+    if kind == "json_nan":
+        return json.dumps({**value, "score": float("nan")})
+    if kind == "json_infinity":
+        return json.dumps({**value, "score": float("inf")})
+    if kind == "json_null_character":
+        return json.dumps({**value, "note": "ocr\0artefact"})
+    if kind == "malformed_json":
+        # Even lengths were cut while being written, odd ones are the repr of a Python dict.
+        text = json.dumps({**value, "note": "cut"})
+        return text[:-3] if len(text) % 2 == 0 else repr({**value, "note": "cut"})
+    return json.dumps(value)
+
+
+def soiled_text(text: str, kind: str | None) -> str:
+    """Return ``text``, with NUL characters as optical recognition leaves them if so placed."""
+    return f"{text} ocr\0artefact\f" if kind == "null_characters" else text
+
+
+def invalid_texts(places: Mapping[int, str], rowids: Mapping[int, int]) -> dict[int, bytes]:
+    """Return the invalid UTF-8 to store, by rowid; rows not in ``rowids`` are at index + 1."""
+    indices = sorted(index for index, kind in places.items() if kind == "invalid_utf8")
+    return {
+        rowids.get(index, index + 1): INVALID_UTF8[order % len(INVALID_UTF8)]
+        for order, index in enumerate(indices)
+    }
+
+
+def truncated(blob: bytes, index: int) -> bytes:
+    """Cut a vector so that its length is that of no dimension memOS knows."""
+    return blob[: (len(blob) - 4, len(blob) // 2 + 2, 1000)[index % 3]]
+
+
+def soiled_float32(vector: npt.NDArray[np.float32], kind: str | None, index: int) -> bytes:
+    """Return the float32 little-endian bytes of ``vector``, with one kind of dirt or none."""
+    if kind == "empty_vectors":
+        return b""
+    if kind == "zero_vectors":
+        return bytes(4 * len(vector))
+    if kind in ("nan_vectors", "infinite_vectors"):
+        vector = vector.copy()
+        vector[index % len(vector)] = np.nan if kind == "nan_vectors" else -np.inf
+    blob = vector.astype("<f4").tobytes()
+    return truncated(blob, index) if kind == "truncated_vectors" else blob
+
+
+def unreadable_time(placed: Collection[int], index: int, otherwise: str) -> str:
+    """Return an unreadable text if the row was chosen for one, else the readable time."""
+    return UNREADABLE_TIMES[index % len(UNREADABLE_TIMES)] if index in placed else otherwise

@@ -1,0 +1,15 @@
+"""What one item of the checklist saw."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The outcome of a check. ``evidence`` is enough to act on without another run."""
+
+    passed: bool
+    expected: str
+    observed: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,1 @@
+"""The database: embedded server, engines, migrations, Dagster's storage."""

@@ -1,0 +1,112 @@
+"""The schema's history: Alembic revisions under sql/migrations, applied from Python.
+
+No alembic.ini and no logging configuration: the connection is ours, and so is the log.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import sqlalchemy as sa
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+
+from memos_assets.errors import TargetError
+from memos_assets.postgres.engine import shown
+from memos_assets.settings import PROJECT_ROOT
+
+SCRIPTS = PROJECT_ROOT / "sql" / "migrations"
+#: memOS's own database has a public.alembic_version; ours stands beside our own tables.
+VERSION_SCHEMA = "memos_ops"
+VERSION_TABLE = "alembic_version"
+
+#: Held for the transaction that migrates, so that two processes do it one after the other.
+_MIGRATION_LOCK = 0x6D656D6F_02
+
+
+def upgrade(engine: sa.Engine) -> list[str]:
+    """Bring the schema to this checkout's revision, in one transaction.
+
+    Returns:
+        The revisions applied, oldest first; empty when there was nothing to do.
+
+    Raises:
+        TargetError: M305 the database is at a revision that this checkout does not have.
+    """
+    with _migrating(engine) as (conn, config):
+        scripts = ScriptDirectory.from_config(config)
+        pending = scripts.iterate_revisions("heads", _current(conn) or "base")
+        applied = [script.revision for script in pending][::-1]
+        if applied:
+            command.upgrade(config, "head")
+    return applied
+
+
+def downgrade(engine: sa.Engine, revision: str) -> None:
+    """Take the schema back to a revision, or to ``base``, in one transaction.
+
+    Raises:
+        TargetError: M305 the database's revision, or the one asked for, is not in this checkout.
+    """
+    with _migrating(engine, revision) as (_, config):
+        command.downgrade(config, revision)
+
+
+def current(engine: sa.Engine) -> str | None:
+    """Return the revision the database is at, or None before the first."""
+    with engine.connect() as conn:
+        return _current(conn)
+
+
+def head() -> str | None:
+    """Return the newest revision of this checkout, or None while there is none."""
+    return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def _config() -> Config:
+    config = Config()
+    # ConfigParser interpolates: a percent sign in the checkout's path has to be doubled.
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _current(conn: sa.Connection) -> str | None:
+    options = {"version_table": VERSION_TABLE, "version_table_schema": VERSION_SCHEMA}
+    return MigrationContext.configure(conn, opts=options).get_current_revision()
+
+
+@contextmanager
+def _migrating(engine: sa.Engine, *revisions: str) -> Iterator[tuple[sa.Connection, Config]]:
+    """Open the one transaction of a migration: locked, with a known revision to start from."""
+    config = _config()
+    with engine.begin() as conn:
+        # Another process's migration may take longer than lock_timeout; ours may not wait for
+        # tables in use that long.
+        timeout = conn.exec_driver_sql("show lock_timeout").scalar_one()
+        set_timeout = sa.text("select set_config('lock_timeout', :timeout, true)")
+        conn.execute(set_timeout, {"timeout": "0"})
+        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        conn.execute(set_timeout, {"timeout": timeout})
+        conn.execute(sa.schema.CreateSchema(VERSION_SCHEMA, if_not_exists=True))
+        scripts = ScriptDirectory.from_config(config)
+        for revision in filter(None, (_current(conn), *revisions)):
+            _require(scripts, revision, shown(engine.url))
+        config.attributes["connection"] = conn
+        yield conn, config
+
+
+def _require(scripts: ScriptDirectory, revision: str, where: str) -> None:
+    try:
+        scripts.get_revisions(revision)
+    except CommandError:
+        raise TargetError(
+            "M305",
+            f"revision {revision} is unknown to this checkout, whose newest is "
+            f"{scripts.get_current_head() or 'none'}",
+            where=where,
+            fix="update the checkout; or, with the checkout that made it, "
+            "`memos-assets migrate --to` an older revision",
+        ) from None

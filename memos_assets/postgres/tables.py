@@ -1,0 +1,202 @@
+"""Every table of ours as SQLAlchemy metadata: `memos` from the catalog, `memos_ops` for the books.
+
+Alembic compares a database with this; the revisions under sql/migrations are the history.
+"""
+
+import sqlalchemy as sa
+from pgvector.sqlalchemy import HALFVEC, VECTOR
+from sqlalchemy.dialects import postgresql as pg
+
+from memos_assets.catalog import TABLES, Column, TableSpec, VectorColumn
+from memos_assets.catalog.columns import ColumnKind
+
+DATA_SCHEMA = "memos"
+OPS_SCHEMA = "memos_ops"
+
+metadata = sa.MetaData(
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "ck": "%(table_name)s_%(constraint_name)s",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    }
+)
+
+
+def _column_type(kind: ColumnKind) -> sa.types.TypeEngine[object]:
+    types: dict[ColumnKind, sa.types.TypeEngine[object]] = {
+        "text": sa.Text(),
+        "integer": sa.BigInteger(),
+        "real": sa.Double(),
+        "real_or_float32": sa.Double(),
+        "boolean": sa.Boolean(),
+        "json": pg.JSONB(none_as_null=True),
+        "utc_text": sa.DateTime(timezone=True),
+        "iso_offset": sa.DateTime(timezone=True),
+        "unix_seconds": sa.DateTime(timezone=True),
+        "text_array": pg.ARRAY(sa.Text()),
+    }
+    return types[kind]
+
+
+def _plain(column: Column) -> sa.Column[object]:
+    return sa.Column(
+        column.name,
+        _column_type(column.kind),
+        nullable=column.nullable,
+        comment=column.about or None,
+    )
+
+
+def _embedding(vector: VectorColumn) -> list[sa.Column[object] | sa.CheckConstraint]:
+    stored = HALFVEC() if vector.stored == "halfvec" else VECTOR()
+    return [
+        sa.Column(vector.name, stored, comment=vector.about or None),
+        sa.Column(vector.dimension_name, sa.Integer()),
+        sa.Column(vector.reason_name, sa.Text(), comment=f"Why {vector.name} is NULL."),
+        sa.CheckConstraint(
+            f"({vector.name} is null) = ({vector.reason_name} is not null)",
+            name=f"{vector.name}_or_reason",
+        ),
+        sa.CheckConstraint(
+            f"{vector.name} is null or vector_dims({vector.name}) = {vector.dimension_name}",
+            name=f"{vector.name}_has_{vector.dimension_name}",
+        ),
+    ]
+
+
+def _consolidated(spec: TableSpec) -> sa.Table:
+    columns: list[sa.Column[object] | sa.CheckConstraint] = [
+        sa.Column("source", sa.Text(), nullable=False)
+    ]
+    columns += [_plain(column) for column in spec.columns]
+    if spec.mirrored:
+        columns.append(sa.Column("reversed", sa.Boolean(), nullable=False))
+    for vector in spec.vectors:
+        columns += _embedding(vector)
+    if spec.has_loose_links:
+        columns.append(
+            sa.Column(
+                "missing", pg.ARRAY(sa.Text()), comment="Columns whose end is not in the file."
+            )
+        )
+    return sa.Table(
+        spec.name,
+        metadata,
+        *columns,
+        sa.Column("chunk", sa.Integer(), nullable=False),
+        sa.Column("source_rowid", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint(*spec.primary_key),
+        sa.Index(f"{spec.name}_chunk_idx", "source", "chunk", "source_rowid"),
+        schema=DATA_SCHEMA,
+        comment=spec.about,
+    )
+
+
+CONSOLIDATED: dict[str, sa.Table] = {spec.name: _consolidated(spec) for spec in TABLES}
+
+
+def _moment(name: str) -> sa.Column[object]:
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
+
+
+sources = sa.Table(
+    "sources",
+    metadata,
+    sa.Column("source", sa.Text(), primary_key=True),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("path", sa.Text(), nullable=False),
+    sa.Column("pin_digest", sa.Text(), comment="The pin that loads work from."),
+    _moment("registered_at"),
+    schema=OPS_SCHEMA,
+    comment="Consolidated SQLite files by name.",
+)
+
+pins = sa.Table(
+    "pins",
+    metadata,
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.Column("origin", sa.Text(), nullable=False),
+    sa.Column("fingerprint", sa.Text(), nullable=False, comment="sha256 of the origin's bytes."),
+    sa.Column("path", sa.Text(), nullable=False),
+    sa.Column("chunk_rows", sa.BigInteger(), nullable=False),
+    sa.Column("rows", pg.JSONB(), nullable=False, comment="SQLite table -> rows."),
+    _moment("pinned_at"),
+    sa.PrimaryKeyConstraint("source", "digest"),
+    schema=OPS_SCHEMA,
+    comment="Consistent copies of the files, and what they held.",
+)
+
+pin_chunks = sa.Table(
+    "pin_chunks",
+    metadata,
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("pin_digest", sa.Text(), nullable=False),
+    sa.Column("origin_table", sa.Text(), nullable=False),
+    sa.Column("chunk", sa.Integer(), nullable=False),
+    sa.Column("rows", sa.BigInteger(), nullable=False),
+    sa.Column("bytes", sa.BigInteger(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False),
+    sa.PrimaryKeyConstraint("source", "pin_digest", "origin_table", "chunk"),
+    sa.ForeignKeyConstraint(
+        ["source", "pin_digest"],
+        [f"{OPS_SCHEMA}.pins.source", f"{OPS_SCHEMA}.pins.digest"],
+        ondelete="cascade",
+    ),
+    schema=OPS_SCHEMA,
+    comment="Content of each chunk of a pin.",
+)
+
+consolidation_pins = sa.Table(
+    "consolidation_pins",
+    metadata,
+    sa.Column("consolidation", sa.Text(), nullable=False),
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("pin_digest", sa.Text(), nullable=False),
+    _moment("chosen_at"),
+    sa.PrimaryKeyConstraint("consolidation", "source"),
+    schema=OPS_SCHEMA,
+    comment="Which pin all runs of one consolidation work from.",
+)
+
+chunks = sa.Table(
+    "chunks",
+    metadata,
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("table_name", sa.Text(), nullable=False),
+    sa.Column("chunk", sa.Integer(), nullable=False),
+    sa.Column("pin_digest", sa.Text(), nullable=False),
+    sa.Column("chunk_rows", sa.BigInteger(), nullable=False),
+    sa.Column("digest", sa.Text(), nullable=False, comment="sha256 of the chunk in SQLite."),
+    sa.Column("source_rows", sa.BigInteger(), nullable=False),
+    sa.Column("source_bytes", sa.BigInteger(), nullable=False),
+    sa.Column("rows", sa.BigInteger(), nullable=False, comment="Loaded, mirrored ones left out."),
+    sa.Column("rejected", sa.BigInteger(), nullable=False),
+    sa.Column("mirrored", sa.BigInteger(), nullable=False),
+    sa.Column("without_embedding", pg.JSONB(), nullable=False, comment="Reason -> rows."),
+    sa.Column("code_version", sa.Text(), nullable=False),
+    sa.Column("run_id", sa.Text(), nullable=False),
+    _moment("loaded_at"),
+    sa.PrimaryKeyConstraint("source", "table_name", "chunk"),
+    sa.CheckConstraint("rows + rejected = source_rows", name="accounts_for_every_row"),
+    schema=OPS_SCHEMA,
+    comment="The ledger: one row per loaded chunk, committed with its rows.",
+)
+
+rejects = sa.Table(
+    "rejects",
+    metadata,
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("table_name", sa.Text(), nullable=False),
+    sa.Column("source_rowid", sa.BigInteger(), nullable=False),
+    sa.Column("chunk", sa.Integer(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False, comment="Key values as a JSON array."),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("detail", sa.Text(), nullable=False),
+    sa.Column("row_digest", sa.Text(), nullable=False, comment="sha256 of the row in SQLite."),
+    sa.Column("run_id", sa.Text(), nullable=False),
+    _moment("rejected_at"),
+    sa.PrimaryKeyConstraint("source", "table_name", "source_rowid"),
+    schema=OPS_SCHEMA,
+    comment="Rows that could not be loaded, and why.",
+)

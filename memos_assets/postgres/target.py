@@ -1,0 +1,34 @@
+"""The target database, ready to use: reached, checked, and at this checkout's schema revision."""
+
+import sqlalchemy as sa
+
+from memos_assets.postgres import migrations
+from memos_assets.postgres.engine import check_server, create_engine, database_url
+from memos_assets.settings import Settings
+
+#: Addresses this process has checked; a check costs a connection and Alembic's import.
+_ready: set[str] = set()
+
+
+def open_target(settings: Settings, application_name: str) -> sa.Engine:
+    """Return a pooled engine on the target database; the caller disposes of it.
+
+    Starts the embedded server where no other database is configured, creates the extension and
+    brings the schema up to date on first use.
+
+    Raises:
+        UsageError, ServerError, TargetError: as `database_url`, `check_server` and
+            `migrations.upgrade` raise them.
+    """
+    url = database_url(settings)
+    engine = create_engine(url, settings, application_name=application_name)
+    address = url.render_as_string(hide_password=True)
+    try:
+        if address not in _ready:
+            check_server(engine)
+            migrations.upgrade(engine)
+            _ready.add(address)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine

@@ -1,0 +1,1 @@
+"""How vectors and JSON are indexed and searched. Knows no Dagster."""

@@ -1,0 +1,106 @@
+"""Ask PostgreSQL which index serves the catalog's own queries."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.catalog import Column, TableSpec, VectorIndex
+from memos_assets.finding import Finding
+from memos_assets.search.indexes import driver_of, state_of
+from memos_assets.search.queries import containing, gin_name, nearest
+
+#: From this many indexed rows on, the planner must choose the index by itself. Below, a scan may
+#: rightly be cheaper: docs/benchmarks.md has where it turned, per strategy.
+CHOSEN_FROM_ROWS = 50_000
+
+#: Scans that read what another node of the plan has found.
+_INDIRECT_SCANS = frozenset({"CTE Scan", "Bitmap Heap Scan", "Subquery Scan"})
+
+Plan = Mapping[str, Any]
+
+
+def plan_nodes(plan: Plan) -> Iterator[Plan]:
+    """Yield a plan node and every node under it, outermost first."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from plan_nodes(child)
+
+
+def index_is_valid(conn: sa.Connection, name: str) -> Finding:
+    """V06: the index exists and PostgreSQL considers it valid and ready."""
+    state = state_of(conn, name)
+    observed = "missing" if state is None else ("valid" if state.valid else "invalid")
+    evidence = {} if state is None else {"definition": state.definition, "bytes": state.bytes}
+    return Finding(observed == "valid", "valid", observed, evidence)
+
+
+def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: int = 10) -> Finding:
+    """V07: the k-nearest query is served by the index of its dimension.
+
+    It must be usable always; from ``CHOSEN_FROM_ROWS`` rows on it must also be chosen.
+
+    Args:
+        conn: in a transaction, whose planner settings are changed for this question.
+        index: the strategy.
+        rows: rows that the index serves.
+        k: neighbours asked for.
+    """
+    probe = json.dumps([1.0] * index.dimension)
+    values = {"probe": probe, "k": k}
+    with driver_of(conn) as driver:
+        chosen = _scans(_plan(driver, nearest(index), values))
+        with _without(conn, "seqscan", "bitmapscan", "sort"):
+            usable = _scans(_plan(driver, nearest(index), values))
+    must_choose = rows >= CHOSEN_FROM_ROWS
+    passed = index.name in usable and (index.name in chosen or not must_choose)
+    return Finding(
+        passed,
+        expected=f"{index.name}{' chosen' if must_choose else ' usable'}",
+        observed=f"usable {', '.join(usable)}; chosen {', '.join(chosen)}",
+        evidence={"rows": rows, "k": k, "operator": index.operator, "strategy": index.strategy},
+    )
+
+
+def containment_uses_index(conn: sa.Connection, spec: TableSpec, column: Column) -> Finding:
+    """V11: a containment search on a JSON column can be served by its GIN index."""
+    name = gin_name(spec.name, column)
+    with driver_of(conn) as driver, _without(conn, "seqscan", "indexscan"):
+        usable = _scans(_plan(driver, containing(spec.name, column), {"part": '{"a": 1}'}))
+    return Finding(name in usable, f"{name} usable", f"usable {', '.join(usable)}")
+
+
+def _plan(driver: psycopg.Connection, query: sql.Composed, values: Mapping[str, Any]) -> Plan:
+    row = driver.execute(
+        sql.SQL("explain (format json, costs off) {}").format(query), values
+    ).fetchone()
+    assert row is not None
+    plan: Plan = row[0][0]["Plan"]
+    return plan
+
+
+def _scans(plan: Plan) -> list[str]:
+    """Name what each scan of a plan reads: an index, or the kind of scan."""
+    return [
+        str(node.get("Index Name") or node["Node Type"])
+        for node in plan_nodes(plan)
+        if "Scan" in node["Node Type"] and node["Node Type"] not in _INDIRECT_SCANS
+    ]
+
+
+@contextmanager
+def _without(conn: sa.Connection, *methods: str) -> Iterator[None]:
+    """Switch planner methods off for a block, inside a savepoint that is rolled back."""
+    savepoint = conn.begin_nested()
+    try:
+        for method in methods:
+            conn.execute(
+                sa.text("select set_config(:name, 'off', true)"), {"name": f"enable_{method}"}
+            )
+        yield
+    finally:
+        savepoint.rollback()

@@ -1,0 +1,86 @@
+"""One throwaway PostgreSQL per session, one database per test."""
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+import sqlalchemy as sa
+from psycopg import sql
+from pydantic import SecretStr
+
+from memos_assets.postgres.embedded import EmbeddedServer
+from memos_assets.postgres.engine import check_server, create_engine, libpq_url
+from memos_assets.postgres.migrations import upgrade
+from memos_assets.settings import Settings
+
+#: Nothing here has to survive a power failure.
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+}
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep the tests off the developer's own database and state."""
+    for name in Settings.model_fields:
+        monkeypatch.delenv(f"MEMOS_{name.upper()}", raising=False)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
+    """Start one embedded server for the whole session."""
+    embedded = EmbeddedServer(tmp_path_factory.mktemp("server"), settings=FAST)
+    embedded.start()
+    yield embedded
+    embedded.stop()
+
+
+@pytest.fixture(scope="session")
+def template(server: EmbeddedServer) -> str:
+    """Name a database with the extension and the newest schema, for the others to copy."""
+    name = "test_template"
+    with _administrator(server) as conn:
+        conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+    engine = create_engine(
+        server.url(name), Settings(), application_name="tests:template", pooled=False
+    )
+    check_server(engine)
+    upgrade(engine)
+    return name
+
+
+@pytest.fixture
+def database_url(server: EmbeddedServer, template: str) -> Iterator[sa.URL]:
+    """Copy the template for one test."""
+    name = f"test_{next(_numbers)}"
+    create = sql.SQL("create database {} template {} strategy file_copy")
+    drop = sql.SQL("drop database {} with (force)")
+    with _administrator(server) as conn:
+        conn.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    yield server.url(name)
+    with _administrator(server) as conn:
+        conn.execute(drop.format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def settings(database_url: sa.URL, tmp_path: Path) -> Settings:
+    """Settings for one test: its own home, its own database."""
+    return Settings(home=tmp_path / "home", database_url=SecretStr(libpq_url(database_url)))
+
+
+@pytest.fixture
+def engine(database_url: sa.URL, settings: Settings) -> Iterator[sa.Engine]:
+    """Open a pooled engine on the test's database."""
+    made = create_engine(database_url, settings, application_name="tests")
+    yield made
+    made.dispose()
+
+
+def _administrator(server: EmbeddedServer) -> psycopg.Connection:
+    return psycopg.connect(libpq_url(server.url("postgres")), autocommit=True)
