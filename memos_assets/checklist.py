@@ -1,4 +1,4 @@
-"""The checklist: every claim that a consolidation is proven by. V-numbers are stable; docs cite them.
+"""The checklist: every claim that proves a consolidation. V-numbers are stable; docs cite them.
 
 What each claim reads is in `consolidate.verify`, `consolidate.links` and `search.explain`; docs/
 checklist.md says what to do when one is red.

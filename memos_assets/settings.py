@@ -27,11 +27,13 @@ class Settings(BaseSettings):
     )
     data: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),
-        description="Roots to search where a command names none: `DIR` or `NAME=PATH`, `:` between.",
+        description="Roots where a command names none: `DIR` or `NAME=PATH`, `:` between.",
     )
     pool_size: int = Field(default=10, ge=1, description="Connections kept open.")
     max_overflow: int = Field(default=20, ge=0, description="Connections beyond pool_size.")
-    pool_recycle_seconds: int = Field(default=1800, ge=-1, description="Age at which one is replaced.")
+    pool_recycle_seconds: int = Field(
+        default=1800, ge=-1, description="Age at which it is replaced."
+    )
     pool_timeout_seconds: float = Field(default=30, gt=0, description="Wait for a free connection.")
     lock_timeout_ms: int = Field(default=30_000, ge=0, description="Give up on a lock after this.")
     maintenance_work_mem_mb: int = Field(
@@ -68,7 +70,9 @@ class Settings(BaseSettings):
         try:
             ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError) as error:
-            raise ValueError(f"{value!r} is not an IANA time zone such as America/New_York") from error
+            raise ValueError(
+                f"{value!r} is not an IANA time zone such as America/New_York"
+            ) from error
         return value
 
 
@@ -76,7 +80,7 @@ def load_settings() -> Settings:
     """Read the environment.
 
     Raises:
-        UsageError: M501 when a variable does not parse; its value is not repeated, it may be secret.
+        UsageError: M501 when a variable does not parse; its value may be secret and is not shown.
     """
     try:
         return Settings()

@@ -1,7 +1,7 @@
-"""The one description of what is migrated. Assets, DDL, chunks, indexes, checks and code versions are derived from it.
+"""The one description of what is migrated; assets, DDL, chunks, indexes and checks derive from it.
 
-`columns` says how a stored value is read, `tables` what becomes of a table, `kinds` which files there are.
-Nothing here opens a file or a connection.
+`columns` says how a stored value is read, `tables` what becomes of a table, `kinds` which files
+there are. Nothing here opens a file or a connection.
 """
 
 from memos_assets.catalog.columns import Column, VectorColumn, VectorIndex

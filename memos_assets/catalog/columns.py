@@ -1,4 +1,4 @@
-"""How one stored value is read and what it becomes: plain columns, vector columns and their indexes."""
+"""How a stored value is read and what it becomes: plain columns, vectors and their indexes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ class VectorIndex:
 
     @property
     def operator_class(self) -> str:
-        """pgvector's operator class; it must pair with ``operator`` or the planner ignores the index."""
+        """pgvector's operator class; unless it pairs with ``operator``, the index is ignored."""
         return {
             "vector": "vector_cosine_ops",
             "halfvec": "halfvec_cosine_ops",

@@ -150,7 +150,7 @@ CORPUS = FileKind(
                 Column("created_at", "iso_offset", "created_at"),
                 Column("updated_at", "iso_offset", "updated_at"),
             ),
-            about="The domain of a corpus and its schema; created_at is a process start, not an age.",
+            about="The domain of a corpus and its schema; created_at is a process start.",
         ),
         TableSpec(
             name="corpus_entities",

@@ -137,9 +137,7 @@ def is_embedded(vector: VectorColumn, wire: Wire) -> bool:
     return bool(np.any(elements != 0))
 
 
-def _elements(
-    vector: VectorColumn, value: Value
-) -> tuple[npt.NDArray[Any] | None, str | None]:
+def _elements(vector: VectorColumn, value: Value) -> tuple[npt.NDArray[Any] | None, str | None]:
     if value is None:
         return None, "missing"
     if vector.encoding in ("json_text", "json_blob"):
@@ -176,9 +174,7 @@ def _json_elements(value: Value) -> tuple[npt.NDArray[Any] | None, str | None]:
     return np.frombuffer(packed, "<f4"), None
 
 
-def _refusal(
-    vector: VectorColumn, elements: npt.NDArray[Any], stated: Value
-) -> str | None:
+def _refusal(vector: VectorColumn, elements: npt.NDArray[Any], stated: Value) -> str | None:
     if vector.rule == "column":
         if stated != len(elements) or isinstance(stated, float):
             return "wrong_length"

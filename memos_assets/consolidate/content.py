@@ -106,9 +106,7 @@ def chunk_contents(
     layout = sqlite_file.layout(connection)
     for spec in kind.tables:
         if spec.origin in layout:
-            yield from _table_contents(
-                connection, spec.origin, layout[spec.origin], chunk_rows
-            )
+            yield from _table_contents(connection, spec.origin, layout[spec.origin], chunk_rows)
 
 
 def _table_contents(

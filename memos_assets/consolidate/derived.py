@@ -65,7 +65,9 @@ class DerivedCheck:
         (vector,) = self.spec.vectors
         blobs = b"".join(bytes(value(row, vector.origin)) for row in rows)  # type: ignore[arg-type]
         elements = np.frombuffer(blobs, "<f2").reshape(-1, dimension)
-        finite = np.isfinite(elements.astype(np.float32)).all(axis=1)
+        finite: npt.NDArray[np.bool_] = np.asarray(
+            np.isfinite(elements.astype(np.float32)).all(axis=1)
+        )
         self.not_recomputable += int((~finite).sum())
         if not finite.all():
             rows = [row for row, good in zip(rows, finite, strict=True) if good]
@@ -87,7 +89,7 @@ class DerivedCheck:
             self.different += 1
             if len(self.differences) < MOST_NAMED:
                 self.differences.append(
-                    f"rowid {rows[found.row][0]} {found.column}: "
+                    f"rowid {rows[found.row][0]!r} {found.column}: "
                     f"expected {found.expected}, observed {found.observed}"
                 )
 

@@ -163,9 +163,9 @@ def _recognise(path: Path, root: Path, name: str | None) -> FoundFile:
         return as_found(kind, "list", f"{why}, laid out as {kind.name}", rows)
     if kind.disposition == "keep":
         return as_found(kind, "keep", kind.about, rows)
-    error = _misfit(path, kind, layout, rowless)
-    if error is not None:
-        return as_found(kind, "unusable", error.what, rows, error)
+    misfit = _misfit(path, kind, layout, rowless)
+    if misfit is not None:
+        return as_found(kind, "unusable", misfit.what, rows, misfit)
     usual = kind.is_usual_name(path.name)
     why = kind.about if usual else f"recognised by its tables, not its name. {kind.about}"
     return as_found(kind, "consolidate", why, rows)

@@ -48,12 +48,8 @@ class TableForecast:
             elif not vector.indexed:
                 yield dimension, count, f"exact scan ({vector.about.rstrip('.')})"
             else:
-                yield (
-                    dimension,
-                    count,
-                    "unknown dimension: loaded, not indexed. Fix: add it to "
-                    f"{self.spec.name}.{column} in memos_assets/catalog",
-                )
+                fix = f"add it to {self.spec.name}.{column} in memos_assets/catalog"
+                yield dimension, count, f"unknown dimension: loaded, not indexed. Fix: {fix}"
 
 
 def forecast_file(file: FoundFile) -> list[TableForecast]:

@@ -162,9 +162,7 @@ def recorded_pin(conn: sa.Connection, source: str, digest: str) -> Pin | None:
         return None
     contents = conn.execute(
         sa.select(tables.pin_chunks)
-        .where(
-            tables.pin_chunks.c.source == source, tables.pin_chunks.c.pin_digest == digest
-        )
+        .where(tables.pin_chunks.c.source == source, tables.pin_chunks.c.pin_digest == digest)
         .order_by(tables.pin_chunks.c.origin_table, tables.pin_chunks.c.chunk)
     )
     return Pin(
@@ -307,9 +305,7 @@ def record_chunk(
         if not column.primary_key
     }
     conn.execute(
-        entry.on_conflict_do_update(
-            index_elements=["source", "table_name", "chunk"], set_=changed
-        )
+        entry.on_conflict_do_update(index_elements=["source", "table_name", "chunk"], set_=changed)
     )
 
 

@@ -56,7 +56,9 @@ def prove_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> LinkProof:
 
 
 def _count(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
-    return int(conn.execute(sa.select(sa.func.count()).select_from(table).where(where)).scalar_one())
+    return int(
+        conn.execute(sa.select(sa.func.count()).select_from(table).where(where)).scalar_one()
+    )
 
 
 def _dangling(
@@ -104,9 +106,7 @@ def _unmirrored(
         yield f"rowid {rowid}: reversed, though its flag says one way"
 
 
-def _rejected_links(
-    conn: sa.Connection, spec: TableSpec, pin: Pin
-) -> tuple[int, list[str]]:
+def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int, list[str]]:
     """Look up in SQLite that a row rejected for a dangling end has one."""
     entry = tables.rejects.c
     rowids = conn.execute(
@@ -126,9 +126,7 @@ def _rejected_links(
             dangles = False
             for link in declared:
                 linked = TABLES_BY_NAME[link.table]
-                rowid_column = rowid_name(
-                    sqlite_file.layout(connection)[spec.origin], spec.origin
-                )
+                rowid_column = rowid_name(sqlite_file.layout(connection)[spec.origin], spec.origin)
                 end = connection.execute(
                     f"select t.{quoted(spec.column(link.column).origin)}, exists(select 1 from "
                     f"{quoted(linked.origin)} l where l.{quoted(linked.column(link.key).origin)}"

@@ -1,4 +1,4 @@
-"""Load a stream of decoded chunks: a chunk's rows, its rejects and its ledger row in one transaction."""
+"""Load decoded chunks: rows, rejects and ledger row of a chunk in one transaction."""
 
 import queue
 import threading
@@ -84,9 +84,7 @@ def load_stream(
             except (sa.exc.DBAPIError, psycopg.Error) as error:
                 raise _refused(spec, task, error) from error
             done.append((task, counts))
-            report(
-                Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes)
-            )
+            report(Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes))
     report(Progress("load", spec.qualified, done=True))
     return done
 

@@ -33,9 +33,7 @@ def observe_source(engine: sa.Engine, source: ledger.Source, folder: Path) -> Pi
     """
     with engine.connect() as conn:
         former = (
-            ledger.recorded_pin(conn, source.name, source.pin_digest)
-            if source.pin_digest
-            else None
+            ledger.recorded_pin(conn, source.name, source.pin_digest) if source.pin_digest else None
         )
     if (
         former is not None
@@ -62,9 +60,7 @@ def observe_source(engine: sa.Engine, source: ledger.Source, folder: Path) -> Pi
     return pin
 
 
-def pin_for_run(
-    engine: sa.Engine, source: ledger.Source, folder: Path, consolidation: str
-) -> Pin:
+def pin_for_run(engine: sa.Engine, source: ledger.Source, folder: Path, consolidation: str) -> Pin:
     """Return the pin that all steps of a consolidation work from; the first one chooses it."""
     with engine.connect() as conn:
         chosen = ledger.chosen_pin(conn, consolidation, source.name)

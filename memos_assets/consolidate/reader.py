@@ -14,8 +14,8 @@ from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.content import Value, chunk_bounds, row_digest, rowid_name
 from memos_assets.consolidate.decode import RawBatch, decode_batch, rejected_rows
 from memos_assets.consolidate.pin import Pin
-from memos_assets.postgres.shapes import stream_schema
 from memos_assets.consolidate.sqlite_file import quoted
+from memos_assets.postgres.shapes import stream_schema
 
 #: Bytes of values in one batch, about; it bounds memory whatever the rows are like.
 BATCH_BYTES = 4 * 1024 * 1024
@@ -67,9 +67,7 @@ def tasks_of(schema: pa.Schema) -> list[ChunkTask]:
     return [ChunkTask(**item) for item in json.loads(raw)] if raw else []
 
 
-def chunk_stream(
-    spec: TableSpec, work: Sequence[tuple[Pin, ChunkTask]]
-) -> pa.RecordBatchReader:
+def chunk_stream(spec: TableSpec, work: Sequence[tuple[Pin, ChunkTask]]) -> pa.RecordBatchReader:
     """Stream decoded rows, chunk after chunk in the order of ``work``.
 
     Every batch belongs to one chunk. Rows that cannot be loaded come along with ``reject`` set.
@@ -193,8 +191,7 @@ class _TableReader:
     def digest(self, rowid: int) -> str:
         """Return the sha256 of one row as stored, all its columns."""
         row = self._connection.execute(
-            f"select {self._every_column} from {quoted(self._spec.origin)} "
-            f"where {self._rowid} = ?",
+            f"select {self._every_column} from {quoted(self._spec.origin)} where {self._rowid} = ?",
             (rowid,),
         ).fetchone()
         return row_digest(row).hex()
@@ -202,7 +199,11 @@ class _TableReader:
 
 @lru_cache(maxsize=64)
 def _rejected_keys(
-    path: Path, modified_ns: int, kind: str, table: str, key: str
+    path: Path,
+    modified_ns: int,  # noqa: ARG001  part of what the cache goes by
+    kind: str,
+    table: str,
+    key: str,
 ) -> frozenset[str]:
     """Return the keys of rows of ``table`` that exist in the file but cannot be loaded.
 

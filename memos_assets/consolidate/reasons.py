@@ -1,4 +1,4 @@
-"""Why a row is rejected and why an embedding is NULL: every reason code, and what to do about it."""
+"""Why a row is rejected and why an embedding is NULL: every reason code and what it means."""
 
 from typing import Final
 

@@ -165,9 +165,7 @@ def layout(connection: sqlite3.Connection) -> Mapping[str, frozenset[str]]:
         if row[0] == "main" and row[2] == "table" and not row[1].startswith("sqlite_")
     ]
     return {
-        name: frozenset(
-            row[1] for row in connection.execute(f"pragma table_xinfo({quoted(name)})")
-        )
+        name: frozenset(row[1] for row in connection.execute(f"pragma table_xinfo({quoted(name)})"))
         for name in names
     }
 

@@ -134,9 +134,7 @@ def _from_json(value: Value) -> bytes | str:
     return singles.tobytes()
 
 
-def _length_reason(
-    vector: VectorColumn, blob: bytes, size: int, stated: Value
-) -> str | None:
+def _length_reason(vector: VectorColumn, blob: bytes, size: int, stated: Value) -> str | None:
     dimension = len(blob) / size
     if vector.rule == "column":
         if not isinstance(stated, int) or dimension != stated:

@@ -116,9 +116,7 @@ class _Comparison:
     ) -> None:
         self._spec, self._pin, self._proof, self._rejected = spec, pin, proof, rejected
         self._names = compared_columns(spec)
-        self._places = {
-            vector.name: self._names.index(vector.name) for vector in spec.vectors
-        }
+        self._places = {vector.name: self._names.index(vector.name) for vector in spec.vectors}
         self._digests = hashlib.sha256(), hashlib.sha256()
         self.per_chunk: Counter[int] = Counter()
         proof.rejected_rows = len(rejected)
@@ -186,8 +184,7 @@ def _shown(expected: bytes | None, observed: bytes | None) -> str:
     length = min(len(expected), len(observed))
     place = next((i for i in range(length) if expected[i] != observed[i]), length)
     return (
-        f"from byte {place}: expected {_head(expected[place:])}, "
-        f"observed {_head(observed[place:])}"
+        f"from byte {place}: expected {_head(expected[place:])}, observed {_head(observed[place:])}"
     )
 
 

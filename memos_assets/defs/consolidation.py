@@ -1,4 +1,4 @@
-"""One consolidation: observe the files, migrate each kind, index, check, report. All Dagster runs."""
+"""One consolidation: observe the files, migrate each kind, index, check and report, as runs."""
 
 import secrets
 from collections.abc import Sequence
@@ -139,9 +139,7 @@ def observe_files(
     _report(instance, OTHER_FILES, observe_others(files))
 
 
-def _report(
-    instance: dg.DagsterInstance, key: dg.AssetKey, result: dg.ObserveResult
-) -> None:
+def _report(instance: dg.DagsterInstance, key: dg.AssetKey, result: dg.ObserveResult) -> None:
     assert result.data_version is not None
     instance.report_runless_asset_event(
         dg.AssetObservation(

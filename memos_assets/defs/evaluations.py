@@ -40,9 +40,7 @@ class ClaimOutcome:
         return not self.failed and not self.unproven
 
 
-def evaluation_of(
-    key: dg.AssetCheckKey, record: AssetCheckExecutionRecord
-) -> Evaluation | None:
+def evaluation_of(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> Evaluation | None:
     """Return the evaluation that an execution ended with, None while there is none."""
     entry = record.event
     event = entry.dagster_event if entry is not None else None

@@ -1,4 +1,4 @@
-"""Typed values in and out of PostgreSQL, chosen by annotation: tables, streams, frames, references."""
+"""Typed values in and out of PostgreSQL by annotation: tables, streams, frames, references."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -177,7 +177,8 @@ def _spec_of(key: dg.AssetKey) -> TableSpec:
             "M534",
             "no table of the catalog",
             where=key.to_user_string(),
-            fix=f"add a TableSpec to memos_assets/catalog; there are: {_some(list(TABLES_BY_NAME))}",
+            fix="add a TableSpec to memos_assets/catalog; there are: "
+            + _some(list(TABLES_BY_NAME)),
         )
     return spec
 

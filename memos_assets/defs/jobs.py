@@ -41,8 +41,7 @@ migrate_jobs = {
 
 finish_job = dg.define_asset_job(
     "index_check_report",
-    selection=dg.AssetSelection.groups("indexes", "report")
-    | dg.AssetSelection.all_asset_checks(),
+    selection=dg.AssetSelection.groups("indexes", "report") | dg.AssetSelection.all_asset_checks(),
     description="Build the indexes, run the whole checklist, write the report.",
 )
 

@@ -1,4 +1,4 @@
-"""Schedules: look at the sources, load only chunks that are missing or changed, check everything."""
+"""Schedules: load only chunks that are missing or changed; check everything daily."""
 
 from collections.abc import Iterator
 

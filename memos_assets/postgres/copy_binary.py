@@ -6,7 +6,7 @@ Reading back needs no code of ours: psycopg's ``copy.rows()`` yields the raw fie
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import chain, repeat
+from itertools import chain, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -64,7 +64,7 @@ def _strings(column: pa.Array, prefix: bytes) -> list[Parts]:
     ]
     view = memoryview(data) if data is not None else memoryview(b"")
     places = offsets.tolist()
-    payloads = [view[start:end] for start, end in zip(places[:-1], places[1:], strict=True)]
+    payloads = [view[start:end] for start, end in pairwise(places)]
     valid = _validity(column)
     if valid is not None:
         for row, is_valid in enumerate(valid):
@@ -84,7 +84,7 @@ def _vectors(column: pa.ListArray) -> list[Parts]:
         for dimension in np.diff(offsets).tolist()
     ]
     places = (offsets * size).tolist()
-    payloads = [swapped[start:end] for start, end in zip(places[:-1], places[1:], strict=True)]
+    payloads = [swapped[start:end] for start, end in pairwise(places)]
     valid = _validity(column)
     if valid is not None:
         for row, is_valid in enumerate(valid):

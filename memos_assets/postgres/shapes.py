@@ -1,4 +1,4 @@
-"""The Arrow schema of a target table: what travels between the reader, the loader and a consumer."""
+"""The Arrow schema of a target table: what travels from reader to loader, and to consumers."""
 
 import pyarrow as pa
 
@@ -41,9 +41,10 @@ def _field(name: str, arrow: pa.DataType, postgres: str) -> pa.Field:
 
 def table_schema(spec: TableSpec) -> pa.Schema:
     """Return the fields of ``memos.<table>``, in its column order, with their PostgreSQL types."""
-    fields = [_field("source", pa.string(), "text")]
-    for column in spec.columns:
-        fields.append(_field(column.name, _ARROW[column.kind], column.postgres_type))
+    fields = [
+        _field("source", pa.string(), "text"),
+        *(_field(c.name, _ARROW[c.kind], c.postgres_type) for c in spec.columns),
+    ]
     if spec.mirrored:
         fields.append(_field("reversed", pa.bool_(), "boolean"))
     for vector in spec.vectors:

@@ -3,6 +3,8 @@
 Alembic compares a database with this; the revisions under sql/migrations are the history.
 """
 
+from typing import Any
+
 import sqlalchemy as sa
 from pgvector.sqlalchemy import HALFVEC, VECTOR
 from sqlalchemy.dialects import postgresql as pg
@@ -22,8 +24,8 @@ metadata = sa.MetaData(
 )
 
 
-def _column_type(kind: ColumnKind) -> sa.types.TypeEngine[object]:
-    types: dict[ColumnKind, sa.types.TypeEngine[object]] = {
+def _column_type(kind: ColumnKind) -> sa.types.TypeEngine[Any]:
+    types: dict[ColumnKind, sa.types.TypeEngine[Any]] = {
         "text": sa.Text(),
         "integer": sa.BigInteger(),
         "real": sa.Double(),

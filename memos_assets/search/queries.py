@@ -19,9 +19,7 @@ def _dimension_name(index: VectorIndex) -> str:
 def _indexed(index: VectorIndex, value: sql.Composable) -> sql.Composed:
     """Return the expression on ``value`` that the index holds; queries must repeat it exactly."""
     if index.method == "bits":
-        return sql.SQL("(binary_quantize({})::bit({}))").format(
-            value, sql.Literal(index.dimension)
-        )
+        return sql.SQL("(binary_quantize({})::bit({}))").format(value, sql.Literal(index.dimension))
     return sql.SQL("({}::{}({}))").format(
         value, sql.SQL(index.method), sql.Literal(index.dimension)
     )

@@ -10,11 +10,11 @@ from typing import Any
 
 import dagster as dg
 
+from memos_assets.catalog import TABLES
 from memos_assets.consolidate.summary import pinned_files, summarise
 from memos_assets.defs.assets.indexes import index_assets
 from memos_assets.defs.assets.sources import OWNERS, consolidation_of
 from memos_assets.defs.assets.tables import table_key
-from memos_assets.catalog import TABLES
 from memos_assets.defs.checks.checklist import checks
 from memos_assets.defs.evaluations import latest_evaluations, outcomes
 from memos_assets.defs.failures import reported
@@ -91,8 +91,7 @@ def report(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.Material
     path = postgres.settings.home / "reports" / f"{consolidation}.json"
     write_report(path, content)
     rows = [
-        f"| {s.table} | {s.source} | {s.source_rows} | {s.rows} | {s.rejected} |"
-        for s in summaries
+        f"| {s.table} | {s.source} | {s.source_rows} | {s.rows} | {s.rejected} |" for s in summaries
     ]
     return dg.MaterializeResult(
         metadata={
@@ -103,7 +102,11 @@ def report(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.Material
             "claims_open": sum(not outcome.proven for outcome in claims),
             "tables": dg.MetadataValue.md(
                 "\n".join(
-                    ["| table | source | rows | loaded | rejected |", "|---|---|--:|--:|--:|", *rows]
+                    [
+                        "| table | source | rows | loaded | rejected |",
+                        "|---|---|--:|--:|--:|",
+                        *rows,
+                    ]
                 )
             ),
         }

@@ -45,7 +45,7 @@ def roots_of(run: dg.DagsterRun, settings: Settings) -> list[Root]:
 def pins_for(
     engine: sa.Engine, settings: Settings, consolidation: str, sources: Iterable[ledger.Source]
 ) -> list[Pin]:
-    """Return the pins that all steps of a consolidation work from, taking those that are missing."""
+    """Return the pins that all steps of a consolidation work from; missing ones are taken."""
     folder = settings.home / "pins"
     return [pin_for_run(engine, source, folder, consolidation) for source in sources]
 
@@ -106,9 +106,7 @@ def _consolidated_source(kind: FileKind) -> dg.SourceAsset:
         tags={"dagster/kind/sqlite": ""},
         metadata={"disposition": kind.disposition, "chunk_rows": kind.chunk_rows},
     )
-    def _observe(
-        context: dg.OpExecutionContext, postgres: Postgres
-    ) -> dg.DataVersionsByPartition:
+    def _observe(context: dg.OpExecutionContext, postgres: Postgres) -> dg.DataVersionsByPartition:
         with reported():
             roots = roots_of(context.run, postgres.settings)
             if roots:
@@ -133,7 +131,7 @@ def _found(run: dg.DagsterRun, settings: Settings) -> list[FoundFile]:
 
 def observe_kept(kind: FileKind, files: Sequence[FoundFile]) -> dg.ObserveResult:
     """Return the census of the cache files of a kind."""
-    records = [
+    records: list[Mapping[str, str | int]] = [
         {
             "file": file.path.name,
             "table": table,
@@ -152,7 +150,7 @@ def observe_kept(kind: FileKind, files: Sequence[FoundFile]) -> dg.ObserveResult
 def observe_others(files: Sequence[FoundFile]) -> dg.ObserveResult:
     """List the files that nothing is done with."""
     others = [file for file in files if file.treatment in ("list", "unusable")]
-    records = [
+    records: list[Mapping[str, str | int]] = [
         {
             "file": str(file.path.relative_to(file.root) if file.root.is_dir() else file.path),
             "treatment": file.treatment,
@@ -168,7 +166,7 @@ def _observed(
     records: Sequence[Mapping[str, str | int]], totals: Mapping[str, int]
 ) -> dg.ObserveResult:
     table = [dg.TableRecord({key: str(value) for key, value in r.items()}) for r in records]
-    metadata: dict[str, object] = dict(totals)
+    metadata: dict[str, dg.MetadataValue | int] = dict(totals)
     if table:
         metadata["census"] = dg.MetadataValue.table(table)
     version = hashlib.sha256(repr(records).encode()).hexdigest()[:32]

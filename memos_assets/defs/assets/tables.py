@@ -1,4 +1,4 @@
-"""One asset per consolidated table. The body chooses the stale chunks; the I/O manager loads them."""
+"""One asset per table: the body chooses the stale chunks, the I/O manager loads them."""
 
 import dagster as dg
 import pyarrow as pa
@@ -77,12 +77,11 @@ def stale_work(
             ledger.source_named(conn, name)
     sources = [source for source in known if source.name in wanted]
     reload = context.run.tags.get(RELOAD_TAG) == "true"
-    work = []
+    work: list[tuple[Pin, ChunkTask]] = []
     for pin in pins_for(postgres.engine, postgres.settings, consolidation_of(context.run), sources):
         with postgres.engine.connect() as conn:
-            for task in ledger.stale_tasks(conn, spec, pin, reload=reload):
-                if task.chunk in wanted[pin.source]:
-                    work.append((pin, task))
+            stale = ledger.stale_tasks(conn, spec, pin, reload=reload)
+        work += [(pin, task) for task in stale if task.chunk in wanted[pin.source]]
     return work
 
 

@@ -81,7 +81,9 @@ def row_checks(kind: FileKind) -> dg.AssetChecksDefinition:
         with reported():
             for spec in kind.tables:
                 key = table_key(spec)
-                names = [n for n in claims.claims_about(spec) if dg.AssetCheckKey(key, n) in selected]
+                names = [
+                    n for n in claims.claims_about(spec) if dg.AssetCheckKey(key, n) in selected
+                ]
                 if names:
                     findings = claims.findings_about(postgres.engine, spec)
                     for name in names:
@@ -124,9 +126,7 @@ def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
         specs += [
             _spec("v06_index_is_valid", index_key(index.name)) for index in search_indexes(spec)
         ]
-        specs += [
-            _spec("v07_nearest_uses_index", index_key(i.name)) for i in spec.vector_indexes
-        ]
+        specs += [_spec("v07_nearest_uses_index", index_key(i.name)) for i in spec.vector_indexes]
         specs += [
             _spec("v11_containment_uses_index", index_key(gin_name(spec.name, column)))
             for column in spec.searched

@@ -29,7 +29,7 @@ def upgrade() -> None:
         sa.Column("source_rowid", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("source", "domain_id", name=op.f("corpora_pkey")),
         schema="memos",
-        comment="The domain of a corpus and its schema; created_at is a process start, not an age.",
+        comment="The domain of a corpus and its schema; created_at is a process start.",
     )
     op.create_index(
         "corpora_chunk_idx",
@@ -405,7 +405,8 @@ def upgrade() -> None:
             "sparse_vocabulary",
             sa.Text(),
             nullable=True,
-            comment="`words` (tf*idf, Ollama era) or `xlmr_token_ids` (FlagEmbedding era); weights of different vocabularies must not be compared.",
+            comment="`words` (tf*idf, Ollama era) or `xlmr_token_ids` (FlagEmbedding era); "
+            "weights of different vocabularies must not be compared.",
         ),
         sa.Column(
             "metadata", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
@@ -492,7 +493,8 @@ def upgrade() -> None:
             name=op.f("hyperbolic_documents_embedding_has_dimension"),
         ),
         sa.CheckConstraint(
-            "hyperbolic_embedding is null or vector_dims(hyperbolic_embedding) = hyperbolic_dimension",
+            "hyperbolic_embedding is null or "
+            "vector_dims(hyperbolic_embedding) = hyperbolic_dimension",
             name=op.f("hyperbolic_documents_hyperbolic_embedding_has_hyperbolic_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "doc_id", name=op.f("hyperbolic_documents_pkey")),
