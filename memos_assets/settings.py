@@ -1,5 +1,6 @@
 """Where data, state and databases are. The one reader of the environment."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -42,6 +43,11 @@ class Settings(BaseSettings):
     local_zone: str = Field(
         default="America/New_York",
         description="Zone of memOS's naive local timestamps (the scratchpad cache).",
+    )
+    dagster_home: Path = Field(
+        default=PROJECT_ROOT,
+        validation_alias="DAGSTER_HOME",
+        description="Folder of dagster.yaml; runs, events and schedules go where it says.",
     )
     alert_webhook: SecretStr | None = Field(
         default=None, description="Failed checks are posted here, once each."
@@ -86,7 +92,18 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as error:
         first = error.errors(include_input=False, include_url=False)[0]
-        name = "MEMOS_" + str(first["loc"][0]).upper()
+        field = str(first["loc"][0]).upper()
+        name = field if field.startswith("DAGSTER_") else f"MEMOS_{field}"
         raise UsageError(
             "M501", str(first["msg"]), where=name, fix=f"correct or unset {name}"
         ) from None
+
+
+def environment_for_dagster(settings: Settings) -> dict[str, str]:
+    """Return the environment in which Dagster's own commands find the same state."""
+    return {
+        **os.environ,  # noqa: TID251  this module is the one reader of the environment
+        "DAGSTER_HOME": str(settings.dagster_home),
+        "DAGSTER_DISABLE_TELEMETRY": "1",
+        "MEMOS_HOME": str(settings.home),
+    }

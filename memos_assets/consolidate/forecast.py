@@ -1,7 +1,7 @@
 """A dry run: what each file holds and what would become of it. Reads everything, writes nothing."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from memos_assets.catalog import FileKind, TableSpec
@@ -9,6 +9,7 @@ from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.content import chunk_rows_for
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.reader import read_table, rejects_of
+from memos_assets.consolidate.summary import TableSummary
 
 
 @dataclass(slots=True)
@@ -101,18 +102,17 @@ def _forecast(file: FoundFile, kind: FileKind, spec: TableSpec) -> TableForecast
     return forecast
 
 
-def as_json(forecast: TableForecast) -> Mapping[str, object]:
-    """Return a forecast for machines."""
-    return {
-        "source": forecast.source,
-        "table": forecast.spec.qualified,
-        "rows": forecast.rows,
-        "loaded": forecast.loaded,
-        "mirrored": forecast.mirrored,
-        "rejects": dict(forecast.rejects),
-        "null_embeddings": dict(forecast.null_embeddings),
-        "strategies": [
-            {"dimension": dimension, "embeddings": count, "strategy": strategy}
-            for dimension, count, strategy in forecast.strategies()
-        ],
-    }
+def as_summary(forecast: TableForecast) -> TableSummary:
+    """Return a forecast in the form in which the ledger is summed up after a load."""
+    return TableSummary(
+        source=forecast.source,
+        table=forecast.spec.name,
+        chunks=0,
+        source_rows=forecast.rows,
+        source_bytes=0,
+        rows=forecast.loaded,
+        rejected=forecast.rejects.total(),
+        mirrored=forecast.mirrored,
+        rejects=dict(sorted(forecast.rejects.items())),
+        without_embedding=dict(sorted(forecast.null_embeddings.items())),
+    )

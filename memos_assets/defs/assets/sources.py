@@ -1,6 +1,7 @@
 """Source assets: memOS's SQLite files as they are, observed and never written."""
 
 import hashlib
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
@@ -191,26 +192,31 @@ def _kept_source(kind: FileKind) -> dg.SourceAsset:
 OTHER_FILES = dg.AssetKey(["sqlite", "other_files"])
 
 
-@dg.observable_source_asset(
-    key=OTHER_FILES,
-    group_name="sources",
-    description="Every other SQLite file under the roots: test and legacy files, foreign ones, "
-    "unusable ones. Listed with what they are; never written, moved or deleted.",
-    tags={"dagster/kind/sqlite": ""},
-    metadata={"disposition": "list"},
-)
-def other_files(context: dg.OpExecutionContext, postgres: Postgres) -> dg.ObserveResult:
-    """List the files that nothing is done with."""
-    with reported():
-        return observe_others(_found(context.run, postgres.settings))
+def _other_files() -> dg.SourceAsset:
+    @dg.observable_source_asset(
+        key=OTHER_FILES,
+        group_name="sources",
+        description="Every other SQLite file under the roots: test and legacy files, foreign "
+        "ones, unusable ones. Listed with what they are; never written, moved or deleted.",
+        tags={"dagster/kind/sqlite": ""},
+        metadata={"disposition": "list"},
+    )
+    def _observe(context: dg.OpExecutionContext, postgres: Postgres) -> dg.ObserveResult:
+        with reported():
+            return observe_others(_found(context.run, postgres.settings))
+
+    return _observe
 
 
-#: Sources that are observed where they are and never consolidated.
-sources_in_place = [
-    *(_kept_source(kind) for kind in KINDS if kind.disposition == "keep"),
-    other_files,
-]
-source_assets = [
-    *(_consolidated_source(kind) for kind in CONSOLIDATED_KINDS),
-    *sources_in_place,
-]
+with warnings.catch_warnings():
+    # @observable_source_asset is marked beta in dagster 1.13.
+    warnings.simplefilter("ignore", dg.BetaWarning)
+    #: Sources that are observed where they are and never consolidated.
+    sources_in_place = [
+        *(_kept_source(kind) for kind in KINDS if kind.disposition == "keep"),
+        _other_files(),
+    ]
+    source_assets = [
+        *(_consolidated_source(kind) for kind in CONSOLIDATED_KINDS),
+        *sources_in_place,
+    ]

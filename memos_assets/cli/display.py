@@ -1,0 +1,198 @@
+"""What people see: progress while work goes on, tables when it is done."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from rich.console import Console
+from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from memos_assets.consolidate.progress import Phase, Progress, listening
+from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.summary import TableSummary
+from memos_assets.defs.evaluations import ClaimOutcome
+
+#: Columns where the output is no terminal, which would otherwise be taken for 80.
+_WIDTH_IN_FILES = 120
+
+console = Console(highlight=False)
+if not console.is_terminal:
+    console.width = _WIDTH_IN_FILES
+errors = Console(stderr=True, highlight=False)
+
+_VERBS: dict[Phase, tuple[str, str]] = {
+    "pin": ("Pinning", "Pinned"),
+    "load": ("Loading", "Loaded"),
+    "index": ("Indexing", "Indexed"),
+    "verify": ("Verifying", "Verified"),
+}
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as people read it."""
+    for unit in ("B", "kB", "MB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+@dataclass(slots=True)
+class _Phase:
+    """What is known of one phase so far."""
+
+    objects: int = 0
+    rows: int = 0
+    bytes: int = 0
+    total_rows: int = 0
+    seconds: float = 0.0
+    started: dict[str, float] = field(default_factory=dict)
+
+
+class ProgressDisplay:
+    """One bar per phase at a terminal, one line per finished table or phase elsewhere."""
+
+    def __init__(self, bars: Bars | None) -> None:
+        self._bars = bars
+        self._tasks: dict[Phase, TaskID] = {}
+        self._phases: dict[Phase, _Phase] = {}
+
+    def update(self, progress: Progress) -> None:
+        """Take one report."""
+        phase = self._phases.setdefault(progress.phase, _Phase())
+        phase.rows += progress.rows
+        phase.bytes += progress.bytes
+        phase.total_rows += progress.total_rows
+        if progress.what not in phase.started:
+            phase.started[progress.what] = time.monotonic()
+        if progress.done:
+            phase.objects += 1
+            phase.seconds += time.monotonic() - phase.started[progress.what]
+            if self._bars is None and progress.phase == "load":
+                seconds = time.monotonic() - phase.started[progress.what]
+                console.print(f"  loaded {progress.what} in {seconds:.1f} s", soft_wrap=True)
+        if self._bars is not None:
+            self._draw(self._bars, progress, phase)
+
+    def _draw(self, bars: Bars, progress: Progress, phase: _Phase) -> None:
+        if progress.phase not in self._tasks:
+            self._tasks[progress.phase] = bars.add_task("", total=None)
+        verb = _VERBS[progress.phase][0]
+        counted = f"{phase.rows:,} rows" if phase.rows else ""
+        bars.update(
+            self._tasks[progress.phase],
+            description=f"{verb} {progress.what}",
+            completed=phase.rows,
+            total=phase.total_rows or None,
+            counted=f"{counted} {size(phase.bytes) if phase.bytes else ''}".strip(),
+        )
+
+    def summary(self) -> Iterator[str]:
+        """Yield one line per phase."""
+        nouns: dict[Phase, str] = {
+            "pin": "files", "load": "tables", "index": "indexes", "verify": "tables",
+        }  # fmt: skip
+        for name, phase in self._phases.items():
+            what = f"{phase.objects} {nouns[name]}"
+            if phase.rows and name != "index":
+                what += f", {phase.rows:,} rows"
+            if phase.bytes:
+                what += f", {size(phase.bytes)}"
+            yield f"{_VERBS[name][1]} {what} in {phase.seconds:.1f} s"
+
+
+@contextmanager
+def live_progress() -> Iterator[ProgressDisplay]:
+    """Show reports of the block as they come."""
+    if not console.is_terminal:
+        display = ProgressDisplay(None)
+        with listening(display.update):
+            yield display
+    else:
+        bars = Bars(
+            SpinnerColumn(),
+            TextColumn("{task.description:<46.46}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[counted]}"),
+            TimeElapsedColumn(),
+            console=console,
+            transient=True,
+        )
+        display = ProgressDisplay(bars)
+        with bars, listening(display.update):
+            yield display
+    for line in display.summary():
+        console.print(line)
+
+
+def tables_table(summaries: Sequence[TableSummary]) -> Table:
+    """Return what became of every source's tables, or would become of them."""
+    table = Table(title="Tables", title_justify="left", box=None, pad_edge=False)
+    table.add_column("table", overflow="fold")
+    table.add_column("source", overflow="fold")
+    for name in ("rows", "loaded", "rejected", "no embedding"):
+        table.add_column(name, justify="right")
+    for summary in summaries:
+        if not summary.source_rows:
+            continue
+        mirrored = f" (+{summary.mirrored:,} reversed)" if summary.mirrored else ""
+        table.add_row(
+            summary.table,
+            summary.source,
+            f"{summary.source_rows:,}",
+            f"{summary.rows:,}{mirrored}",
+            f"{summary.rejected:,}",
+            f"{sum(summary.without_embedding.values()):,}",
+        )
+    return table
+
+
+def reasons_table(summaries: Sequence[TableSummary]) -> Table:
+    """Return why rows were rejected and why embeddings are NULL, summed over all tables."""
+    table = Table(title="Reasons", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("reason")
+    table.add_column("rows", justify="right")
+    table.add_column("what it means", overflow="fold")
+    rejected: Counter[str] = Counter()
+    unembedded: Counter[str] = Counter()
+    for summary in summaries:
+        rejected.update(summary.rejects)
+        for reason, count in summary.without_embedding.items():
+            unembedded[reason.rpartition(": ")[2]] += count
+    for reason, count in sorted(rejected.items()):
+        table.add_row("rejected", reason, f"{count:,}", REJECT_REASONS[reason])
+    for reason, count in sorted(unembedded.items()):
+        table.add_row("no embedding", reason, f"{count:,}", EMBEDDING_REASONS[reason])
+    return table
+
+
+def checklist_table(checklist: Sequence[ClaimOutcome]) -> Table:
+    """Return the checklist: each claim, whether it holds, and what was seen where it does not."""
+    table = Table(title="Checklist", title_justify="left", box=None, pad_edge=False)
+    table.add_column("")
+    table.add_column("claim")
+    table.add_column("holds for", justify="right")
+    for outcome in checklist:
+        total = outcome.passed + len(outcome.failed) + len(outcome.unproven)
+        mark = "[green]ok[/]" if outcome.proven else "[red]RED[/]"
+        if not outcome.failed and outcome.unproven:
+            mark = "[yellow]unproven[/]"
+        table.add_row(
+            f"{outcome.claim.label} {mark}", outcome.claim.claim, f"{outcome.passed} of {total}"
+        )
+        for evaluation in outcome.failed:
+            table.add_row(
+                "",
+                f"[red]{evaluation.asset}[/]: expected {evaluation.expected}; "
+                f"observed {evaluation.observed}",
+            )
+        for asset in outcome.unproven:
+            table.add_row("", f"[yellow]{asset}[/]: not checked yet")
+        if outcome.failed:
+            table.add_row("", f"Fix: {outcome.claim.fix}")
+    return table

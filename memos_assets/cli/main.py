@@ -1,0 +1,74 @@
+"""Assemble the command line, and turn every failure into one line and an exit code."""
+
+import sys
+import traceback
+from datetime import UTC, datetime
+
+import click
+import typer
+
+from memos_assets.cli import data, server
+from memos_assets.cli.display import errors
+from memos_assets.errors import MemosAssetsError
+from memos_assets.settings import load_settings
+
+EXIT_FAILED = 1
+EXIT_MISUSE = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="memos-assets",
+    help="memOS's SQLite stores in one PostgreSQL + pgvector database, proven row by row.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+data.add_commands(app)
+server.add_commands(app)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command; return its exit code."""
+    try:
+        code = app(arguments, standalone_mode=False)
+    except MemosAssetsError as error:
+        errors.print(str(error), style="red", markup=False, soft_wrap=True)
+        return EXIT_MISUSE
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return EXIT_MISUSE
+    except click.ClickException as error:
+        error.show()
+        return EXIT_MISUSE
+    except (click.Abort, KeyboardInterrupt):
+        errors.print("Interrupted. What is in the ledger stays; run again to go on.")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_FAILED
+    except Exception as error:  # noqa: BLE001  a traceback at a user is a bug; it goes to a file
+        return _unexpected(error)
+    return int(code or 0)
+
+
+def _unexpected(error: Exception) -> int:
+    name = f"crash-{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
+    try:
+        path = load_settings().home / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        where = f"the traceback is in {path}"
+    except (OSError, MemosAssetsError):
+        where = "the traceback could not be written"
+    errors.print(
+        f"M599 memos-assets: {type(error).__name__}, which is a bug. Fix: report it; {where}",
+        style="red",
+        markup=False,
+        soft_wrap=True,
+    )
+    return EXIT_FAILED

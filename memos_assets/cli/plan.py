@@ -1,0 +1,111 @@
+"""Print a dry run: files, what becomes of their tables, rejects, index strategies."""
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from memos_assets.cli.display import console, errors, reasons_table, size, tables_table
+from memos_assets.consolidate.discover import FoundFile
+from memos_assets.consolidate.forecast import (
+    TableForecast,
+    as_summary,
+    chunk_count,
+    forecast_file,
+)
+
+
+def print_plan(files: Sequence[FoundFile]) -> tuple[bool, Mapping[str, object]]:
+    """Print the plan; return whether every file is usable, and the plan for machines."""
+    console.print(_files_table(files))
+    forecasts = [
+        forecast
+        for file in files
+        if file.treatment == "consolidate"
+        for forecast in forecast_file(file)
+    ]
+    summaries = [as_summary(forecast) for forecast in forecasts]
+    for table in (tables_table(summaries), reasons_table(summaries), _index_table(forecasts)):
+        console.print()
+        console.print(table)
+    console.print()
+    rows = sum(forecast.rows for forecast in forecasts)
+    loaded = sum(forecast.loaded for forecast in forecasts)
+    console.print(
+        f"{rows:,} rows: {loaded:,} would be loaded, {rows - loaded:,} rejected with a reason. "
+        "Nothing was written.",
+        soft_wrap=True,
+    )
+    unusable = [file for file in files if file.error is not None]
+    for file in unusable:
+        errors.print(str(file.error), style="red", markup=False, soft_wrap=True)
+    return not unusable, {
+        "files": [
+            {
+                "source": file.source,
+                "path": str(file.path),
+                "kind": file.kind.name if file.kind else None,
+                "treatment": file.treatment,
+                "why": file.why,
+                "tables": dict(file.tables),
+                "error": str(file.error) if file.error else None,
+            }
+            for file in files
+        ],
+        "tables": [
+            {
+                "source": forecast.source,
+                "table": forecast.spec.qualified,
+                "rows": forecast.rows,
+                "loaded": forecast.loaded,
+                "mirrored": forecast.mirrored,
+                "rejects": dict(forecast.rejects),
+                "null_embeddings": dict(forecast.null_embeddings),
+                "strategies": [
+                    {"dimension": dimension, "embeddings": count, "strategy": strategy}
+                    for dimension, count, strategy in forecast.strategies()
+                ],
+            }
+            for forecast in forecasts
+        ],
+    }
+
+
+def _files_table(files: Sequence[FoundFile]) -> Table:
+    table = Table(title="Files", title_justify="left", box=None, pad_edge=False)
+    table.add_column("file", overflow="fold")
+    table.add_column("size", justify="right")
+    table.add_column("is to be")
+    table.add_column("what it is")
+    words = {
+        "consolidate": "consolidated",
+        "keep": "kept in place",
+        "list": "left alone",
+        "unusable": "refused",
+    }
+    for file in files:
+        about = file.why
+        if file.treatment == "consolidate" and file.kind is not None:
+            chunk_rows, chunks = chunk_count(file)
+            cut = f"{chunks} chunk{'s' if chunks > 1 else ''} of {chunk_rows:,} rowids"
+            about = f"{file.kind.name} as source {file.source}, {cut}"
+            if not file.kind.is_usual_name(file.path.name):
+                about += "; recognised by its tables, not its name"
+        shown = file.path.relative_to(file.root) if file.root.is_dir() else file.path
+        table.add_row(str(shown), size(file.path.stat().st_size), words[file.treatment], about)
+    return table
+
+
+def _index_table(forecasts: Sequence[TableForecast]) -> Table:
+    table = Table(title="Vector indexes", title_justify="left", box=None, pad_edge=False)
+    table.add_column("table")
+    table.add_column("dimension", justify="right")
+    table.add_column("embeddings", justify="right")
+    table.add_column("strategy")
+    merged: dict[tuple[str, int, str], int] = {}
+    for forecast in forecasts:
+        for dimension, count, strategy in forecast.strategies():
+            key = (forecast.spec.qualified, dimension, strategy)
+            merged[key] = merged.get(key, 0) + count
+    for (name, dimension, strategy), count in sorted(merged.items()):
+        table.add_row(name, f"{dimension:,}", f"{count:,}", strategy)
+    return table

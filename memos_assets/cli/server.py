@@ -1,0 +1,160 @@
+"""Commands about the database and the UI: up, down, status, url, ui, migrate."""
+
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import sqlalchemy as sa
+import typer
+
+from memos_assets.cli.display import console, size
+from memos_assets.consolidate.ledger import registered_sources
+from memos_assets.errors import UsageError
+from memos_assets.postgres import migrations
+from memos_assets.postgres.embedded import EmbeddedServer
+from memos_assets.postgres.engine import (
+    check_server,
+    create_engine,
+    database_url,
+    libpq_url,
+    parse_url,
+    shown,
+)
+from memos_assets.postgres.target import open_target
+from memos_assets.settings import PROJECT_ROOT, Settings, environment_for_dagster, load_settings
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (up, down, status, url, ui, migrate):
+        app.command(command.__name__)(command)
+
+
+def up() -> int:
+    """Start the embedded PostgreSQL, or check the one MEMOS_DATABASE_URL names."""
+    settings = load_settings()
+    engine = open_target(settings, "memos_assets:up")
+    try:
+        facts = check_server(engine)
+        console.print(
+            f"PostgreSQL {facts.server} with pgvector {facts.pgvector} is up: {shown(engine.url)}",
+            soft_wrap=True,
+        )
+    finally:
+        engine.dispose()
+    return 0
+
+
+def down() -> int:
+    """Stop the embedded PostgreSQL. Another server is left alone."""
+    settings = load_settings()
+    if settings.database_url is not None:
+        console.print("MEMOS_DATABASE_URL is set: that server is not ours to stop.")
+        return 0
+    stopped = EmbeddedServer(settings.home).stop()
+    console.print("Stopped." if stopped else "It was not running.")
+    return 0
+
+
+def status() -> int:
+    """Say whether the database runs, where it is, and what it holds. Starts nothing."""
+    settings = load_settings()
+    if settings.database_url is None:
+        server = EmbeddedServer(settings.home)
+        now = server.status()
+        if not now.running:
+            console.print(
+                f"The embedded PostgreSQL in {server.data_directory} is down. Fix: memos-assets up",
+                soft_wrap=True,
+            )
+            return 1
+        address = server.url()
+        console.print(f"Embedded PostgreSQL, process {now.pid}: {shown(address)}", soft_wrap=True)
+    else:
+        address = parse_url(settings.database_url.get_secret_value())
+        console.print(f"PostgreSQL at {shown(address)}", soft_wrap=True)
+    _print_content(address, settings)
+    return 0
+
+
+def _print_content(address: sa.URL, settings: Settings) -> None:
+    engine = create_engine(address, settings, application_name="memos_assets:status", pooled=False)
+    try:
+        facts = check_server(engine)
+        console.print(
+            f"PostgreSQL {facts.server}, pgvector {facts.pgvector}, schema revision "
+            f"{migrations.current(engine) or 'none'} of {migrations.head()}"
+        )
+        if migrations.current(engine) is None:
+            return
+        with engine.connect() as conn:
+            used = conn.execute(
+                sa.select(sa.func.pg_database_size(sa.func.current_database()))
+            ).scalar_one()
+            sources = registered_sources(conn)
+        console.print(f"{size(used)} on disk, {len(sources)} sources")
+        for source in sources:
+            console.print(f"  {source.name} ({source.kind}): {source.path}", soft_wrap=True)
+    finally:
+        engine.dispose()
+
+
+def url(
+    password: Annotated[  # noqa: FBT002  it is a flag at the terminal
+        bool, typer.Option("--password", help="Show the password, if there is one.")
+    ] = False,
+) -> int:
+    """Print the address of the target database, as psql and psycopg take it, on the last line."""
+    console.print(libpq_url(database_url(load_settings()), password=password), soft_wrap=True)
+    return 0
+
+
+def migrate(
+    to: Annotated[
+        str | None, typer.Option("--to", help="Take the schema back to this revision.")
+    ] = None,
+) -> int:
+    """Bring the schema to this checkout's revision, or back to an older one."""
+    settings = load_settings()
+    engine = create_engine(
+        database_url(settings), settings, application_name="memos_assets:migrate", pooled=False
+    )
+    try:
+        check_server(engine)
+        if to is None:
+            applied = migrations.upgrade(engine)
+            console.print(f"Applied {', '.join(applied)}." if applied else "Nothing to apply.")
+        else:
+            migrations.downgrade(engine, to)
+            console.print(f"The schema is at revision {migrations.current(engine) or 'base'}.")
+    finally:
+        engine.dispose()
+    return 0
+
+
+def ui(
+    port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1.")] = 3000,
+) -> int:
+    """Open the Dagster UI and its daemon on the same state; Ctrl+C ends both."""
+    settings = load_settings()
+    open_target(settings, "memos_assets:ui").dispose()
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise UsageError(
+                "M505",
+                "the port is taken",
+                where=f"127.0.0.1:{port}",
+                fix=f"memos-assets ui --port {port + 1}",
+            ) from None
+    console.print(f"The UI comes up at http://127.0.0.1:{port}", soft_wrap=True)
+    sys.stdout.flush()
+    program = str(Path(sys.executable).with_name("dagster"))
+    arguments = ["dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
+    os.chdir(PROJECT_ROOT)
+    os.execve(program, arguments, environment_for_dagster(settings))
+    return 0
