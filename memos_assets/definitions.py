@@ -19,7 +19,7 @@ def defs() -> dg.Definitions:
     """Everything, wired to the one database that `settings` names; loading needs neither."""
     postgres = Postgres()
     return dg.Definitions(
-        assets=[*source_assets, *table_assets, *index_assets, report],
+        assets=[*source_assets, *table_assets, index_assets, report],
         asset_checks=checks,
         jobs=jobs,
         schedules=schedules,

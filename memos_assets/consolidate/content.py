@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from memos_assets.catalog import FileKind
 from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.sqlite_file import quoted
-from memos_assets.errors import SourceError
+from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 
 Value = None | int | float | str | bytes
 
@@ -56,24 +55,6 @@ def _serialised(values: Sequence[Value]) -> bytes:
         else:
             parts += (b"f", struct.pack("<d", value))
     return b"".join(parts)
-
-
-def rowid_name(columns: frozenset[str], where: str) -> str:
-    """Return a name of the rowid that no column of the table shadows.
-
-    Raises:
-        SourceError: M105 when all three names are taken.
-    """
-    taken = {column.lower() for column in columns}
-    for name in ("rowid", "_rowid_", "oid"):
-        if name not in taken:
-            return name
-    raise SourceError(
-        "M105",
-        "columns take all the names of the rowid, so chunks cannot be cut",
-        where=where,
-        fix="rename one of the columns rowid, _rowid_ and oid",
-    )
 
 
 def chunk_bounds(chunk: int, chunk_rows: int) -> tuple[int, int]:

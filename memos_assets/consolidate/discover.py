@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from memos_assets.catalog import KINDS, FileKind
-from memos_assets.consolidate import sqlite_file
+from memos_assets.consolidate import fit, sqlite_file
 from memos_assets.errors import SourceError, UsageError
 
 Treatment = Literal["consolidate", "keep", "list", "unusable"]
@@ -131,7 +131,7 @@ def _candidates(root: Path) -> Iterator[Path]:
 
 
 def _recognise(path: Path, root: Path, name: str | None) -> FoundFile:
-    source = name or re.sub(r"[^A-Za-z0-9_.-]", "_", path.stem)[:100]
+    source = name or _name_from(path.stem)
 
     def as_found(
         kind: FileKind | None,
@@ -150,12 +150,12 @@ def _recognise(path: Path, root: Path, name: str | None) -> FoundFile:
         with sqlite_file.opened(path) as connection:
             layout = sqlite_file.layout(connection)
             rows = {table: sqlite_file.row_count(connection, table) for table in sorted(layout)}
-            rowless = sqlite_file.without_rowid(connection)
+            kind = next((kind for kind in KINDS if kind.matches(layout)), None)
+            misfit = fit.misfit(connection, path, kind) if kind else None
     except SourceError as error:
         return as_found(None, "unusable", error.what, error=error)
-    kind = next((kind for kind in KINDS if kind.matches(layout)), None)
     if kind is None:
-        near = _near_miss(path, layout)
+        near = fit.near_miss(path, layout)
         if near is not None:
             return as_found(near[0], "unusable", near[1].what, rows, near[1])
         return as_found(None, "list", f"not memOS's: tables {', '.join(layout) or 'none'}", rows)
@@ -163,12 +163,21 @@ def _recognise(path: Path, root: Path, name: str | None) -> FoundFile:
         return as_found(kind, "list", f"{why}, laid out as {kind.name}", rows)
     if kind.disposition == "keep":
         return as_found(kind, "keep", kind.about, rows)
-    misfit = _misfit(path, kind, layout, rowless)
     if misfit is not None:
         return as_found(kind, "unusable", misfit.what, rows, misfit)
     usual = kind.is_usual_name(path.name)
     why = kind.about if usual else f"recognised by its tables, not its name. {kind.about}"
     return as_found(kind, "consolidate", why, rows)
+
+
+def _name_from(stem: str) -> str:
+    plain = re.sub(r"[^A-Za-z0-9_.-]", "_", stem)
+    return re.sub(r"^[.-]", "_", re.sub(r"\.{2,}", "_", plain))[:100]
+
+
+def spare_name(name: str) -> str:
+    """Return a name to suggest where ``name`` is taken."""
+    return f"{name[:98]}_2"
 
 
 def _test_or_legacy(path: Path, root: Path) -> str | None:
@@ -180,62 +189,6 @@ def _test_or_legacy(path: Path, root: Path) -> str | None:
     return None
 
 
-def _near_miss(
-    path: Path, layout: Mapping[str, frozenset[str]]
-) -> tuple[FileKind, SourceError] | None:
-    """A file with memOS's name or its main table, but without columns that make it readable."""
-    for kind in KINDS:
-        lacking = {
-            table: sorted(columns - layout.get(table, frozenset()))
-            for table, columns in kind.signature.items()
-            if not columns <= layout.get(table, frozenset())
-        }
-        alike = any(
-            len(columns & layout.get(table, frozenset())) * 2 >= len(columns)
-            for table, columns in kind.signature.items()
-        )
-        if alike or kind.is_usual_name(path.name):
-            table, columns = next(iter(lacking.items()))
-            what = (
-                f"table `{table}` lacks the column {', '.join(columns)}"
-                if table in layout
-                else f"table `{table}` is missing"
-            )
-            return kind, _layout_error(path, kind, what)
-    return None
-
-
-def _misfit(
-    path: Path,
-    kind: FileKind,
-    layout: Mapping[str, frozenset[str]],
-    rowless: frozenset[str],
-) -> SourceError | None:
-    for spec in kind.tables:
-        if spec.origin not in layout:
-            if spec.absent_ok:
-                continue
-            return _layout_error(path, kind, f"table `{spec.origin}` is missing")
-        lacking = sorted(spec.required_origins - layout[spec.origin])
-        if lacking:
-            return _layout_error(
-                path, kind, f"table `{spec.origin}` lacks the column {', '.join(lacking)}"
-            )
-        if spec.origin in rowless:
-            return _layout_error(path, kind, f"table `{spec.origin}` has no rowid")
-    return None
-
-
-def _layout_error(path: Path, kind: FileKind, what: str) -> SourceError:
-    return SourceError(
-        "M105",
-        f"looks like {kind.name}, but {what}",
-        where=str(path),
-        fix="open it once with the memOS version that wrote it, restore it from a backup, "
-        "or take it out of the folder",
-    )
-
-
 def _refuse_same_names(files: Iterable[FoundFile]) -> None:
     seen: dict[str, FoundFile] = {}
     for file in files:
@@ -245,5 +198,5 @@ def _refuse_same_names(files: Iterable[FoundFile]) -> None:
                 "M524",
                 f"two files would both be called so: {other.path} and {file.path}",
                 where=file.source,
-                fix=f"name one of them: --data {file.source}_2={file.path}",
+                fix=f"name one of them: --data {spare_name(file.source)}={file.path}",
             )

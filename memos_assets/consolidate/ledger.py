@@ -10,7 +10,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from memos_assets.catalog import KINDS_BY_NAME, TableSpec
 from memos_assets.consolidate.content import ChunkContent
-from memos_assets.consolidate.discover import FoundFile
+from memos_assets.consolidate.discover import FoundFile, spare_name
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import ChunkTask, chunk_task
 from memos_assets.errors import SourceError, UsageError
@@ -64,7 +64,8 @@ def register(conn: sa.Connection, file: FoundFile) -> None:
                 "M525",
                 f"the name belongs to {known.path} ({known.kind}), this is {file.path}",
                 where=file.source,
-                fix=f"give this file a name of its own: --data {file.source}_2={file.path}",
+                fix="give this file a name of its own: "
+                f"--data {spare_name(file.source)}={file.path}",
             )
     statement = insert(tables.sources).values(
         source=file.source, kind=file.kind.name, path=str(file.path)

@@ -7,10 +7,9 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME, Link, TableSpec
 from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.content import rowid_name
 from memos_assets.consolidate.derived import MOST_NAMED
 from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.sqlite_file import quoted
+from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres import tables
 
 

@@ -243,21 +243,20 @@ class _Ahead:
 
     def _encode(self, batch: pa.RecordBatch) -> _Encoded:
         place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
-        counts = Counts()
         rejects = rejects_of(batch)
-        counts.rejected = len(rejects)
-        if rejects:
-            batch = batch.filter(batch.column("reject").is_null())
+        keep = batch.column("reject").is_null().to_pylist() if rejects else None
+        counts = Counts(rejected=len(rejects))
         if self._spec.mirrored:
             counts.mirrored = batch.column("reversed").true_count
-        counts.rows = batch.num_rows - counts.mirrored
+        counts.rows = batch.num_rows - counts.rejected - counts.mirrored
         for vector in self._spec.vectors:
+            # A rejected row has no reason here, and no embedding either.
             reasons = batch.column(vector.reason_name)
             if reasons.null_count < len(reasons):
                 counts.without_embedding.update(
                     f"{vector.name}: {reason}" for reason in reasons.drop_null().to_pylist()
                 )
-        payload = copy_binary.encode(batch.select(self._names))
+        payload = copy_binary.encode(batch.select(self._names), keep)
         return _Encoded(self._tasks[place], payload, rejects, counts)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memos_assets.catalog import KINDS_BY_NAME, FileKind
-from memos_assets.consolidate import sqlite_file
+from memos_assets.consolidate import fit, sqlite_file
 from memos_assets.consolidate.content import ChunkContent, chunk_contents, chunk_rows_for
 from memos_assets.errors import SourceError
 
@@ -94,7 +94,8 @@ def take_pin(
         chunk_rows: rowids per chunk of an earlier pin, which is kept unless the file outgrew it.
 
     Raises:
-        SourceError: M101 to M104 as `sqlite_file.opened`; M106 when the copy cannot be written.
+        SourceError: M101 to M104 as `sqlite_file.opened`; M105 when the file is no longer of its
+            kind; M106 when the copy cannot be written.
     """
     descriptor = -1
     try:
@@ -105,8 +106,9 @@ def take_pin(
         raise _unwritable(folder, error) from error
     partial = Path(name)
     try:
+        # Before the copy: a writer in between then makes the bytes differ, and the content decides.
+        taken = fingerprint(origin)
         with sqlite_file.opened(origin) as connection:
-            taken = fingerprint(origin)
             try:
                 with closing(sqlite3.connect(partial)) as target:
                     connection.backup(target)
@@ -115,6 +117,9 @@ def take_pin(
                     raise _unwritable(folder, error) from error
                 raise
         with sqlite_file.opened(partial) as connection:
+            misfit = fit.misfit(connection, origin, kind)
+            if misfit is not None:
+                raise misfit
             chunk_rows = chunk_rows_for(connection, kind, chunk_rows)
             rows = {
                 table: sqlite_file.row_count(connection, table)

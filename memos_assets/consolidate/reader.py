@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, FileKind, TableSpec
 from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.content import Value, chunk_bounds, row_digest, rowid_name
+from memos_assets.consolidate.content import Value, chunk_bounds, row_digest
 from memos_assets.consolidate.decode import RawBatch, decode_batch, rejected_rows
 from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.sqlite_file import quoted
+from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres.shapes import stream_schema
 
 #: Bytes of values in one batch, about; it bounds memory whatever the rows are like.

@@ -11,8 +11,8 @@ from psycopg import sql as pgsql
 
 from memos_assets.catalog import TableSpec
 from memos_assets.consolidate import canonical, sqlite_file
-from memos_assets.consolidate.content import Value, row_digest, rowid_name
-from memos_assets.consolidate.sqlite_file import quoted
+from memos_assets.consolidate.content import Value, row_digest
+from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres import tables
 
 Fields = Sequence[bytes | None]
@@ -62,7 +62,10 @@ class SourceSide:
         return row_digest(row[1:]).hex()
 
     def fields(self, row: Sequence[Value]) -> list[bytes | None]:
-        """Return the bytes PostgreSQL must hold for a row, in the order of `compared_columns`."""
+        """Return the bytes PostgreSQL must hold for a row, in the order of `compared_columns`.
+
+        JSON is as SQLite has it; PostgreSQL's may be spelled otherwise, see `canonical.same_json`.
+        """
         found: list[bytes | None] = []
         for column in self._spec.columns:
             value = self.value(row, column.origin)
@@ -85,7 +88,7 @@ def target_rows(
 ) -> Iterator[Iterator[tuple[int, list[bytes | None]]]]:
     """Yield (source_rowid, fields) of a source's rows in PostgreSQL, in the order of rowids.
 
-    Fields are PostgreSQL's binary wire form, JSON re-spelled as `canonical.canonical_json` does.
+    Fields are PostgreSQL's binary wire form; JSON is its text.
     """
     statement = pgsql.SQL(
         "copy (select {} from {} where source = {}{} order by chunk, source_rowid) "
@@ -104,7 +107,7 @@ def target_rows(
             for place in json_places:
                 if fields[place] is not None:
                     # The first byte is the version of jsonb's wire form.
-                    fields[place] = canonical.canonical_json(fields[place][1:])
+                    fields[place] = fields[place][1:]
             yield int.from_bytes(fields[0], "big", signed=True), fields[1:]
 
     driver = conn.connection.driver_connection

@@ -180,7 +180,26 @@ def row_count(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"select count(*) from {quoted(table)}").fetchone()[0])
 
 
+def rowid_name(columns: frozenset[str], where: str) -> str:
+    """Return a name of the rowid that no column of the table shadows.
+
+    Raises:
+        SourceError: M105 when all three names are taken.
+    """
+    taken = {column.lower() for column in columns}
+    for name in ("rowid", "_rowid_", "oid"):
+        if name not in taken:
+            return name
+    raise SourceError(
+        "M105",
+        "columns take all the names of the rowid, so chunks cannot be cut",
+        where=where,
+        fix="rename one of the columns rowid, _rowid_ and oid",
+    )
+
+
 def highest_rowid(connection: sqlite3.Connection, table: str) -> int:
     """Return the largest rowid of a table, -1 when it is empty."""
-    value: Any = connection.execute(f"select max(rowid) from {quoted(table)}").fetchone()[0]
+    rowid = rowid_name(layout(connection)[table], table)
+    value: Any = connection.execute(f"select max({rowid}) from {quoted(table)}").fetchone()[0]
     return -1 if value is None else int(value)

@@ -77,11 +77,15 @@ def _refuse_constant(token: str) -> Any:
     raise RejectedValue("json_not_finite", token)
 
 
+#: `json.loads` with arguments makes a decoder for every value.
+_STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
 def parsed_json(value: Value) -> Any:
     """Parse JSON that jsonb accepts; the text itself is what gets loaded."""
     raw = text(value)
     try:
-        parsed = json.loads(raw, parse_constant=_refuse_constant)
+        parsed = _STRICT.decode(raw)
     except json.JSONDecodeError as error:
         raise RejectedValue("json_malformed", f"{error.msg} at character {error.pos}") from None
     except RecursionError:

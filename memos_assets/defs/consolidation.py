@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import sqlalchemy as sa
+from dagster._core.execution.plan.objects import StepFailureData
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
 from memos_assets.consolidate import ledger
@@ -183,11 +184,19 @@ def _run(
         run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
     )
     done.run_ids.append(result.run_id)
-    for event in result.all_events:
-        if event.is_step_failure:
-            data = event.step_failure_data
-            described = data.user_failure_data.description if data.user_failure_data else None
-            message = described or (data.error.message.strip() if data.error else "failed")
-            done.failures.append(message)
-    if not result.success and not done.failures:
-        done.failures.append(f"run {result.run_id} of {job_name} failed")
+    said = [_said(event) for event in result.all_events if event.is_step_failure]
+    if not result.success and not said:
+        # No step failed: a resource could not be made, and that says which.
+        said = [_said(event) for event in result.all_events if event.is_run_failure]
+    done.failures += said
+
+
+def _said(event: dg.DagsterEvent) -> str:
+    """Return what a failure says, on one line: ours as it is, any other by its first cause."""
+    data = event.step_failure_data if event.is_step_failure else event.job_failure_data
+    if isinstance(data, StepFailureData) and data.user_failure_data is not None:
+        return str(data.user_failure_data.description)
+    error = data.error
+    while error is not None and error.cause is not None:
+        error = error.cause
+    return " ".join(error.message.split()) if error is not None else f"{event.job_name} failed"

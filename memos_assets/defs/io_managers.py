@@ -11,7 +11,7 @@ from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec
 from memos_assets.consolidate.load import load_stream
-from memos_assets.consolidate.reader import tasks_of
+from memos_assets.consolidate.reader import CHUNKS, tasks_of
 from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import by_source, chunk_key
 from memos_assets.defs.resources import Postgres
@@ -19,7 +19,7 @@ from memos_assets.errors import UsageError
 from memos_assets.postgres.copy_reader import read_batches
 from memos_assets.postgres.shapes import table_schema
 from memos_assets.postgres.tables import DATA_SCHEMA
-from memos_assets.search.indexes import driver_of, drop_before_bulk_load
+from memos_assets.search.indexes import analyze, driver_of, drop_before_bulk_load
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 class TableReference:
     """Names rows instead of carrying them: a table and, if partitioned, the chunks of each source.
 
-    ``chunks`` is empty when all rows are meant.
+    ``chunks`` is None when all rows are meant, and empty when none are.
     """
 
     table: str
-    chunks: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    chunks: tuple[tuple[str, tuple[int, ...]], ...] | None = None
 
     @property
     def qualified(self) -> str:
@@ -51,8 +51,10 @@ class TableReference:
             sql.SQL(", ").join(map(sql.Identifier, table_schema(self.spec).names)),
             sql.Identifier(DATA_SCHEMA, self.table),
         )
-        if not self.chunks:
+        if self.chunks is None:
             return base
+        if not self.chunks:
+            return sql.SQL("{} where false").format(base)
         parts = [
             sql.SQL("(source = {} and chunk = any({}))").format(
                 sql.Literal(source), sql.Literal(list(numbers))
@@ -79,7 +81,8 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
             spec = _spec_of(context.asset_key)
             reader = self._as_reader(spec, obj)
             tasks = tasks_of(reader.schema)
-            if reader.schema.metadata is None:
+            # pandas and Parquet leave metadata of their own, which names no chunks either.
+            if CHUNKS not in (reader.schema.metadata or {}):
                 raise UsageError(
                     "M532",
                     "the rows do not say which chunks they are, so none could be replaced",
@@ -100,6 +103,8 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
             incoming = sum(task.source_rows for task in tasks)
             dropped = drop_before_bulk_load(self.postgres.engine, spec, incoming)
             done = load_stream(self.postgres.engine, spec, reader, run_id=context.run_id)
+            if done:
+                analyze(self.postgres.engine, spec)
         context.add_output_metadata(
             {
                 "dagster/partition_row_count": sum(counts.rows for _, counts in done),
@@ -128,7 +133,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
                     return pa.Table.from_batches(list(batches), table_schema(reference.spec))
             if wanted is pa.RecordBatchReader:
                 return self._stream(reference)
-            if getattr(wanted, "__name__", "") == "DataFrame":
+            if _is_frame(wanted):
                 return self._frame(reference)
             raise UsageError(
                 "M531",
@@ -183,12 +188,23 @@ def _spec_of(key: dg.AssetKey) -> TableSpec:
     return spec
 
 
+def _is_frame(wanted: object) -> bool:
+    """Whether a type is pandas' frame, without importing pandas to find out."""
+    module = getattr(wanted, "__module__", "").partition(".")[0]
+    return module == "pandas" and getattr(wanted, "__name__", "") == "DataFrame"
+
+
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _reference(context: dg.InputContext) -> TableReference:
     spec = _spec_of(context.asset_key)
-    keys: list[Any] = list(context.asset_partition_keys) if context.has_asset_partitions else []
+    if not context.has_asset_partitions:
+        return TableReference(spec.name)
+    keys: list[Any] = list(context.asset_partition_keys)
+    if not keys and context.step_context.entity_partitions_def is None:
+        # An instance that observed nothing knows no chunk; a consumer without partitions means all.
+        return TableReference(spec.name)
     chunks = tuple((source, tuple(numbers)) for source, numbers in by_source(keys).items())
     return TableReference(spec.name, chunks)

@@ -6,7 +6,7 @@ Reading back needs no code of ours: psycopg's ``copy.rows()`` yields the raw fie
 
 import struct
 from collections.abc import Iterable, Sequence
-from itertools import chain, pairwise, repeat
+from itertools import chain, compress, pairwise, repeat
 from typing import Any
 
 import numpy as np
@@ -27,16 +27,19 @@ _TEXT_OID = 25
 Parts = Sequence[Any]  # one bytes-like object per row
 
 
-def encode(batch: pa.RecordBatch) -> bytes:
+def encode(batch: pa.RecordBatch, keep: Sequence[bool] | None = None) -> bytes:
     """Return the tuples of a batch, without header and trailer.
 
     Args:
         batch: every field must name its PostgreSQL type in its metadata, as `shapes` does.
+        keep: which rows to encode; all where it is None. Filtering the batch itself would copy
+            every embedding of it.
     """
     columns: list[Parts] = [list(repeat(struct.pack("!h", batch.num_columns), batch.num_rows))]
     for field, column in zip(batch.schema, batch.columns, strict=True):
         columns += _encode_column(column, field.metadata[POSTGRES_TYPE].decode())
-    return b"".join(chain.from_iterable(zip(*columns, strict=True)))
+    rows = zip(*columns, strict=True)
+    return b"".join(chain.from_iterable(rows if keep is None else compress(rows, keep)))
 
 
 def _encode_column(column: pa.Array, postgres: str) -> list[Parts]:

@@ -1,7 +1,7 @@
 """Build the search indexes, each in a transaction of its own, and look at what is there."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -89,9 +89,19 @@ def state_of(conn: sa.Connection, name: str) -> IndexState | None:
 
 
 def ensure_index(
-    engine: sa.Engine, index: SearchIndex, *, maintenance_work_mem_mb: int
+    engine: sa.Engine,
+    index: SearchIndex,
+    *,
+    maintenance_work_mem_mb: int,
+    parallel_workers: int = 1,
 ) -> BuiltIndex:
     """Build an index unless a valid one is there; an invalid one is dropped first.
+
+    Args:
+        engine: of the target database.
+        index: from `search_indexes`.
+        maintenance_work_mem_mb: memory of the build; past it an HNSW graph goes to disk.
+        parallel_workers: of PostgreSQL, beside the backend that builds.
 
     Raises:
         TargetError: M320 when PostgreSQL cannot build it; the table is as it was.
@@ -107,15 +117,14 @@ def ensure_index(
             if built:
                 # `set` takes no bind parameters; set_config does.
                 conn.execute(
-                    sa.text("select set_config('maintenance_work_mem', :size, true)"),
-                    {"size": f"{maintenance_work_mem_mb}MB"},
+                    sa.text(
+                        "select set_config('maintenance_work_mem', :size, true), "
+                        "set_config('max_parallel_maintenance_workers', :workers, true)"
+                    ),
+                    {"size": f"{maintenance_work_mem_mb}MB", "workers": str(parallel_workers)},
                 )
                 driver.execute(index.create)
-        with engine.begin() as conn, driver_of(conn) as driver:
-            if built:
-                driver.execute(
-                    sql.SQL("analyze {}").format(sql.Identifier(DATA_SCHEMA, index.table))
-                )
+        with engine.begin() as conn:
             state = state_of(conn, index.name)
             assert state is not None
             rows = rows_served(conn, index.name)
@@ -129,6 +138,22 @@ def ensure_index(
         ) from error
     report(Progress("index", index.name, rows=rows, bytes=state.bytes, done=True))
     return BuiltIndex(index.name, built, time.monotonic() - started, state.bytes, rows)
+
+
+def build_costs(engine: sa.Engine, indexes: Sequence[SearchIndex]) -> dict[str, int]:
+    """Estimate what building each index costs: rows it serves times the elements it compares."""
+    elements = {index.name: index.dimension for spec in TABLES for index in spec.vector_indexes}
+    with engine.connect() as conn:
+        return {
+            index.name: rows_served(conn, index.name) * elements.get(index.name, 64)
+            for index in indexes
+        }
+
+
+def analyze(engine: sa.Engine, spec: TableSpec) -> None:
+    """Refresh the planner's statistics of a table after a load."""
+    with engine.begin() as conn, driver_of(conn) as driver:
+        driver.execute(sql.SQL("analyze {}").format(sql.Identifier(DATA_SCHEMA, spec.name)))
 
 
 def drop_index(conn: sa.Connection, name: str) -> None:

@@ -12,7 +12,7 @@ import dagster as dg
 
 from memos_assets.catalog import TABLES
 from memos_assets.consolidate.summary import pinned_files, summarise
-from memos_assets.defs.assets.indexes import index_assets
+from memos_assets.defs.assets.indexes import INDEXES
 from memos_assets.defs.assets.sources import OWNERS, consolidation_of
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.checks.checklist import checks
@@ -25,7 +25,7 @@ from memos_assets.postgres.engine import check_server
 _PACKAGES = ("memos-assets", "dagster", "sqlalchemy", "psycopg", "pyarrow", "numpy")
 _UPSTREAM = [
     *(table_key(spec) for spec in TABLES),
-    *(key for asset in index_assets for key in asset.keys),
+    *INDEXES,
 ]
 
 

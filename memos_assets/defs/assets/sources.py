@@ -3,6 +3,8 @@
 import hashlib
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 
 import dagster as dg
 import sqlalchemy as sa
@@ -48,7 +50,13 @@ def pins_for(
 ) -> list[Pin]:
     """Return the pins that all steps of a consolidation work from; missing ones are taken."""
     folder = settings.home / "pins"
-    return [pin_for_run(engine, source, folder, consolidation) for source in sources]
+    # Copying and hashing leave Python's lock alone, so two files are pinned in the time of one.
+    with ThreadPoolExecutor(2, thread_name_prefix="pin") as pinners:
+        futures = [
+            pinners.submit(copy_context().run, pin_for_run, engine, source, folder, consolidation)
+            for source in sources
+        ]
+        return [future.result() for future in futures]
 
 
 def observe_kind(

@@ -1,0 +1,90 @@
+"""The schedule: missing and changed chunks, and nothing else."""
+
+import dagster as dg
+import pytest
+
+from memos_assets.consolidate.observe import register_files
+from memos_assets.defs.jobs import finish_job
+from memos_assets.definitions import defs
+from memos_assets_tests.defs.world import World, put_template, write_templates
+
+
+def tick(world: World) -> tuple[list[dict[str, str]], str | None]:
+    """Evaluate the schedule once; return the range of each requested run, and why there is none."""
+    repository = defs().get_repository_def()
+    context = dg.build_schedule_context(instance=world.instance, repository_def=repository)
+    data = repository.get_schedule_def("backfill_meta_buffer").evaluate_tick(context)
+    for request in data.run_requests or []:
+        assert request.run_key is None
+    wanted = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    ranges = [
+        {name.rpartition("_")[2]: request.tags[name] for name in wanted}
+        for request in data.run_requests or []
+    ]
+    return ranges, data.skip_message
+
+
+def request_tags(world: World) -> list[dict[str, str]]:
+    repository = defs().get_repository_def()
+    context = dg.build_schedule_context(instance=world.instance, repository_def=repository)
+    data = repository.get_schedule_def("backfill_meta_buffer").evaluate_tick(context)
+    return [dict(request.tags) for request in data.run_requests or []]
+
+
+def test_the_schedule_requests_missing_and_changed_chunks_and_nothing_more(world: World) -> None:
+    path = world.data / "meta_buffer.db"
+    write_templates(path, [1, 2_048, 4_096])
+    write_templates(world.data / "other.db", [1])
+    assert tick(world) == ([], "every chunk is loaded as its file holds it")
+
+    register_files(world.engine, world.files())
+    assert tick(world) == ([{"start": "meta_buffer/000", "end": "other/000"}], None)
+
+    # One request is one run, whatever it covers.
+    (tags,) = request_tags(world)
+    result = world.run("migrate_meta_buffer", tags=tags)
+    assert result.success
+    assert world.ledger() == dict.fromkeys(world.partitions(), result.run_id)
+    assert tick(world) == ([], "every chunk is loaded as its file holds it")
+
+    put_template(path, "t4097", rowid=4_097)
+    assert tick(world) == ([{"start": "meta_buffer/002", "end": "meta_buffer/002"}], None)
+    (tags,) = request_tags(world)
+    assert world.run("migrate_meta_buffer", tags=tags).success
+    assert tick(world) == ([], "every chunk is loaded as its file holds it")
+
+
+def test_changed_chunks_that_are_no_neighbours_are_runs_of_their_own(world: World) -> None:
+    path = world.data / "meta_buffer.db"
+    write_templates(path, [1, 2_048, 4_096])
+    register_files(world.engine, world.files())
+    (tags,) = request_tags(world)
+    assert world.run("migrate_meta_buffer", tags=tags).success
+    put_template(path, "t1")
+    assert tick(world)[0] == [
+        {"start": "meta_buffer/000", "end": "meta_buffer/000"},
+        {"start": "meta_buffer/002", "end": "meta_buffer/002"},
+    ]
+
+
+def test_rows_that_vanished_from_postgresql_are_requested_again(world: World) -> None:
+    write_templates(world.data / "meta_buffer.db", [1, 2_048])
+    register_files(world.engine, world.files())
+    (tags,) = request_tags(world)
+    assert world.run("migrate_meta_buffer", tags=tags).success
+    world.execute("delete from memos.thought_templates where id = 't2048'")
+    assert tick(world)[0] == [{"start": "meta_buffer/001", "end": "meta_buffer/001"}]
+
+
+def test_a_file_that_is_gone_ends_the_tick_with_its_code(world: World) -> None:
+    write_templates(world.data / "meta_buffer.db", [1])
+    register_files(world.engine, world.files())
+    (world.data / "meta_buffer.db").unlink()
+    with pytest.raises(dg.Failure, match=r"^M101 .*meta_buffer\.db: .*\. Fix: "):
+        tick(world)
+
+
+def test_the_checklist_runs_daily() -> None:
+    schedule = defs().get_repository_def().get_schedule_def("check_daily")
+    assert schedule.job_name == finish_job.name
+    assert schedule.cron_schedule == "30 4 * * *"

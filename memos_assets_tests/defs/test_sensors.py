@@ -1,0 +1,232 @@
+"""The alert sensor, against a receiver that listens."""
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from memos_assets.checklist import CHECKLIST, CLAIMS
+from memos_assets.consolidate.observe import register_files
+from memos_assets.definitions import defs
+from memos_assets_tests.defs.world import World, write_templates
+
+TABLE = dg.AssetKey(["memos", "thought_templates"])
+SECRET = "7b1f-very-secret"
+
+
+class Receiver(HTTPServer):
+    """Keeps what is posted to it, and answers as it is told."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.status = 200
+        self.asked = 0
+        self.taken: list[dict[str, Any]] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/{SECRET}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers POST with the receiver's status."""
+
+    server: Receiver
+
+    def do_POST(self) -> None:  # noqa: N802  the standard library calls it so
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.asked += 1
+        if self.server.status == 200:
+            self.server.taken.append(json.loads(body))
+        self.send_response(self.server.status)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing on the terminal."""
+
+
+@pytest.fixture
+def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
+    with Receiver() as made:
+        thread = threading.Thread(target=made.serve_forever, args=(0.02,))
+        thread.start()
+        monkeypatch.setenv("MEMOS_ALERT_WEBHOOK", made.url)
+        # Three attempts are made; a test need not wait between them.
+        monkeypatch.setattr("tenacity.nap.time.sleep", lambda _: None)
+        yield made
+        made.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def instance() -> Iterator[dg.DagsterInstance]:
+    with dg.DagsterInstance.ephemeral() as made:
+        yield made
+
+
+class Sensor:
+    """Ticks the sensor as the daemon does, with the cursor of the tick before."""
+
+    def __init__(self, instance: dg.DagsterInstance) -> None:
+        self.instance = instance
+        self.cursor: str | None = None
+
+    def tick(self) -> str:
+        repository = defs().get_repository_def()
+        with dg.build_sensor_context(
+            instance=self.instance, cursor=self.cursor, repository_def=repository
+        ) as context:
+            data = repository.get_sensor_def("post_failed_checks").evaluate_tick(context)
+        self.cursor = data.cursor
+        assert SECRET not in str(data)
+        return data.skip_message or ""
+
+
+def evaluate(
+    instance: dg.DagsterInstance, name: str, *, passed: bool, observed: str = "4 rows"
+) -> None:
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=TABLE,
+            check_name=name,
+            passed=passed,
+            metadata={"expected": "5 rows", "observed": observed},
+        )
+    )
+
+
+def test_a_failed_check_is_posted_exactly_once_with_what_was_expected_and_observed(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    sensor = Sensor(instance)
+    evaluate(instance, "v01_row_counts_match", passed=False, observed="before anybody looked")
+    assert sensor.tick() == "first look"
+    assert json.loads(sensor.cursor or "") != {}
+    assert sensor.tick() == "no failed check since"
+    assert receiver.taken == []
+
+    evaluate(instance, "v01_row_counts_match", passed=False)
+    evaluate(instance, "v02_rows_match_bit_for_bit", passed=True)
+    assert sensor.tick() == "1 posted"
+    assert sensor.tick() == "no failed check since"
+    (alert,) = receiver.taken
+    assert alert.pop("timestamp") > 0
+    assert alert.pop("run_id") == ""
+    fix = CLAIMS["v01_row_counts_match"].fix
+    assert alert == {
+        "text": "V01 failed on memos/thought_templates: expected 5 rows; observed 4 rows. "
+        f"Fix: {fix}",
+        "check": "v01_row_counts_match",
+        "asset": "memos/thought_templates",
+        "expected": "5 rows",
+        "observed": "4 rows",
+        "fix": fix,
+    }
+
+
+def test_failures_between_two_ticks_are_all_posted_also_when_the_last_one_passed(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    sensor = Sensor(instance)
+    sensor.tick()
+    for number in range(60):
+        evaluate(instance, "v01_row_counts_match", passed=False, observed=f"failure {number}")
+    evaluate(instance, "v01_row_counts_match", passed=True)
+    assert sensor.tick() == "60 posted"
+    assert [alert["observed"] for alert in receiver.taken] == [f"failure {n}" for n in range(60)]
+
+
+def test_a_receiver_that_answers_500_gets_the_alert_on_the_next_tick(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    sensor = Sensor(instance)
+    sensor.tick()
+    for claim in CHECKLIST[:2]:
+        evaluate(instance, claim.name, passed=False)
+    receiver.status = 500
+    assert sensor.tick() == "the webhook did not take an alert (HTTPError)"
+    # Three attempts at one alert: with a receiver that hangs, more would outlast the tick.
+    assert receiver.asked == 3
+    receiver.status = 200
+    assert sensor.tick() == "2 posted"
+    assert sorted(alert["check"] for alert in receiver.taken) == [
+        "v01_row_counts_match",
+        "v02_rows_match_bit_for_bit",
+    ]
+
+
+def test_an_address_that_cannot_be_reached_is_not_told(
+    instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = Sensor(instance)
+    sensor.tick()
+    evaluate(instance, "v01_row_counts_match", passed=False)
+    for address in (f"http://127.0.0.1:9/{SECRET}", f"{SECRET}.example", f"gopher://{SECRET}"):
+        monkeypatch.setenv("MEMOS_ALERT_WEBHOOK", address)
+        assert sensor.tick().startswith("the webhook did not take an alert (")
+    monkeypatch.setenv("MEMOS_ALERT_WEBHOOK", receiver.url)
+    assert sensor.tick() == "1 posted"
+
+
+def test_without_an_address_nothing_is_posted_and_nothing_is_forgotten(
+    instance: dg.DagsterInstance, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sensor = Sensor(instance)
+    sensor.tick()
+    evaluate(instance, "v01_row_counts_match", passed=False)
+    monkeypatch.delenv("MEMOS_ALERT_WEBHOOK")
+    cursor = sensor.cursor
+    assert sensor.tick() == "MEMOS_ALERT_WEBHOOK is not set"
+    monkeypatch.setenv("MEMOS_ALERT_WEBHOOK", receiver.url)
+    sensor.cursor = cursor
+    assert sensor.tick() == "1 posted"
+
+
+def test_a_check_that_crashed_does_not_silence_the_failures_after_it(
+    world: World, receiver: Receiver
+) -> None:
+    write_templates(world.data / "meta_buffer.db", [1])
+    register_files(world.engine, world.files())
+    sensor = Sensor(world.instance)
+    sensor.tick()
+    # Nothing is pinned, so the step that runs the checks fails before any has an outcome.
+    assert not world.run("verify_checklist").success
+    sensor.tick()
+    receiver.taken.clear()
+    evaluate(world.instance, "v01_row_counts_match", passed=False)
+    assert sensor.tick() == "1 posted"
+    assert [alert["observed"] for alert in receiver.taken] == ["4 rows"]
+
+
+def test_a_check_that_is_running_at_the_first_look_is_posted_when_it_fails(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    sensor = Sensor(instance)
+    name = "v01_row_counts_match"
+    planned = dg.AssetCheckKey(TABLE, name)
+    messages: list[str] = []
+
+    @dg.multi_asset_check(specs=[dg.AssetCheckSpec(name, asset=TABLE)])
+    def check() -> Iterator[dg.AssetCheckResult]:
+        messages.append(sensor.tick())
+        messages.append(sensor.tick())
+        yield dg.AssetCheckResult(
+            asset_key=TABLE,
+            check_name=name,
+            passed=False,
+            metadata={"expected": "5 rows", "observed": "3 rows"},
+        )
+
+    result = dg.materialize(
+        [dg.AssetSpec(TABLE), check],
+        selection=dg.AssetSelection.checks(planned),
+        instance=instance,
+    )
+    assert result.success
+    assert messages == ["first look", "no failed check since"]
+    assert sensor.tick() == "1 posted"
+    assert [alert["observed"] for alert in receiver.taken] == ["3 rows"]

@@ -1,0 +1,153 @@
+"""A database, a Dagster instance and a folder of memOS files, and what tests do with them."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+import sqlalchemy as sa
+
+from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
+from memos_assets.consolidate.discover import FoundFile, Root, find_files
+from memos_assets.consolidate.observe import register_files
+from memos_assets.definitions import defs
+from memos_assets.defs.consolidation import Consolidation, consolidate, observe_files
+from memos_assets.defs.partitions import CHUNKS
+from memos_assets.demo.meta_buffer import LAYOUT
+from memos_assets.settings import Settings
+
+#: The small kind that most tests load, and its only table.
+KIND = KINDS_BY_NAME["meta_buffer"]
+SPEC = TABLES_BY_NAME["thought_templates"]
+DIMENSION = 768
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def write_templates(path: Path, rowids: Iterable[int]) -> None:
+    """Write a meta_buffer file with one template per rowid, called ``t<rowid>``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        for statement in LAYOUT:
+            connection.execute(statement)
+    for rowid in rowids:
+        put_template(path, f"t{rowid}", rowid=rowid)
+
+
+def put_template(path: Path, name: str, *, rowid: int | None = None, pattern: str = "why") -> None:
+    """Write one template as memOS does, by INSERT OR REPLACE, which moves it to a new rowid."""
+    vector = np.random.default_rng(rowid or 0).standard_normal(DIMENSION).round(6)
+    values = {
+        "rowid": rowid,
+        "id": name,
+        "template_type": "causal",
+        "query_pattern": pattern,
+        "query_embedding": json.dumps((vector / np.linalg.norm(vector)).tolist()).encode(),
+        "structure": "{}",
+        "domain_hints": json.dumps({"a": 1}),
+        "created_at": "2026-01-02T03:04:05+00:00",
+        "updated_at": "2026-01-02T03:04:05+00:00",
+    }
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(
+            f"insert or replace into templates ({', '.join(values)}) "
+            f"values ({', '.join('?' * len(values))})",
+            tuple(values.values()),
+        )
+
+
+def failures(result: dg.ExecuteInProcessResult) -> list[str]:
+    """Return what each failed step says."""
+    return [
+        str(data.user_failure_data.description if data.user_failure_data else data.error)
+        for event in result.all_events
+        if event.is_step_failure
+        for data in [event.step_failure_data]
+    ]
+
+
+@dataclass(slots=True)
+class World:
+    """What one test works in; `data` is the folder that is searched."""
+
+    engine: sa.Engine
+    settings: Settings
+    instance: dg.DagsterInstance
+    data: Path
+
+    @property
+    def roots(self) -> list[Root]:
+        return [Root.parse(str(self.data))]
+
+    def files(self) -> list[FoundFile]:
+        return find_files(self.roots)
+
+    def consolidate(self, *, reload: bool = False) -> Consolidation:
+        return consolidate(
+            self.instance, self.engine, self.settings, self.roots, self.files(), reload=reload
+        )
+
+    def observe(self) -> None:
+        """Register, pin and observe the files, so that their chunks are partitions."""
+        files = self.files()
+        register_files(self.engine, files)
+        observe_files(self.instance, self.engine, self.settings, "observed-by-a-test", files)
+
+    def partitions(self, kind: str = KIND.name) -> list[str]:
+        return list(self.instance.get_dynamic_partitions(str(CHUNKS[kind].name)))
+
+    def run(
+        self,
+        job: str,
+        *,
+        partition_key: str | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> dg.ExecuteInProcessResult:
+        """Run a job of the code location here; a failed step does not raise."""
+        return (
+            defs()
+            .resolve_job_def(job)
+            .execute_in_process(
+                instance=self.instance,
+                partition_key=partition_key,
+                tags=dict(tags or {}),
+                raise_on_error=False,
+                run_config=QUIET,
+            )
+        )
+
+    def rows(self, statement: str) -> list[tuple[Any, ...]]:
+        with self.engine.connect() as conn:
+            return [tuple(row) for row in conn.execute(sa.text(statement))]
+
+    def execute(self, statement: str) -> None:
+        with self.engine.begin() as conn:
+            conn.execute(sa.text(statement))
+
+    def ledger(self, table: str = SPEC.name) -> dict[str, str]:
+        """Return the run that loaded each chunk of a table."""
+        return {
+            f"{source}/{chunk:03d}": run
+            for source, chunk, run in self.rows(
+                "select source, chunk, run_id from memos_ops.chunks "
+                f"where table_name = '{table}' order by source, chunk"
+            )
+        }
+
+    def tags_of(self, run_id: str) -> Mapping[str, str]:
+        run = self.instance.get_run_by_id(run_id)
+        assert run is not None
+        return run.tags
+
+    def jobs_of(self, done: Consolidation) -> list[str]:
+        """Return the jobs of a consolidation's runs, in order."""
+        found = []
+        for run_id in done.run_ids:
+            run = self.instance.get_run_by_id(run_id)
+            assert run is not None
+            found.append(run.job_name)
+        return found
