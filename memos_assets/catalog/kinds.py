@@ -1,6 +1,6 @@
 """Every kind of SQLite file memOS writes, table by table.
 
-Source: the writer classes of the memOS server; formats and traps are told in docs/sources.md.
+Source: the writer classes of the memOS server, checked against files that they wrote.
 """
 
 from memos_assets.catalog.columns import Column, VectorColumn

@@ -1,5 +1,6 @@
 """Commands about data: plan, observe, consolidate, verify, demo."""
 
+import gc
 import json
 import sys
 from collections.abc import Sequence
@@ -96,7 +97,7 @@ def _refuse_unusable(files: Sequence[FoundFile]) -> None:
         raise unusable[0]
     if not any(file.treatment == "consolidate" for file in files):
         raise UsageError(
-            "M525",
+            "M527",
             "none of the SQLite files is one to consolidate",
             where=", ".join(sorted({str(file.root) for file in files})),
             fix="see what they are: memos-assets plan --data DIR",
@@ -138,6 +139,8 @@ def consolidate_command(
     roots = _roots(data, settings)
     files = find_files(roots)
     _refuse_unusable(files)
+    # Some 200,000 objects of imported modules need not be looked at again by the collector.
+    gc.freeze()
     engine = open_target(settings, "memos_assets:consolidate")
     try:
         with open_instance(settings) as instance:

@@ -4,8 +4,8 @@ import sys
 import traceback
 from datetime import UTC, datetime
 
-import click
 import typer
+from typer.exceptions import TyperException
 
 from memos_assets.cli import data, server
 from memos_assets.cli.display import errors
@@ -40,13 +40,20 @@ def run(arguments: list[str] | None = None) -> int:
     except MemosAssetsError as error:
         errors.print(str(error), style="red", markup=False, soft_wrap=True)
         return EXIT_MISUSE
-    except click.exceptions.NoArgsIsHelpError as error:
-        error.show()
+    except TyperException as error:
+        message = error.format_message().strip()
+        if type(error).__name__ == "NoArgsIsHelpError":
+            errors.print(message, markup=False)
+        else:
+            fix = "memos-assets COMMAND --help says what there is"
+            errors.print(
+                f"M500 memos-assets: {message.rstrip('.')}. Fix: {fix}",
+                style="red",
+                markup=False,
+                soft_wrap=True,
+            )
         return EXIT_MISUSE
-    except click.ClickException as error:
-        error.show()
-        return EXIT_MISUSE
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         errors.print("Interrupted. What is in the ledger stays; run again to go on.")
         return EXIT_INTERRUPTED
     except BrokenPipeError:

@@ -112,7 +112,9 @@ def _bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
     return Finding(
         equal and not differing,
         expected=f"{rows} rows equal on both sides",
-        observed="digests equal" if equal and not differing else f"{differing} values differ",
+        observed="digests equal"
+        if equal and not differing
+        else f"digests {'equal' if equal else 'differ'}, {differing} values differ",
         evidence={
             "differing_values": differing,
             "faults": _named(proofs, ("differs", "missing", "extra")),

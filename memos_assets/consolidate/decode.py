@@ -100,11 +100,11 @@ def decode_batch(
 
 
 def rejected_rows(
-    spec: TableSpec, batch: RawBatch, seen: set[tuple[Value, ...]]
+    spec: TableSpec, batch: RawBatch, seen: set[tuple[Value, ...]], source_bytes: int
 ) -> Mapping[int, Reject]:
     """Return which rows of a batch are not loadable for a reason of their own, links left aside."""
     decoded, rejects = _plain_columns(spec, batch)
-    _check_keys(spec, batch, decoded, rejects, seen, 0)
+    _check_keys(spec, batch, decoded, rejects, seen, source_bytes)
     return rejects
 
 

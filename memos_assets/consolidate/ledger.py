@@ -38,6 +38,7 @@ class LoadedChunk:
     chunk_rows: int
     digest: str
     source_rows: int
+    source_bytes: int
     rows: int
     rejected: int
     mirrored: int
@@ -57,12 +58,13 @@ def register(conn: sa.Connection, file: FoundFile) -> None:
     known = conn.execute(
         sa.select(tables.sources).where(tables.sources.c.source == file.source)
     ).first()
-    if known is not None and known.path != str(file.path):
-        moved = not Path(known.path).exists() and known.kind == file.kind.name
-        if not moved:
+    if known is not None:
+        same = known.path == str(file.path) or not Path(known.path).exists()
+        if not same or known.kind != file.kind.name:
             raise UsageError(
                 "M525",
-                f"the name belongs to {known.path} ({known.kind}), this is {file.path}",
+                f"the name belongs to {known.path} ({known.kind}), "
+                f"this is {file.path} ({file.kind.name})",
                 where=file.source,
                 fix="give this file a name of its own: "
                 f"--data {spare_name(file.source)}={file.path}",
@@ -236,6 +238,7 @@ def loaded_chunks(conn: sa.Connection, source: str, table: str) -> dict[int, Loa
             row.chunk_rows,
             row.digest,
             row.source_rows,
+            row.source_bytes,
             row.rows,
             row.rejected,
             row.mirrored,

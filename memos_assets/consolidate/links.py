@@ -1,5 +1,6 @@
 """Prove that no link of a table dangles: the ends exist, or the row is rejected, or says so."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -83,13 +84,19 @@ def _dangling(
 def _unmirrored(
     conn: sa.Connection, table: sa.Table, mine: sa.ColumnElement[bool]
 ) -> Iterator[str]:
-    """Find forward rows without their reversed one, and reversed ones without a forward one."""
+    """Find forward rows without an equal reversed one, and reversed ones without a forward one."""
     other = table.alias()
+    ends = {"source", "from_id", "to_id", "reversed"}
     twin = sa.exists().where(
         other.c.source == table.c.source,
         other.c.from_id == table.c.to_id,
         other.c.to_id == table.c.from_id,
         other.c.reversed == sa.not_(table.c.reversed),
+        *(
+            other.c[column.name].is_not_distinct_from(column)
+            for column in table.columns
+            if column.name not in ends
+        ),
     )
     both_ways = sa.and_(table.c.bidirectional, table.c.from_id != table.c.to_id)
     for rowid, is_reversed in conn.execute(
@@ -97,7 +104,8 @@ def _unmirrored(
         .where(mine, both_ways, sa.not_(twin))
         .limit(MOST_NAMED)
     ):
-        yield f"rowid {rowid}: the {'forward' if is_reversed else 'reversed'} link is missing"
+        other_way = "forward" if is_reversed else "reversed"
+        yield f"rowid {rowid}: the {other_way} link is missing or differs"
     stray = sa.select(table.c.source_rowid).where(
         mine, table.c.reversed, sa.not_(sa.func.coalesce(both_ways, sa.false()))
     )
@@ -140,12 +148,28 @@ def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int
 
 
 def _rejected_keys(conn: sa.Connection, source: str, link: Link) -> frozenset[str]:
-    """Return the linked rows that exist in SQLite and are rejected themselves."""
+    """Return keys of linked rows that are rejected themselves and of which no other row is loaded.
+
+    The keys are read in Python: PostgreSQL refuses to unescape some, such as those with NUL.
+    """
     entry = tables.rejects.c
     position = list(TABLES_BY_NAME[link.table].key).index(link.key)
     keys = conn.execute(
-        sa.select(sa.cast(entry.key, sa.JSON)[position].as_string()).where(
-            entry.source == source, entry.table_name == link.table
-        )
+        sa.select(entry.key).where(entry.source == source, entry.table_name == link.table)
     ).scalars()
-    return frozenset(key for key in keys if key is not None)
+    rejected = {key for raw in keys if isinstance(key := json.loads(raw)[position], str)}
+    linked = tables.CONSOLIDATED[link.table].c
+    # What PostgreSQL cannot hold is not loaded, and cannot be asked for.
+    askable = [key for key in rejected if "\0" not in key and _is_utf8(key)]
+    loaded = conn.execute(
+        sa.select(linked[link.key]).where(linked.source == source, linked[link.key].in_(askable))
+    ).scalars()
+    return frozenset(rejected - set(loaded))
+
+
+def _is_utf8(key: str) -> bool:
+    try:
+        key.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -22,7 +22,7 @@ from memos_assets.postgres import copy_binary, tables
 from memos_assets.postgres.shapes import table_schema
 
 #: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
-_WAITING = 3
+_WAITING = 2
 
 
 @dataclass(slots=True)

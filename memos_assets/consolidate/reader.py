@@ -1,5 +1,6 @@
 """Read chunks of a pinned SQLite file as a stream of decoded Arrow batches."""
 
+import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,14 +12,14 @@ import pyarrow as pa
 
 from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, FileKind, TableSpec
 from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.content import Value, chunk_bounds, row_digest
+from memos_assets.consolidate.content import ChunkContent, Value, chunk_bounds, row_digest
 from memos_assets.consolidate.decode import RawBatch, decode_batch, rejected_rows
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres.shapes import stream_schema
 
 #: Bytes of values in one batch, about; it bounds memory whatever the rows are like.
-BATCH_BYTES = 4 * 1024 * 1024
+BATCH_BYTES = 2 * 1024 * 1024
 
 #: Schema metadata key under which a stream names the chunks it consists of.
 CHUNKS = b"memos.chunks"
@@ -35,7 +36,8 @@ class ChunkTask:
         chunk_rows: rowids per chunk.
         source_rows: rows of the SQLite table in it.
         source_bytes: bytes of their values.
-        source_digest: digest of their content.
+        source_digest: digest of their content and of the tables they link to, which decide whether
+            a link dangles.
     """
 
     source: str
@@ -57,8 +59,16 @@ def chunk_task(pin: Pin, spec: TableSpec, chunk: int) -> ChunkTask:
         pin.chunk_rows,
         content.rows,
         content.bytes,
-        content.digest,
+        _digest(pin, spec, content),
     )
+
+
+def _digest(pin: Pin, spec: TableSpec, content: ChunkContent) -> str:
+    if not spec.links or not content.rows:
+        return content.digest
+    linked = {TABLES_BY_NAME[link.table].origin for link in spec.links}
+    parts = sorted(f"{c.table} {c.chunk} {c.digest}" for c in pin.chunks if c.table in linked)
+    return hashlib.sha256("\n".join([content.digest, *parts]).encode()).hexdigest()
 
 
 def tasks_of(schema: pa.Schema) -> list[ChunkTask]:
@@ -118,7 +128,12 @@ def read_rows(
         reader = _TableReader(connection, spec, layout[spec.origin])
         unloadable = {
             link.table: _rejected_keys(
-                path, path.stat().st_mtime_ns, kind.name, link.table, link.key
+                path,
+                path.stat().st_mtime_ns,
+                kind.name,
+                link.table,
+                link.key,
+                len(source.encode()),
             )
             for link in spec.links
         }
@@ -204,8 +219,9 @@ def _rejected_keys(
     kind: str,
     table: str,
     key: str,
+    source_bytes: int,
 ) -> frozenset[str]:
-    """Return the keys of rows of ``table`` that exist in the file but cannot be loaded.
+    """Return the keys of ``table`` that exist in the file only on rows that cannot be loaded.
 
     A link to such a row would dangle in PostgreSQL. The answer is kept for the file as it was at
     ``modified_ns``; pins never change.
@@ -213,17 +229,19 @@ def _rejected_keys(
     spec = next(spec for spec in KINDS_BY_NAME[kind].tables if spec.name == table)
     if any(link.declared for link in spec.links):
         raise NotImplementedError(f"links into {table}, which itself has declared links")
-    found: set[str] = set()
+    rejected: set[str] = set()
+    loaded: set[str] = set()
     with sqlite_file.opened(path) as connection:
         layout = sqlite_file.layout(connection)
         reader = _TableReader(connection, spec, layout[spec.origin], vectors=False)
         for batch in reader.batches(-(2**63), 2**63 - 1):
             keys = batch.values[spec.column(key).origin]
-            for row in rejected_rows(spec, batch, set()):
-                value = keys[row]
+            verdicts = rejected_rows(spec, batch, set(), source_bytes)
+            for row, value in enumerate(keys):
                 if isinstance(value, str):
-                    found.add(value)
-    return frozenset(found)
+                    (rejected if row in verdicts else loaded).add(value)
+    # A link may name part of a key, which other rows share.
+    return frozenset(rejected - loaded)
 
 
 def rejects_of(batch: pa.RecordBatch) -> list[Mapping[str, object]]:

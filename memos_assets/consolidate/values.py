@@ -77,6 +77,10 @@ def _refuse_constant(token: str) -> Any:
     raise RejectedValue("json_not_finite", token)
 
 
+#: Python's parser stops at the interpreter's recursion limit, less what is on the stack already.
+#: This is well below it, so that the loader and the proof agree wherever they are called from.
+DEEPEST_JSON = 400
+
 #: `json.loads` with arguments makes a decoder for every value.
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 
@@ -92,6 +96,8 @@ def parsed_json(value: Value) -> Any:
         raise RejectedValue("json_too_deep", f"{len(raw)} characters") from None
     except ValueError:  # int() refuses more than 4,300 digits
         raise RejectedValue("json_number", "more than 4,300 digits") from None
+    if raw.count("[") + raw.count("{") > DEEPEST_JSON:
+        _refuse_deep(parsed)
     if "\\u" in raw:
         _refuse_unstorable(parsed)
     if _WIDE_NUMBER.search(raw):
@@ -99,9 +105,20 @@ def parsed_json(value: Value) -> Any:
     return parsed
 
 
+def _refuse_deep(parsed: Any) -> None:
+    level, depth = [parsed], 0
+    while level := [item for item in level if isinstance(item, list | dict)]:
+        depth += 1
+        if depth > DEEPEST_JSON:
+            raise RejectedValue("json_too_deep", f"more than {DEEPEST_JSON} levels")
+        level = [
+            child for item in level for child in (item.values() if isinstance(item, dict) else item)
+        ]
+
+
 def _refuse_wide(digits: str) -> None:
-    exponent = re.search(r"[eE]([+-]?\d+)$", digits)
-    if len(digits) > 16_000 or (exponent and abs(int(exponent[1])) > 16_000):
+    mantissa, _, exponent = digits.lower().partition("e")
+    if len(mantissa) + abs(int(exponent or 0)) > 16_000:
         raise RejectedValue("json_number", digits[:40])
 
 

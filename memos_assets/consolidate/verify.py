@@ -138,6 +138,11 @@ class _Comparison:
                 proof.fault("reject of another row", f"rowid {rowid}")
         elif stored is None:
             proof.fault("missing", f"rowid {rowid}")
+            for vector in self._spec.vectors:
+                value = side.value(row, vector.origin)
+                stated = side.value(row, vector.dimension_origin)
+                wire, _, _ = canonical.vector_wires(vector, value, stated)
+                proof.embedded_source[vector.name] += wire is not None
         else:
             self._compare(rowid, side.fields(row), stored)
 
@@ -156,6 +161,9 @@ class _Comparison:
         self._proof.loaded_rows += 1
         self._proof.fault("extra", f"rowid {rowid}")
         self._digests[1].update(_joined(rowid, fields))
+        for vector in self._spec.vectors:
+            embedded = canonical.is_embedded(vector, fields[self._places[vector.name]])
+            self._proof.embedded_target[vector.name] += embedded
 
     def _compare(self, rowid: int, expected: list[bytes | None], stored: Fields) -> None:
         proof = self._proof

@@ -10,6 +10,7 @@ import pyarrow as pa
 from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec
+from memos_assets.consolidate import ledger
 from memos_assets.consolidate.load import load_stream
 from memos_assets.consolidate.reader import CHUNKS, tasks_of
 from memos_assets.defs.failures import reported
@@ -107,19 +108,38 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
                 analyze(self.postgres.engine, spec)
         context.add_output_metadata(
             {
-                "dagster/partition_row_count": sum(counts.rows for _, counts in done),
-                "rows_rejected": sum(counts.rejected for _, counts in done),
-                "rows_mirrored": sum(counts.mirrored for _, counts in done),
-                "rows_without_embedding": sum(
-                    counts.without_embedding.total() for _, counts in done
-                ),
-                "source_rows": incoming,
-                "source_bytes": sum(task.source_bytes for task in tasks),
-                "chunks_loaded": len(tasks),
+                "rows_copied": sum(counts.rows for _, counts in done),
+                "bytes_read": sum(task.source_bytes for task in tasks),
+                "chunks_copied": len(tasks),
                 "chunks_up_to_date": len(allowed) - len(tasks),
                 "indexes_dropped": ", ".join(dropped) or "none",
             }
         )
+        self._describe_chunks(context, spec)
+
+    def _describe_chunks(self, context: dg.OutputContext, spec: TableSpec) -> None:
+        """Give every partition of the run its own numbers, from the ledger."""
+        for source, numbers in by_source(context.asset_partition_keys).items():
+            with self.postgres.engine.connect() as conn:
+                loaded = ledger.loaded_chunks(conn, source, spec.name)
+            for number in numbers:
+                chunk = loaded.get(number)
+                if chunk is None:
+                    continue
+                context.step_context.add_asset_metadata(
+                    {
+                        "dagster/partition_row_count": chunk.rows + chunk.mirrored,
+                        "source_rows": chunk.source_rows,
+                        "source_bytes": chunk.source_bytes,
+                        "rows_rejected": chunk.rejected,
+                        "rows_mirrored": chunk.mirrored,
+                        "rows_without_embedding": sum(chunk.without_embedding.values()),
+                        "source_digest": chunk.digest,
+                        "loaded_by_run": chunk.run_id,
+                    },
+                    asset_key=context.asset_key,
+                    partition_key=chunk_key(source, number),
+                )
 
     def load_input(self, context: dg.InputContext) -> object:
         """Return what the consumer's annotation asks for."""

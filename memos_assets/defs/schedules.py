@@ -53,7 +53,8 @@ def backfill_schedule(kind: FileKind) -> dg.ScheduleDefinition:
         name = CHUNKS[kind.name].name
         assert name is not None
         for first, last in contiguous_ranges(context.instance.get_dynamic_partitions(name), stale):
-            yield dg.RunRequest(run_key=None, tags=range_tags(first, last))
+            # Dagster wants keys where a tick asks for several runs; they count within the tick.
+            yield dg.RunRequest(run_key=f"{first}...{last}", tags=range_tags(first, last))
 
     return _schedule
 

@@ -1,14 +1,18 @@
 """Alerts. A failed check is posted once, with what it expected and what it observed."""
 
 import json
+from collections.abc import Iterator
 
 import dagster as dg
 import requests
+from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from memos_assets.checklist import CLAIMS
 from memos_assets.defs.assets.report import check_keys
 from memos_assets.defs.evaluations import Evaluation, evaluation_of
 from memos_assets.defs.resources import Webhook
+
+_PAGE = 50
 
 
 def alert_for(evaluation: Evaluation) -> dict[str, object]:
@@ -43,40 +47,65 @@ def post_failed_checks(
     if not webhook.is_configured:
         return dg.SkipReason("MEMOS_ALERT_WEBHOOK is not set")
     keys = check_keys()
-    storage = context.instance.event_log_storage
-    latest = storage.get_latest_asset_check_execution_by_key(keys)
-    cursor: dict[str, int] = json.loads(context.cursor) if context.cursor else {}
+    latest = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     if context.cursor is None:
-        # History is not news: the first tick only notes where it stands.
-        seen = {key.to_user_string(): record.id for key, record in latest.items()}
+        # History is not news: the first tick only notes where it stands. What has no outcome yet
+        # is not history.
+        seen = {
+            key.to_user_string(): record.id - (evaluation_of(key, record) is None)
+            for key, record in latest.items()
+        }
         return dg.SensorResult(skip_reason="first look", cursor=json.dumps(seen))
+    cursor: dict[str, int] = json.loads(context.cursor)
     posted = 0
     trouble: str | None = None
-    for key, record in latest.items():
-        after = cursor.get(key.to_user_string(), 0)
-        if record.id <= after:
-            continue
-        history = storage.get_asset_check_execution_history(key, limit=50)
-        for past in sorted(history, key=lambda item: item.id):
-            if past.id <= after:
+    try:
+        for key, record in latest.items():
+            name = key.to_user_string()
+            if record.id <= cursor.get(name, 0):
                 continue
-            evaluation = evaluation_of(key, past)
-            if evaluation is None:
-                # Planned or running: it is looked at again when it has an outcome.
-                break
-            if not evaluation.passed:
-                try:
+            for number, evaluation in _outcomes_since(context.instance, key, cursor.get(name, 0)):
+                if evaluation is not None and not evaluation.passed:
                     webhook.post(alert_for(evaluation))
-                except requests.RequestException as error:
-                    # The address is a secret and requests puts it into messages.
-                    trouble = f"the webhook did not take an alert ({type(error).__name__})"
-                    break
-                posted += 1
-            cursor[key.to_user_string()] = past.id
+                    posted += 1
+                cursor[name] = number
+    except requests.RequestException as error:
+        # The address is a secret and requests puts it into messages. A receiver that is down takes
+        # no other alert either, and asking for each would outlast the tick.
+        trouble = f"the webhook did not take an alert ({type(error).__name__})"
     return dg.SensorResult(
         skip_reason=trouble or (f"{posted} posted" if posted else "no failed check since"),
         cursor=json.dumps(cursor),
     )
+
+
+def _outcomes_since(
+    instance: dg.DagsterInstance, key: dg.AssetCheckKey, after: int
+) -> Iterator[tuple[int, Evaluation | None]]:
+    """Yield execution ids after ``after``, oldest first, with None for one that has no outcome.
+
+    It ends before an execution that may still have one.
+    """
+    storage = instance.event_log_storage
+    found: list[AssetCheckExecutionRecord] = []
+    while True:
+        page = storage.get_asset_check_execution_history(
+            key, limit=_PAGE, cursor=found[-1].id if found else None
+        )
+        new = [record for record in page if record.id > after]
+        found += new
+        if len(new) < _PAGE:
+            break
+    for record in reversed(found):
+        evaluation = evaluation_of(key, record)
+        if evaluation is None:
+            run = instance.get_run_by_id(record.run_id)
+            if run is not None and not run.is_finished:
+                return
+            # Its step crashed, unless the outcome came after the record was read.
+            again = storage.get_asset_check_execution_history(key, limit=1, cursor=record.id + 1)
+            evaluation = evaluation_of(key, again[0]) if again else None
+        yield record.id, evaluation
 
 
 sensors = [post_failed_checks]

@@ -282,9 +282,7 @@ def load(
 def load_stale(engine: sa.Engine, pin: Pin) -> dict[str, list[int]]:
     """Load what is stale in every table of a pin; return the chunks loaded, by table."""
     loaded = {}
-    with engine.connect() as conn:
-        specs = ledger.specs_in(pin)
-    for spec in specs:
+    for spec in ledger.specs_in(pin):
         if tasks := stale(engine, pin, spec.name):
             load(engine, pin, spec, tasks)
             loaded[spec.name] = [task.chunk for task in tasks]

@@ -85,7 +85,9 @@ REFUSED = {
         "mixed_precision_embeddings, but table `anchors` is missing",
     ),
     "missing_column": (
-        with_layout("mixed_precision_embeddings", lambda s: s.replace("scale REAL DEFAULT 1.0,", "")),
+        with_layout(
+            "mixed_precision_embeddings", lambda s: s.replace("scale REAL DEFAULT 1.0,", "")
+        ),
         "M105",
         "table `embeddings` lacks the column scale",
     ),

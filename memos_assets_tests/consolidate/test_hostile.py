@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from memos_assets.consolidate.discover import Root, find_files
 from memos_assets.consolidate.observe import register_files
 from memos_assets.consolidate.pin import take_pin
-from memos_assets.errors import SourceError, UsageError
+from memos_assets.errors import SourceError, TargetError, UsageError
 from memos_assets_tests.consolidate import builders as b
 
 SEMANTIC, _ = b.LAYOUTS["semantic_memory"]
@@ -29,7 +29,7 @@ def test_names_that_break_quoting_are_only_names(engine: sa.Engine, tmp_path: Pa
     path = b.write_kind(tmp_path / "data", "semantic_memory", memories=[b.memory(1)])
     b.change(
         path,
-        f"create table {quoted} ({quoted} text, [x]]y] text)",
+        f'create table {quoted} ({quoted} text, "[x]" text)',
         f"insert into {quoted} values ('1', '2')",
         f"alter table memories add column {quoted} text",
     )
@@ -174,29 +174,38 @@ def test_a_file_that_moved_keeps_its_name(engine: sa.Engine, tmp_path: Path) -> 
     assert b.rows(engine, "select path from memos_ops.sources") == [(str(moved),)]
 
 
-def test_two_rows_of_one_key_that_a_damaged_index_let_in_do_not_pass(
+def with_a_damaged_index(folder: Path, rowid: int) -> Path:
+    """Two rows called memory-1, which the primary key's index knows nothing of."""
+    path = b.write_kind(folder, "semantic_memory", memories=[b.memory(1), b.memory(rowid)])
+    entry = "name = 'sqlite_autoindex_memories_1'"
+    plain, keyed = "'id TEXT,'", "'id TEXT PRIMARY KEY,'"
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        columns = connection.execute(f"select * from sqlite_master where {entry}").fetchone()
+        connection.execute("pragma writable_schema = on")
+        connection.execute(f"delete from sqlite_master where {entry}")
+        connection.execute(f"update sqlite_master set sql = replace(sql, {keyed}, {plain})")
+    b.change(path, f"update memories set id = 'memory-1' where rowid = {rowid}")
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("pragma writable_schema = on")
+        connection.execute("insert into sqlite_master values (?, ?, ?, ?, ?)", columns)
+        connection.execute(
+            f"update sqlite_master set sql = replace(sql, {plain}, {keyed}) where type = 'table'"
+        )
+    return path
+
+
+def test_a_key_that_a_damaged_index_let_in_twice_is_rejected(
     engine: sa.Engine, tmp_path: Path
 ) -> None:
-    path = b.write_kind(
-        tmp_path / "data", "semantic_memory", memories=[b.memory(1), b.memory(2), b.memory(3)]
-    )
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("pragma writable_schema = on")
-        connection.execute(
-            "update sqlite_master set sql = replace(sql, 'id TEXT PRIMARY KEY', 'id TEXT'), "
-            "tbl_name = tbl_name where name = 'memories'"
-        )
-        connection.execute("delete from sqlite_master where name like 'sqlite_autoindex_memories%'")
-        connection.commit()
-    b.change(path, "update memories set id = 'memory-1' where rowid = 2")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("pragma writable_schema = on")
-        connection.execute(
-            "update sqlite_master set sql = replace(sql, 'id TEXT,', 'id TEXT UNIQUE,')"
-        )
-        connection.commit()
-    file = b.only(path)
-    assert file.treatment in ("consolidate", "unusable")
-    if file.treatment == "consolidate":
+    pin = b.consolidate(engine, with_a_damaged_index(tmp_path / "data", 2))
+    assert b.rejects(engine, "semantic_memories") == [(2, "duplicate_key")]
+    assert b.red(engine, pin) == {}
+
+
+def test_a_key_that_comes_again_in_another_chunk_loads_nothing_of_that_chunk(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    path = with_a_damaged_index(tmp_path / "data", 5_000)
+    with pytest.raises(TargetError, match=r"^M310 memos\.semantic_memories semantic_memory/002: "):
         b.consolidate(engine, path)
-        assert b.rejects(engine, "semantic_memories") == [(2, "duplicate_key")]
+    assert b.rows(engine, "select source_rowid from memos.semantic_memories") == [(1,)]

@@ -78,9 +78,7 @@ def test_a_consumer_gets_a_table_with_the_vectors_bit_for_bit(loaded: World) -> 
     (table,) = got
     assert table.schema == table_schema(SPEC)
     assert sorted(table.column("id").to_pylist()) == ["t1", "t1", "t2", "t2048"]
-    stored = dict(
-        loaded.rows("select id || source, embedding::text from memos.thought_templates")
-    )
+    stored = dict(loaded.rows("select id || source, embedding::text from memos.thought_templates"))
     for row in table.to_pylist():
         text = stored[row["id"] + row["source"]]
         expected = np.array(text.strip("[]").split(","), dtype=np.float32)
@@ -110,13 +108,10 @@ def test_a_stream_that_is_left_unread_keeps_no_connection(loaded: World) -> None
         assert rows.read_next_batch().num_rows == 4
 
     assert run(loaded, consumer).success
-    assert (
-        loaded.rows(
-            "select count(*) from pg_stat_activity where datname = current_database() "
-            "and state = 'idle in transaction'"
-        )
-        == [(0,)]
-    )
+    assert loaded.rows(
+        "select count(*) from pg_stat_activity where datname = current_database() "
+        "and state = 'idle in transaction'"
+    ) == [(0,)]
 
 
 def test_a_consumer_gets_a_frame(loaded: World) -> None:
@@ -144,9 +139,7 @@ def test_half_precision_arrives_in_half_precision(world: World) -> None:
     def consumer(rows: pd.DataFrame) -> None:
         got.extend(rows["embedding"])
 
-    world.instance.add_dynamic_partitions(
-        str(CHUNKS["mixed_precision_embeddings"].name), ["m/000"]
-    )
+    world.instance.add_dynamic_partitions(str(CHUNKS["mixed_precision_embeddings"].name), ["m/000"])
     assert run(world, consumer).success
     assert got[0].dtype == np.float16
     assert got[0].tolist() == [1.5, -0.25]
@@ -304,7 +297,7 @@ def test_rows_that_name_no_chunk_are_refused_with_m532(
 
 @pytest.mark.parametrize("as_table", [False, True], ids=["stream", "table"])
 def test_a_developer_writes_a_stream_or_a_table_and_never_chunks_of_another_run(
-    loaded: World, as_table: bool
+    loaded: World, *, as_table: bool
 ) -> None:
     work: list[Any] = []
 

@@ -1,34 +1,47 @@
 """The schedule: missing and changed chunks, and nothing else."""
 
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+
 import dagster as dg
 import pytest
+from dagster._core.definitions.schedule_definition import ScheduleExecutionData
+from dagster._core.errors import ScheduleExecutionError
 
 from memos_assets.consolidate.observe import register_files
-from memos_assets.defs.jobs import finish_job
 from memos_assets.definitions import defs
+from memos_assets.defs.jobs import finish_job
+from memos_assets.defs.partitions import RANGE_END, RANGE_START
 from memos_assets_tests.defs.world import World, put_template, write_templates
+
+
+@pytest.fixture
+def world(world: World) -> Iterator[World]:
+    """Give it an instance on disk: a schedule opens its own."""
+    with dg.instance_for_test() as instance:
+        yield replace(world, instance=instance)
+
+
+def evaluate(world: World) -> ScheduleExecutionData:
+    repository = defs().get_repository_def()
+    with dg.build_schedule_context(instance=world.instance, repository_def=repository) as context:
+        return repository.get_schedule_def("backfill_meta_buffer").evaluate_tick(context)
 
 
 def tick(world: World) -> tuple[list[dict[str, str]], str | None]:
     """Evaluate the schedule once; return the range of each requested run, and why there is none."""
-    repository = defs().get_repository_def()
-    context = dg.build_schedule_context(instance=world.instance, repository_def=repository)
-    data = repository.get_schedule_def("backfill_meta_buffer").evaluate_tick(context)
-    for request in data.run_requests or []:
-        assert request.run_key is None
-    wanted = ("dagster/asset_partition_range_start", "dagster/asset_partition_range_end")
+    data = evaluate(world)
+    wanted = {"start": RANGE_START, "end": RANGE_END}
     ranges = [
-        {name.rpartition("_")[2]: request.tags[name] for name in wanted}
+        {word: request.tags[name] for word, name in wanted.items()}
         for request in data.run_requests or []
     ]
     return ranges, data.skip_message
 
 
 def request_tags(world: World) -> list[dict[str, str]]:
-    repository = defs().get_repository_def()
-    context = dg.build_schedule_context(instance=world.instance, repository_def=repository)
-    data = repository.get_schedule_def("backfill_meta_buffer").evaluate_tick(context)
-    return [dict(request.tags) for request in data.run_requests or []]
+    return [dict(request.tags) for request in evaluate(world).run_requests or []]
 
 
 def test_the_schedule_requests_missing_and_changed_chunks_and_nothing_more(world: World) -> None:
@@ -80,8 +93,11 @@ def test_a_file_that_is_gone_ends_the_tick_with_its_code(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1])
     register_files(world.engine, world.files())
     (world.data / "meta_buffer.db").unlink()
-    with pytest.raises(dg.Failure, match=r"^M101 .*meta_buffer\.db: .*\. Fix: "):
+    with pytest.raises(ScheduleExecutionError) as raised:
         tick(world)
+    assert isinstance(raised.value.__cause__, dg.Failure)
+    said = str(raised.value.__cause__.description)
+    assert re.match(r"M101 .*meta_buffer\.db: .*\. Fix: ", said)
 
 
 def test_the_checklist_runs_daily() -> None:

@@ -12,6 +12,7 @@ import pytest
 from memos_assets.checklist import CHECKLIST, CLAIMS
 from memos_assets.consolidate.observe import register_files
 from memos_assets.definitions import defs
+from memos_assets.defs.resources import Webhook
 from memos_assets_tests.defs.world import World, write_templates
 
 TABLE = dg.AssetKey(["memos", "thought_templates"])
@@ -37,7 +38,7 @@ class Handler(BaseHTTPRequestHandler):
 
     server: Receiver
 
-    def do_POST(self) -> None:  # noqa: N802  the standard library calls it so
+    def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.asked += 1
         if self.server.status == 200:
@@ -78,7 +79,10 @@ class Sensor:
     def tick(self) -> str:
         repository = defs().get_repository_def()
         with dg.build_sensor_context(
-            instance=self.instance, cursor=self.cursor, repository_def=repository
+            instance=self.instance,
+            cursor=self.cursor,
+            repository_def=repository,
+            resources={"webhook": Webhook()},
         ) as context:
             data = repository.get_sensor_def("post_failed_checks").evaluate_tick(context)
         self.cursor = data.cursor

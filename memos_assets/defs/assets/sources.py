@@ -153,7 +153,11 @@ def observe_kept(kind: FileKind, files: Sequence[FoundFile]) -> dg.ObserveResult
         if file.kind is kind and file.treatment == "keep"
         for table, census in take_census(file.path).items()
     ]
-    return _observed(records, {"rows": sum(int(record["rows"]) for record in records)})
+    totals = {
+        name: sum(value for record in records if isinstance(value := record[name], int))
+        for name in ("rows", "expired", "hits", "bytes")
+    }
+    return _observed(records, totals)
 
 
 def observe_others(files: Sequence[FoundFile]) -> dg.ObserveResult:

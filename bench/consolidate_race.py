@@ -1,0 +1,252 @@
+"""Races 2 and 3: the whole command against the sum of its bare parts, and run a second time."""
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from datetime import datetime
+
+import psycopg
+from psycopg import sql
+
+from bench.command_run import CommandRun, run_consolidate
+from bench.encoded import EncodedTable, copy_on_server, encode_table
+from bench.measure import Spread, alternate, progress, seconds_of
+from bench.memory import Peak
+from bench.sheets import Sheet, spread_cells, verdict
+from bench.world import World
+from memos_assets.catalog import TABLES
+from memos_assets.consolidate.ledger import specs_in
+from memos_assets.consolidate.sqlite_file import quoted
+from memos_assets.postgres import tables
+from memos_assets.postgres.embedded import DATABASE
+from memos_assets.search.indexes import search_indexes
+
+#: Seconds on two cores, times the sum of the bare parts, bytes of any process.
+LIMIT_SECONDS = 60
+LIMIT_RATIO = 1.5
+LIMIT_BYTES = 300e6
+
+_COPY = "bare COPY of every table, by the server"
+_INDEX = "bare CREATE INDEX, one after the other"
+_READ_SQLITE = "bare read of every SQLite row"
+_READ_POSTGRES = "bare read of every PostgreSQL row"
+_PARTS = (_COPY, _INDEX, _READ_SQLITE, _READ_POSTGRES)
+_SUM = "sum of the bare parts"
+_OURS = "memos-assets consolidate"
+
+
+class _Race:
+    """Both contestants, and what they measure besides their sum."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._encoded = [encode_table(world, spec, world.pins) for spec in TABLES]
+        self.parts = {name: Spread() for name in _PARTS}
+        self.second = Spread()
+        self.rows = sum(encoded.rows for encoded in self._encoded)
+        self.rows_copied_again = 0
+        self.runs: list[CommandRun] = []
+
+    def bare_parts(self) -> float:
+        """Do the least that loading, indexing and reading again can be, part by part."""
+        with self._world.fresh(), self._world.administrator(DATABASE) as conn:
+            work = {
+                _COPY: lambda: _copy_all(conn, self._encoded),
+                _INDEX: lambda: _create_indexes(conn),
+                _READ_SQLITE: self._read_sqlite,
+                _READ_POSTGRES: lambda: _read_postgres(conn),
+            }
+            seconds = {}
+            for name, part in work.items():
+                self._world.settle()
+                seconds[name] = seconds_of(part)
+                self.parts[name].seconds.append(seconds[name])
+        return sum(seconds.values())
+
+    def command(self) -> float:
+        """Run the command on an empty database, then once more."""
+        self._world.empty()
+        first = run_consolidate(self._world)
+        self.runs.append(first)
+        with self._world.administrator(DATABASE) as conn:
+            moment = _now(conn)
+        again = run_consolidate(self._world)
+        self.second.seconds.append(again.seconds)
+        with self._world.administrator(DATABASE) as conn:
+            self.rows_copied_again += _rows_since(conn, moment)
+        return first.seconds
+
+    def _read_sqlite(self) -> None:
+        for pin in self._world.pins:
+            with closing(sqlite3.connect(pin.path)) as connection:
+                # The demo has text that is not UTF-8.
+                connection.text_factory = bytes
+                for spec in specs_in(pin):
+                    cursor = connection.execute(f"select * from {quoted(spec.origin)}")
+                    while cursor.fetchmany(64):
+                        pass
+
+
+def _now(conn: psycopg.Connection) -> datetime:
+    row = conn.execute("select now()").fetchone()
+    assert row is not None
+    moment: datetime = row[0]
+    return moment
+
+
+def _rows_since(conn: psycopg.Connection, moment: datetime) -> int:
+    row = conn.execute(
+        "select coalesce(sum(rows + mirrored), 0) from memos_ops.chunks where loaded_at > %s",
+        (moment,),
+    ).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def _copy_all(conn: psycopg.Connection, encoded: Sequence[EncodedTable]) -> None:
+    for table in encoded:
+        copy_on_server(conn, table, sql.Identifier(tables.DATA_SCHEMA, table.spec.name))
+
+
+def _create_indexes(conn: psycopg.Connection) -> None:
+    conn.execute("set maintenance_work_mem = '128MB'")
+    for spec in TABLES:
+        for index in search_indexes(spec):
+            conn.execute(index.create)
+
+
+def _read_postgres(conn: psycopg.Connection) -> None:
+    for spec in TABLES:
+        statement = sql.SQL("copy (select * from {}) to stdout (format binary)").format(
+            sql.Identifier(tables.DATA_SCHEMA, spec.name)
+        )
+        with conn.cursor() as cursor, cursor.copy(statement) as copy:
+            for _ in copy:
+                pass
+
+
+def consolidate_race(world: World, rounds: int) -> list[Sheet]:
+    """Race the command against its parts; its second run and its memory come along."""
+    race = _Race(world)
+    spreads = alternate({_SUM: race.bare_parts, _OURS: race.command}, rounds)
+    return [
+        _consolidate_sheet(race, spreads),
+        _second_sheet(race, spreads[_OURS]),
+        memory_sheet(race.runs),
+    ]
+
+
+def _consolidate_sheet(race: _Race, spreads: Mapping[str, Spread]) -> Sheet:
+    whole = spreads[_SUM].median
+    rows = [
+        (name, *spread_cells(spread), f"{spread.median / whole:.2f}", "")
+        for name, spread in {**race.parts, _SUM: spreads[_SUM]}.items()
+    ]
+    ours = spreads[_OURS].median
+    rows.append(
+        (
+            _OURS,
+            *spread_cells(spreads[_OURS]),
+            f"{ours / whole:.2f}",
+            f"{verdict(ours, LIMIT_SECONDS, 's')}; {verdict(ours / whole, LIMIT_RATIO, 'x')}",
+        )
+    )
+    return Sheet(
+        "consolidate",
+        f"Consolidation of {race.rows:,} rows, from process start to exit",
+        ("", "s", "min - max", "x sum", "target"),
+        rows,
+        (
+            "The command also starts Python and Dagster, migrates the schema, pins and digests "
+            "every file, records runs, proves every row and runs the whole checklist."
+        ),
+    )
+
+
+def _second_sheet(race: _Race, first: Spread) -> Sheet:
+    return Sheet(
+        "second",
+        "The same command again, nothing changed",
+        ("", "s", "min - max", "x first run", "rows copied"),
+        (
+            ("first run", *spread_cells(first), "1.00", f"{race.rows:,}"),
+            (
+                "second run",
+                *spread_cells(race.second),
+                f"{race.second.median / first.median:.2f}",
+                f"{race.rows_copied_again:,}",
+            ),
+        ),
+        "The second run loads nothing, and proves every row again all the same.",
+    )
+
+
+def memory_sheet(runs: Sequence[CommandRun]) -> Sheet:
+    """Return the peaks of all runs by role."""
+    peaks = highest(runs)
+    return Sheet(
+        "memory",
+        "Peak memory of any process during the consolidation",
+        ("process", "resident MB", "of it private MB", "processes", "target"),
+        [
+            (
+                role,
+                f"{peak.resident / 1e6:.0f}",
+                f"{peak.private / 1e6:.0f}",
+                f"{peak.processes:,}",
+                verdict(peak.resident / 1e6, LIMIT_BYTES / 1e6, "MB"),
+            )
+            for role, peak in peaks.items()
+        ],
+        (
+            "Resident pages of PostgreSQL include shared buffers and the shared memory of parallel "
+            "builds, which every backend counts again. Both peaks need not fall together."
+        ),
+    )
+
+
+def highest(runs: Sequence[CommandRun]) -> dict[str, Peak]:
+    """Return role -> the highest peak of all runs; processes are those of one run."""
+    found: dict[str, Peak] = {}
+    for run in runs:
+        for role, peak in run.peaks.items():
+            most = found.setdefault(role, Peak())
+            most.resident = max(most.resident, peak.resident)
+            most.private = max(most.private, peak.private)
+            most.processes = max(most.processes, peak.processes)
+    return found
+
+
+def ten_times_race(world: World, larger: World) -> list[Sheet]:
+    """Run the command on a folder and on one ten times as large, once each."""
+    runs = {}
+    for name, place in (("1 x", world), ("10 x", larger)):
+        place.empty()
+        runs[name] = run_consolidate(place)
+        progress.print(f"  {name}: {runs[name].seconds:.1f} s")
+    rows = []
+    for role in highest(list(runs.values())):
+        once, ten = (run.peaks.get(role, Peak()) for run in runs.values())
+        rows.append(
+            (
+                role,
+                f"{once.resident / 1e6:.0f}",
+                f"{ten.resident / 1e6:.0f}",
+                f"{once.private / 1e6:.0f}",
+                f"{ten.private / 1e6:.0f}",
+                f"{ten.resident / max(once.resident, 1):.2f}",
+                verdict(ten.resident / 1e6, LIMIT_BYTES / 1e6, "MB"),
+            )
+        )
+    return [
+        Sheet(
+            "ten-times",
+            "Peak memory at ten times the rows",
+            ("process", "MB", "10 x MB", "private MB", "10 x private MB", "ratio", "target"),
+            rows,
+            (
+                f"The command took {runs['1 x'].seconds:.1f} s on the folder and "
+                f"{runs['10 x'].seconds:.1f} s on the one ten times as large, one round each."
+            ),
+        )
+    ]

@@ -1,0 +1,60 @@
+"""The races run, name everybody and say ratios; no time is asserted."""
+
+from pathlib import Path
+
+import pytest
+
+from bench import load_race
+from bench.measure import BenchError
+from bench.memory import MemorySampler
+from bench.sheets import Sheet, verdict, write_sheets
+from bench.world import opened_world
+
+
+def test_the_load_race_names_every_contestant_and_its_ratio() -> None:
+    with opened_world("small") as world:
+        folder = world.folder
+        (sheet,) = load_race.load_race(world, rounds=1)
+        assert not MemorySampler(0, 0).peaks()
+    assert not folder.exists()
+    ratios = {row[0]: float(row[5]) for row in sheet.rows}
+    assert set(ratios) == {
+        load_race.COPY,
+        load_race.OURS,
+        load_race.WRITE_ROW,
+        load_race.INSERTS,
+        load_race.PANDAS,
+    }
+    assert ratios[load_race.COPY] == 1.0
+    assert all(ratio > 0 for ratio in ratios.values())
+    assert [row[0] for row in sheet.rows if "<= 1.6 x" in row[6]] == [load_race.OURS]
+    assert all(row[0] in sheet.markdown() for row in sheet.rows)
+
+
+def test_a_target_is_met_or_missed() -> None:
+    assert verdict(1.6, 1.6, "x") == "<= 1.6 x: met"
+    assert verdict(61, 60, "s") == "<= 60 s: missed"
+
+
+def test_a_table_replaces_its_own_block_and_no_other(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    document.write_text(
+        "before\n<!-- bench:load -->\nold\n<!-- /bench:load -->\n"
+        "<!-- bench:verify -->\nkept\n<!-- /bench:verify -->\nafter\n",
+        encoding="utf-8",
+    )
+    sheet = Sheet("load", "Load", ("way", "s"), [("ours", "1.00")])
+    write_sheets(document, [sheet], "here")
+    text = document.read_text(encoding="utf-8")
+    assert "old" not in text
+    assert "| ours | 1.00 |" in text
+    assert "kept" in text
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+
+
+def test_a_document_without_the_block_is_refused(tmp_path: Path) -> None:
+    document = tmp_path / "benchmarks.md"
+    document.write_text("nothing\n", encoding="utf-8")
+    with pytest.raises(BenchError, match="Fix:"):
+        write_sheets(document, [Sheet("load", "Load", ("way",), [])], "here")

@@ -1,0 +1,178 @@
+"""What a person sees from plan to proof, and what the exit codes say."""
+
+import json
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from memos_assets.settings import PROJECT_ROOT
+from memos_assets_tests.cli.conftest import Command, bytes_of
+
+SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
+
+
+def test_a_demo_is_planned_consolidated_and_proven(
+    memos_assets: Command, database: sa.Engine, demo_folder: Path, tmp_path: Path
+) -> None:
+    before = bytes_of(demo_folder)
+    code, planned, _ = memos_assets("plan", "--data", str(demo_folder))
+    assert code == 0
+    assert "Nothing was written." in planned
+
+    outcome = tmp_path / "outcome.json"
+    code, out, err = memos_assets("consolidate", "--data", str(demo_folder), "--json", str(outcome))
+    assert (code, err) == (0, "")
+    assert "Proven: 11 of 11 claims hold." in out
+    assert "V02 ok" in out
+    assert bytes_of(demo_folder) == before
+
+    written = json.loads(outcome.read_text())
+    assert written["proven"] is True
+    counted = {(t["source"], t["table"]): (t["rows"], t["rejected"]) for t in written["tables"]}
+    with database.connect() as conn:
+        loaded = conn.exec_driver_sql(
+            "select count(*) from memos.embeddings where source = 'mixed_precision_embeddings'"
+        ).scalar_one()
+        rejected = conn.exec_driver_sql(
+            "select count(*) from memos_ops.rejects "
+            "where source = 'mixed_precision_embeddings' and table_name = 'embeddings'"
+        ).scalar_one()
+    assert counted["mixed_precision_embeddings", "embeddings"] == (loaded, rejected)
+    # The plan forecast what then happened.
+    totals = (
+        f"{sum(r + x for r, x in counted.values()):,} rows: {sum(r for r, _ in counted.values()):,}"
+    )
+    assert totals in planned
+
+    with database.begin() as conn:
+        conn.exec_driver_sql(
+            "update memos.embeddings set content = content || '!' where source_rowid = "
+            "(select max(source_rowid) from memos.embeddings)"
+        )
+    code, out, _ = memos_assets("verify")
+    assert code == 1
+    assert "V02 RED" in out
+    assert "Not proven: 10 of 11 claims hold." in out
+
+    code, out, _ = memos_assets("consolidate", "--data", str(demo_folder), "--reload")
+    assert code == 0
+    assert "Proven: 11 of 11" in out
+
+
+def test_the_samples_end_green_and_twice_is_once(
+    memos_assets: Command, database: sa.Engine
+) -> None:
+    code, out, _ = memos_assets("consolidate", "--data", str(SAMPLES))
+    assert code == 0
+    assert "2,740 source rows = 2,554 loaded + 186 rejected" in out
+    with database.connect() as conn:
+        written = "select sum(xmin::text::bigint), count(*) from memos.embeddings"
+        before = conn.exec_driver_sql(written).one()
+    code, out, _ = memos_assets("consolidate", "--data", str(SAMPLES))
+    assert code == 0
+    assert "Loaded" not in out
+    with database.connect() as conn:
+        assert conn.exec_driver_sql(written).one() == before
+
+
+def test_two_files_of_a_kind_live_side_by_side_under_their_names(
+    memos_assets: Command, database: sa.Engine, tmp_path: Path
+) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        shutil.copy(SAMPLES / "meta_buffer.db", tmp_path / folder / "meta_buffer.db")
+        (tmp_path / folder / "meta_buffer.db").chmod(0o644)
+    code, _, err = memos_assets("consolidate", "--data", str(tmp_path))
+    assert code == 2
+    assert err.startswith("M524 meta_buffer: two files")
+
+    second = tmp_path / "b" / "meta_buffer.db"
+    fix = err.partition("--data ")[2].strip()
+    assert fix == f"meta_buffer_2={second}"
+    code, _, _ = memos_assets("consolidate", "--data", str(tmp_path), "--data", fix)
+    assert code == 0
+    with database.connect() as conn:
+        rows = conn.exec_driver_sql(
+            "select source, count(*) from memos.thought_templates group by 1 order by 1"
+        ).all()
+    assert [tuple(row) for row in rows] == [("meta_buffer", 14), ("meta_buffer_2", 14)]
+
+
+def test_a_source_that_changed_after_its_pin_is_shown_as_newer_and_caught_up(
+    memos_assets: Command, database: sa.Engine, tmp_path: Path
+) -> None:
+    path = tmp_path / "meta_buffer.db"
+    shutil.copy(SAMPLES / "meta_buffer.db", path)
+    path.chmod(0o644)
+    assert memos_assets("consolidate", "--data", str(tmp_path))[0] == 0
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute("update templates set usage_count = 4711 where rowid = 8")
+    connection.close()
+    code, out, _ = memos_assets("verify")
+    assert code == 1
+    assert "meta_buffer.db holds other rows than its pin" in out
+    assert memos_assets("consolidate", "--data", str(tmp_path))[0] == 0
+    with database.connect() as conn:
+        assert (
+            conn.exec_driver_sql(
+                "select count(*) from memos.thought_templates where usage_count = 4711"
+            ).scalar_one()
+            == 1
+        )
+
+
+def test_one_unusable_file_stops_the_run_before_anything_is_written(
+    memos_assets: Command, database: sa.Engine, tmp_path: Path
+) -> None:
+    shutil.copy(SAMPLES / "meta_buffer.db", tmp_path / "meta_buffer.db")
+    (tmp_path / "broken.db").write_bytes(b"not a database at all")
+    code, _, err = memos_assets("consolidate", "--data", str(tmp_path))
+    assert code == 2
+    assert err.startswith("M103 ")
+    assert err.count("\n") == 1
+    with database.connect() as conn:
+        assert conn.exec_driver_sql("select count(*) from memos_ops.sources").scalar_one() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        pytest.param(["consolidate"], "M520 --data: ", id="no folder"),
+        pytest.param(["consolidate", "--data", "/no/such"], "M521 /no/such: ", id="missing"),
+        pytest.param(["consolidate", "--data", "a b=/tmp"], "M522 a b=/tmp: ", id="bad name"),
+        pytest.param(["consolidate", "--bogus"], "M500 memos-assets: ", id="bad option"),
+        pytest.param(["frob"], "M500 memos-assets: ", id="bad command"),
+        pytest.param(["demo"], "M500 memos-assets: ", id="missing argument"),
+    ],
+)
+def test_wrong_use_is_one_line_with_a_fix_and_exit_code_2(
+    memos_assets: Command, home: Path, arguments: list[str], message: str
+) -> None:
+    code, out, err = memos_assets(*arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith(message)
+    assert ". Fix: " in err
+    assert err.count("\n") == 1
+    assert not home.exists()
+
+
+def test_an_empty_folder_and_a_folder_of_foreign_files_are_refused(
+    memos_assets: Command, home: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "memOS"
+    folder.mkdir()
+    assert memos_assets("plan", "--data", str(folder))[2].startswith("M523 ")
+    connection = sqlite3.connect(folder / "notes.db")
+    connection.execute("create table notes (text)")
+    connection.close()
+    code, _, err = memos_assets("consolidate", "--data", str(folder))
+    assert code == 2
+    assert err.startswith("M527 ")
+    code, out, _ = memos_assets("plan", "--data", str(folder))
+    assert code == 0
+    assert "not memOS's: tables notes" in out
+    assert not home.exists()

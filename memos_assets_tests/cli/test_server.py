@@ -1,0 +1,87 @@
+"""up, down, status and url; secrets stay secret; a bug is one line."""
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from memos_assets.cli import server
+from memos_assets.postgres.embedded import EmbeddedServer
+from memos_assets_tests.cli.conftest import Command
+
+
+def test_up_starts_status_tells_url_connects_and_down_stops(
+    memos_assets: Command, home: Path
+) -> None:
+    assert memos_assets("status")[0] == 1
+    try:
+        code, out, _ = memos_assets("up")
+        assert code == 0
+        assert "with pgvector 0.8.5 is up" in out
+        code, out, _ = memos_assets("url")
+        address = out.strip().splitlines()[-1]
+        engine = sa.create_engine(address.replace("postgresql:", "postgresql+psycopg:", 1))
+        with engine.connect() as conn:
+            assert conn.exec_driver_sql("select count(*) from memos.embeddings").scalar_one() == 0
+        engine.dispose()
+        code, out, _ = memos_assets("status")
+        assert code == 0
+        assert "schema revision 0001 of 0001" in out
+    finally:
+        code, out, _ = memos_assets("down")
+        EmbeddedServer(home).stop()
+    assert (code, out.strip()) == (0, "Stopped.")
+    assert memos_assets("down")[1].strip() == "It was not running."
+
+
+@pytest.mark.usefixtures("database")
+def test_a_foreign_server_is_not_ours_to_stop(memos_assets: Command) -> None:
+    assert "not ours to stop" in memos_assets("down")[1]
+    assert "is up" in memos_assets("up")[1]
+    assert "0 sources" in memos_assets("status")[1]
+
+
+@pytest.mark.parametrize(
+    ("command", "user"),
+    [("status", "u:***@"), ("url", "u@"), ("up", "u:***@"), ("verify", "u:***@")],
+)
+def test_a_password_is_not_shown(
+    memos_assets: Command, home: Path, monkeypatch: pytest.MonkeyPatch, command: str, user: str
+) -> None:
+    assert home
+    monkeypatch.setenv("MEMOS_DATABASE_URL", "postgresql://u:sekret@127.0.0.1:1/memos")
+    code, out, err = memos_assets(command)
+    assert code == (0 if command == "url" else 2)
+    assert "sekret" not in out + err
+    assert f"{user}127.0.0.1" in out + err
+
+
+def test_a_password_is_shown_where_it_is_asked_for(
+    memos_assets: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert home
+    monkeypatch.setenv("MEMOS_DATABASE_URL", "postgresql://u:sekret@127.0.0.1:1/memos")
+    assert "u:sekret@127.0.0.1:1/memos" in memos_assets("url", "--password")[1]
+
+
+def test_a_bug_is_one_line_and_its_traceback_a_file(
+    memos_assets: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_settings: object) -> sa.URL:
+        raise ZeroDivisionError("ouch")
+
+    monkeypatch.setattr(server, "database_url", broken)
+    code, out, err = memos_assets("url")
+    assert (code, out) == (1, "")
+    assert err.startswith("M599 memos-assets: ZeroDivisionError, which is a bug.")
+    assert err.count("\n") == 1
+    (crash,) = home.glob("crash-*.txt")
+    assert "ouch" in crash.read_text()
+
+
+def test_a_schema_goes_back_and_forth(memos_assets: Command, database: sa.Engine) -> None:
+    assert "base" in memos_assets("migrate", "--to", "base")[1]
+    with database.connect() as conn:
+        assert conn.exec_driver_sql("select to_regnamespace('memos')").scalar_one() is None
+    assert memos_assets("migrate")[1].strip() == "Applied 0001."
+    assert memos_assets("migrate")[1].strip() == "Nothing to apply."

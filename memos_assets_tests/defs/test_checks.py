@@ -1,0 +1,108 @@
+"""The checklist as Dagster shows it: what was expected and observed, and what to do."""
+
+import dagster as dg
+
+from memos_assets.checklist import CHECKLIST, CLAIMS
+from memos_assets.definitions import defs
+from memos_assets.defs.assets.report import check_keys
+from memos_assets.defs.checks.checklist import as_result
+from memos_assets.defs.consolidation import verify
+from memos_assets.finding import Finding
+from memos_assets_tests.defs.world import World, write_templates
+
+HNSW = "thought_templates_embedding_768_hnsw"
+
+
+def evaluations(
+    result: dg.ExecuteInProcessResult,
+) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    return {(e.asset_key.path[-1], e.check_name): e for e in result.get_asset_check_evaluations()}
+
+
+def test_a_red_check_makes_a_consolidation_not_proven_and_says_what_to_do(world: World) -> None:
+    write_templates(world.data / "meta_buffer.db", [1, 2])
+    world.execute(
+        f"create index {HNSW} on memos.thought_templates "
+        "using hnsw ((embedding::vector(768)) vector_l2_ops) where dimension = 768"
+    )
+    done = world.consolidate()
+    assert done.failures == []
+    assert not done.proven
+    (red,) = [outcome for outcome in done.checklist if not outcome.proven]
+    assert red.claim.label == "V07"
+    assert red.passed == 13
+    (failed,) = red.failed
+    assert failed.asset == f"memos/indexes/{HNSW}"
+    assert failed.expected == f"{HNSW} usable"
+    assert HNSW not in failed.observed
+    assert failed.run_id == done.run_ids[-1]
+    assert failed.description.endswith(f". Fix: {CLAIMS['v07_nearest_uses_index'].fix}")
+
+    # What the fix says, done by hand, and verified by the checklist alone.
+    world.execute(f"drop index memos.{HNSW}")
+    key = dg.AssetKey(["memos", "indexes", HNSW])
+    job = defs().resolve_implicit_global_asset_job_def()
+    assert job.execute_in_process(instance=world.instance, asset_selection=[key]).success
+    again = verify(world.instance)
+    assert again.proven
+    assert world.jobs_of(again) == ["verify_checklist"]
+
+
+def test_a_check_result_carries_expected_and_observed_first_and_then_its_evidence(
+    world: World,
+) -> None:
+    write_templates(world.data / "meta_buffer.db", [1, 2])
+    world.observe()
+    assert world.run("migrate_meta_buffer", partition_key="meta_buffer/000").success
+    world.execute("delete from memos.thought_templates where id = 't2'")
+    result = world.run("verify_checklist")
+    found = evaluations(result)
+    assert len(found) == len(check_keys())
+    for evaluation in found.values():
+        assert list(evaluation.metadata)[:2] == ["expected", "observed"]
+    red = found["thought_templates", "v01_row_counts_match"]
+    assert not red.passed
+    assert red.severity == dg.AssetCheckSeverity.ERROR
+    assert red.metadata["expected"].value == "2 rows"
+    assert str(red.metadata["observed"].value).startswith("1 loaded + 0 rejected")
+    assert isinstance(red.metadata["sources"], dg.TableMetadataValue)
+    assert red.metadata["source_rows"].value == 2
+    assert red.description is not None
+    assert red.description.startswith("expected 2 rows; observed 1 loaded + 0 rejected")
+    assert red.description.endswith(". Fix: " + CLAIMS["v01_row_counts_match"].fix)
+    missing = found[HNSW, "v06_index_is_valid"]
+    assert not missing.passed
+    assert missing.metadata["observed"].value == "missing"
+    # A red check is a finding, not a crash.
+    assert result.success
+
+
+def test_a_green_check_offers_no_fix() -> None:
+    key = dg.AssetKey("x")
+    green = as_result(
+        "v06_index_is_valid", key, Finding(passed=True, expected="valid", observed="valid")
+    )
+    assert green.description == "expected valid; observed valid"
+
+
+def test_one_check_can_be_run_by_itself(world: World) -> None:
+    write_templates(world.data / "meta_buffer.db", [1])
+    world.observe()
+    wanted = dg.AssetCheckKey(dg.AssetKey(["sqlite", "meta_buffer"]), "v09_source_is_accounted_for")
+    job = dg.define_asset_job("one", selection=dg.AssetSelection.checks(wanted))
+    merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
+    result = merged.resolve_job_def("one").execute_in_process(instance=world.instance)
+    assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [wanted]
+
+
+def test_every_claim_says_what_it_claims_and_what_to_do_in_the_ui() -> None:
+    graph = defs().resolve_asset_graph()
+    assert {key.name for key in graph.asset_check_keys} == set(CLAIMS)
+    for key in graph.asset_check_keys:
+        spec = graph.get_check_spec(key)
+        claim = CLAIMS[key.name]
+        assert spec.description == f"{claim.label}: {claim.claim}"
+        assert spec.metadata["fix"] == claim.fix
+        assert not spec.blocking
+    assert [claim.number for claim in CHECKLIST] == list(range(1, len(CHECKLIST) + 1))
+    assert all(claim.name.startswith(f"v{claim.number:02d}_") for claim in CHECKLIST)

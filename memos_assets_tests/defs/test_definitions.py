@@ -1,0 +1,247 @@
+"""The graph as an API: what is there, by name, and what each part says about itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, TABLES, kind_of_table
+from memos_assets.consolidate.discover import Root, find_files
+from memos_assets.consolidate.sqlite_file import layout, opened
+from memos_assets.definitions import defs
+from memos_assets.defs.assets.tables import table_key
+from memos_assets.demo import write_demo
+from memos_assets.postgres.shapes import table_schema
+
+GRAPH = defs().resolve_asset_graph()
+REPOSITORY = defs().get_repository_def()
+
+
+def test_the_location_loads_without_a_database_and_without_an_environment() -> None:
+    probe = (
+        "import warnings; warnings.simplefilter('ignore');"
+        "from memos_assets.definitions import defs;"
+        "repository = defs().get_repository_def();"
+        "import dagster as dg; dg.Definitions.validate_loadable(defs());"
+        "print(len(repository.get_all_jobs()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe],
+        cwd="/",
+        env={},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    assert done.returncode == 0
+    assert int(done.stdout) == 18
+
+
+def test_the_asset_keys_are_an_api() -> None:
+    keys = sorted(key.to_user_string() for key in GRAPH.materializable_asset_keys)
+    assert [key for key in keys if "/indexes/" not in key] == [
+        "memos/corpora",
+        "memos/corpus_chunks",
+        "memos/corpus_documents",
+        "memos/corpus_entities",
+        "memos/corpus_relations",
+        "memos/domain_embeddings",
+        "memos/domain_relations",
+        "memos/embedding_anchors",
+        "memos/embeddings",
+        "memos/hybrid_bm25_statistics",
+        "memos/hybrid_bm25_terms",
+        "memos/hybrid_documents",
+        "memos/hyperbolic_documents",
+        "memos/report",
+        "memos/semantic_links",
+        "memos/semantic_memories",
+        "memos/thought_templates",
+    ]
+    assert [key.removeprefix("memos/indexes/") for key in keys if "/indexes/" in key] == [
+        "corpus_chunks_embedding_768_hnsw",
+        "corpus_documents_embedding_768_hnsw",
+        "corpus_entities_aliases_gin",
+        "corpus_entities_attributes_gin",
+        "corpus_entities_embedding_768_hnsw",
+        "domain_embeddings_embedding_1024_hnsw",
+        "domain_embeddings_embedding_4096_hnsw",
+        "embeddings_embedding_1024_hnsw",
+        "embeddings_embedding_2560_hnsw",
+        "embeddings_embedding_4096_hnsw",
+        "embeddings_embedding_768_hnsw",
+        "embeddings_metadata_gin",
+        "hybrid_documents_embedding_1024_hnsw",
+        "hybrid_documents_metadata_gin",
+        "hybrid_documents_sparse_weights_gin",
+        "hyperbolic_documents_embedding_768_hnsw",
+        "hyperbolic_documents_metadata_gin",
+        "semantic_memories_attributes_gin",
+        "semantic_memories_embedding_1024_hnsw",
+        "semantic_memories_embedding_768_hnsw",
+        "thought_templates_domain_hints_gin",
+        "thought_templates_embedding_768_hnsw",
+    ]
+
+
+def test_the_sources_are_observed_and_never_materialised() -> None:
+    others = GRAPH.get_all_asset_keys() - set(GRAPH.materializable_asset_keys)
+    assert sorted(key.to_user_string() for key in others) == [
+        "sqlite/content_cache",
+        "sqlite/corpus",
+        "sqlite/embedding_aggregator",
+        "sqlite/hybrid",
+        "sqlite/hyperbolic_embeddings",
+        "sqlite/meta_buffer",
+        "sqlite/mixed_precision_embeddings",
+        "sqlite/other_files",
+        "sqlite/scratchpad_cache",
+        "sqlite/semantic_memory",
+    ]
+    assert all(GRAPH.get(key).is_observable for key in others)
+    assert {GRAPH.get(key).group_name for key in others} == {"sources"}
+    assert all(GRAPH.get(key).description for key in others)
+
+
+def test_the_check_names_are_an_api() -> None:
+    assert sorted({key.name for key in GRAPH.asset_check_keys}) == [
+        "v01_row_counts_match",
+        "v02_rows_match_bit_for_bit",
+        "v03_derived_columns_recompute",
+        "v04_embedded_rows_match",
+        "v05_links_lead_somewhere",
+        "v06_index_is_valid",
+        "v07_nearest_uses_index",
+        "v08_source_unchanged_since_pin",
+        "v09_source_is_accounted_for",
+        "v10_embeddings_are_indexed",
+        "v11_containment_uses_index",
+    ]
+
+
+def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
+    assert sorted(job.name for job in REPOSITORY.get_all_jobs()) == [
+        "__ASSET_JOB",
+        "index_check_report",
+        "migrate_corpus",
+        "migrate_embedding_aggregator",
+        "migrate_hybrid",
+        "migrate_hyperbolic_embeddings",
+        "migrate_meta_buffer",
+        "migrate_mixed_precision_embeddings",
+        "migrate_semantic_memory",
+        "observe_corpus",
+        "observe_embedding_aggregator",
+        "observe_files_in_place",
+        "observe_hybrid",
+        "observe_hyperbolic_embeddings",
+        "observe_meta_buffer",
+        "observe_mixed_precision_embeddings",
+        "observe_semantic_memory",
+        "verify_checklist",
+    ]
+    assert sorted(schedule.name for schedule in REPOSITORY.schedule_defs) == [
+        "backfill_corpus",
+        "backfill_embedding_aggregator",
+        "backfill_hybrid",
+        "backfill_hyperbolic_embeddings",
+        "backfill_meta_buffer",
+        "backfill_mixed_precision_embeddings",
+        "backfill_semantic_memory",
+        "check_daily",
+    ]
+    assert [sensor.name for sensor in REPOSITORY.sensor_defs] == ["post_failed_checks"]
+
+
+def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
+    bare = [
+        key.to_user_string()
+        for key in GRAPH.materializable_asset_keys
+        if not (node := GRAPH.get(key)).owners or not node.description or not node.kinds
+    ]
+    assert bare == []
+    groups = {GRAPH.get(key).group_name for key in GRAPH.materializable_asset_keys}
+    assert groups == {"tables", "indexes", "report"}
+
+
+def test_every_kind_of_file_has_one_partitions_definition_of_its_own() -> None:
+    names = set()
+    for kind in CONSOLIDATED_KINDS:
+        definitions = {GRAPH.get(table_key(spec)).partitions_def for spec in kind.tables}
+        definitions.add(GRAPH.get(dg.AssetKey(["sqlite", kind.name])).partitions_def)
+        (definition,) = definitions
+        assert isinstance(definition, dg.DynamicPartitionsDefinition)
+        names.add(definition.name)
+        job = REPOSITORY.get_job(f"migrate_{kind.name}")
+        assert job.partitions_def == definition
+    assert len(names) == len(CONSOLIDATED_KINDS)
+
+
+def test_every_run_executes_in_process_and_every_table_loads_many_chunks_in_one_run() -> None:
+    for job in REPOSITORY.get_all_jobs():
+        assert job.executor_def is dg.in_process_executor
+    for spec in TABLES:
+        policy = GRAPH.get(table_key(spec)).backfill_policy
+        assert policy == dg.BackfillPolicy.single_run()
+
+
+@pytest.mark.parametrize("spec", TABLES, ids=[spec.name for spec in TABLES])
+def test_a_table_says_what_its_columns_are_and_which_sqlite_columns_they_come_from(
+    spec: object, sqlite_columns: dict[str, frozenset[str]]
+) -> None:
+    spec = next(one for one in TABLES if one is spec)
+    node = GRAPH.get(table_key(spec))
+    assert node.metadata["dagster/table_name"] == f"memos.{spec.name}"
+    assert node.code_version == spec.fingerprint
+    schema = node.metadata["dagster/column_schema"]
+    assert isinstance(schema, dg.TableSchema)
+    names = [column.name for column in schema.columns]
+    assert names == table_schema(spec).names
+    assert {column.name for column in schema.columns if not column.constraints.nullable} == {
+        *spec.primary_key,
+        "chunk",
+        "source_rowid",
+    }
+    lineage = node.metadata["dagster/column_lineage"]
+    assert isinstance(lineage, dg.TableColumnLineage)
+    # What is not copied from a column is where the row comes from.
+    assert set(names) - set(lineage.deps_by_column) == {"source", "chunk", "source_rowid"}
+    kind = kind_of_table(spec.name)
+    optional = {f"{spec.origin}.{column.origin}" for column in spec.columns if column.optional}
+    for deps in lineage.deps_by_column.values():
+        assert deps
+        for dep in deps:
+            assert dep.asset_key == dg.AssetKey(["sqlite", kind.name])
+            assert dep.column_name in sqlite_columns[kind.name] | optional
+
+
+@pytest.fixture(scope="module")
+def sqlite_columns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, frozenset[str]]:
+    """Return the ``table.column`` names that memOS's layouts really have, by kind of file."""
+    folder = tmp_path_factory.mktemp("layouts") / "demo"
+    write_demo(folder, scale="small", seed=1, factor=0.05)
+    found: dict[str, frozenset[str]] = {}
+    for file in find_files([Root.parse(str(folder))]):
+        if file.kind is not None and file.treatment == "consolidate":
+            with opened(Path(file.path)) as connection:
+                names = {
+                    f"{table}.{column}"
+                    for table, columns in layout(connection).items()
+                    for column in columns
+                }
+            found[file.kind.name] = found.get(file.kind.name, frozenset()) | names
+    assert set(found) == {kind.name for kind in KINDS if kind.disposition == "consolidate"}
+    return found
+
+
+def test_an_index_says_how_it_searches_and_on_which_table() -> None:
+    key = dg.AssetKey(["memos", "indexes", "embeddings_embedding_4096_hnsw"])
+    node = GRAPH.get(key)
+    assert node.metadata["strategy"] == (
+        "HNSW on 4096 sign bits (hamming), 100 candidates re-ranked by exact cosine"
+    )
+    assert node.metadata["dagster/table_name"] == "memos.embeddings"
+    assert node.parent_keys == {dg.AssetKey(["memos", "embeddings"])}

@@ -1,0 +1,81 @@
+"""The catalog's nearest and containment queries, against plain arithmetic."""
+
+import json
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.search.indexes import driver_of, ensure_index
+from memos_assets.search.queries import containing, nearest
+from memos_assets_tests.search.rows import (
+    EVERY_INDEX,
+    put,
+    put_clusters,
+    search_index,
+    stored,
+)
+
+# One per strategy: vector, halfvec, sign bits of a halfvec, sign bits of a vector.
+STRATEGIES = [
+    "thought_templates_embedding_768_hnsw",
+    "embeddings_embedding_1024_hnsw",
+    "embeddings_embedding_4096_hnsw",
+    "domain_embeddings_embedding_4096_hnsw",
+]
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_nearest_by_the_index_are_the_exact_neighbours(engine: sa.Engine, name: str) -> None:
+    index = EVERY_INDEX[name]
+    put_clusters(engine, index, clusters=8, each=25)
+    ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
+    held = stored(engine, index)
+    assert held.vectors.shape == (200, index.dimension)
+    random = np.random.default_rng(11)
+    with engine.begin() as conn, driver_of(conn) as driver:
+        driver.execute("set local hnsw.ef_search = 400")
+        driver.execute("set local enable_seqscan = off")
+        for place in (0, 90, 199):
+            probe = held.vectors[place] + 0.1 * random.standard_normal(index.dimension)
+            text = json.dumps(probe.round(4).tolist())
+            rows = driver.execute(nearest(index), {"probe": text, "k": 10}).fetchall()
+            assert [row[-2] for row in rows] == held.nearest(np.array(json.loads(text)), 10)
+            distances = [row[-1] for row in rows]
+            assert distances == sorted(distances)
+            assert 0 <= distances[0] < distances[-1] < 0.5
+
+
+def test_rows_without_an_embedding_and_of_another_dimension_never_surface(
+    engine: sa.Engine,
+) -> None:
+    index = EVERY_INDEX["semantic_memories_embedding_768_hnsw"]
+    other = EVERY_INDEX["semantic_memories_embedding_1024_hnsw"]
+    put(engine, index, [json.dumps([1.0, *[0.0] * 767]), None, None])
+    put(engine, other, [json.dumps([1.0] * 1_024)])
+    for is_built in (False, True):
+        if is_built:
+            for name in (index.name, other.name):
+                ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
+        with engine.begin() as conn, driver_of(conn) as driver:
+            if is_built:
+                driver.execute("set local enable_seqscan = off")
+            values = {"probe": json.dumps([1.0] * 768), "k": 100}
+            rows = driver.execute(nearest(index), values).fetchall()
+        assert [row[:2] for row in rows] == [("test", "r0")]
+
+
+def test_containment_finds_the_rows_that_hold_the_part(engine: sa.Engine) -> None:
+    spec = TABLES_BY_NAME["thought_templates"]
+    with engine.begin() as conn, driver_of(conn) as driver:
+        for number, hints in enumerate(['{"a": 1, "b": 2}', '{"a": 2}', '["a"]', None]):
+            driver.execute(
+                "insert into memos.thought_templates (source, id, domain_hints, embedding_reason, "
+                "chunk, source_rowid) values ('s', %s, %s, 'missing', 0, %s)",
+                (f"r{number}", hints, number),
+            )
+        found = driver.execute(
+            containing(spec.name, spec.column("domain_hints")), {"part": '{"a": 1}'}
+        ).fetchall()
+    assert found == [("s", "r0")]

@@ -1,0 +1,106 @@
+"""The rules of the house that no other tool checks."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memos_assets.checklist import CHECKLIST
+from memos_assets.settings import PROJECT_ROOT
+
+PACKAGE = PROJECT_ROOT / "memos_assets"
+TESTS = PROJECT_ROOT / "memos_assets_tests"
+MODULES = sorted([*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py")])
+#: Rooms that know nothing of Dagster, and the one module that is Dagster's storage.
+ROOMS = ("catalog", "consolidate", "postgres", "search", "demo")
+STORAGE = "memos_assets.postgres.dagster_storage"
+MOST_LINES = 420
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(PROJECT_ROOT).as_posix()
+
+
+def dotted(path: Path) -> str:
+    return relative(path).removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+@pytest.mark.parametrize("claim", CHECKLIST, ids=[claim.label for claim in CHECKLIST])
+def test_every_check_has_a_test_that_turns_it_red(claim: object) -> None:
+    name = next(one.name for one in CHECKLIST if one is claim)
+    pattern = re.compile(rf"^def test_{name}_fails", re.MULTILINE)
+    assert any(pattern.search(path.read_text("utf-8")) for path in TESTS.rglob("test_*.py"))
+
+
+def test_the_rooms_work_without_dagster() -> None:
+    modules = [
+        name
+        for room in ROOMS
+        for path in sorted((PACKAGE / room).rglob("*.py"))
+        if (name := dotted(path)) != STORAGE
+    ]
+    assert len(modules) > 40
+    probe = (
+        "import importlib, sys\n"
+        f"for name in {modules!r}: importlib.import_module(name)\n"
+        "print(sorted(name for name in sys.modules if name.split('.')[0] == 'dagster'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], capture_output=True, text=True, check=False
+    )
+    assert done.stderr == ""
+    assert done.stdout == "[]\n"
+
+
+def test_no_module_is_too_long_to_be_read() -> None:
+    # A catalog entry per table is a list, not a program.
+    listed = {"memos_assets/catalog/kinds.py"}
+    long = {
+        relative(path): count
+        for path in MODULES
+        if (count := len(path.read_text("utf-8").splitlines())) > MOST_LINES
+    }
+    assert set(long) <= listed
+
+
+def test_the_environment_is_read_in_one_place() -> None:
+    pattern = re.compile(r"\bos\.(environ|getenv)\b|\bfrom os import .*\b(environ|getenv)\b")
+    readers = [relative(p) for p in PACKAGE.rglob("*.py") if pattern.search(p.read_text("utf-8"))]
+    assert set(readers) <= {"memos_assets/settings.py"}
+
+
+def test_asset_modules_do_not_postpone_annotations() -> None:
+    # Dagster reads annotations when an asset is defined, and fails on strings.
+    postponed = [
+        relative(path)
+        for path in (PACKAGE / "defs").rglob("*.py")
+        if "from __future__ import annotations" in path.read_text("utf-8")
+    ]
+    assert postponed == []
+
+
+def test_every_make_command_of_the_readme_is_a_target() -> None:
+    makefile = (PROJECT_ROOT / "Makefile").read_text("utf-8")
+    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
+    readme = (PROJECT_ROOT / "README.md").read_text("utf-8")
+    # In a line of code or between backticks; "make sure" is prose.
+    named = set(re.findall(r"(?:^ *\$? *|`)make ([a-z][a-z-]*)", readme, re.MULTILINE))
+    assert named <= targets
+
+
+def test_every_error_code_is_raised_with_one_meaning() -> None:
+    raised: dict[str, set[str]] = {}
+    pattern = re.compile(r'(\w+Error)\(\s*"(M\d{3})"')
+    for path in PACKAGE.rglob("*.py"):
+        for kind, code in pattern.findall(path.read_text("utf-8")):
+            raised.setdefault(code, set()).add(kind)
+    areas = {"1": "SourceError", "2": "CodecError", "3": "TargetError", "5": "UsageError"}
+    areas["6"] = "ServerError"
+    wrong = {
+        code: kinds
+        for code, kinds in raised.items()
+        if not kinds <= {areas[code[1]], "MemosAssetsError"}
+    }
+    assert wrong == {}
