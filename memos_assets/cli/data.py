@@ -198,6 +198,8 @@ def _conclude(
     ):
         console.print(table)
         console.print()
+    for note in done.notes:
+        console.print(f"Note: {note}", markup=False, soft_wrap=True)
     for failure in done.failures:
         errors.print(failure, style="red", markup=False, soft_wrap=True)
     _print_verdict(done, summaries, settings)

@@ -11,8 +11,9 @@ from sqlalchemy.dialects.postgresql import insert
 from memos_assets.catalog import KINDS_BY_NAME, TableSpec
 from memos_assets.consolidate.content import ChunkContent
 from memos_assets.consolidate.discover import FoundFile, spare_name
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.pin import Pin, fingerprint
 from memos_assets.consolidate.reader import ChunkTask, chunk_task
+from memos_assets.demo.manifest import DEMO_MANIFEST
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.postgres import tables
 
@@ -47,20 +48,40 @@ class LoadedChunk:
     run_id: str
 
 
-def register(conn: sa.Connection, file: FoundFile) -> None:
+def register(conn: sa.Connection, file: FoundFile) -> str | None:
     """Bind the name of a source to its file.
 
+    A name may move to another file of its kind when the former one is gone, was part of a demo
+    folder, or holds the same bytes.
+
+    Returns:
+        The path that the name belonged to so far, None when it is the same or the name is new.
+
     Raises:
-        UsageError: M525 when the name belongs to another file that still exists, or to another
-            kind: its rows would be replaced by foreign ones.
+        UsageError: M525 when the name belongs to another file: its rows would be replaced by
+            foreign ones.
     """
     assert file.kind is not None
     known = conn.execute(
-        sa.select(tables.sources).where(tables.sources.c.source == file.source)
+        sa.select(tables.sources, tables.pins.c.fingerprint)
+        .join(
+            tables.pins,
+            sa.and_(
+                tables.pins.c.source == tables.sources.c.source,
+                tables.pins.c.digest == tables.sources.c.pin_digest,
+            ),
+            isouter=True,
+        )
+        .where(tables.sources.c.source == file.source)
     ).first()
-    if known is not None:
-        same = known.path == str(file.path) or not Path(known.path).exists()
-        if not same or known.kind != file.kind.name:
+    moved = known is not None and known.path != str(file.path)
+    if known is not None and (moved or known.kind != file.kind.name):
+        gives_way = known.kind == file.kind.name and (
+            not Path(known.path).exists()
+            or is_demo(Path(known.path))
+            or known.fingerprint == fingerprint(file.path)
+        )
+        if not gives_way:
             raise UsageError(
                 "M525",
                 f"the name belongs to {known.path} ({known.kind}), "
@@ -77,6 +98,12 @@ def register(conn: sa.Connection, file: FoundFile) -> None:
             index_elements=["source"], set_={"path": statement.excluded.path}
         )
     )
+    return known.path if known is not None and moved else None
+
+
+def is_demo(path: Path) -> bool:
+    """Whether a file lies in a folder that `memos-assets demo` wrote."""
+    return any((parent / DEMO_MANIFEST).is_file() for parent in path.parents)
 
 
 def registered_sources(conn: sa.Connection, kind: str | None = None) -> list[Source]:

@@ -12,12 +12,16 @@ from memos_assets.consolidate.pin import Pin, fingerprint, take_pin
 from memos_assets.consolidate.progress import Progress, report
 
 
-def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> None:
-    """Register the files that are to be consolidated; all of them or none."""
+def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> list[str]:
+    """Register the files that are to be consolidated, all of them or none; say which moved."""
+    notes = []
     with engine.begin() as conn:
         for file in files:
             if file.treatment == "consolidate":
-                ledger.register(conn, file)
+                former = ledger.register(conn, file)
+                if former is not None:
+                    notes.append(f"{file.source} is {file.path} from now on, it was {former}")
+    return notes
 
 
 def observe_source(engine: sa.Engine, source: ledger.Source, folder: Path) -> Pin:

@@ -43,6 +43,7 @@ class Consolidation:
         failures: one line per failed step, ours with code and fix.
         stale_chunks: chunks that were missing or changed and were loaded.
         checklist: the outcome of every claim.
+        notes: what else a person should know.
     """
 
     id: str
@@ -50,6 +51,7 @@ class Consolidation:
     failures: list[str] = field(default_factory=list)
     stale_chunks: int = 0
     checklist: list[ClaimOutcome] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def proven(self) -> bool:
@@ -86,7 +88,7 @@ def consolidate(
         CONSOLIDATION_TAG: done.id,
         ROOTS_TAG: "\n".join(f"{r.name}={r.path}" if r.name else str(r.path) for r in roots),
     }
-    register_files(engine, files)
+    done.notes = register_files(engine, files)
     observe_files(instance, engine, settings, done.id, files)
     names = {file.source for file in files if file.treatment == "consolidate"}
     for kind in CONSOLIDATED_KINDS:

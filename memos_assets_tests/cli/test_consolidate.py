@@ -78,6 +78,23 @@ def test_the_samples_end_green_and_twice_is_once(
         assert conn.exec_driver_sql(written).one() == before
 
 
+def test_demo_data_gives_way_to_real_files_of_the_same_name(
+    memos_assets: Command, database: sa.Engine, demo_folder: Path
+) -> None:
+    demo = str(demo_folder / "data" / "meta_buffer.db")
+    assert memos_assets("consolidate", "--data", demo)[0] == 0
+    real = SAMPLES / "meta_buffer.db"
+    code, out, _ = memos_assets("consolidate", "--data", str(real))
+    assert code == 0
+    assert f"Note: meta_buffer is {real} from now on, it was {demo}" in out
+    with database.connect() as conn:
+        loaded = conn.exec_driver_sql("select count(*) from memos.thought_templates").scalar_one()
+    assert loaded == 14
+    code, _, err = memos_assets("consolidate", "--data", demo)
+    assert code == 2
+    assert err.startswith(f"M525 meta_buffer: the name belongs to {real}")
+
+
 def test_two_files_of_a_kind_live_side_by_side_under_their_names(
     memos_assets: Command, database: sa.Engine, tmp_path: Path
 ) -> None:
