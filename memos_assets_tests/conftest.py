@@ -1,6 +1,7 @@
 """One throwaway PostgreSQL per session, one database per test."""
 
 import itertools
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from pydantic import SecretStr
 from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import check_server, create_engine, libpq_url
 from memos_assets.postgres.migrations import upgrade
-from memos_assets.settings import Settings
+from memos_assets.settings import PROJECT_ROOT, Settings
 
 #: Nothing here has to survive a power failure.
 FAST = {
@@ -25,6 +26,28 @@ FAST = {
 _numbers = itertools.count(1)
 
 
+#: Databases written by memOS's own classes; they lie beside the checkout, not in it.
+SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
+
+
+def pytest_report_header() -> str:
+    return f"samples: {'beside the checkout' if SAMPLES.is_dir() else 'not here'}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave tests on the samples out, and say so, where there are no samples."""
+    if not SAMPLES.is_dir():
+        left = [item for item in items if "samples" in getattr(item, "fixturenames", ())]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in left]
+
+
+@pytest.fixture(scope="session")
+def samples() -> Path:
+    """Return the folder of samples; read-only, copy before use."""
+    return SAMPLES
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keep the tests off the developer's own database and state."""
@@ -33,12 +56,16 @@ def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedServer]:
-    """Start one embedded server for the whole session."""
-    embedded = EmbeddedServer(tmp_path_factory.mktemp("server"), settings=FAST)
-    embedded.start()
-    yield embedded
-    embedded.stop()
+def server() -> Iterator[EmbeddedServer]:
+    """Start one embedded server for the whole session.
+
+    Outside of pytest's own folder: another session closes that to the server's user.
+    """
+    with tempfile.TemporaryDirectory(prefix="memos-tests-") as home:
+        embedded = EmbeddedServer(Path(home), settings=FAST)
+        embedded.start()
+        yield embedded
+        embedded.stop()
 
 
 @pytest.fixture(scope="session")

@@ -32,7 +32,7 @@ from memos_assets.defs.consolidation import (
     verify,
 )
 from memos_assets.demo import write_demo
-from memos_assets.errors import MemosAssetsError, UsageError
+from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import Settings, load_settings
 
@@ -266,7 +266,7 @@ def _write_json(path: Path | None, content: object) -> None:
         partial.write_text(text, encoding="utf-8")
         partial.replace(path)
     except OSError as error:
-        raise MemosAssetsError(
+        raise UsageError(
             "M504",
             f"cannot be written ({error.strerror})",
             where=str(path),

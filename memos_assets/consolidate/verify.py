@@ -4,6 +4,7 @@ Nothing the loader wrote down is trusted; the ledger and the rejects are among t
 """
 
 import hashlib
+import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -138,13 +139,21 @@ class _Comparison:
                 proof.fault("reject of another row", f"rowid {rowid}")
         elif stored is None:
             proof.fault("missing", f"rowid {rowid}")
+            expected = self._expected(side, row)
             for vector in self._spec.vectors:
-                value = side.value(row, vector.origin)
-                stated = side.value(row, vector.dimension_origin)
-                wire, _, _ = canonical.vector_wires(vector, value, stated)
+                wire = expected[self._places[vector.name]]
                 proof.embedded_source[vector.name] += wire is not None
+            self._digests[0].update(_joined(rowid, expected))
         else:
-            self._compare(rowid, side.fields(row), stored)
+            self._compare(rowid, self._expected(side, row), stored)
+
+    def _expected(self, side: SourceSide, row: Sequence[Any]) -> list[bytes | None]:
+        """Return what PostgreSQL must hold; a row that has no such form should be a reject."""
+        try:
+            return side.fields(row)
+        except (ValueError, TypeError, AttributeError, ArithmeticError, struct.error) as error:
+            self._proof.fault("differs", f"rowid {row[0]} cannot be loaded as it is: {error}")
+            return [None] * len(self._names)
 
     def finish(self, ahead: _Ahead) -> None:
         """Take what only PostgreSQL holds."""

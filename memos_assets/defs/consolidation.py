@@ -127,12 +127,17 @@ def observe_files(
     files: Sequence[FoundFile],
 ) -> None:
     """Pin the registered files and report every source asset as observed."""
-    kinds = {file.kind.name for file in files if file.kind and file.treatment == "consolidate"}
+    named = {
+        file.source: file.kind.name
+        for file in files
+        if file.kind and file.treatment == "consolidate"
+    }
     for kind in KINDS:
         if kind.disposition == "keep":
             _report(instance, source_key(kind), observe_kept(kind, files))
-        elif kind.name in kinds:
-            versions = observe_kind(engine, settings, instance, consolidation, kind)
+        elif kind.name in named.values():
+            # Other files of the kind may be gone by now; they are nothing to this run.
+            versions = observe_kind(engine, settings, instance, consolidation, kind, named)
             for key, version in versions.items():
                 instance.report_runless_asset_event(
                     dg.AssetObservation(

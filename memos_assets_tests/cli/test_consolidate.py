@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.cli.conftest import Command, bytes_of
-
-SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
 
 
 def test_a_demo_is_planned_consolidated_and_proven(
@@ -63,15 +60,15 @@ def test_a_demo_is_planned_consolidated_and_proven(
 
 
 def test_the_samples_end_green_and_twice_is_once(
-    memos_assets: Command, database: sa.Engine
+    memos_assets: Command, database: sa.Engine, samples: Path
 ) -> None:
-    code, out, _ = memos_assets("consolidate", "--data", str(SAMPLES))
+    code, out, _ = memos_assets("consolidate", "--data", str(samples))
     assert code == 0
     assert "2,740 source rows = 2,554 loaded + 186 rejected" in out
     with database.connect() as conn:
         written = "select sum(xmin::text::bigint), count(*) from memos.embeddings"
         before = conn.exec_driver_sql(written).one()
-    code, out, _ = memos_assets("consolidate", "--data", str(SAMPLES))
+    code, out, _ = memos_assets("consolidate", "--data", str(samples))
     assert code == 0
     assert "Loaded" not in out
     with database.connect() as conn:
@@ -79,11 +76,11 @@ def test_the_samples_end_green_and_twice_is_once(
 
 
 def test_demo_data_gives_way_to_real_files_of_the_same_name(
-    memos_assets: Command, database: sa.Engine, demo_folder: Path
+    memos_assets: Command, database: sa.Engine, demo_folder: Path, samples: Path
 ) -> None:
     demo = str(demo_folder / "data" / "meta_buffer.db")
     assert memos_assets("consolidate", "--data", demo)[0] == 0
-    real = SAMPLES / "meta_buffer.db"
+    real = samples / "meta_buffer.db"
     code, out, _ = memos_assets("consolidate", "--data", str(real))
     assert code == 0
     assert f"Note: meta_buffer is {real} from now on, it was {demo}" in out
@@ -96,11 +93,11 @@ def test_demo_data_gives_way_to_real_files_of_the_same_name(
 
 
 def test_two_files_of_a_kind_live_side_by_side_under_their_names(
-    memos_assets: Command, database: sa.Engine, tmp_path: Path
+    memos_assets: Command, database: sa.Engine, tmp_path: Path, samples: Path
 ) -> None:
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
-        shutil.copy(SAMPLES / "meta_buffer.db", tmp_path / folder / "meta_buffer.db")
+        shutil.copy(samples / "meta_buffer.db", tmp_path / folder / "meta_buffer.db")
         (tmp_path / folder / "meta_buffer.db").chmod(0o644)
     code, _, err = memos_assets("consolidate", "--data", str(tmp_path))
     assert code == 2
@@ -119,10 +116,10 @@ def test_two_files_of_a_kind_live_side_by_side_under_their_names(
 
 
 def test_a_source_that_changed_after_its_pin_is_shown_as_newer_and_caught_up(
-    memos_assets: Command, database: sa.Engine, tmp_path: Path
+    memos_assets: Command, database: sa.Engine, tmp_path: Path, samples: Path
 ) -> None:
     path = tmp_path / "meta_buffer.db"
-    shutil.copy(SAMPLES / "meta_buffer.db", path)
+    shutil.copy(samples / "meta_buffer.db", path)
     path.chmod(0o644)
     assert memos_assets("consolidate", "--data", str(tmp_path))[0] == 0
     connection = sqlite3.connect(path)
@@ -143,9 +140,9 @@ def test_a_source_that_changed_after_its_pin_is_shown_as_newer_and_caught_up(
 
 
 def test_one_unusable_file_stops_the_run_before_anything_is_written(
-    memos_assets: Command, database: sa.Engine, tmp_path: Path
+    memos_assets: Command, database: sa.Engine, tmp_path: Path, samples: Path
 ) -> None:
-    shutil.copy(SAMPLES / "meta_buffer.db", tmp_path / "meta_buffer.db")
+    shutil.copy(samples / "meta_buffer.db", tmp_path / "meta_buffer.db")
     (tmp_path / "broken.db").write_bytes(b"not a database at all")
     code, _, err = memos_assets("consolidate", "--data", str(tmp_path))
     assert code == 2

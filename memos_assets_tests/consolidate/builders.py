@@ -255,12 +255,12 @@ def only(*arguments: Path | str) -> FoundFile:
 
 
 def observe(engine: sa.Engine, path: Path) -> Pin:
-    """Register a file under its own name and pin what it holds; `pins` lie beside its folder."""
+    """Register a file and pin what it holds in a hidden folder, which `found` leaves out."""
     file = only(path)
     register_files(engine, [file])
     with engine.connect() as conn:
         source = ledger.source_named(conn, file.source)
-    return observe_source(engine, source, path.parent.with_name("pins"))
+    return observe_source(engine, source, path.parent.with_name(".pins"))
 
 
 def stale(engine: sa.Engine, pin: Pin, table: str) -> list[ChunkTask]:

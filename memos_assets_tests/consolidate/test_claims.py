@@ -26,7 +26,7 @@ def zeroed(number: int) -> dict[str, object]:
     """What memOS stores when the embedding service failed."""
     tiers = {"fp16_data": 2 * 768, "residual_data": 2 * 768, "int8_data": 768, "binary_data": 96}
     zeros = {column: bytes(size) for column, size in tiers.items()}
-    return b.embedding(number, **zeros, scale=1.0)
+    return b.embedding(number) | zeros | {"scale": 1.0}
 
 
 def world(engine: sa.Engine, folder: Path, **changes: object) -> Pin:
@@ -279,7 +279,7 @@ def test_v03_derived_columns_recompute_fails_when_one_is_another(
     b.consolidate(
         engine,
         b.write_kind(
-            tmp_path / "data", SOURCE, embeddings=[b.embedding(1), b.embedding(4, **changes)]
+            tmp_path / "data", SOURCE, embeddings=[b.embedding(1), b.embedding(4) | changes]
         ),
     )
     finding = b.findings(engine, "embeddings")[V03]

@@ -15,11 +15,8 @@ from memos_assets.defs.assets.tables import RELOAD_TAG
 from memos_assets.defs.consolidation import Consolidation, consolidate
 from memos_assets.defs.partitions import by_source, range_tags
 from memos_assets.demo import write_demo
-from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import World, put_template, write_templates
 
-SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
-DEMO = None
 LEDGER = "table_name, source, chunk, run_id, rows, loaded_at"
 MIGRATIONS = [f"migrate_{kind.name}" for kind in CONSOLIDATED_KINDS]
 
@@ -40,15 +37,8 @@ def test_every_claim_about_the_demo_is_proven_and_a_second_time_copies_nothing(
     assert world.rows(f"select {LEDGER} from memos_ops.chunks order by 1, 2, 3") == books
 
 
-# memOS's own files are no part of this repository; where they lie beside it they are tried too.
-@pytest.mark.parametrize("samples", [SAMPLES] if SAMPLES.is_dir() else [DEMO])
-def test_every_claim_about_files_that_memos_wrote_is_proven(
-    world: World, samples: Path | None
-) -> None:
-    if samples is None:
-        write_demo(world.data, scale="small", seed=2, factor=0.2)
-    else:
-        shutil.copytree(samples, world.data, dirs_exist_ok=True)
+def test_every_claim_about_files_that_memos_wrote_is_proven(world: World, samples: Path) -> None:
+    shutil.copytree(samples, world.data, dirs_exist_ok=True)
     done = world.consolidate()
     _assert_all_proven(world, done)
     report = json.loads((world.settings.home / "reports" / f"{done.id}.json").read_text("utf-8"))

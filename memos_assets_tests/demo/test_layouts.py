@@ -7,8 +7,6 @@ import pytest
 
 from memos_assets.demo import write_demo
 
-SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
-
 #: Demo file -> the sample whose layout it has, and a digest of that layout. mixed_precision_archive
 #: and rjg_corpus are older or reordered on purpose; content_cache is apart, below.
 LAYOUTS = {
@@ -64,20 +62,20 @@ def test_the_layouts_are_those_recorded_from_the_samples(demo: Path, relative: s
     assert hashlib.sha256(text.encode()).hexdigest()[:12] == LAYOUTS[relative][1]
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples beside this checkout")
 @pytest.mark.parametrize("relative", LAYOUTS)
-def test_the_layouts_are_those_of_the_samples(demo: Path, relative: str) -> None:
-    assert layout(demo / relative) == layout(SAMPLES / LAYOUTS[relative][0])
+def test_the_layouts_are_those_of_the_samples(demo: Path, samples: Path, relative: str) -> None:
+    assert layout(demo / relative) == layout(samples / LAYOUTS[relative][0])
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples beside this checkout")
 @pytest.mark.parametrize(
     "relative", [*(name for name in LAYOUTS if "test" not in name), "cache/content_cache.db"]
 )
-def test_every_storage_class_of_the_samples_occurs(demo: Path, relative: str) -> None:
+def test_every_storage_class_of_the_samples_occurs(
+    demo: Path, samples: Path, relative: str
+) -> None:
     written = shapes(demo / relative)
     sample = LAYOUTS.get(relative, ("cache/content_cache.db", ""))[0]
-    for column, kinds in shapes(SAMPLES / sample).items():
+    for column, kinds in shapes(samples / sample).items():
         assert kinds <= written[column], column
 
 
@@ -92,11 +90,13 @@ def test_the_cache_got_its_embedding_column_last(demo: Path) -> None:
         "hit_count",
         "embedding",
     ]
-    if SAMPLES.is_dir():
-        sample = SAMPLES / "cache" / "content_cache.db"
-        assert [entry for entry in layout(path) if entry[1] != "query_cache"] == [
-            entry for entry in layout(sample) if entry[1] != "query_cache"
-        ]
+
+
+def test_the_rest_of_the_cache_is_laid_out_as_in_the_sample(demo: Path, samples: Path) -> None:
+    path, sample = (root / "cache" / "content_cache.db" for root in (demo / "", samples))
+    assert [entry for entry in layout(path) if entry[1] != "query_cache"] == [
+        entry for entry in layout(sample) if entry[1] != "query_cache"
+    ]
 
 
 def test_the_archive_has_no_model_tag_and_no_index_on_the_dimension(demo: Path) -> None:

@@ -10,7 +10,6 @@ import pytest
 from memos_assets.demo import write_demo
 from memos_assets.demo.vectors import Quantised, VectorSpace, quantise
 
-SAMPLES = Path(__file__).resolve().parents[3] / "shared" / "samples"
 MIXED = "mixed_precision_embeddings.db"
 
 Float16 = npt.NDArray[np.float16]
@@ -88,9 +87,8 @@ def test_derived_columns_are_what_memos_computes(demo: Path) -> None:
         assert tuple(stored) == as_memos_computes(vector, numpy_1=numpy_1)
 
 
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="no samples beside this checkout")
-def test_the_formula_reproduces_the_rows_memos_wrote() -> None:
-    for fp16, _, *stored in mixed_rows(SAMPLES / MIXED):
+def test_the_formula_reproduces_the_rows_memos_wrote(samples: Path) -> None:
+    for fp16, _, *stored in mixed_rows(samples / MIXED):
         assert isinstance(fp16, bytes)
         vector = np.frombuffer(fp16, dtype="<f2")
         assert tuple(stored) == as_memos_computes(vector, numpy_1=False)

@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 
@@ -65,10 +65,24 @@ def observe_kind(
     instance: dg.DagsterInstance,
     consolidation: str,
     kind: FileKind,
+    names: Collection[str] | None = None,
 ) -> dict[str, str]:
-    """Pin and describe the registered files of a kind; return chunk key -> data version."""
+    """Pin and describe registered files of a kind; return chunk key -> data version.
+
+    Args:
+        engine: of the target database.
+        settings: where pins lie.
+        instance: whose partition keys are added to.
+        consolidation: that chooses the pins.
+        kind: of the files.
+        names: the sources meant; all of the kind where it is None.
+    """
     with engine.connect() as conn:
-        sources = ledger.registered_sources(conn, kind.name)
+        sources = [
+            source
+            for source in ledger.registered_sources(conn, kind.name)
+            if names is None or source.name in names
+        ]
     pins = pins_for(engine, settings, consolidation, sources)
     return _versions(engine, instance, kind, pins)
 

@@ -1,0 +1,218 @@
+"""The catalog is consistent in itself, and what is derived from it follows its rules."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+from sqlalchemy.dialects import postgresql
+
+from memos_assets.catalog import (
+    CONSOLIDATED_KINDS,
+    KINDS,
+    KINDS_BY_NAME,
+    TABLES,
+    TABLES_BY_NAME,
+    Column,
+    TableSpec,
+    VectorColumn,
+    VectorIndex,
+    kind_of_table,
+)
+from memos_assets.catalog import tables as catalog_tables
+from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.values import COMPUTED, DECODERS
+from memos_assets.postgres.shapes import POSTGRES_TYPE, stream_schema, table_schema
+from memos_assets.postgres.tables import CONSOLIDATED
+
+EACH_TABLE = pytest.mark.parametrize("spec", TABLES, ids=lambda spec: spec.name)
+
+
+def test_these_kinds_of_file_and_tables_exist() -> None:
+    assert {kind.name: [spec.name for spec in kind.tables] for kind in CONSOLIDATED_KINDS} == {
+        "mixed_precision_embeddings": ["embeddings", "embedding_anchors"],
+        "hybrid": ["hybrid_documents", "hybrid_bm25_terms", "hybrid_bm25_statistics"],
+        "corpus": [
+            "corpora",
+            "corpus_entities",
+            "corpus_documents",
+            "corpus_relations",
+            "corpus_chunks",
+        ],
+        "embedding_aggregator": ["domain_embeddings", "domain_relations"],
+        "meta_buffer": ["thought_templates"],
+        "hyperbolic_embeddings": ["hyperbolic_documents"],
+        "semantic_memory": ["semantic_memories", "semantic_links"],
+    }
+    assert [kind.name for kind in KINDS if kind.disposition == "keep"] == [
+        "content_cache",
+        "scratchpad_cache",
+    ]
+
+
+@EACH_TABLE
+def test_keys_and_links_name_columns_that_exist(spec: TableSpec) -> None:
+    names = [column.name for column in spec.columns]
+    assert set(spec.key) <= set(names)
+    assert not any(spec.column(name).nullable for name in spec.key)
+    origins = {other.name for other in kind_of_table(spec.name).tables}
+    for link in spec.links:
+        assert link.column in names
+        # A link stays in its file, and the linked key is text as the link is.
+        assert link.table in origins
+        assert link.key in TABLES_BY_NAME[link.table].key
+        assert spec.column(link.column).kind == "text"
+    assert not spec.mirrored or {"from_id", "to_id", "bidirectional"} <= set(names)
+
+
+@EACH_TABLE
+def test_no_column_is_named_twice(spec: TableSpec) -> None:
+    names = table_schema(spec).names
+    assert [name for name, count in Counter(names).items() if count > 1] == []
+    assert names == [column.name for column in CONSOLIDATED[spec.name].columns]
+    assert [*names, "reject"] == stream_schema(spec).names
+
+
+@EACH_TABLE
+def test_the_arrow_schema_names_the_types_of_the_table(spec: TableSpec) -> None:
+    types = {
+        column.name: column.type.compile(postgresql.dialect()).lower()  # type: ignore[no-untyped-call]
+        for column in CONSOLIDATED[spec.name].columns
+    }
+    for field in table_schema(spec):
+        assert field.metadata[POSTGRES_TYPE].decode() == types[field.name]
+
+
+@EACH_TABLE
+def test_every_plain_column_has_a_decoder(spec: TableSpec) -> None:
+    for column in spec.columns:
+        assert column.name in COMPUTED if column.computed else column.kind in DECODERS
+
+
+@EACH_TABLE
+def test_an_origin_is_read_once_unless_something_is_computed_from_it(spec: TableSpec) -> None:
+    origins = [column.origin for column in spec.columns if not column.computed]
+    origins += [vector.origin for vector in spec.vectors]
+    assert len(origins) == len(set(origins))
+    assert not set(origins) & set(spec.derived)
+    assert set(origins) <= spec.known_origins
+    optional = {column.origin for column in spec.columns if column.optional}
+    assert spec.known_origins - spec.required_origins == optional
+
+
+def test_names_are_unique_and_short_enough_for_postgresql() -> None:
+    indexes = [index.name for spec in TABLES for index in spec.vector_indexes]
+    names = [*TABLES_BY_NAME, *indexes]
+    assert len(names) == len(set(names)) == len(TABLES) + len(indexes)
+    assert max(len(name.encode()) for name in names) <= 63
+    assert len(KINDS_BY_NAME) == len(KINDS)
+
+
+def test_no_layout_is_of_two_kinds() -> None:
+    for kind in CONSOLIDATED_KINDS:
+        layout = {spec.origin: spec.known_origins for spec in kind.tables}
+        assert [other.name for other in KINDS if other.matches(layout)] == [kind.name]
+
+
+def test_a_usual_name_may_be_a_pattern() -> None:
+    corpus = KINDS_BY_NAME["corpus"]
+    assert corpus.is_usual_name("rjg_corpus.db")
+    assert corpus.is_usual_name("fanuc_robotics.db")
+    assert not corpus.is_usual_name("corpus.db")
+
+
+def test_fingerprints_differ_between_tables() -> None:
+    assert len({spec.fingerprint for spec in TABLES}) == len(TABLES)
+
+
+@EACH_TABLE
+def test_a_fingerprint_changes_with_the_description(
+    spec: TableSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = spec.columns[0]
+    others = [
+        replace(spec, columns=(replace(first, kind="json"), *spec.columns[1:])),
+        replace(spec, columns=(*spec.columns, Column("more", "text", "more"))),
+        replace(spec, columns=(*spec.columns[1:], first)),
+        replace(spec, key=(*spec.key, "more")),
+        replace(spec, vectors=(*spec.vectors, vector(dimensions=(3,)))),
+        replace(spec, links=()) if spec.links else replace(spec, absent_ok=not spec.absent_ok),
+    ]
+    assert len({spec.fingerprint, *(other.fingerprint for other in others)}) == 7
+    before = spec.fingerprint
+    assert replace(spec).fingerprint == before
+    monkeypatch.setattr(catalog_tables, "DECODER_VERSION", 10_000)
+    assert spec.fingerprint != before
+
+
+def vector(**changes: object) -> VectorColumn:
+    plain = VectorColumn("embedding", "blob", "float32", "vector", "length")
+    return replace(plain, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stored", "dimension", "method", "operator_class", "operator"),
+    [
+        ("vector", 768, "vector", "vector_cosine_ops", "<=>"),
+        ("vector", 2_000, "vector", "vector_cosine_ops", "<=>"),
+        ("vector", 2_001, "halfvec", "halfvec_cosine_ops", "<=>"),
+        ("vector", 4_000, "halfvec", "halfvec_cosine_ops", "<=>"),
+        ("vector", 4_001, "bits", "bit_hamming_ops", "<~>"),
+        ("halfvec", 768, "halfvec", "halfvec_cosine_ops", "<=>"),
+        ("halfvec", 2_560, "halfvec", "halfvec_cosine_ops", "<=>"),
+        ("halfvec", 4_000, "halfvec", "halfvec_cosine_ops", "<=>"),
+        ("halfvec", 4_096, "bits", "bit_hamming_ops", "<~>"),
+    ],
+)
+def test_an_index_is_the_most_exact_that_pgvector_allows(
+    stored: str, dimension: int, method: str, operator_class: str, operator: str
+) -> None:
+    (index,) = vector(stored=stored, dimensions=(dimension,)).indexes("t")
+    assert (index.method, index.operator_class, index.operator) == (
+        method,
+        operator_class,
+        operator,
+    )
+    assert index.name == f"t_embedding_{dimension}_hnsw"
+
+
+def test_a_column_that_is_not_indexed_has_no_index() -> None:
+    assert vector(indexed=False).indexes("t") == ()
+
+
+def test_a_strategy_reads_as_words() -> None:
+    bits = VectorIndex("t", "e", "halfvec", 4_096, "bits")
+    assert bits.strategy == (
+        "HNSW on 4096 sign bits (hamming), 100 candidates re-ranked by exact cosine"
+    )
+    assert VectorIndex("t", "e", "vector", 768, "vector").strategy == "HNSW on vector(768) (cosine)"
+
+
+def test_every_index_of_the_catalog_is_listed_here() -> None:
+    assert sorted(index.name for spec in TABLES for index in spec.vector_indexes) == [
+        "corpus_chunks_embedding_768_hnsw",
+        "corpus_documents_embedding_768_hnsw",
+        "corpus_entities_embedding_768_hnsw",
+        "domain_embeddings_embedding_1024_hnsw",
+        "domain_embeddings_embedding_4096_hnsw",
+        "embeddings_embedding_1024_hnsw",
+        "embeddings_embedding_2560_hnsw",
+        "embeddings_embedding_4096_hnsw",
+        "embeddings_embedding_768_hnsw",
+        "hybrid_documents_embedding_1024_hnsw",
+        "hyperbolic_documents_embedding_768_hnsw",
+        "semantic_memories_embedding_1024_hnsw",
+        "semantic_memories_embedding_768_hnsw",
+        "thought_templates_embedding_768_hnsw",
+    ]
+
+
+def test_every_reason_is_explained_in_words() -> None:
+    assert not set(REJECT_REASONS) & set(EMBEDDING_REASONS)
+    for reason, meaning in {**REJECT_REASONS, **EMBEDDING_REASONS}.items():
+        assert reason == reason.lower()
+        assert len(meaning.split()) > 2
+
+
+def test_the_kind_of_a_table_is_the_one_that_lists_it() -> None:
+    for kind in CONSOLIDATED_KINDS:
+        assert all(kind_of_table(spec.name) is kind for spec in kind.tables)
