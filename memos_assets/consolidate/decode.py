@@ -11,6 +11,7 @@ import pyarrow as pa
 from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.catalog.tables import Link
+from memos_assets.consolidate.columns import decode_usual
 from memos_assets.consolidate.content import Value
 from memos_assets.consolidate.values import COMPUTED, DECODERS, RejectedValue
 from memos_assets.consolidate.vectors import decode_vectors
@@ -114,9 +115,14 @@ def _plain_columns(
     rejects: dict[int, Reject] = {}
     decoded: dict[str, list[Any]] = {}
     for column in spec.columns:
+        stored = batch.values[column.origin]
+        usual = None if column.computed else decode_usual(column.kind, stored)
+        if usual is not None:
+            decoded[column.name] = usual
+            continue
         decode = COMPUTED[column.name] if column.computed else DECODERS[column.kind]
         values: list[Any] = []
-        for row, value in enumerate(batch.values[column.origin]):
+        for row, value in enumerate(stored):
             if value is None:
                 values.append(None)
                 continue

@@ -85,11 +85,23 @@ DEEPEST_JSON = 400
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 
 
+def _decoded(raw: str) -> Any:
+    # The scanner alone, where it takes the whole text: `decode` costs three calls more.
+    if raw[:1] in ("{", "["):
+        try:
+            parsed, end = _STRICT.scan_once(raw, 0)  # type: ignore[attr-defined]  # typeshed lacks it
+        except StopIteration:
+            return _STRICT.decode(raw)
+        if end == len(raw):
+            return parsed
+    return _STRICT.decode(raw)
+
+
 def parsed_json(value: Value) -> Any:
     """Parse JSON that jsonb accepts; the text itself is what gets loaded."""
     raw = text(value)
     try:
-        parsed = _STRICT.decode(raw)
+        parsed = _decoded(raw)
     except json.JSONDecodeError as error:
         raise RejectedValue("json_malformed", f"{error.msg} at character {error.pos}") from None
     except RecursionError:

@@ -7,6 +7,7 @@ import hashlib
 import struct
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,11 +85,18 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         ahead = _Ahead(stored)
         if spec.origin in pin.rows:
             side = SourceSide(connection, spec)
-            for batch in side.batches():
-                for row in batch:
-                    comparison.source_row(side, row, ahead)
-                proof.derived.add(batch, side.value)
-                report(Progress("verify", what, rows=len(batch)))
+            # NumPy recomputes one batch while the next is read and compared.
+            with ThreadPoolExecutor(1, thread_name_prefix="derive") as deriver:
+                derived: Future[None] | None = None
+                for batch in side.batches():
+                    if derived is not None:
+                        derived.result()
+                    derived = deriver.submit(proof.derived.add, batch, side.value)
+                    for row in batch:
+                        comparison.source_row(side, row, ahead)
+                    report(Progress("verify", what, rows=len(batch)))
+                if derived is not None:
+                    derived.result()
         comparison.finish(ahead)
     for fault in _ledger_faults(conn, spec, pin.source, comparison.per_chunk):
         proof.fault("ledger", fault)

@@ -8,6 +8,7 @@ In dagster.yaml:
         class: MemosStorage
 """
 
+import functools
 from collections.abc import Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 
@@ -18,7 +19,7 @@ from dagster._core.storage.event_log import EventLogStorage
 from dagster._core.storage.runs import RunStorage
 from dagster._core.storage.schedules import ScheduleStorage
 from dagster._serdes import ConfigurableClass, ConfigurableClassData
-from dagster_postgres import DagsterPostgresStorage
+from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine.interfaces import CreateEnginePlugin
 
@@ -75,6 +76,10 @@ class MemosStorage(DagsterStorage, ConfigurableClass):
         self._shown = shown(url)
         with _tables(url, settings):
             self._storage = DagsterPostgresStorage(_dagster_url(url))
+        # Dagster asks for tables that are there since they were made before nearly every event.
+        events = self.event_log_storage
+        assert isinstance(events, PostgresEventLogStorage)
+        events.has_table = functools.cache(events.has_table)  # type: ignore[method-assign]
         for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
             storage.optimize_for_webserver(
                 statement_timeout=STATEMENT_TIMEOUT_MS,
