@@ -13,6 +13,10 @@ from memos_assets.errors import SourceError, UsageError
 
 Treatment = Literal["consolidate", "keep", "list", "unusable"]
 
+#: Folders of tools, with many files and none of memOS's.
+_TOOL_FOLDERS = frozenset({".git", ".venv", "node_modules", "__pycache__"})
+#: Lies in a folder of pinned copies, which are no sources.
+PINS_MARKER = ".memos-assets-pins"
 _DATABASE_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 #: Names and folders of memOS's test and legacy databases.
 _TEST_FILE = re.compile(r"(^test_|^unified_hybrid\.db$)")
@@ -120,7 +124,9 @@ def _candidates(root: Path) -> Iterator[Path]:
         yield root
         return
     for folder, names, files in os.walk(root):
-        names[:] = sorted(name for name in names if not name.startswith("."))
+        if PINS_MARKER in files:
+            continue
+        names[:] = sorted(name for name in names if name not in _TOOL_FOLDERS)
         for name in sorted(files):
             path = Path(folder) / name
             if not (path.suffix in _DATABASE_SUFFIXES or sqlite_file.is_sqlite(path)):

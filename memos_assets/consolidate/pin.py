@@ -12,6 +12,7 @@ from pathlib import Path
 from memos_assets.catalog import KINDS_BY_NAME, FileKind
 from memos_assets.consolidate import fit, sqlite_file
 from memos_assets.consolidate.content import ChunkContent, chunk_contents, chunk_rows_for
+from memos_assets.consolidate.discover import PINS_MARKER
 from memos_assets.errors import SourceError
 
 
@@ -100,6 +101,7 @@ def take_pin(
     descriptor = -1
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / PINS_MARKER).touch()
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{source}-", suffix=".part")
         os.close(descriptor)
     except OSError as error:

@@ -5,7 +5,7 @@ from typing import Final
 #: Reason -> what it means. The row is not loaded; it is in memos_ops.rejects.
 REJECT_REASONS: Final[dict[str, str]] = {
     "null_key": "a key column is NULL, which SQLite allows in a TEXT PRIMARY KEY",
-    "duplicate_key": "the key occurs before in the same chunk, differing only in its storage class",
+    "duplicate_key": "the key occurs before in the same chunk, so an index of the file is damaged",
     "key_too_long": "the key is longer than a PostgreSQL index entry may be (2,600 bytes)",
     "nul_character": "the text holds a NUL character, which PostgreSQL text refuses",
     "invalid_utf8": "the text is not valid UTF-8",

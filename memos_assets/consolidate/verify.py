@@ -14,7 +14,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate import canonical, sqlite_file
+from memos_assets.consolidate import canonical, ledger, sqlite_file
 from memos_assets.consolidate.derived import MOST_NAMED, DerivedCheck
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.progress import Progress, report
@@ -243,18 +243,19 @@ def _rejected(conn: sa.Connection, spec: TableSpec, source: str) -> dict[int, st
 def _ledger_faults(
     conn: sa.Connection, spec: TableSpec, source: str, per_chunk: Mapping[int, int]
 ) -> list[str]:
-    entry = tables.chunks.c
-    ledger = {
-        row.chunk: row.source_rows
-        for row in conn.execute(
-            sa.select(entry.chunk, entry.source_rows).where(
-                entry.source == source, entry.table_name == spec.name
-            )
+    """Compare the ledger with the rows per chunk that SQLite and PostgreSQL hold."""
+    loaded = ledger.loaded_chunks(conn, source, spec.name)
+    stored = ledger.stored_rows(conn, spec, source)
+    faults = []
+    for chunk in sorted({*loaded, *per_chunk, *stored}):
+        entry = loaded.get(chunk)
+        sides = (
+            ("", per_chunk.get(chunk, 0), entry.source_rows if entry else 0),
+            (" in PostgreSQL", stored.get(chunk, 0), entry.rows if entry else 0),
         )
-    }
-    return [
-        f"{source}/{chunk:03d}: {per_chunk.get(chunk, 0)} rows, the ledger says "
-        f"{ledger.get(chunk, 0)}"
-        for chunk in sorted({*ledger, *per_chunk})
-        if ledger.get(chunk, 0) != per_chunk.get(chunk, 0)
-    ]
+        faults += [
+            f"{source}/{chunk:03d}: {counted} rows{where}, the ledger says {recorded}"
+            for where, counted, recorded in sides
+            if counted != recorded
+        ]
+    return faults

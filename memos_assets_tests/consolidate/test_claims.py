@@ -94,8 +94,11 @@ def test_v01_row_counts_match_fails_when_a_row_is_gone(engine: sa.Engine, tmp_pa
     world(engine, tmp_path)
     finding = broken(engine, V01, "delete from memos.embeddings where doc_id = 'doc-4'")
     assert finding.expected == "5 rows"
-    assert finding.observed == "3 loaded + 1 rejected, 1 faults"
-    assert finding.evidence["faults"] == [f"{SOURCE}: missing: rowid 4"]
+    assert finding.observed == "3 loaded + 1 rejected, 2 faults"
+    assert finding.evidence["faults"] == [
+        f"{SOURCE}: missing: rowid 4",
+        f"{SOURCE}: ledger: {SOURCE}/000: 3 rows in PostgreSQL, the ledger says 4",
+    ]
 
 
 def test_v01_row_counts_match_fails_when_a_row_is_too_many(
@@ -108,8 +111,11 @@ def test_v01_row_counts_match_fails_when_a_row_is_too_many(
         "insert into memos.embeddings (source, doc_id, embedding_reason, chunk, source_rowid) "
         f"values ('{SOURCE}', 'extra', 'missing', 0, 99)",
     )
-    assert finding.observed == "5 loaded + 1 rejected, 1 faults"
-    assert finding.evidence["faults"] == [f"{SOURCE}: extra: rowid 99"]
+    assert finding.observed == "5 loaded + 1 rejected, 2 faults"
+    assert finding.evidence["faults"] == [
+        f"{SOURCE}: extra: rowid 99",
+        f"{SOURCE}: ledger: {SOURCE}/000: 5 rows in PostgreSQL, the ledger says 4",
+    ]
 
 
 def test_v01_row_counts_match_fails_when_one_row_is_there_twice_and_another_is_not(
@@ -167,6 +173,7 @@ def test_v01_row_counts_match_fails_when_a_reject_is_of_no_row(
     [
         "update memos_ops.chunks set source_rows = 6, rows = 5",
         "update memos_ops.chunks set chunk = 7",
+        "update memos_ops.chunks set rows = 5, rejected = 0",
         "delete from memos_ops.chunks",
     ],
 )
@@ -176,7 +183,17 @@ def test_v01_row_counts_match_fails_when_the_ledger_is_falsified(
     world(engine, tmp_path)
     finding = broken(engine, V01, f"{falsehood} where table_name = 'embeddings'")
     assert finding.observed.startswith("4 loaded + 1 rejected, ")
-    assert f"{SOURCE}: ledger: {SOURCE}/000: 5 rows, the ledger says " in " ".join(
+    faults = " ".join(finding.evidence["faults"])
+    assert f"{SOURCE}: ledger: {SOURCE}/000: " in faults
+    assert "rows, the ledger says " in faults or "rows in PostgreSQL, the ledger says " in faults
+
+
+def test_v01_row_counts_match_fails_when_rows_name_another_chunk(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    world(engine, tmp_path)
+    finding = broken(engine, V01, "update memos.embeddings set chunk = 1")
+    assert f"{SOURCE}: ledger: {SOURCE}/001: 4 rows in PostgreSQL, the ledger says 0" in " ".join(
         finding.evidence["faults"]
     )
 

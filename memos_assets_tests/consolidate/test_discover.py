@@ -272,12 +272,6 @@ def test_symbolic_links_out_of_a_root_are_not_followed(tmp_path: Path) -> None:
     assert [file.path for file in b.found(tmp_path / "root")] == [inside]
 
 
-def test_hidden_folders_are_left_out(tmp_path: Path) -> None:
-    semantic_file(tmp_path / ".memos")
-    seen = semantic_file(tmp_path / "data")
-    assert [file.path for file in b.found(tmp_path)] == [seen]
-
-
 def test_a_locked_file_is_reported_after_a_bounded_wait(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -363,4 +357,11 @@ def test_a_page_that_was_overwritten_is_found_when_the_file_is_pinned(tmp_path: 
     with pytest.raises(SourceError, match=r"^M104 .*damaged or cut short"):
         take_pin(file.source, file.kind, path, tmp_path / "pins")
     assert state(tmp_path / "data")["semantic_memory.db"][0] == bytes(content)
-    assert list((tmp_path / "pins").iterdir()) == []
+    assert list((tmp_path / "pins").glob("*.db*")) == []
+
+
+def test_pinned_copies_are_no_sources_and_hidden_folders_are_searched(tmp_path: Path) -> None:
+    file = b.only(semantic_file(tmp_path / ".memos"))
+    assert file.kind is not None
+    take_pin(file.source, file.kind, file.path, tmp_path / "home" / "pins")
+    assert [found.path for found in b.found(tmp_path)] == [file.path]
