@@ -80,7 +80,7 @@ def test_demo_data_gives_way_to_real_files_of_the_same_name(
 ) -> None:
     demo = str(demo_folder / "data" / "meta_buffer.db")
     assert memos_assets("consolidate", "--data", demo)[0] == 0
-    real = samples / "meta_buffer.db"
+    real = (samples / "meta_buffer.db").resolve()
     code, out, _ = memos_assets("consolidate", "--data", str(real))
     assert code == 0
     assert f"Note: meta_buffer is {real} from now on, it was {demo}" in out
