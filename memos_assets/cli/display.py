@@ -50,7 +50,20 @@ class _Phase:
     bytes: int = 0
     total_rows: int = 0
     seconds: float = 0.0
-    started: dict[str, float] = field(default_factory=dict)
+    current: dict[str, "_Object"] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Object:
+    """One file, table or index that is worked on."""
+
+    started: float
+    rows: int = 0
+    bytes: int = 0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.started
 
 
 class ProgressDisplay:
@@ -67,14 +80,19 @@ class ProgressDisplay:
         phase.rows += progress.rows
         phase.bytes += progress.bytes
         phase.total_rows += progress.total_rows
-        if progress.what not in phase.started:
-            phase.started[progress.what] = time.monotonic()
+        current = phase.current.setdefault(progress.what, _Object(time.monotonic()))
+        current.rows += progress.rows
+        current.bytes += progress.bytes
         if progress.done:
             phase.objects += 1
-            phase.seconds += time.monotonic() - phase.started[progress.what]
-            if self._bars is None and progress.phase == "load":
-                seconds = time.monotonic() - phase.started[progress.what]
-                console.print(f"  loaded {progress.what} in {seconds:.1f} s", soft_wrap=True)
+            phase.seconds += current.seconds
+            if self._bars is None and progress.phase == "load" and current.rows:
+                console.print(
+                    f"  loaded {progress.what}: {current.rows:,} rows, {size(current.bytes)} "
+                    f"in {current.seconds:.1f} s",
+                    soft_wrap=True,
+                )
+            del phase.current[progress.what]
         if self._bars is not None:
             self._draw(self._bars, progress, phase)
 
