@@ -98,7 +98,7 @@ class ProgressDisplay:
 
     def _draw(self, bars: Bars, progress: Progress, phase: _Phase) -> None:
         if progress.phase not in self._tasks:
-            self._tasks[progress.phase] = bars.add_task("", total=None)
+            self._tasks[progress.phase] = bars.add_task("", total=None, counted="")
         verb = _VERBS[progress.phase][0]
         counted = f"{phase.rows:,} rows" if phase.rows else ""
         bars.update(

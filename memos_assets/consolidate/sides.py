@@ -18,7 +18,7 @@ from memos_assets.postgres import tables
 Fields = Sequence[bytes | None]
 
 #: Bytes of values read from SQLite at a time, about.
-_BATCH_BYTES = 2 * 1024 * 1024
+_BATCH_BYTES = 1024 * 1024
 
 
 def compared_columns(spec: TableSpec) -> list[str]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 import dagster as dg
 import sqlalchemy as sa
+from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.execution.plan.objects import StepFailureData
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
@@ -195,6 +196,9 @@ def _run(
     if not result.success and not said:
         # No step failed: a resource could not be made, and that says which.
         said = [_said(event) for event in result.all_events if event.is_run_failure]
+    if any(DagsterExecutionInterruptedError.__name__ in line for line in said):
+        # Dagster takes Ctrl+C for a failed run; to the person it is Ctrl+C.
+        raise KeyboardInterrupt
     done.failures += said
 
 

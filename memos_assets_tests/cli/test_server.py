@@ -1,5 +1,7 @@
 """up, down, status and url; secrets stay secret; a bug is one line."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,14 @@ def test_a_schema_goes_back_and_forth(memos_assets: Command, database: sa.Engine
         assert conn.exec_driver_sql("select to_regnamespace('memos')").scalar_one() is None
     assert memos_assets("migrate")[1].strip() == "Applied 0001."
     assert memos_assets("migrate")[1].strip() == "Nothing to apply."
+
+
+def test_no_command_imports_pandas() -> None:
+    probe = (
+        "import sys, pyarrow as pa\n"
+        "from memos_assets.cli import main\n"
+        "try: main(['plan', '--data', '/no/such'])\n"
+        "except SystemExit: pa.array(['a']); sys.exit('pandas' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], check=False, capture_output=True)
+    assert (done.returncode, done.stderr[:5]) == (0, b"M521 ")
