@@ -1,5 +1,18 @@
 """The same functions for people at a terminal. Exit 0 proven, 1 failed or unproven, 2 misuse."""
 
-from memos_assets.cli.main import main
+import sys
 
-__all__ = ["main"]
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit."""
+    try:
+        # Dagster takes a second or two to import, and Ctrl+C may come in between.
+        from memos_assets.cli.main import leave_pandas_out, run
+
+        leave_pandas_out()
+        code = run(arguments)
+    except KeyboardInterrupt:
+        code = EXIT_INTERRUPTED
+    sys.exit(code)

@@ -10,14 +10,13 @@ import pyarrow as pa
 import typer
 from typer.exceptions import TyperException
 
-from memos_assets.cli import data, server
+from memos_assets.cli import EXIT_INTERRUPTED, data, server
 from memos_assets.cli.display import errors
 from memos_assets.errors import MemosAssetsError
 from memos_assets.settings import load_settings
 
 EXIT_FAILED = 1
 EXIT_MISUSE = 2
-EXIT_INTERRUPTED = 130
 _INTERRUPTED = "Interrupted. What is in the ledger stays; run the same command again to go on."
 
 app = typer.Typer(
@@ -32,13 +31,7 @@ data.add_commands(app)
 server.add_commands(app)
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit."""
-    _leave_pandas_out()
-    sys.exit(run(arguments))
-
-
-def _leave_pandas_out() -> None:
+def leave_pandas_out() -> None:
     """Keep pyarrow from importing pandas, which no command needs: 40 MB and 0.4 s to 3 s.
 
     pyarrow looks for it once, when it makes its first array, and remembers the answer.
@@ -84,19 +77,16 @@ def run(arguments: list[str] | None = None) -> int:
                 soft_wrap=True,
             )
         return EXIT_MISUSE
-    except SystemExit as ended:
-        # typer answers Ctrl+C itself, without a word.
-        if ended.code != EXIT_INTERRUPTED:
-            raise
-        errors.print(_INTERRUPTED)
-        return EXIT_INTERRUPTED
-    except (typer.Abort, KeyboardInterrupt):
+    except typer.Abort:
         errors.print(_INTERRUPTED)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  a traceback at a user is a bug; it goes to a file
         return _unexpected(error)
+    if code == EXIT_INTERRUPTED:
+        # typer answers Ctrl+C itself, without a word.
+        errors.print(_INTERRUPTED)
     return int(code or 0)
 
 

@@ -98,3 +98,17 @@ def test_no_command_imports_pandas() -> None:
     )
     done = subprocess.run([sys.executable, "-c", probe], check=False, capture_output=True)
     assert (done.returncode, done.stderr[:5]) == (0, b"M521 ")
+
+
+def test_an_interrupted_command_is_one_line_and_exit_code_130(
+    memos_assets: Command, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_settings: object) -> sa.URL:
+        raise KeyboardInterrupt
+
+    assert home
+    monkeypatch.setattr(server, "database_url", interrupted)
+    code, out, err = memos_assets("url")
+    assert (code, out) == (130, "")
+    assert err.startswith("Interrupted. What is in the ledger stays;")
+    assert err.count("\n") == 1
