@@ -1,10 +1,11 @@
 """Load decoded chunks: rows, rejects and ledger row of a chunk in one transaction."""
 
 import queue
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +78,7 @@ def load_stream(
     total_bytes = sum(task.source_bytes for task in tasks)
     report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
     done = []
-    with closing(_Ahead(spec, reader, tasks)) as ahead:
+    with _prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
         for task in tasks:
             last = task is tasks[-1]
             try:
@@ -88,6 +89,21 @@ def load_stream(
             report(Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes))
     report(Progress("load", spec.qualified, done=True))
     return done
+
+
+@contextmanager
+def _prompt_switches() -> Iterator[None]:
+    """Let the thread that feeds PostgreSQL have Python's lock soon after its socket is free.
+
+    It wakes for every socket buffer, 200 kB, and would wait 5 ms each time for the decoding thread:
+    1.45 x a server-side COPY with it, 1.56 x without (2026-11-22, make bench).
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def _load_chunk(

@@ -92,8 +92,12 @@ def _unusable(
     """Find vectors that are all zeros or not finite, by their bit patterns."""
     if len(lengths) == 0:
         return {}
-    starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
-    largest = np.maximum.reduceat(bits & magnitude, starts)
+    magnitudes = bits & magnitude
+    if (lengths == lengths[0]).all():
+        largest = magnitudes.reshape(len(lengths), -1).max(axis=1)
+    else:
+        starts = np.concatenate(([0], np.cumsum(lengths)[:-1]))
+        largest = np.maximum.reduceat(magnitudes, starts)
     bad = {int(i): "zero" for i in np.flatnonzero(largest == 0)}
     # Any pattern at or above the exponent mask is infinite or NaN.
     bad.update({int(i): "not_finite" for i in np.flatnonzero(largest >= exponent)})

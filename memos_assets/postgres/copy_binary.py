@@ -65,14 +65,15 @@ def _strings(column: pa.Array, prefix: bytes) -> list[Parts]:
     heads = [
         struct.pack("!i", length + len(prefix)) + prefix for length in np.diff(offsets).tolist()
     ]
-    view = memoryview(data) if data is not None else memoryview(b"")
+    # Slices of bytes, not of a memoryview: the garbage collector has to follow each of those.
+    view = b"" if data is None else data.to_pybytes()
     places = offsets.tolist()
     payloads = [view[start:end] for start, end in pairwise(places)]
     valid = _validity(column)
     if valid is not None:
         for row, is_valid in enumerate(valid):
             if not is_valid:
-                heads[row], payloads[row] = _NULL, view[:0]
+                heads[row], payloads[row] = _NULL, b""
     return [heads, payloads]
 
 
@@ -81,7 +82,7 @@ def _vectors(column: pa.ListArray) -> list[Parts]:
     values = column.values.to_numpy()[offsets[0] : offsets[-1]]
     offsets = offsets - offsets[0]
     size = values.dtype.itemsize
-    swapped = memoryview(values.byteswap().tobytes())
+    swapped = memoryview(values.byteswap()).cast("B")
     heads = [
         struct.pack("!ihh", 4 + size * dimension, dimension, 0)
         for dimension in np.diff(offsets).tolist()
