@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from memos_assets.checklist import CHECKLIST
+from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.settings import PROJECT_ROOT
 
 PACKAGE = PROJECT_ROOT / "memos_assets"
@@ -104,3 +105,20 @@ def test_every_error_code_is_raised_with_one_meaning() -> None:
         if not kinds <= {areas[code[1]], "MemosAssetsError"}
     }
     assert wrong == {}
+
+
+def test_every_error_code_is_in_the_docs_and_every_documented_one_is_raised() -> None:
+    text = (PROJECT_ROOT / "docs" / "errors.md").read_text("utf-8")
+    documented = re.findall(r"^\| (M\d{3}) \|", text, re.MULTILINE)
+    code = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+    raised = set(re.findall(r'[f"](M[1-6]\d\d)[" ]', code))
+    assert documented == sorted(set(documented))
+    assert set(documented) == raised
+
+
+def test_every_claim_and_every_reason_is_in_the_docs() -> None:
+    text = (PROJECT_ROOT / "docs" / "checklist.md").read_text("utf-8")
+    for claim in CHECKLIST:
+        assert f"{claim.label} `{claim.name[4:]}`" in text
+    for reason, meaning in {**REJECT_REASONS, **EMBEDDING_REASONS}.items():
+        assert f"| `{reason}` | {meaning} |" in text

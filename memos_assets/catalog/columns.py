@@ -170,3 +170,10 @@ class VectorColumn:
         if dimension <= HNSW_HALFVEC_LIMIT:
             return "halfvec"
         return "bits"
+
+
+def float32_embedding(origin: str, about: str, *, dimensions: tuple[int, ...]) -> VectorColumn:
+    """A float32 embedding whose length tells its dimension, which is how most files store them."""
+    return VectorColumn(
+        "embedding", origin, "float32", "vector", "length", dimensions=dimensions, about=about
+    )
