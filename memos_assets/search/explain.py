@@ -15,8 +15,8 @@ from memos_assets.search.indexes import driver_of, state_of
 from memos_assets.search.queries import containing, gin_name, nearest
 
 #: From this many indexed rows on, the planner must choose the index by itself. Below, its estimate
-#: decides, which leaves TOAST out: on the plan-scale demo it took the index on 8,718 rows of bits and
-#: on 2,361 of vector(768), and a scan on 8,506 of vector(1024) (2026-11-22).
+#: decides, which leaves TOAST out: on the plan-scale demo it took the index on 8,718 rows of bits
+#: and on 2,361 of vector(768), and a scan on 8,506 of vector(1024) (2026-11-22).
 CHOSEN_FROM_ROWS = 50_000
 
 #: Scans that read what another node of the plan has found.
