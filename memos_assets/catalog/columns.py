@@ -37,7 +37,6 @@ POSTGRES_TYPES: dict[ColumnKind, str] = {
 #: pgvector's HNSW limits, in dimensions.
 HNSW_VECTOR_LIMIT = 2_000
 HNSW_HALFVEC_LIMIT = 4_000
-HNSW_BITS_LIMIT = 64_000
 
 #: Dimensions that the models memOS names produce: nomic 768; mxbai, bge-m3 and
 #: qwen3-embedding:0.6b 1,024; qwen3-embedding:4b 2,560; qwen3-embedding:8b 4,096.

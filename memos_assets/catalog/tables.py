@@ -11,11 +11,6 @@ from memos_assets.catalog.columns import Column, VectorColumn, VectorIndex
 Disposition = Literal["consolidate", "keep", "list"]
 Derivation = Literal["mixed_precision"]
 
-#: Columns that every consolidated table begins with or ends on; the loader fills them.
-SOURCE = "source"
-CHUNK = "chunk"
-SOURCE_ROWID = "source_rowid"
-
 #: Raised by hand when the decoder changes what it makes of the same bytes: loaded chunks go stale.
 DECODER_VERSION = 1
 
@@ -79,7 +74,7 @@ class TableSpec:
     def primary_key(self) -> tuple[str, ...]:
         """Columns of the primary key, ``source`` first."""
         mirror = ("reversed",) if self.mirrored else ()
-        return (SOURCE, *self.key, *mirror)
+        return ("source", *self.key, *mirror)
 
     @property
     def has_loose_links(self) -> bool:

@@ -13,6 +13,7 @@ from memos_assets.consolidate.verify import COUNT_FAULTS, SourceProof, prove_tab
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
 from memos_assets.postgres import tables
+from memos_assets.postgres.answers import count_rows
 
 
 def claims_about(spec: TableSpec) -> list[str]:
@@ -58,11 +59,7 @@ def findings_about(engine: sa.Engine, spec: TableSpec) -> Mapping[str, Finding]:
 def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> int:
     """Count rows whose source nobody registered."""
     table = tables.CONSOLIDATED[spec.name]
-    return int(
-        conn.execute(
-            sa.select(sa.func.count()).select_from(table).where(table.c.source.not_in(sources))
-        ).scalar_one()
-    )
+    return count_rows(conn, table, table.c.source.not_in(sources))
 
 
 def _named(proofs: Sequence[SourceProof], kinds: Sequence[str]) -> list[str]:

@@ -12,6 +12,7 @@ from memos_assets.consolidate.derived import MOST_NAMED
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres import tables
+from memos_assets.postgres.answers import count_rows
 
 
 @dataclass(slots=True)
@@ -41,24 +42,18 @@ def prove_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> LinkProof:
     proof = LinkProof(pin.source)
     mine = table.c.source == pin.source
     forward = sa.and_(mine, sa.not_(table.c.reversed)) if spec.mirrored else mine
-    proof.rows = _count(conn, table, forward)
+    proof.rows = count_rows(conn, table, forward)
     for link in spec.links:
         proof.faults += _dangling(conn, spec, table, link, mine)
     if spec.has_loose_links:
-        proof.marked = _count(conn, table, sa.and_(mine, table.c.missing.is_not(None)))
+        proof.marked = count_rows(conn, table, sa.and_(mine, table.c.missing.is_not(None)))
     if spec.mirrored:
-        proof.mirrored = _count(conn, table, sa.and_(mine, table.c.reversed))
+        proof.mirrored = count_rows(conn, table, sa.and_(mine, table.c.reversed))
         proof.faults += _unmirrored(conn, table, mine)
     checked, faults = _rejected_links(conn, spec, pin)
     proof.rejected = checked
     proof.faults += faults
     return proof
-
-
-def _count(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
-    return int(
-        conn.execute(sa.select(sa.func.count()).select_from(table).where(where)).scalar_one()
-    )
 
 
 def _dangling(
@@ -128,12 +123,12 @@ def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int
     faults: list[str] = []
     checked = 0
     with sqlite_file.opened(pin.path) as connection:
+        rowid_column = rowid_name(sqlite_file.layout(connection)[spec.origin], spec.origin)
         for rowid in rowids:
             checked += 1
             dangles = False
             for link in declared:
                 linked = TABLES_BY_NAME[link.table]
-                rowid_column = rowid_name(sqlite_file.layout(connection)[spec.origin], spec.origin)
                 end = connection.execute(
                     f"select t.{quoted(spec.column(link.column).origin)}, exists(select 1 from "
                     f"{quoted(linked.origin)} l where l.{quoted(linked.column(link.key).origin)}"

@@ -20,6 +20,7 @@ from memos_assets.consolidate.progress import Progress, report
 from memos_assets.consolidate.reader import ChunkTask, rejects_of, tasks_of
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import copy_binary, tables
+from memos_assets.postgres.answers import first_line
 from memos_assets.postgres.shapes import table_schema
 
 #: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
@@ -193,11 +194,9 @@ def _copy_statement(spec: TableSpec, target: sa.Table) -> pgsql.Composed:
 
 
 def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
-    cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
-    first_line = (str(cause).strip().splitlines() or [type(cause).__name__])[0]
     return TargetError(
         "M310",
-        f"PostgreSQL refused the chunk ({first_line}); it is as it was before",
+        f"PostgreSQL refused the chunk ({first_line(error)}); it is as it was before",
         where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
         fix="mend the cause and run again; chunks in the ledger are not copied twice",
     )

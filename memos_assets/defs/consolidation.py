@@ -24,11 +24,12 @@ from memos_assets.defs.assets.sources import (
     observe_others,
     pins_for,
     source_key,
+    stale_keys,
 )
 from memos_assets.defs.assets.tables import RELOAD_TAG
 from memos_assets.defs.evaluations import ClaimOutcome, latest_evaluations, outcomes
 from memos_assets.defs.jobs import finish_job, migrate_job_name, verify_job
-from memos_assets.defs.partitions import CHUNKS, chunk_key, contiguous_ranges, range_tags
+from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
 from memos_assets.settings import Settings
 
 _DATA_VERSION_TAG = "dagster/data_version"
@@ -168,15 +169,7 @@ def _stale_keys(
 ) -> set[str]:
     with engine.connect() as conn:
         sources = [s for s in ledger.registered_sources(conn, kind.name) if s.name in names]
-    stale: set[str] = set()
-    for pin in pins_for(engine, settings, consolidation, sources):
-        with engine.connect() as conn:
-            for spec in ledger.specs_in(pin):
-                stale |= {
-                    chunk_key(task.source, task.chunk)
-                    for task in ledger.stale_tasks(conn, spec, pin, reload=reload)
-                }
-    return stale
+    return stale_keys(engine, pins_for(engine, settings, consolidation, sources), reload=reload)
 
 
 def _run(

@@ -5,16 +5,15 @@ from collections.abc import Iterator
 import dagster as dg
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
-from memos_assets.consolidate import ledger
-from memos_assets.defs.assets.sources import pins_of_tick
+from memos_assets.defs.assets.sources import pins_of_tick, stale_keys
 from memos_assets.defs.failures import reported
 from memos_assets.defs.jobs import finish_job, migrate_jobs
-from memos_assets.defs.partitions import CHUNKS, chunk_key, contiguous_ranges, range_tags
+from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
 
 
-def stale_keys(instance: dg.DagsterInstance, kind: FileKind) -> list[str]:
+def due_keys(instance: dg.DagsterInstance, kind: FileKind) -> list[str]:
     """Return the chunks of a kind that are missing or whose content or code changed.
 
     Files are looked at first; what changed is pinned, and new chunks become partition keys.
@@ -22,15 +21,7 @@ def stale_keys(instance: dg.DagsterInstance, kind: FileKind) -> list[str]:
     settings = load_settings()
     engine = open_target(settings, "memos_assets:schedule")
     try:
-        stale: set[str] = set()
-        for pin in pins_of_tick(engine, settings, instance, kind):
-            with engine.connect() as conn:
-                for spec in ledger.specs_in(pin):
-                    stale |= {
-                        chunk_key(task.source, task.chunk)
-                        for task in ledger.stale_tasks(conn, spec, pin)
-                    }
-        return sorted(stale)
+        return sorted(stale_keys(engine, pins_of_tick(engine, settings, instance, kind)))
     finally:
         engine.dispose()
 
@@ -46,7 +37,7 @@ def backfill_schedule(kind: FileKind) -> dg.ScheduleDefinition:
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         with reported():
-            stale = stale_keys(context.instance, kind)
+            stale = due_keys(context.instance, kind)
         if not stale:
             yield dg.SkipReason("every chunk is loaded as its file holds it")
             return

@@ -13,6 +13,7 @@ from memos_assets.catalog import TABLES, TableSpec
 from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
 from memos_assets.postgres import tables
+from memos_assets.postgres.answers import count_rows, first_line
 from memos_assets.postgres.tables import DATA_SCHEMA
 from memos_assets.search.queries import create_gin, create_hnsw, gin_name
 
@@ -129,10 +130,9 @@ def ensure_index(
             assert state is not None
             rows = rows_served(conn, index.name)
     except (sa.exc.DBAPIError, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
         raise TargetError(
             "M320",
-            f"the index cannot be built ({str(cause).strip().splitlines()[0]})",
+            f"the index cannot be built ({first_line(error)})",
             where=f"{DATA_SCHEMA}.{index.name}",
             fix="free disk space or raise MEMOS_MAINTENANCE_WORK_MEM_MB, then run again",
         ) from error
@@ -181,7 +181,7 @@ def drop_before_bulk_load(engine: sa.Engine, spec: TableSpec, incoming: int) -> 
         present = [name for name in names if state_of(conn, name) is not None]
         if not present or incoming < 1_000:
             return []
-        if incoming * 2 < _count(conn, tables.CONSOLIDATED[spec.name], sa.true()):
+        if incoming * 2 < count_rows(conn, tables.CONSOLIDATED[spec.name], sa.true()):
             return []
         for name in present:
             drop_index(conn, name)
@@ -204,13 +204,8 @@ def rows_served(conn: sa.Connection, name: str) -> int:
                         table.c[vector.dimension_name] == index.dimension,
                         table.c[vector.reason_name].is_(None),
                     )
-                    return _count(conn, table, served)
+                    return count_rows(conn, table, served)
         for column in spec.searched:
             if gin_name(spec.name, column) == name:
-                return _count(conn, table, table.c[column.name].is_not(None))
+                return count_rows(conn, table, table.c[column.name].is_not(None))
     raise KeyError(name)
-
-
-def _count(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
-    statement = sa.select(sa.func.count()).select_from(table).where(where)
-    return int(conn.execute(statement).scalar_one())

@@ -98,6 +98,17 @@ def pins_of_tick(
     return pins
 
 
+def stale_keys(engine: sa.Engine, pins: Iterable[Pin], *, reload: bool = False) -> set[str]:
+    """Return the partition keys of chunks that some table does not hold as the pins do."""
+    with engine.connect() as conn:
+        return {
+            chunk_key(task.source, task.chunk)
+            for pin in pins
+            for spec in ledger.specs_in(pin)
+            for task in ledger.stale_tasks(conn, spec, pin, reload=reload)
+        }
+
+
 def _versions(
     engine: sa.Engine, instance: dg.DagsterInstance, kind: FileKind, pins: Sequence[Pin]
 ) -> dict[str, str]:
