@@ -1,5 +1,6 @@
 """Decode raw SQLite rows into one Arrow batch; a row that cannot be loaded says why."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.catalog.tables import Link
 from memos_assets.consolidate.columns import decode_usual
-from memos_assets.consolidate.content import Value
+from memos_assets.consolidate.content import Value, row_bytes
 from memos_assets.consolidate.values import COMPUTED, DECODERS, RejectedValue
 from memos_assets.consolidate.vectors import decode_vectors
 
@@ -53,7 +54,7 @@ def decode_batch(
     schema: pa.Schema,
     unloadable: Mapping[str, frozenset[str]],
     seen: set[tuple[Value, ...]],
-    digest: Callable[[int], str],
+    stored_row: Callable[[int], Mapping[str, Value]],
 ) -> pa.RecordBatch:
     """Decode a batch of rows of one chunk.
 
@@ -65,7 +66,7 @@ def decode_batch(
         schema: `shapes.stream_schema` of the spec.
         unloadable: per linked table, keys that exist in the file but are rejected themselves.
         seen: keys of the chunk so far; added to.
-        digest: returns the digest of the source row with a rowid, for the rejects.
+        stored_row: returns all columns of the source row with a rowid, for the rejects.
 
     Returns:
         The batch; mirrored rows follow the rows they mirror, rejected rows have only their place
@@ -93,7 +94,7 @@ def decode_batch(
     if spec.has_loose_links:
         arrays["missing"] = pa.array(loose, schema.field("missing").type)
     arrays["reject"] = pa.array(
-        [_reject_value(spec, batch, rejects.get(row), row, digest) for row in range(count)],
+        [_reject_value(spec, batch, rejects.get(row), row, stored_row) for row in range(count)],
         schema.field("reject").type,
     )
     result = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
@@ -227,16 +228,20 @@ def _reject_value(
     batch: RawBatch,
     reject: Reject | None,
     row: int,
-    digest: Callable[[int], str],
-) -> dict[str, str] | None:
+    stored_row: Callable[[int], Mapping[str, Value]],
+) -> dict[str, object] | None:
     if reject is None:
         return None
     key = [batch.values[spec.column(name).origin][row] for name in spec.key]
+    stored = stored_row(batch.rowids[row])
+    raw = row_bytes(list(stored.values()))
     return {
         "reason": reject.reason,
         "detail": reject.detail,
         "key": json.dumps([part.hex() if isinstance(part, bytes) else part for part in key]),
-        "row_digest": digest(batch.rowids[row]),
+        "row_digest": hashlib.sha256(raw).hexdigest(),
+        "columns": list(stored),
+        "row": raw,
     }
 
 

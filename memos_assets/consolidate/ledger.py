@@ -253,7 +253,9 @@ def loaded_chunks(conn: sa.Connection, source: str, table: str) -> dict[int, Loa
     """Return the ledger of one table and source, by chunk number."""
     rows = conn.execute(
         sa.select(tables.chunks).where(
-            tables.chunks.c.source == source, tables.chunks.c.table_name == table
+            tables.chunks.c.target == tables.data_schema(conn),
+            tables.chunks.c.source == source,
+            tables.chunks.c.table_name == table,
         )
     )
     return {
@@ -284,6 +286,7 @@ def has_chunks_of_other_pins(conn: sa.Connection, spec: TableSpec, task: ChunkTa
         conn.execute(
             sa.select(
                 sa.exists().where(
+                    entry.target == tables.data_schema(conn),
                     entry.source == task.source,
                     entry.table_name == spec.name,
                     entry.chunk != task.chunk,
@@ -303,17 +306,22 @@ def record_chunk(
     run_id: str,
 ) -> None:
     """Replace a chunk's rejects and its row in the ledger; call in the transaction of its rows."""
-    place = {"source": task.source, "table_name": spec.name, "chunk": task.chunk}
+    place = {
+        "target": tables.data_schema(conn),
+        "source": task.source,
+        "table_name": spec.name,
+        "chunk": task.chunk,
+    }
     conn.execute(sa.delete(tables.rejects).filter_by(**place))
     if rejects:
         statement = insert(tables.rejects)
         # A row that moved here from a chunk that is loaded later leaves its old entry behind.
         conn.execute(
             statement.on_conflict_do_update(
-                index_elements=["source", "table_name", "source_rowid"],
+                index_elements=list(tables.rejects.primary_key),
                 set_={
                     name: statement.excluded[name]
-                    for name in ("chunk", "key", "reason", "detail", "row_digest", "run_id")
+                    for name in statement.table.columns.keys() - place.keys() - {"source_rowid"}
                 },
             ),
             [{**place, **reject, "run_id": run_id} for reject in rejects],
@@ -336,7 +344,7 @@ def record_chunk(
         if not column.primary_key
     }
     conn.execute(
-        entry.on_conflict_do_update(index_elements=["source", "table_name", "chunk"], set_=changed)
+        entry.on_conflict_do_update(index_elements=list(tables.chunks.primary_key), set_=changed)
     )
 
 
@@ -357,7 +365,11 @@ def chunk_numbers(conn: sa.Connection, pin: Pin) -> list[int]:
     """Return chunks of a source that hold rows in its pin or still in the ledger."""
     ledger = conn.execute(
         sa.select(tables.chunks.c.chunk)
-        .where(tables.chunks.c.source == pin.source, tables.chunks.c.source_rows > 0)
+        .where(
+            tables.chunks.c.target == tables.data_schema(conn),
+            tables.chunks.c.source == pin.source,
+            tables.chunks.c.source_rows > 0,
+        )
         .distinct()
     ).scalars()
     return sorted({*pin.chunk_numbers, *ledger})

@@ -113,6 +113,7 @@ def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int
     entry = tables.rejects.c
     rowids = conn.execute(
         sa.select(entry.source_rowid).where(
+            entry.target == tables.data_schema(conn),
             entry.source == pin.source,
             entry.table_name == spec.name,
             entry.reason == "dangling_end",
@@ -150,7 +151,11 @@ def _rejected_keys(conn: sa.Connection, source: str, link: Link) -> frozenset[st
     entry = tables.rejects.c
     position = list(TABLES_BY_NAME[link.table].key).index(link.key)
     keys = conn.execute(
-        sa.select(entry.key).where(entry.source == source, entry.table_name == link.table)
+        sa.select(entry.key).where(
+            entry.target == tables.data_schema(conn),
+            entry.source == source,
+            entry.table_name == link.table,
+        )
     ).scalars()
     rejected = {key for raw in keys if isinstance(key := json.loads(raw)[position], str)}
     linked = tables.CONSOLIDATED[link.table].c

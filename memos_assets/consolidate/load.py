@@ -25,6 +25,8 @@ from memos_assets.postgres.shapes import table_schema
 
 #: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
 _WAITING = 2
+#: Temporary tables come first in every search path.
+_STAGING = "memos_staging"
 
 
 @dataclass(slots=True)
@@ -128,7 +130,8 @@ def _load_chunk(
         conn.execute(
             sa.select(
                 sa.func.pg_advisory_xact_lock(
-                    sa.func.hashtext(spec.qualified), sa.func.hashtext(task.source)
+                    sa.func.hashtext(f"{tables.data_schema(conn)}.{spec.name}"),
+                    sa.func.hashtext(task.source),
                 )
             )
         )
@@ -140,9 +143,10 @@ def _load_chunk(
         # so there the rows go through a staging table.
         others = ledger.has_chunks_of_other_pins(conn, spec, task)
         target = _staging(conn, table) if others else table
+        names = (target.name,) if others else (tables.data_schema(conn), target.name)
         driver = conn.connection.driver_connection
         assert isinstance(driver, psycopg.Connection)
-        with driver.cursor() as cursor, cursor.copy(_copy_statement(spec, target)) as copy:
+        with driver.cursor() as cursor, cursor.copy(_copy_statement(spec, names)) as copy:
             copy.write(copy_binary.HEADER)
             for encoded in batches:
                 copy.write(encoded.payload)
@@ -166,14 +170,14 @@ def _load_chunk(
 
 
 def _staging(conn: sa.Connection, table: sa.Table) -> sa.Table:
-    conn.execute(
-        sa.text(
-            "create temporary table if not exists memos_staging "
-            f"(like memos.{sa.sql.quoted_name(table.name, quote=False)} including defaults) "
-            "on commit drop"
-        )
+    driver = conn.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    driver.execute(
+        pgsql.SQL(
+            "create temporary table if not exists {} (like {} including defaults) on commit drop"
+        ).format(pgsql.Identifier(_STAGING), pgsql.Identifier(tables.data_schema(conn), table.name))
     )
-    return table.to_metadata(sa.MetaData(), schema="pg_temp", name="memos_staging")
+    return table.to_metadata(sa.MetaData(), schema="pg_temp", name=_STAGING)
 
 
 def _merge(conn: sa.Connection, spec: TableSpec, table: sa.Table, staging: sa.Table) -> None:
@@ -186,9 +190,9 @@ def _merge(conn: sa.Connection, spec: TableSpec, table: sa.Table, staging: sa.Ta
     )
 
 
-def _copy_statement(spec: TableSpec, target: sa.Table) -> pgsql.Composed:
+def _copy_statement(spec: TableSpec, target: Sequence[str]) -> pgsql.Composed:
     return pgsql.SQL("copy {} ({}) from stdin (format binary)").format(
-        pgsql.Identifier(*filter(None, (target.schema, target.name))),
+        pgsql.Identifier(*target),
         pgsql.SQL(", ").join(map(pgsql.Identifier, table_schema(spec).names)),
     )
 

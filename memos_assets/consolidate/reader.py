@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, FileKind, TableSpec
 from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.content import ChunkContent, Value, chunk_bounds, row_digest
+from memos_assets.consolidate.content import ChunkContent, Value, chunk_bounds
 from memos_assets.consolidate.decode import RawBatch, decode_batch, rejected_rows
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.sqlite_file import quoted, rowid_name
@@ -147,7 +147,7 @@ def read_rows(
                 schema=schema,
                 unloadable=unloadable,
                 seen=seen,
-                digest=reader.digest,
+                stored_row=reader.stored_row,
             )
 
 
@@ -164,7 +164,7 @@ class _TableReader:
     ) -> None:
         self._connection, self._spec = connection, spec
         self._rowid = rowid_name(columns, spec.origin)
-        self._every_column = ", ".join(map(quoted, sorted(columns)))
+        self._every_column = sorted(columns)
         origins: dict[str, None] = dict.fromkeys(column.origin for column in spec.columns)
         if vectors:
             for vector in spec.vectors:
@@ -203,13 +203,13 @@ class _TableReader:
                 values[name] = (None,) * len(rows)
             yield RawBatch(columns[0], values, columns[1 + len(self._origins) :])
 
-    def digest(self, rowid: int) -> str:
-        """Return the sha256 of one row as stored, all its columns."""
+    def stored_row(self, rowid: int) -> Mapping[str, Value]:
+        """Return one row as stored, all its columns by name, in the order of names."""
+        names = ", ".join(map(quoted, self._every_column))
         row = self._connection.execute(
-            f"select {self._every_column} from {quoted(self._spec.origin)} where {self._rowid} = ?",
-            (rowid,),
+            f"select {names} from {quoted(self._spec.origin)} where {self._rowid} = ?", (rowid,)
         ).fetchone()
-        return row_digest(row).hex()
+        return dict(zip(self._every_column, row, strict=True))
 
 
 @lru_cache(maxsize=64)

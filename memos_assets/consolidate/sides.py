@@ -95,7 +95,7 @@ def target_rows(
         "to stdout (format binary)"
     ).format(
         pgsql.SQL(", ").join(map(pgsql.Identifier, ["source_rowid", *compared_columns(spec)])),
-        pgsql.Identifier(tables.DATA_SCHEMA, spec.name),
+        pgsql.Identifier(tables.data_schema(conn), spec.name),
         pgsql.Literal(source),
         pgsql.SQL(" and not reversed" if spec.mirrored else ""),
     )

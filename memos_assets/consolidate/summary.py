@@ -35,12 +35,15 @@ def summarise(conn: sa.Connection) -> list[TableSummary]:
         )
         for row in conn.execute(
             sa.select(entry.source, entry.table_name, sa.func.count().label("chunks"), *sums)
+            .where(entry.target == tables.data_schema(conn))
             .group_by(entry.source, entry.table_name)
             .order_by(entry.source, entry.table_name)
         )
     }
     for source, table, reasons in conn.execute(
-        sa.select(entry.source, entry.table_name, entry.without_embedding)
+        sa.select(entry.source, entry.table_name, entry.without_embedding).where(
+            entry.target == tables.data_schema(conn)
+        )
     ):
         into = found[source, table].without_embedding
         for reason, count in reasons.items():
@@ -48,6 +51,7 @@ def summarise(conn: sa.Connection) -> list[TableSummary]:
     reject = tables.rejects.c
     for source, table, reason, count in conn.execute(
         sa.select(reject.source, reject.table_name, reject.reason, sa.func.count())
+        .where(reject.target == tables.data_schema(conn))
         .group_by(reject.source, reject.table_name, reject.reason)
         .order_by(reject.reason)
     ):

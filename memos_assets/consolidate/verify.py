@@ -233,11 +233,14 @@ def _joined(rowid: int, fields: Fields) -> bytes:
 def _rejected(conn: sa.Connection, spec: TableSpec, source: str) -> dict[int, str]:
     entry = tables.rejects.c
     rows = conn.execute(
-        sa.select(entry.source_rowid, entry.row_digest).where(
-            entry.source == source, entry.table_name == spec.name
+        # The row that is kept there counts, not what was said of it.
+        sa.select(entry.source_rowid, sa.func.encode(sa.func.sha256(entry.row), "hex")).where(
+            entry.target == tables.data_schema(conn),
+            entry.source == source,
+            entry.table_name == spec.name,
         )
     )
-    return {row.source_rowid: row.row_digest for row in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def _ledger_faults(

@@ -19,7 +19,7 @@ from memos_assets.defs.resources import Postgres
 from memos_assets.errors import UsageError
 from memos_assets.postgres.copy_reader import read_batches
 from memos_assets.postgres.shapes import table_schema
-from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.postgres.tables import DATA_SCHEMA, data_schema
 from memos_assets.search.indexes import analyze, driver_of, drop_before_bulk_load
 
 if TYPE_CHECKING:
@@ -39,18 +39,18 @@ class TableReference:
     @property
     def qualified(self) -> str:
         """Schema-qualified name of the table."""
-        return f"{DATA_SCHEMA}.{self.table}"
+        return self.spec.qualified
 
     @property
     def spec(self) -> TableSpec:
         """The table's description in the catalog."""
         return TABLES_BY_NAME[self.table]
 
-    def query(self) -> sql.Composed:
+    def query(self, schema: str = DATA_SCHEMA) -> sql.Composed:
         """Return the query for these rows, with the columns of `shapes.table_schema`."""
         base = sql.SQL("select {} from {}").format(
             sql.SQL(", ").join(map(sql.Identifier, table_schema(self.spec).names)),
-            sql.Identifier(DATA_SCHEMA, self.table),
+            sql.Identifier(schema, self.table),
         )
         if self.chunks is None:
             return base
@@ -179,7 +179,8 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     @contextmanager
     def _batches(self, reference: TableReference) -> Iterator[Iterator[pa.RecordBatch]]:
         with self.postgres.engine.begin() as conn, driver_of(conn) as driver:
-            yield read_batches(driver, reference.query(), table_schema(reference.spec))
+            query = reference.query(data_schema(conn))
+            yield read_batches(driver, query, table_schema(reference.spec))
 
     def _stream(self, reference: TableReference) -> pa.RecordBatchReader:
         def batches() -> Iterator[pa.RecordBatch]:

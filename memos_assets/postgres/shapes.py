@@ -30,6 +30,8 @@ REJECT = pa.field(
             ("detail", pa.string()),
             ("key", pa.string()),
             ("row_digest", pa.string()),
+            ("columns", pa.list_(pa.string())),
+            ("row", pa.binary()),
         ]
     ),
 )

@@ -15,6 +15,22 @@ from memos_assets.catalog.columns import ColumnKind
 DATA_SCHEMA = "memos"
 OPS_SCHEMA = "memos_ops"
 
+
+def data_schema(bind: sa.Connection | sa.Engine) -> str:
+    """Return the schema that holds the consolidated tables for this engine or connection.
+
+    That is `memos`, unless the engine was made by `in_schema`: then every statement on the tables
+    of `CONSOLIDATED` goes there, and statements that are composed by hand must ask here.
+    """
+    translation = bind.get_execution_options().get("schema_translate_map") or {}
+    return str(translation.get(DATA_SCHEMA, DATA_SCHEMA))
+
+
+def in_schema(engine: sa.Engine, schema: str) -> sa.Engine:
+    """Return an engine on the same pool for which ``schema`` holds the consolidated tables."""
+    return engine.execution_options(schema_translate_map={DATA_SCHEMA: schema})
+
+
 metadata = sa.MetaData(
     naming_convention={
         "pk": "%(table_name)s_pkey",
@@ -97,6 +113,16 @@ def _consolidated(spec: TableSpec) -> sa.Table:
 CONSOLIDATED: dict[str, sa.Table] = {spec.name: _consolidated(spec) for spec in TABLES}
 
 
+def _target() -> sa.Column[object]:
+    return sa.Column(
+        "target",
+        sa.Text(),
+        nullable=False,
+        server_default=DATA_SCHEMA,
+        comment="The schema that holds the rows: memos, or another version of it.",
+    )
+
+
 def _moment(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
@@ -108,6 +134,7 @@ sources = sa.Table(
     sa.Column("kind", sa.Text(), nullable=False),
     sa.Column("path", sa.Text(), nullable=False),
     sa.Column("pin_digest", sa.Text(), comment="The pin that loads work from."),
+    sa.Column("retired_to", sa.Text(), comment="Where the file lies since it was retired."),
     _moment("registered_at"),
     schema=OPS_SCHEMA,
     comment="Consolidated SQLite files by name.",
@@ -164,6 +191,7 @@ consolidation_pins = sa.Table(
 chunks = sa.Table(
     "chunks",
     metadata,
+    _target(),
     sa.Column("source", sa.Text(), nullable=False),
     sa.Column("table_name", sa.Text(), nullable=False),
     sa.Column("chunk", sa.Integer(), nullable=False),
@@ -176,10 +204,24 @@ chunks = sa.Table(
     sa.Column("rejected", sa.BigInteger(), nullable=False),
     sa.Column("mirrored", sa.BigInteger(), nullable=False),
     sa.Column("without_embedding", pg.JSONB(), nullable=False, comment="Reason -> rows."),
+    sa.Column(
+        "repaired",
+        pg.JSONB(),
+        nullable=False,
+        server_default="{}",
+        comment="Rule -> rows that it changed; they are among the loaded ones.",
+    ),
+    sa.Column(
+        "rules",
+        pg.JSONB(),
+        nullable=False,
+        server_default="{}",
+        comment="Reason -> rule, as decided when the chunk was loaded.",
+    ),
     sa.Column("code_version", sa.Text(), nullable=False),
     sa.Column("run_id", sa.Text(), nullable=False),
     _moment("loaded_at"),
-    sa.PrimaryKeyConstraint("source", "table_name", "chunk"),
+    sa.PrimaryKeyConstraint("target", "source", "table_name", "chunk"),
     sa.CheckConstraint("rows + rejected = source_rows", name="accounts_for_every_row"),
     schema=OPS_SCHEMA,
     comment="The ledger: one row per loaded chunk, committed with its rows.",
@@ -188,6 +230,7 @@ chunks = sa.Table(
 rejects = sa.Table(
     "rejects",
     metadata,
+    _target(),
     sa.Column("source", sa.Text(), nullable=False),
     sa.Column("table_name", sa.Text(), nullable=False),
     sa.Column("source_rowid", sa.BigInteger(), nullable=False),
@@ -196,9 +239,55 @@ rejects = sa.Table(
     sa.Column("reason", sa.Text(), nullable=False),
     sa.Column("detail", sa.Text(), nullable=False),
     sa.Column("row_digest", sa.Text(), nullable=False, comment="sha256 of the row in SQLite."),
+    sa.Column("columns", pg.ARRAY(sa.Text()), nullable=False, comment="SQLite columns of the row."),
+    sa.Column(
+        "row",
+        sa.LargeBinary(),
+        nullable=False,
+        comment="Their values as stored, see consolidate.content.row_bytes.",
+    ),
+    sa.Column(
+        "resolution",
+        sa.Text(),
+        comment="The rule that settled it; NULL while it is open. `drop`: the row stays out.",
+    ),
     sa.Column("run_id", sa.Text(), nullable=False),
     _moment("rejected_at"),
-    sa.PrimaryKeyConstraint("source", "table_name", "source_rowid"),
+    sa.PrimaryKeyConstraint("target", "source", "table_name", "source_rowid"),
+    sa.CheckConstraint("encode(sha256(row), 'hex') = row_digest", name="row_is_whole"),
     schema=OPS_SCHEMA,
-    comment="Rows that could not be loaded, and why.",
+    comment="Rows that could not be loaded as they are, why, and what was decided.",
+)
+
+repairs = sa.Table(
+    "repairs",
+    metadata,
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("table_name", sa.Text(), nullable=False),
+    sa.Column("reason", sa.Text(), nullable=False),
+    sa.Column("rule", sa.Text(), nullable=False),
+    sa.Column("decided_by", sa.Text(), nullable=False),
+    _moment("decided_at"),
+    sa.Column("note", sa.Text(), comment="Why, in the words of who decided."),
+    sa.PrimaryKeyConstraint("source", "table_name", "reason"),
+    schema=OPS_SCHEMA,
+    comment="What people decided to do with rejects of a reason; loads and proofs follow it.",
+)
+
+versions = sa.Table(
+    "versions",
+    metadata,
+    sa.Column("version", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
+    sa.Column("schema_name", sa.Text(), nullable=False, comment="Where its tables are, or were."),
+    sa.Column("state", sa.Text(), nullable=False),
+    sa.Column("consolidation", sa.Text(), comment="The one that filled it."),
+    sa.Column("schema_revision", sa.Text(), nullable=False),
+    sa.Column("rows", sa.BigInteger(), nullable=False, server_default="0"),
+    _moment("made_at"),
+    sa.Column("swapped_in_at", sa.DateTime(timezone=True)),
+    sa.Column("swapped_out_at", sa.DateTime(timezone=True)),
+    sa.Column("dropped_at", sa.DateTime(timezone=True)),
+    sa.CheckConstraint("state in ('shadow', 'live', 'previous', 'dropped')", name="known_state"),
+    schema=OPS_SCHEMA,
+    comment="Versions of the consolidated tables: the live one, former ones, a shadow.",
 )

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from memos_assets.catalog import Column, TableSpec, VectorIndex
 from memos_assets.finding import Finding
+from memos_assets.postgres.tables import data_schema
 from memos_assets.search.indexes import driver_of, state_of
 from memos_assets.search.queries import containing, gin_name, nearest
 
@@ -54,9 +55,10 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
     probe = json.dumps([1.0] * index.dimension)
     values = {"probe": probe, "k": k}
     with driver_of(conn) as driver:
-        chosen = _scans(_plan(driver, nearest(index), values))
+        query = nearest(index, data_schema(conn))
+        chosen = _scans(_plan(driver, query, values))
         with _without(conn, "seqscan", "bitmapscan", "sort"):
-            usable = _scans(_plan(driver, nearest(index), values))
+            usable = _scans(_plan(driver, query, values))
     must_choose = rows >= CHOSEN_FROM_ROWS
     passed = index.name in usable and (index.name in chosen or not must_choose)
     return Finding(
@@ -71,7 +73,8 @@ def containment_uses_index(conn: sa.Connection, spec: TableSpec, column: Column)
     """V11: a containment search on a JSON column can be served by its GIN index."""
     name = gin_name(spec.name, column)
     with driver_of(conn) as driver, _without(conn, "seqscan", "indexscan"):
-        usable = _scans(_plan(driver, containing(spec.name, column), {"part": '{"a": 1}'}))
+        query = containing(spec.name, column, data_schema(conn))
+        usable = _scans(_plan(driver, query, {"part": '{"a": 1}'}))
     return Finding(name in usable, f"{name} usable", f"usable {', '.join(usable)}")
 
 

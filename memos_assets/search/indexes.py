@@ -1,9 +1,10 @@
 """Build the search indexes, each in a transaction of its own, and look at what is there."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 import sqlalchemy as sa
@@ -14,18 +15,18 @@ from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
 from memos_assets.postgres import tables
 from memos_assets.postgres.answers import count_rows, first_line
-from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.postgres.tables import data_schema
 from memos_assets.search.queries import create_gin, create_hnsw, gin_name
 
 
 @dataclass(frozen=True, slots=True)
 class SearchIndex:
-    """An index of the catalog, of either method."""
+    """An index of the catalog, of either method; ``create`` takes the schema of its table."""
 
     name: str
     table: str
     strategy: str
-    create: sql.Composed
+    create: Callable[[str], sql.Composed]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class BuiltIndex:
 def search_indexes(spec: TableSpec) -> list[SearchIndex]:
     """Return every search index of a table."""
     found = [
-        SearchIndex(index.name, spec.name, index.strategy, create_hnsw(index))
+        SearchIndex(index.name, spec.name, index.strategy, partial(create_hnsw, index))
         for index in spec.vector_indexes
     ]
     found += [
@@ -59,7 +60,7 @@ def search_indexes(spec: TableSpec) -> list[SearchIndex]:
             gin_name(spec.name, column),
             spec.name,
             f"GIN on {column.name} (jsonb containment)",
-            create_gin(spec.name, column),
+            partial(create_gin, spec.name, column),
         )
         for column in spec.searched
     ]
@@ -75,7 +76,7 @@ def driver_of(conn: sa.Connection) -> Iterator[psycopg.Connection]:
 
 
 def state_of(conn: sa.Connection, name: str) -> IndexState | None:
-    """Return an index of schema `memos` as it is, None when there is none."""
+    """Return an index of a consolidated table as it is, None when there is none."""
     row = conn.execute(
         sa.text(
             "select i.indisvalid and i.indisready as valid, pg_get_indexdef(c.oid) as definition, "
@@ -84,7 +85,7 @@ def state_of(conn: sa.Connection, name: str) -> IndexState | None:
             "join pg_namespace n on n.oid = c.relnamespace "
             "where n.nspname = :schema and c.relname = :name"
         ),
-        {"schema": DATA_SCHEMA, "name": name},
+        {"schema": data_schema(conn), "name": name},
     ).first()
     return None if row is None else IndexState(row.valid, row.definition, row.bytes)
 
@@ -124,7 +125,7 @@ def ensure_index(
                     ),
                     {"size": f"{maintenance_work_mem_mb}MB", "workers": str(parallel_workers)},
                 )
-                driver.execute(index.create)
+                driver.execute(index.create(data_schema(conn)))
         with engine.begin() as conn:
             state = state_of(conn, index.name)
             assert state is not None
@@ -133,7 +134,7 @@ def ensure_index(
         raise TargetError(
             "M320",
             f"the index cannot be built ({first_line(error)})",
-            where=f"{DATA_SCHEMA}.{index.name}",
+            where=f"{data_schema(engine)}.{index.name}",
             fix="free disk space or raise MEMOS_MAINTENANCE_WORK_MEM_MB, then run again",
         ) from error
     report(Progress("index", index.name, rows=rows, bytes=state.bytes, done=True))
@@ -153,13 +154,15 @@ def build_costs(engine: sa.Engine, indexes: Sequence[SearchIndex]) -> dict[str, 
 def analyze(engine: sa.Engine, spec: TableSpec) -> None:
     """Refresh the planner's statistics of a table after a load."""
     with engine.begin() as conn, driver_of(conn) as driver:
-        driver.execute(sql.SQL("analyze {}").format(sql.Identifier(DATA_SCHEMA, spec.name)))
+        table = sql.Identifier(data_schema(conn), spec.name)
+        driver.execute(sql.SQL("analyze {}").format(table))
 
 
 def drop_index(conn: sa.Connection, name: str) -> None:
-    """Drop an index of schema `memos` if it is there."""
+    """Drop an index of a consolidated table if it is there."""
     with driver_of(conn) as driver:
-        driver.execute(sql.SQL("drop index if exists {}").format(sql.Identifier(DATA_SCHEMA, name)))
+        index = sql.Identifier(data_schema(conn), name)
+        driver.execute(sql.SQL("drop index if exists {}").format(index))
 
 
 def drop_before_bulk_load(engine: sa.Engine, spec: TableSpec, incoming: int) -> list[str]:

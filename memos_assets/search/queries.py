@@ -32,13 +32,13 @@ def _scope(index: VectorIndex) -> sql.Composed:
     )
 
 
-def create_hnsw(index: VectorIndex) -> sql.Composed:
+def create_hnsw(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
     """Return the statement that builds an HNSW index."""
     return sql.SQL(
         "create index {} on {} using hnsw ({} {}) with (m = {}, ef_construction = {}) where {}"
     ).format(
         sql.Identifier(index.name),
-        sql.Identifier(DATA_SCHEMA, index.table),
+        sql.Identifier(schema, index.table),
         _indexed(index, sql.Identifier(index.column)),
         sql.SQL(index.operator_class),
         sql.Literal(index.m),
@@ -47,16 +47,16 @@ def create_hnsw(index: VectorIndex) -> sql.Composed:
     )
 
 
-def create_gin(table: str, column: Column) -> sql.Composed:
+def create_gin(table: str, column: Column, schema: str = DATA_SCHEMA) -> sql.Composed:
     """Return the statement that builds a GIN index for containment on a JSON column."""
     return sql.SQL("create index {} on {} using gin ({} jsonb_path_ops)").format(
         sql.Identifier(gin_name(table, column)),
-        sql.Identifier(DATA_SCHEMA, table),
+        sql.Identifier(schema, table),
         sql.Identifier(column.name),
     )
 
 
-def nearest(index: VectorIndex) -> sql.Composed:
+def nearest(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
     """Return the k-nearest query that the index serves; bind ``probe`` (text form) and ``k``.
 
     Columns: the table's key, then ``distance`` (cosine, 0 to 2). Under the strategy ``bits`` the
@@ -68,7 +68,7 @@ def nearest(index: VectorIndex) -> sql.Composed:
     shared = {
         "key": key,
         "column": sql.Identifier(index.column),
-        "table": sql.Identifier(DATA_SCHEMA, index.table),
+        "table": sql.Identifier(schema, index.table),
         "scope": _scope(index),
         "probe": probe,
         "held": _indexed(index, sql.Identifier(index.column)),
@@ -89,9 +89,9 @@ def nearest(index: VectorIndex) -> sql.Composed:
     ).format(**shared)
 
 
-def containing(table: str, column: Column) -> sql.Composed:
+def containing(table: str, column: Column, schema: str = DATA_SCHEMA) -> sql.Composed:
     """Return the containment query that a GIN index serves; bind ``part`` (JSON text)."""
     key = sql.SQL(", ").join(map(sql.Identifier, TABLES_BY_NAME[table].primary_key))
     return sql.SQL("select {} from {} where {} @> %(part)s::jsonb").format(
-        key, sql.Identifier(DATA_SCHEMA, table), sql.Identifier(column.name)
+        key, sql.Identifier(schema, table), sql.Identifier(column.name)
     )

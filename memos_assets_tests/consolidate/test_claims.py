@@ -140,16 +140,18 @@ def test_v01_row_counts_match_fails_when_rows_belong_to_no_source(
     assert finding.observed == "0 loaded + 0 rejected, 4 of no registered source"
 
 
-REJECT = "insert into memos_ops.rejects select source, table_name, {}, chunk, key, reason, detail,"
+REJECT = (
+    "insert into memos_ops.rejects (source, table_name, source_rowid, chunk, key, reason, detail, "
+    "row_digest, run_id, columns, row) select source, table_name, {}, chunk, key, reason, detail, "
+    "row_digest, run_id, columns, row from memos_ops.rejects"
+)
 
 
 def test_v01_row_counts_match_fails_when_a_loaded_row_is_in_the_rejects(
     engine: sa.Engine, tmp_path: Path
 ) -> None:
     world(engine, tmp_path)
-    finding = broken(
-        engine, V01, REJECT.format(4) + " row_digest, run_id, now() from memos_ops.rejects"
-    )
+    finding = broken(engine, V01, REJECT.format(4))
     assert finding.observed == "4 loaded + 2 rejected, 2 faults"
     assert finding.evidence["faults"] == [
         f"{SOURCE}: rejected and loaded: rowid 4",
