@@ -5,6 +5,7 @@ expressed in PostgreSQL's binary wire form, so that the other side is compared a
 """
 
 import json
+import re
 import struct
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from memos_assets.consolidate.content import Value
 
 _POSTGRES_EPOCH = 946_684_800
 _MOST_DIMENSIONS = 16_000
+_LONGEST_JSON = 8_000_000
 
 Wire = bytes | None
 
@@ -50,6 +52,12 @@ def _moment(value: Any) -> bytes:
     seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
     whole = int(seconds.replace(microsecond=0).timestamp()) - _POSTGRES_EPOCH
     return struct.pack("!q", whole * 1_000_000 + seconds.microsecond)
+
+
+def _zoned_moment(value: Any) -> bytes:
+    if datetime.fromisoformat(value).tzinfo is None:
+        raise ValueError(f"{value!r} lacks its offset")
+    return _moment(value)
 
 
 def _unix(value: Any) -> bytes:
@@ -94,15 +102,63 @@ def vocabulary(value: Any) -> Wire:
     return b"xlmr_token_ids" if len(numeric) == len(weights) else b"words"
 
 
+#: A string of JSON, or a number with an exponent.
+_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]+')
+
+
+#: Digits that float64 may not hold all of, where jsonb, and a look at its text, would tell.
+_BEYOND_FLOAT64 = re.compile(r"[0-9]{16}\.[0-9]|[0-9.]{17}[eE]|[0-9.]{23}|[eE][+-]?[0-9]{3}")
+
+
+def jsonb_text(value: Any) -> bytes:
+    """Return JSON as jsonb prints it: keys by length and bytes, numbers without an exponent.
+
+    Numbers that float64 spells otherwise (0.10, -0.0) come out different; `same_json` decides.
+    """
+    if _BEYOND_FLOAT64.search(value):
+        return _exactly(_ordered(json.loads(value, parse_float=Decimal))).encode()
+    text = json.dumps(_ordered(json.loads(value)), ensure_ascii=False).encode()
+    if b"e+" in text or b"e-" in text:
+        text = _EXPONENT.sub(_without_exponent, text)
+    return text
+
+
+def _exactly(value: Any) -> str:
+    if isinstance(value, dict):
+        items = (f"{_exactly(key)}: {_exactly(item)}" for key, item in value.items())
+        return f"{{{', '.join(items)}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_exactly, value))}]"
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _ordered(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _ordered(value[key]) for key in sorted(value, key=_jsonb_order)}
+    return [_ordered(item) for item in value] if isinstance(value, list) else value
+
+
+def _jsonb_order(key: str) -> tuple[int, bytes]:
+    raw = key.encode()
+    return len(raw), raw
+
+
+def _without_exponent(match: re.Match[bytes]) -> bytes:
+    token = match[0]
+    return token if token[:1] == b'"' else format(Decimal(token.decode()), "f").encode()
+
+
 ENCODERS: dict[ColumnKind, Callable[[Any], Wire]] = {
     "text": _text,
     "integer": _integer,
     "real": _double,
     "real_or_float32": _depth,
     "boolean": _flag,
-    "json": _text,
+    "json": jsonb_text,
     "utc_text": _moment,
-    "iso_offset": _moment,
+    "iso_offset": _zoned_moment,
     "unix_seconds": _unix,
 }
 COMPUTED: dict[str, Callable[[Any], Wire]] = {"sparse_vocabulary": vocabulary}
@@ -128,7 +184,8 @@ def vector_wires(vector: VectorColumn, stored: Value, stated: Value) -> tuple[Wi
         reason = _refusal(vector, elements, stated)
     wire = None
     if elements is not None and reason is None:
-        wire = struct.pack("!hh", len(elements), 0) + elements.byteswap().tobytes()
+        wide = ">f4" if vector.stored == "vector" else ">f2"
+        wire = struct.pack("!hh", len(elements), 0) + elements.astype(wide).tobytes()
     if vector.rule == "column":
         dimension = dimension_wire(stated)
     else:
@@ -160,7 +217,7 @@ def _elements(vector: VectorColumn, value: Value) -> tuple[npt.NDArray[Any] | No
 
 
 def _json_elements(value: Value) -> tuple[npt.NDArray[Any] | None, str | None]:
-    if not isinstance(value, str | bytes):
+    if not isinstance(value, str | bytes) or len(value) > _LONGEST_JSON:
         return None, "not_a_vector"
     if len(value) == 0:
         return None, "empty"

@@ -147,7 +147,11 @@ def _block_differences(
         if value != 0
     )
     steps = quotient.astype(np.float32)[:, None]
-    ratio = _rounded(wide / steps)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = _rounded(wide / steps)
+    if not quotient.all():
+        # The largest element is so small that its scale is 0; a cast of 0 / 0 to int8 gives 0.
+        ratio[np.isnan(ratio)] = 0
     codes = np.clip(np.rint(ratio), -128, 127).astype(np.int8)
     yield from _blob_differences("binary_data", np.packbits(wide > 0, axis=1), binary)
     yield from _blob_differences("int8_data", codes.view(np.uint8), int8)

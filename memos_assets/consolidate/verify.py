@@ -1,13 +1,16 @@
 """Read every row of a table on both sides and compare: SQLite's pinned copy, PostgreSQL by COPY.
 
 Nothing the loader wrote down is trusted; the ledger and the rejects are among the things compared.
+Both sides are read at once, each into one digest per chunk; where two differ, `narrow` reads that
+chunk again and names rows, columns and values.
 """
 
 import hashlib
-import struct
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,10 +19,40 @@ import sqlalchemy as sa
 from memos_assets.catalog import TableSpec
 from memos_assets.consolidate import canonical, ledger, sqlite_file
 from memos_assets.consolidate.derived import MOST_NAMED, DerivedCheck
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.encodings import as_declared
+from memos_assets.consolidate.narrow import Narrowing, narrow
+from memos_assets.consolidate.pin import Pin, check_copy
 from memos_assets.consolidate.progress import Progress, report
-from memos_assets.consolidate.sides import Fields, SourceSide, compared_columns, target_rows
-from memos_assets.postgres import tables
+from memos_assets.consolidate.sides import (
+    UNENCODABLE,
+    Rejected,
+    SourceSide,
+    compared_columns,
+    joined,
+    rejected_rows,
+    target_rows,
+)
+
+#: Kinds of fault that say the rows do not add up; `differs` says that a row is another.
+COUNT_FAULTS = ("missing", "extra", "rejected and loaded", "reject of another row", "ledger")
+
+
+@dataclass(slots=True)
+class Side:
+    """One side of one chunk: its rows that should be, or are, in PostgreSQL, and their digest."""
+
+    rows: int = 0
+    sha256: Any = field(default_factory=hashlib.sha256)
+
+    def add(self, row: bytes) -> None:
+        """Take the next row."""
+        self.rows += 1
+        self.sha256.update(row)
+
+    @property
+    def digest(self) -> str:
+        """Sha256 over the rows so far, hexadecimal."""
+        return str(self.sha256.hexdigest())
 
 
 @dataclass(slots=True)
@@ -28,26 +61,28 @@ class SourceProof:
 
     Attributes:
         source: name of the source.
+        pin_digest: the pinned copy that was read.
+        derived: the recomputed columns.
         source_rows: rows of the SQLite table.
         loaded_rows: rows in PostgreSQL, mirrored ones left out.
-        rejected_rows: rows in the rejects.
-        source_digest: sha256 over the loaded rows as SQLite holds them.
-        target_digest: the same as PostgreSQL holds them.
+        rejected_rows: rows in the rejects that are not loaded.
+        chunks: chunk -> digest in SQLite, digest in PostgreSQL.
+        narrowed: chunks whose digests differed, so that they were read again row by row.
         embedded_source: vector column -> rows with a usable embedding in SQLite.
         embedded_target: vector column -> rows with a non-NULL, non-zero one in PostgreSQL.
         null_reasons: reason -> rows whose embedding is NULL in PostgreSQL.
         faults: what is wrong, by kind of fault; each entry names a row.
         fault_counts: how often, by kind of fault.
-        derived: the recomputed columns.
     """
 
     source: str
+    pin_digest: str
     derived: DerivedCheck
     source_rows: int = 0
     loaded_rows: int = 0
     rejected_rows: int = 0
-    source_digest: str = ""
-    target_digest: str = ""
+    chunks: dict[int, tuple[str, str]] = field(default_factory=dict)
+    narrowed: list[int] = field(default_factory=list)
     embedded_source: Counter[str] = field(default_factory=Counter)
     embedded_target: Counter[str] = field(default_factory=Counter)
     null_reasons: Counter[str] = field(default_factory=Counter)
@@ -61,186 +96,161 @@ class SourceProof:
         if len(named) < MOST_NAMED:
             named.append(what)
 
+    @property
+    def source_digest(self) -> str:
+        """Digest of all chunks as SQLite holds them."""
+        return self._digest(0)
 
-#: Kinds of fault that say the rows do not add up; `differs` says that a row is another.
-COUNT_FAULTS = ("missing", "extra", "rejected and loaded", "reject of another row", "ledger")
+    @property
+    def target_digest(self) -> str:
+        """The same as PostgreSQL holds them."""
+        return self._digest(1)
+
+    def _digest(self, side: int) -> str:
+        lines = (f"{chunk} {pair[side]}\n" for chunk, pair in sorted(self.chunks.items()))
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
-    """Compare one table of one source on both sides, row by row, in constant memory.
+    """Compare one table of one source on both sides, every value of every row.
+
+    Memory stays the same however many rows there are.
 
     Args:
         conn: to the target database.
         spec: the table.
         pin: the pinned copy that was loaded.
+
+    Raises:
+        SourceError: M107 when that copy is gone, M109 when it no longer holds what was pinned.
     """
-    proof = SourceProof(pin.source, DerivedCheck(spec))
+    check_copy(pin)
+    spec = as_declared(spec, pin.source)
+    proof = SourceProof(pin.source, pin.digest, DerivedCheck(spec))
     what = f"{spec.qualified} {pin.source}"
     report(Progress("verify", what, total_rows=pin.rows.get(spec.origin, 0)))
-    comparison = _Comparison(spec, pin, proof, _rejected(conn, spec, pin.source))
-    with (
-        sqlite_file.opened(pin.path) as connection,
-        target_rows(conn, spec, pin.source) as stored,
-    ):
-        ahead = _Ahead(stored)
-        if spec.origin in pin.rows:
-            side = SourceSide(connection, spec)
-            # NumPy recomputes one batch while the next is read and compared.
-            with ThreadPoolExecutor(1, thread_name_prefix="derive") as deriver:
-                derived: Future[None] | None = None
-                for batch in side.batches():
-                    if derived is not None:
-                        derived.result()
-                    derived = deriver.submit(proof.derived.add, batch, side.value)
-                    for row in batch:
-                        comparison.source_row(side, row, ahead)
-                    report(Progress("verify", what, rows=len(batch)))
-                if derived is not None:
-                    derived.result()
-        comparison.finish(ahead)
-    for fault in _ledger_faults(conn, spec, pin.source, comparison.per_chunk):
+    rejected = rejected_rows(conn, spec, pin.source)
+    with _prompt_switches(), ThreadPoolExecutor(2, thread_name_prefix="prove") as pool:
+        stored = pool.submit(_read_target, conn, spec, pin.source, proof)
+        source = _SourceReading(spec, pin, rejected, proof)
+        source.read(pool, what)
+        found = stored.result()
+    proof.loaded_rows = sum(side.rows for side in found.values())
+    for chunk in sorted({*source.wanted, *found}):
+        here, there = source.wanted.get(chunk, Side()), found.get(chunk, Side())
+        proof.chunks[chunk] = here.digest, there.digest
+        if here.digest != there.digest:
+            proof.narrowed.append(chunk)
+            _narrow(conn, Narrowing(spec, pin, chunk, rejected), proof)
+    for fault in _ledger_faults(conn, spec, pin.source, source.counted):
         proof.fault("ledger", fault)
     report(Progress("verify", what, done=True))
     return proof
 
 
-class _Ahead:
-    """The target side, one row ahead."""
-
-    def __init__(self, rows: Iterator[tuple[int, list[bytes | None]]]) -> None:
-        self._rows = rows
-        self.row = next(rows, None)
-
-    def pop(self) -> tuple[int, list[bytes | None]]:
-        assert self.row is not None
-        row, self.row = self.row, next(self._rows, None)
-        return row
+@contextmanager
+def _prompt_switches() -> Iterator[None]:
+    """Let both readers have Python's lock soon after what they wait for is there; see `load`."""
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
 
 
-class _Comparison:
-    """Merges both sides by rowid."""
+class _SourceReading:
+    """Digests what PostgreSQL must hold, chunk by chunk."""
 
     def __init__(
-        self, spec: TableSpec, pin: Pin, proof: SourceProof, rejected: dict[int, str]
+        self, spec: TableSpec, pin: Pin, rejected: Mapping[int, Rejected], proof: SourceProof
     ) -> None:
-        self._spec, self._pin, self._proof, self._rejected = spec, pin, proof, rejected
-        self._names = compared_columns(spec)
-        self._places = {vector.name: self._names.index(vector.name) for vector in spec.vectors}
-        self._json_places = [i for i, c in enumerate(spec.columns) if c.kind == "json"]
-        self._digests = hashlib.sha256(), hashlib.sha256()
-        self.per_chunk: Counter[int] = Counter()
-        proof.rejected_rows = len(rejected)
+        self._spec, self._pin, self._rejected, self._proof = spec, pin, rejected, proof
+        self._places = _vector_places(spec)
+        self._unseen = set(rejected)
+        #: Chunk -> rows of the SQLite table.
+        self.counted: Counter[int] = Counter()
+        #: Chunk -> its rows that must be loaded.
+        self.wanted: dict[int, Side] = {}
 
-    def source_row(self, side: SourceSide, row: Sequence[Any], ahead: _Ahead) -> None:
-        """Take the next row of SQLite and what PostgreSQL holds up to it."""
-        proof, rowid = self._proof, row[0]
-        proof.source_rows += 1
-        self.per_chunk[max(rowid // self._pin.chunk_rows, 0)] += 1
-        while ahead.row is not None and ahead.row[0] < rowid:
-            self._extra(ahead)
-        stored = ahead.pop()[1] if ahead.row is not None and ahead.row[0] == rowid else None
-        proof.loaded_rows += stored is not None
-        if rowid in self._rejected:
-            if stored is not None:
-                proof.fault("rejected and loaded", f"rowid {rowid}")
-            if self._rejected.pop(rowid) != side.digest(row):
-                proof.fault("reject of another row", f"rowid {rowid}")
-        elif stored is None:
-            proof.fault("missing", f"rowid {rowid}")
-            expected = self._expected(side, row)
-            for vector in self._spec.vectors:
-                wire = expected[self._places[vector.name]]
-                proof.embedded_source[vector.name] += wire is not None
-            self._digests[0].update(_joined(rowid, expected))
-        else:
-            self._compare(rowid, self._expected(side, row), stored)
+    def read(self, pool: ThreadPoolExecutor, what: str) -> None:
+        """Read the table to the end; derived columns are recomputed by a thread of the pool."""
+        proof, rejected = self._proof, self._rejected
+        proof.rejected_rows = sum(not entry.is_loaded for entry in rejected.values())
+        if self._spec.origin in self._pin.rows:
+            with sqlite_file.opened(self._pin.path) as connection:
+                side = SourceSide(connection, self._spec)
+                derived: Future[None] | None = None
+                for batch in side.batches():
+                    if derived is not None:
+                        derived.result()
+                    derived = pool.submit(proof.derived.add, batch, side.value)
+                    for row in batch:
+                        self._take(side, row)
+                    report(Progress("verify", what, rows=len(batch)))
+                if derived is not None:
+                    derived.result()
+        for rowid in sorted(self._unseen):
+            proof.fault("reject of another row", f"rowid {rowid} is not in the source")
+        proof.source_rows = self.counted.total()
 
-    def _expected(self, side: SourceSide, row: Sequence[Any]) -> list[bytes | None]:
-        """Return what PostgreSQL must hold; a row that has no such form should be a reject."""
+    def _take(self, side: SourceSide, row: Sequence[Any]) -> None:
+        rowid = row[0]
+        chunk = max(rowid // self._pin.chunk_rows, 0)
+        self.counted[chunk] += 1
+        entry = self._rejected.get(rowid)
+        if entry is not None:
+            self._unseen.discard(rowid)
+            if entry.digest != side.digest(row):
+                self._proof.fault("reject of another row", f"rowid {rowid}")
+            if not entry.is_loaded:
+                return
         try:
-            return side.fields(row)
-        except (ValueError, TypeError, AttributeError, ArithmeticError, struct.error) as error:
-            self._proof.fault("differs", f"rowid {row[0]} cannot be loaded as it is: {error}")
-            return [None] * len(self._names)
-
-    def finish(self, ahead: _Ahead) -> None:
-        """Take what only PostgreSQL holds."""
-        while ahead.row is not None:
-            self._extra(ahead)
-        for rowid in self._rejected:
-            self._proof.fault("reject of another row", f"rowid {rowid} is not in the source")
-        self._proof.source_digest, self._proof.target_digest = (
-            digest.hexdigest() for digest in self._digests
-        )
-
-    def _extra(self, ahead: _Ahead) -> None:
-        rowid, fields = ahead.pop()
-        self._proof.loaded_rows += 1
-        self._proof.fault("extra", f"rowid {rowid}")
-        self._digests[1].update(_joined(rowid, fields))
-        for vector in self._spec.vectors:
-            embedded = canonical.is_embedded(vector, fields[self._places[vector.name]])
-            self._proof.embedded_target[vector.name] += embedded
-
-    def _compare(self, rowid: int, expected: list[bytes | None], stored: Fields) -> None:
-        proof = self._proof
-        for place in self._json_places:
-            wanted, seen = expected[place], stored[place]
-            if wanted is not None and seen is not None and canonical.same_json(wanted, seen):
-                # Equal in value: one spelling goes into both digests.
-                expected[place] = seen
-        same = expected == list(stored)
-        joined = _joined(rowid, expected)
-        self._digests[0].update(joined)
-        self._digests[1].update(joined if same else _joined(rowid, stored))
-        for vector in self._spec.vectors:
-            place = self._places[vector.name]
-            embedded = expected[place] is not None
-            proof.embedded_source[vector.name] += embedded
-            proof.embedded_target[vector.name] += (
-                embedded if same else canonical.is_embedded(vector, stored[place])
-            )
-            reason = stored[place + 2]
-            if reason is not None:
-                proof.null_reasons[reason.decode()] += 1
-        if not same:
-            for name, wanted, seen in zip(self._names, expected, stored, strict=True):
-                if wanted != seen:
-                    proof.fault("differs", f"rowid {rowid} {name}: {_shown(wanted, seen)}")
+            fields = side.fields(row, entry.rules if entry else {})
+        except UNENCODABLE as error:
+            # Such a row should be in the rejects.
+            self._proof.fault("differs", f"rowid {rowid} cannot be loaded as it is: {error}")
+            fields = [None] * len(compared_columns(self._spec))
+        for name, place in self._places.items():
+            self._proof.embedded_source[name] += fields[place] is not None
+        wanted = self.wanted.get(chunk)
+        if wanted is None:
+            wanted = self.wanted[chunk] = Side()
+        wanted.add(joined(rowid, fields))
 
 
-def _shown(expected: bytes | None, observed: bytes | None) -> str:
-    if expected is None or observed is None:
-        return f"expected {_head(expected)}, observed {_head(observed)}"
-    length = min(len(expected), len(observed))
-    place = next((i for i in range(length) if expected[i] != observed[i]), length)
-    return (
-        f"from byte {place}: expected {_head(expected[place:])}, observed {_head(observed[place:])}"
-    )
+def _read_target(
+    conn: sa.Connection, spec: TableSpec, source: str, proof: SourceProof
+) -> dict[int, Side]:
+    """Digest what PostgreSQL holds, chunk by chunk."""
+    found: dict[int, Side] = {}
+    positions = _vector_places(spec)
+    places = [(vector, positions[vector.name]) for vector in spec.vectors]
+    with target_rows(conn, spec, source) as rows:
+        for chunk, rowid, fields in rows:
+            for vector, place in places:
+                proof.embedded_target[vector.name] += canonical.is_embedded(vector, fields[place])
+                reason = fields[place + 2]
+                if reason is not None:
+                    proof.null_reasons[reason.decode()] += 1
+            side = found.get(chunk)
+            if side is None:
+                side = found[chunk] = Side()
+            side.add(joined(rowid, fields))
+    return found
 
 
-def _head(value: bytes | None) -> str:
-    return "NULL" if value is None else value[:8].hex() or "nothing"
+def _vector_places(spec: TableSpec) -> dict[str, int]:
+    names = compared_columns(spec)
+    return {vector.name: names.index(vector.name) for vector in spec.vectors}
 
 
-def _joined(rowid: int, fields: Fields) -> bytes:
-    parts = [b"%d:" % rowid]
-    for value in fields:
-        parts += (b"n",) if value is None else (b"%d:" % len(value), value)
-    return b"".join(parts)
-
-
-def _rejected(conn: sa.Connection, spec: TableSpec, source: str) -> dict[int, str]:
-    entry = tables.rejects.c
-    rows = conn.execute(
-        # The row that is kept there counts, not what was said of it.
-        sa.select(entry.source_rowid, sa.func.encode(sa.func.sha256(entry.row), "hex")).where(
-            entry.target == tables.data_schema(conn),
-            entry.source == source,
-            entry.table_name == spec.name,
-        )
-    )
-    return {row[0]: row[1] for row in rows}
+def _narrow(conn: sa.Connection, narrowing: Narrowing, proof: SourceProof) -> None:
+    """Name what differs in a chunk; values that are equal but spelt otherwise are no difference."""
+    here, there = Side(), Side()
+    for fault in narrow(conn, narrowing, here.add, there.add):
+        proof.fault(fault.kind, fault.what)
+    proof.chunks[narrowing.chunk] = here.digest, there.digest
 
 
 def _ledger_faults(

@@ -70,6 +70,7 @@ def test_every_claim_holds_in_an_untouched_world(engine: sa.Engine, tmp_path: Pa
         ),
         V04: ("3 embeddings", "3 non-NULL and non-zero"),
         V10: ("0 embeddings of a dimension without an index", "0 without, 3 served"),
+        "v12_rejects_are_settled": ("0 open", "1 open: nul_character 1; 0 dropped, 0 repaired"),
     }
     assert found[V04].evidence["null_by_reason"] == {"zero": 1}
 
@@ -96,7 +97,7 @@ def test_v01_row_counts_match_fails_when_a_row_is_gone(engine: sa.Engine, tmp_pa
     assert finding.expected == "5 rows"
     assert finding.observed == "3 loaded + 1 rejected, 2 faults"
     assert finding.evidence["faults"] == [
-        f"{SOURCE}: missing: rowid 4",
+        f"{SOURCE}: missing: doc-4 (rowid 4)",
         f"{SOURCE}: ledger: {SOURCE}/000: 3 rows in PostgreSQL, the ledger says 4",
     ]
 
@@ -113,7 +114,7 @@ def test_v01_row_counts_match_fails_when_a_row_is_too_many(
     )
     assert finding.observed == "5 loaded + 1 rejected, 2 faults"
     assert finding.evidence["faults"] == [
-        f"{SOURCE}: extra: rowid 99",
+        f"{SOURCE}: extra: extra (rowid 99)",
         f"{SOURCE}: ledger: {SOURCE}/000: 5 rows in PostgreSQL, the ledger says 4",
     ]
 
@@ -127,8 +128,8 @@ def test_v01_row_counts_match_fails_when_one_row_is_there_twice_and_another_is_n
     )
     assert finding.observed == "4 loaded + 1 rejected, 2 faults"
     assert finding.evidence["faults"] == [
-        f"{SOURCE}: missing: rowid 4",
-        f"{SOURCE}: extra: rowid 1",
+        f"{SOURCE}: missing: doc-4 (rowid 4)",
+        f"{SOURCE}: extra: doc-4 (rowid 1)",
     ]
 
 
@@ -154,7 +155,7 @@ def test_v01_row_counts_match_fails_when_a_loaded_row_is_in_the_rejects(
     finding = broken(engine, V01, REJECT.format(4))
     assert finding.observed == "4 loaded + 2 rejected, 2 faults"
     assert finding.evidence["faults"] == [
-        f"{SOURCE}: rejected and loaded: rowid 4",
+        f"{SOURCE}: rejected and loaded: doc-4 (rowid 4)",
         f"{SOURCE}: reject of another row: rowid 4",
     ]
 
@@ -165,7 +166,7 @@ def test_v01_row_counts_match_fails_when_a_reject_is_of_no_row(
     world(engine, tmp_path)
     finding = broken(engine, V01, "update memos_ops.rejects set source_rowid = 77")
     assert finding.evidence["faults"] == [
-        f"{SOURCE}: missing: rowid 2",
+        f"{SOURCE}: missing: doc-2 (rowid 2)",
         f"{SOURCE}: reject of another row: rowid 77 is not in the source",
     ]
 
@@ -217,20 +218,23 @@ def test_v02_rows_match_bit_for_bit_fails_when_one_bit_of_a_vector_is_flipped(
     assert finding.expected == "4 rows equal on both sides"
     assert finding.observed == "digests differ, 1 values differ"
     (fault,) = finding.evidence["faults"]
-    assert fault.startswith(f"{SOURCE}: differs: rowid 1 embedding: from byte 205: expected ")
+    stored = int.from_bytes(value[4 + 200 : 4 + 202], "big")
+    assert fault.startswith(f"{SOURCE}: differs: doc-1 (rowid 1) embedding: element 100 of 768 is ")
+    assert f"(0x{stored ^ 1:04x}) in SQLite, " in fault
+    assert fault.endswith(f"(0x{stored:04x}) in PostgreSQL, bit 0")
 
 
 @pytest.mark.parametrize(
     ("column", "value", "fault"),
     [
-        ("content", "'text 5'", "content: from byte 5: expected 34, observed 35"),
-        ("content", "null", "content: expected 746578742034, observed NULL"),
+        ("content", "'text 5'", "content: from byte 5: '4' in SQLite, '5' in PostgreSQL"),
+        ("content", "null", "content: 'text 4' in SQLite, NULL in PostgreSQL"),
         ("metadata", """'{"code_number": 5}'""", "metadata: from byte"),
         ("metadata", """'{"code_number": true}'""", "metadata: from byte"),
-        ("metadata", "null", "metadata: expected"),
-        ("model", "'qwen3'", "model: expected NULL, observed"),
-        ("created_at", "created_at + interval '1 microsecond'", "created_at: from byte 7"),
-        ("doc_id", "'doc-44'", "doc_id: from byte 5: expected nothing, observed 34"),
+        ("metadata", "null", "metadata: '{\"code_number\": 1}' in SQLite, NULL in PostgreSQL"),
+        ("model", "'qwen3'", "model: NULL in SQLite, 'qwen3' in PostgreSQL"),
+        ("created_at", "created_at + interval '1 microsecond'", "created_at: from byte 7: 0x"),
+        ("doc_id", "'doc-44'", "doc_id: from byte 5: nothing in SQLite, '4' in PostgreSQL"),
     ],
 )
 def test_v02_rows_match_bit_for_bit_fails_when_a_value_is_another(
@@ -245,7 +249,7 @@ def test_v02_rows_match_bit_for_bit_fails_when_a_value_is_another(
     assert finding.passed is False
     assert finding.observed == "digests differ, 1 values differ"
     (named,) = finding.evidence["faults"]
-    assert named.startswith(f"{SOURCE}: differs: rowid 4 {fault}")
+    assert named.startswith(f"{SOURCE}: differs: doc-4 (rowid 4) {fault}")
 
 
 def test_v02_rows_match_bit_for_bit_fails_when_a_row_is_too_many(
@@ -259,7 +263,7 @@ def test_v02_rows_match_bit_for_bit_fails_when_a_row_is_too_many(
         f"values ('{SOURCE}', 'extra', 'missing', 0, 99)",
     )
     assert finding.observed == "digests differ, 0 values differ"
-    assert finding.evidence["faults"] == [f"{SOURCE}: extra: rowid 99"]
+    assert finding.evidence["faults"] == [f"{SOURCE}: extra: extra (rowid 99)"]
 
 
 def test_json_may_be_spelled_as_jsonb_does(engine: sa.Engine, tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.content import Value
 from memos_assets.consolidate.vectors import VectorBatch, decode_vectors
+from memos_assets.demo.vectors import quantise
 from memos_assets_tests.consolidate import builders as b
 
 HALF = TABLES_BY_NAME["embeddings"].vectors[0]
@@ -72,3 +76,25 @@ def test_json_in_a_blob_is_never_read_as_bytes() -> None:
         batch = decode_vectors(TEXT, [value], None)
         assert (batch.reasons, batch.dimensions.tolist()) == ([None], [768])
         assert batch.elements.tolist() == [0.5] * 768
+
+
+def test_a_vector_so_small_that_its_scale_is_zero_is_recomputed_as_memos_did(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    half = np.array([[6e-8, -1.2e-7, 0, 1.8e-7]], dtype=np.float16)
+    tiers = quantise(half, np.array([False]))
+    assert tiers.scale == [b"\0\0"]
+    row = b.embedding(
+        1,
+        4,
+        fp16_data=half.tobytes(),
+        binary_data=tiers.binary.tobytes(),
+        int8_data=tiers.int8.tobytes(),
+        residual_data=tiers.residual.tobytes(),
+        scale=tiers.scale[0],
+    )
+    path = b.write_kind(tmp_path / "data", "mixed_precision_embeddings", embeddings=[row])
+    b.consolidate(engine, path)
+    finding = b.findings(engine, "embeddings")["v03_derived_columns_recompute"]
+    assert finding.passed, finding
+    assert finding.evidence["recomputed_rows"] == 1

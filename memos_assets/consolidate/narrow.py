@@ -1,0 +1,201 @@
+"""Find what differs in a chunk whose digests differ: row, column, and where in the value."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import sqlalchemy as sa
+
+from memos_assets.catalog import TableSpec
+from memos_assets.catalog.columns import VectorColumn
+from memos_assets.consolidate import canonical, sqlite_file
+from memos_assets.consolidate.content import chunk_bounds
+from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sides import (
+    UNENCODABLE,
+    Fields,
+    Rejected,
+    SourceSide,
+    compared_columns,
+    joined,
+    target_rows,
+)
+
+#: Characters or bytes of a value that are shown from the first difference on.
+_SHOWN = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """Where to look: a chunk of a table in a pinned copy, and the rows that are in the rejects."""
+
+    spec: TableSpec
+    pin: Pin
+    chunk: int
+    rejected: Mapping[int, Rejected]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one row."""
+
+    kind: Literal["missing", "extra", "rejected and loaded", "differs"]
+    what: str
+
+
+def narrow(
+    conn: sa.Connection,
+    where: Narrowing,
+    here: Callable[[bytes], None],
+    there: Callable[[bytes], None],
+) -> Iterator[Fault]:
+    """Read a chunk on both sides again, side by side, and yield every fault.
+
+    Args:
+        conn: to the target database.
+        where: the chunk.
+        here: takes every row as SQLite holds it, for a digest.
+        there: takes every row as PostgreSQL holds it; where both mean the same JSON, its spelling
+            goes to both.
+    """
+    names = compared_columns(where.spec)
+    with target_rows(conn, where.spec, where.pin.source, chunk=where.chunk) as stored:
+        for rowid, expected, found in _pairs(where, stored):
+            key = _key(where.spec, names, expected or found, rowid)
+            if found is not None and rowid in where.rejected:
+                entry = where.rejected[rowid]
+                if not entry.is_loaded:
+                    yield Fault("rejected and loaded", key)
+            if found is None:
+                assert expected is not None
+                here(joined(rowid, expected))
+                yield Fault("missing", key)
+            elif expected is None:
+                there(joined(rowid, found))
+                if rowid not in where.rejected:
+                    yield Fault("extra", key)
+            else:
+                agreed = _agreed(where.spec, expected, found)
+                here(joined(rowid, agreed))
+                there(joined(rowid, found))
+                for place, name in enumerate(names):
+                    if agreed[place] != found[place]:
+                        what = _difference(where.spec, name, agreed[place], found[place])
+                        yield Fault("differs", f"{key} {name}: {what}")
+
+
+def _pairs(
+    where: Narrowing, stored: Iterator[tuple[int, int, list[bytes | None]]]
+) -> Iterator[tuple[int, list[bytes | None] | None, list[bytes | None] | None]]:
+    """Merge both sides by rowid: what is expected, what was found; None where a side has none."""
+    ahead = next(stored, None)
+    for rowid, expected in _expected_rows(where):
+        while ahead is not None and ahead[1] < rowid:
+            yield ahead[1], None, ahead[2]
+            ahead = next(stored, None)
+        if ahead is not None and ahead[1] == rowid:
+            yield rowid, expected, ahead[2]
+            ahead = next(stored, None)
+        elif expected is not None:
+            yield rowid, expected, None
+    while ahead is not None:
+        yield ahead[1], None, ahead[2]
+        ahead = next(stored, None)
+
+
+def _expected_rows(where: Narrowing) -> Iterator[tuple[int, list[bytes | None] | None]]:
+    """Yield what must be loaded of each row of SQLite, None for a row that must not be."""
+    spec, pin = where.spec, where.pin
+    if spec.origin not in pin.rows:
+        return
+    with sqlite_file.opened(pin.path) as connection:
+        side = SourceSide(connection, spec)
+        for batch in side.batches(*chunk_bounds(where.chunk, pin.chunk_rows)):
+            for row in batch:
+                entry = where.rejected.get(row[0])
+                if entry is not None and not entry.is_loaded:
+                    yield row[0], None
+                    continue
+                try:
+                    yield row[0], side.fields(row, entry.rules if entry else {})
+                except UNENCODABLE:
+                    # The reading of the source has named it as a row that cannot be loaded.
+                    yield row[0], [None] * len(compared_columns(spec))
+
+
+def _agreed(spec: TableSpec, expected: Fields, found: Fields) -> list[bytes | None]:
+    """Return the expected fields, in PostgreSQL's spelling where JSON means the same."""
+    agreed = list(expected)
+    for place, column in enumerate(spec.columns):
+        wanted, seen = agreed[place], found[place]
+        if (
+            column.kind == "json"
+            and wanted is not None
+            and seen is not None
+            and canonical.same_json(wanted, seen)
+        ):
+            agreed[place] = seen
+    return agreed
+
+
+def _key(spec: TableSpec, names: Sequence[str], fields: Fields | None, rowid: int) -> str:
+    """Name a row by its key and its rowid in SQLite."""
+    assert fields is not None
+    parts = [fields[names.index(name)] for name in spec.key]
+    shown = ", ".join("NULL" if part is None else part.decode("utf-8", "replace") for part in parts)
+    return f"{shown[:120]} (rowid {rowid})"
+
+
+def _difference(spec: TableSpec, name: str, expected: bytes | None, found: bytes | None) -> str:
+    """Say where two values differ: which element and its bits, or from which byte on."""
+    if expected is None or found is None:
+        return (
+            f"{_whole(spec, name, expected)} in SQLite, {_whole(spec, name, found)} in PostgreSQL"
+        )
+    vector = next((vector for vector in spec.vectors if vector.name == name), None)
+    if vector is not None:
+        return _element(vector, expected, found)
+    length = min(len(expected), len(found))
+    place = next((i for i in range(length) if expected[i] != found[i]), length)
+    return (
+        f"from byte {place}: {_part(spec, name, expected, place)} in SQLite, "
+        f"{_part(spec, name, found, place)} in PostgreSQL"
+    )
+
+
+def _element(vector: VectorColumn, expected: bytes, found: bytes) -> str:
+    """Name the first differing element of two vectors in wire form, with the bits of both."""
+    size = 2 if vector.stored == "halfvec" else 4
+    lengths = [(len(value) - 4) // size for value in (expected, found)]
+    if lengths[0] != lengths[1]:
+        return f"{lengths[0]} elements in SQLite, {lengths[1]} in PostgreSQL"
+    bits = [np.frombuffer(value, f">u{size}", offset=4) for value in (expected, found)]
+    places = np.flatnonzero(bits[0] != bits[1])
+    first = int(places[0])
+    numbers = [np.frombuffer(value, f">f{size}", offset=4)[first] for value in (expected, found)]
+    shown = [
+        f"{float(number)!r} (0x{int(pattern[first]):0{2 * size}x})"
+        for number, pattern in zip(numbers, bits, strict=True)
+    ]
+    flipped = int(bits[0][first]) ^ int(bits[1][first])
+    where = ", ".join(str(bit) for bit in range(8 * size) if flipped >> bit & 1)
+    others = f"; {len(places)} elements differ" if len(places) > 1 else ""
+    return (
+        f"element {first} of {lengths[0]} is {shown[0]} in SQLite, {shown[1]} in PostgreSQL, "
+        f"bit {where}{others}"
+    )
+
+
+def _whole(spec: TableSpec, name: str, value: bytes | None) -> str:
+    return "NULL" if value is None else _part(spec, name, value, 0)
+
+
+def _part(spec: TableSpec, name: str, value: bytes, start: int) -> str:
+    """Show a value from a byte on: text as text, anything else in hexadecimal."""
+    part = value[start : start + _SHOWN]
+    if not part:
+        return "nothing"
+    texts = {column.name for column in spec.columns if column.kind in ("text", "json")}
+    texts |= {vector.reason_name for vector in spec.vectors}
+    return repr(part.decode("utf-8", "replace")) if name in texts else f"0x{part.hex()}"

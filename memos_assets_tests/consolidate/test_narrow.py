@@ -1,0 +1,139 @@
+"""What the proof says of a difference: the row by its key, the column, the place in the value."""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+
+from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.consolidate.canonical import jsonb_text
+from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.verify import SourceProof, prove_table
+from memos_assets_tests.consolidate import builders as b
+
+CHUNK = 2_048
+
+
+def proven(engine: sa.Engine, pin: Pin, table: str) -> SourceProof:
+    with engine.connect() as conn:
+        return prove_table(conn, TABLES_BY_NAME[table], pin)
+
+
+def test_one_flipped_bit_among_100_000_vectors_is_found_and_named(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    path = b.write_kind(tmp_path / "data", "mixed_precision_embeddings")
+    vectors = np.random.default_rng(7).standard_normal((100_000, 8)).astype("<f2")
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(
+            "insert into anchors (category, embedding, dimension) values (?, ?, 8)",
+            ((f"category-{n}", row.tobytes()) for n, row in enumerate(vectors)),
+        )
+    pin = b.consolidate(engine, path)
+    flipped = vectors[77_777].copy()
+    flipped.view("<u2")[5] ^= 1 << 3
+    b.execute(
+        engine,
+        "update memos.embedding_anchors set embedding = cast(:value as halfvec) "
+        "where category = 'category-77777'",
+        value=str(flipped.astype(float).tolist()),
+    )
+    proof = proven(engine, pin, "embedding_anchors")
+    chunk = 77_778 // pin.chunk_rows
+    assert proof.narrowed == [chunk]
+    assert [number for number, (one, other) in proof.chunks.items() if one != other] == [chunk]
+    assert len(proof.chunks) > 40
+    here, there = (
+        f"{float(vector[5])!r} (0x{int(vector.view('<u2')[5]):04x})"
+        for vector in (vectors[77_777], flipped)
+    )
+    (named,) = proof.faults["differs"]
+    assert named == (
+        "category-77777 (rowid 77778) embedding: element 5 of 8 is "
+        f"{here} in SQLite, {there} in PostgreSQL, bit 3"
+    )
+
+
+def test_only_the_chunks_that_differ_are_read_again(engine: sa.Engine, tmp_path: Path) -> None:
+    rows = [b.memory(n, embedding=None) for n in (1, CHUNK, 2 * CHUNK, 3 * CHUNK)]
+    pin = b.consolidate(engine, b.write_kind(tmp_path, "semantic_memory", memories=rows))
+    b.execute(
+        engine, f"update memos.semantic_memories set content = 'x' where source_rowid = {2 * CHUNK}"
+    )
+    proof = proven(engine, pin, "semantic_memories")
+    assert proof.narrowed == [2]
+    assert sorted(proof.chunks) == [0, 1, 2, 3]
+    assert proof.source_digest != proof.target_digest
+
+
+def test_a_row_in_another_chunk_is_missing_in_one_and_extra_in_the_other(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    rows = [b.memory(n, embedding=None) for n in (1, 2, CHUNK)]
+    pin = b.consolidate(engine, b.write_kind(tmp_path, "semantic_memory", memories=rows))
+    b.execute(engine, "update memos.semantic_memories set chunk = 1 where id = 'memory-2'")
+    proof = proven(engine, pin, "semantic_memories")
+    assert proof.narrowed == [0, 1]
+    assert proof.faults["missing"] == ["memory-2 (rowid 2)"]
+    assert proof.faults["extra"] == ["memory-2 (rowid 2)"]
+
+
+@pytest.mark.parametrize(
+    "spelt",
+    [
+        '{"b": 1, "aa": [1.0, {"z": null}], "a": "\\u00e4\\n\\u0001\\ud83d\\ude00/"}',
+        '{"a": 1e-05, "b": 1.5e+300, "c": -2.5e-07, "text": "1e-05"}',
+        '{"a":1,"a":2,  "long": "\\u007f\\"\\\\"}',
+        "[]",
+        "{}",
+        "null",
+        '"1e-7 e+ e-"',
+        "12345678901234567890123",
+        "-0.5",
+        "[1e400, 1e-400, -1.5E+308]",
+        "100000000000000000000000000000.5",
+        '{"b": [9007199254740993.5, true], "aa": 1.2345678901234567890e20, "\u00e4": "\u00e4"}',
+        "[0.12345678901234567890123, -1.23456789012345678E-7]",
+    ],
+)
+def test_json_is_spelt_as_jsonb_spells_it(spelt: str, engine: sa.Engine) -> None:
+    with engine.connect() as conn:
+        text = conn.execute(
+            sa.text("select cast(cast(:spelt as jsonb) as text)"), {"spelt": spelt}
+        ).scalar_one()
+    assert jsonb_text(spelt).decode() == text
+
+
+def test_json_that_means_the_same_is_no_difference(engine: sa.Engine, tmp_path: Path) -> None:
+    rows = [b.memory(1, embedding=None, attributes='{"a": 0.10, "b": -0.0, "c": 1E2}')]
+    pin = b.consolidate(engine, b.write_kind(tmp_path, "semantic_memory", memories=rows))
+    proof = proven(engine, pin, "semantic_memories")
+    assert proof.narrowed == [0]
+    assert not proof.faults
+    assert proof.source_digest == proof.target_digest
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (
+            "embedding = subvector(embedding, 1, 768), dimension = 768",
+            "embedding: 1024 elements in SQLite, 768 in PostgreSQL",
+        ),
+        ("embedding = embedding + embedding", "; 1024 elements differ"),
+        ("embedding = null, embedding_reason = 'zero'", "in SQLite, NULL in PostgreSQL"),
+        ("access_count = access_count + 1", "access_count: from byte 7: 0x"),
+    ],
+)
+def test_a_difference_says_where_in_the_value_it_is(
+    change: str, fault: str, engine: sa.Engine, tmp_path: Path
+) -> None:
+    path = b.write_kind(tmp_path, "semantic_memory", memories=[b.memory(1), b.memory(2)])
+    pin = b.consolidate(engine, path)
+    b.execute(engine, f"update memos.semantic_memories set {change} where id = 'memory-1'")
+    named = proven(engine, pin, "semantic_memories").faults["differs"]
+    assert all(one.startswith("memory-1 (rowid 1) ") for one in named)
+    assert any(fault in one for one in named), named
