@@ -1,15 +1,20 @@
 """Count what is in the caches that stay where they are, without touching them."""
 
+import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 from memos_assets.consolidate import sqlite_file
+from memos_assets.consolidate.content import Value
 from memos_assets.consolidate.sqlite_file import quoted
 
 #: Columns that count uses, in either cache.
 _HIT_COLUMNS = ("hit_count", "access_count")
+#: When a row was cached: Unix seconds in the content cache, naive local time in the scratchpad.
+_TIME_COLUMNS = ("created_at", "cached_at")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,19 +26,28 @@ class TableCensus:
         expired: rows past their expiry; None where the table has none.
         hits: sum of its hit counter; None where the table has none.
         bytes: bytes of the stored values.
+        oldest: when the first of the rows was cached, in UTC; None where none says so.
+        newest: when the last of them was.
+        unreadable: rows whose time is none.
     """
 
     rows: int
     expired: int | None
     hits: int | None
     bytes: int
+    oldest: datetime | None
+    newest: datetime | None
+    unreadable: int
 
 
-def take_census(path: Path, at: datetime | None = None) -> Mapping[str, TableCensus]:
+def take_census(
+    path: Path, zone: ZoneInfo, at: datetime | None = None
+) -> Mapping[str, TableCensus]:
     """Return a census of every table of a cache file.
 
     Args:
         path: the file; opened read-only. Opening it through memOS's classes would delete rows.
+        zone: of times without an offset, which memOS writes in the zone of its server.
         at: the moment at which rows count as expired; now where it is None.
     """
     moment = (at or datetime.now(UTC)).timestamp()
@@ -50,10 +64,35 @@ def take_census(path: Path, at: datetime | None = None) -> Mapping[str, TableCen
                 (moment if "expires_at" in columns else None,),
             ).fetchone()
             rows, expired, hit_count, size_bytes = row
+            time = next((name for name in _TIME_COLUMNS if name in columns), None)
+            times = _times(connection, table, time, zone) if time else []
+            instants = [instant for instant in times if instant is not None]
             census[table] = TableCensus(
                 rows,
                 int(expired or 0) if "expires_at" in columns else None,
                 int(hit_count or 0) if hits else None,
                 int(size_bytes or 0),
+                min(instants, default=None),
+                max(instants, default=None),
+                len(times) - len(instants),
             )
     return census
+
+
+def _times(
+    connection: sqlite3.Connection, table: str, column: str, zone: ZoneInfo
+) -> list[datetime | None]:
+    rows = connection.execute(f"select {quoted(column)} from {quoted(table)}")
+    return [_instant(value, zone) for (value,) in rows]
+
+
+def _instant(value: Value, zone: ZoneInfo) -> datetime | None:
+    try:
+        if isinstance(value, str):
+            moment = datetime.fromisoformat(value)
+            return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        pass
+    return None

@@ -81,15 +81,17 @@ def _write_embeddings(store: DemoStore, seed: str, total: int) -> None:
             ("zero_vectors", range(older, total), 0.015),
             ("empty_vectors", every, 0.01),
             ("truncated_vectors", every, 0.005),
+            ("torn_vectors", every, 0.004),
+            ("foreign_dimensions", every, 0.01),
         )
         for index in sorted(dirt.place(kind, "vector", candidates, share(total, fraction)))
     }
-    odd = {index for index, kind in vectors.items() if kind != "zero_vectors"}
-    dirt.note("vectors_of_1024", sum(index not in odd for index in range(older)))
-    dirt.note("vectors_of_4096", sum(index not in odd for index in range(older, total)))
+    dirt.note("vectors_of_1024", sum(index not in vectors for index in range(older)))
+    dirt.note("vectors_of_4096", sum(index not in vectors for index in range(older, total)))
     texts = dirt.place_kinds(TEXT_KINDS, "context", every, share(total, 0.006))
     unreadable = dirt.place("unreadable_timestamps", "created_at", every, share(total, 0.004))
-    dirt.note("timestamps_sqlite_utc", total - len(unreadable))
+    exported = dirt.place("timestamps_postgresql_utc", "created_at", every, share(total, 0.02))
+    dirt.note("timestamps_sqlite_utc", total - len(unreadable) - len(exported))
     moved = sorted(dirt.place("reindexed_rows", "id", every, share(total, 0.03)))
     ids = rowids_after_reindexing(total, moved)
     clusters = max(6, total // 40)
@@ -106,10 +108,18 @@ def _write_embeddings(store: DemoStore, seed: str, total: int) -> None:
                 about.entity_id,
                 about.canonical_form,
                 "error_code",
-                soiled_float32(found[row], vectors.get(index), index),
+                soiled_float32(
+                    found[row][:384] if vectors.get(index) == "foreign_dimensions" else found[row],
+                    vectors.get(index),
+                    index,
+                ),
                 soiled_text(about.cause, texts.get(index)),
                 "https://manual.example/p" if index % 5 == 0 else "",
-                unreadable_time(unreadable, index, sqlite_utc(ids.get(index, index) * 9)),
+                unreadable_time(
+                    unreadable,
+                    index,
+                    sqlite_utc(ids.get(index, index) * 9) + ".250417" * (index in exported),
+                ),
             )
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:

@@ -126,6 +126,7 @@ def _write_pages(store: DemoStore, seed: str, total: int) -> None:
     unreadable = dirt.place("unreadable_timestamps", "created_at", every, share(total, 0.002))
     no_key = dirt.place("null_primary_keys", "url_hash", every, 1)
     dirt.note("timestamps_unix", total - len(unreadable))
+    dirt.note("expired_rows", total)
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
         for index in every:
@@ -184,10 +185,11 @@ class _Queries:
         zero = dirt.place("zero_vectors", "vector", every, share(total, 0.03))
         later = range(total * 2 // 3, total)
         small = dirt.place("vectors_of_768", "vector", later, share(total, 0.15))
-        dirt.note("vectors_of_1024", total - len(missing) - len(small))
+        dirt.note("vectors_of_1024", total - len(missing) - len(small) - len(zero))
         self._missing, self._zero, self._small = missing, zero, small
         self._json = dirt.place_kinds(JSON_KINDS, "result_json", every, share(total, 0.004))
         dirt.note("timestamps_unix", total)
+        dirt.note("expired_rows", total)
 
     def rows(self) -> Iterator[tuple[SqlValue, ...]]:
         """Yield all rows."""

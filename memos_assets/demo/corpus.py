@@ -125,6 +125,8 @@ def write_corpus(
         corpus.write_metadata()
         corpus.write_documents()
         corpus.write_entities()
+        if layout is not LAYOUT:
+            store.dirt("entities", f"{seed}/{domain}").note("reordered_columns", entities)
         corpus.write_relations(relations)
         return store.finish(relative)
     finally:
@@ -163,6 +165,7 @@ class _Corpus:
         every = range(self._documents)
         missing = dirt.place("null_embeddings", "vector", every, share(self._documents, 0.06))
         texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(self._documents, 0.002))
+        dirt.note("unresolved_chunk_hashes", self._documents)
         self._store.insert(
             "documents",
             (
@@ -210,6 +213,11 @@ class _Corpus:
         # memOS hashes the normalised text; repeated texts would collide here, so the number is in.
         return digest(self._seed, "document", index, length=16)
 
+    def _ends(self, relation: int) -> tuple[int, int]:
+        """Return the entities that a relation joins, before it gets any dirt."""
+        source = relation % self._entities
+        return source, (source + 1 + relation // self._entities) % self._entities
+
     def _identity(self, kind: str, index: int) -> str:
         digits = digest(self._seed, kind, index, length=11)
         return f"{digits[:8]}-{digits[8:]}"
@@ -230,9 +238,11 @@ class _Corpus:
             share(total, 0.002),
         )
         texts = dirt.place_kinds(TEXT_KINDS, "description", every, share(total, 0.001))
+        unknown = dirt.place("nan_stored_as_null", "confidence", every, share(total, 0.01))
         bare = dirt.place("null_descriptions", "description", every, share(total, 0.01))
         unreadable = dirt.place("unreadable_timestamps", "first_seen", every, share(total, 0.0005))
         dirt.note("timestamps_iso_offset", total - len(unreadable))
+        dirt.note("ids_that_are_no_uuids", total)
         # Every 97th row falls on a full second, where isoformat drops the fraction.
         whole = frozenset(every[::97])
         dirt.note("timestamps_without_fraction", len(whole - unreadable))
@@ -259,7 +269,7 @@ class _Corpus:
                         None if index in bare else soiled_text(description, texts.get(index)),
                         json.dumps(sources * (1 + index % 2)),
                         None if index in missing else vectors[row].tobytes(),
-                        (0.8, 0.85, 0.9)[index % 3],
+                        float("nan") if index in unknown else (0.8, 0.85, 0.9)[index % 3],
                         1 + index % 4,
                         unreadable_time(
                             unreadable, index, iso_offset(index * 3 + (index not in whole) * 0.644)
@@ -291,9 +301,11 @@ class _Corpus:
     def write_relations(self, total: int) -> None:
         """Write the relations: pairs by construction unique, apart from the dirt."""
         dirt = self._store.dirt("relations", self._seed)
+        rejected = self._store.dirt("entities", self._seed).rejected
         every = range(total)
         loops = dirt.place("self_relations", "ends", every, share(total, 0.003))
-        dangling = dirt.place("dangling_ends", "ends", every, share(total, 0.01))
+        sound = [index for index in every if rejected.isdisjoint(self._ends(index))]
+        dangling = dirt.place("dangling_ends", "ends", sound, share(total, 0.01))
         later = range(total // 2, total)
         originals = [index for index in range(total // 2) if index not in loops | dangling]
         repeated = dirt.place("duplicate_triples", "ends", later, share(total, 0.02))
@@ -302,17 +314,18 @@ class _Corpus:
         def rows() -> Iterator[tuple[SqlValue, ...]]:
             for index in every:
                 model = copies.get(index, index)
-                source = model % self._entities
-                target = (source + 1 + model // self._entities) % self._entities
+                source, target = self._ends(model)
+                target = source if index in loops else target
+                dirt.note("links_to_rejected_rows", int(not rejected.isdisjoint((source, target))))
                 ends = [self._identity("entity", source), self._identity("entity", target)]
-                if index in loops:
-                    ends[1] = ends[0]
-                elif index in dangling:
+                if index in dangling:
                     ends[index % 2] = self._identity("foreign entity", index)
+                kind = _RELATION_TYPES[model % len(_RELATION_TYPES)]
+                dirt.note("free_relation_types", int(kind.isupper()))
                 yield (
                     self._identity("relation", index),
                     *ends,
-                    _RELATION_TYPES[model % len(_RELATION_TYPES)],
+                    kind,
                     "observed together" if index % 9 == 0 else "",
                     0.8,
                     "" if index % 4 == 0 else self._document_hash(index % self._documents),

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from memos_assets.demo.classes import CLASSES, Rejected
+
 JSON_KINDS = ("json_nan", "json_infinity", "json_null_character", "malformed_json")
 TEXT_KINDS = ("null_characters", "invalid_utf8")
 
@@ -26,22 +28,32 @@ class Dirt:
     """Which rows of one table carry what. Rows are numbered from 0 in the order of their ids.
 
     Within one column the classes are disjoint, so each count is the number of rows that carry the
-    class whatever else is placed.
+    class whatever else is placed. A row carries at most one class that costs it its embedding or
+    its place, so each of those counts is also what a load must report.
     """
 
     def __init__(self, seed: str) -> None:
         self.counts: dict[str, int] = {}
         self._random = random.Random(f"{seed}/dirt")
         self._taken: dict[str, set[int]] = {}
+        #: Rows with a class that spoils them.
+        self._spoilt: set[int] = set()
+        self.rejected: set[int] = set()
 
     def place(
         self, kind: str, column: str, candidates: Sequence[int], count: int
     ) -> frozenset[int]:
         """Choose ``count`` rows, none of which has other dirt in ``column``, and count them."""
+        dirt = CLASSES[kind]
         taken = self._taken.setdefault(column, set())
-        pool = [index for index in candidates if index not in taken]
+        closed = taken | self._spoilt if dirt.spoils else taken
+        pool = [index for index in candidates if index not in closed]
         chosen = frozenset(self._random.sample(pool, min(count, len(pool))))
         taken.update(chosen)
+        if dirt.spoils:
+            self._spoilt.update(chosen)
+        if isinstance(dirt.outcome, Rejected):
+            self.rejected.update(chosen)
         self.note(kind, len(chosen))
         return chosen
 
@@ -57,6 +69,7 @@ class Dirt:
 
     def note(self, kind: str, count: int) -> None:
         """Add ``count`` rows to a class; one without rows is not mentioned."""
+        assert kind in CLASSES
         if count == 0:
             return
         self.counts[kind] = self.counts.get(kind, 0) + count
@@ -92,8 +105,13 @@ def invalid_texts(places: Mapping[int, str], rowids: Mapping[int, int]) -> dict[
 
 
 def truncated(blob: bytes, index: int) -> bytes:
-    """Cut a vector so that its length is that of no dimension memOS knows."""
-    return blob[: (len(blob) - 4, len(blob) // 2 + 2, 1000)[index % 3]]
+    """Cut a vector after an element so that its length is that of no dimension memOS knows."""
+    return blob[: (len(blob) - 4, 1000)[index % 2]]
+
+
+def torn(blob: bytes) -> bytes:
+    """Cut a vector within its last element."""
+    return blob[:-1]
 
 
 def soiled_float32(vector: npt.NDArray[np.float32], kind: str | None, index: int) -> bytes:
@@ -106,6 +124,8 @@ def soiled_float32(vector: npt.NDArray[np.float32], kind: str | None, index: int
         vector = vector.copy()
         vector[index % len(vector)] = np.nan if kind == "nan_vectors" else -np.inf
     blob = vector.astype("<f4").tobytes()
+    if kind == "torn_vectors":
+        return torn(blob)
     return truncated(blob, index) if kind == "truncated_vectors" else blob
 
 

@@ -21,6 +21,7 @@ from memos_assets.demo.mixed import write_mixed, write_mixed_archive
 from memos_assets.demo.scales import SCALES, Rows, Scale
 from memos_assets.demo.semantic import write_semantic_memory
 from memos_assets.errors import UsageError
+from memos_assets.files import write_whole
 
 _Writer = Callable[[Path, str, str, Rows], FileManifest]
 
@@ -117,7 +118,7 @@ def _write_files(
         if on_file is not None:
             on_file(file.path, file.rows, file.bytes)
     manifest = DemoManifest(scale=scale, seed=seed, factor=factor, files=tuple(files))
-    (folder / DEMO_MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+    write_whole(folder / DEMO_MANIFEST, manifest.to_json())
     return manifest
 
 

@@ -78,7 +78,8 @@ Family = Literal["hsea", "bge", "test"]
 
 def write_hsea(path: Path, relative: str, seed: str, rows: Rows) -> FileManifest:
     """Write the HSEA layer: every alarm code, two sparse vocabularies, no BM25 tables."""
-    return _write(path, relative, seed, "hsea", rows.hsea, LAYOUT)
+    shared = min(rows.hsea, rows.mixed_codes)
+    return _write(path, relative, seed, "hsea", rows.hsea, LAYOUT, shared=shared)
 
 
 def write_bge(path: Path, relative: str, seed: str, rows: Rows) -> FileManifest:
@@ -92,12 +93,20 @@ def write_test_hybrid(path: Path, relative: str, seed: str, rows: Rows) -> FileM
 
 
 def _write(
-    path: Path, relative: str, seed: str, family: Family, total: int, layout: Sequence[str]
+    path: Path,
+    relative: str,
+    seed: str,
+    family: Family,
+    total: int,
+    layout: Sequence[str],
+    *,
+    shared: int = 0,
 ) -> FileManifest:
     store = DemoStore(path, layout)
     try:
         dirt = store.dirt("documents", f"{seed}/{family}")
         documents = _Documents(seed, family, total, dirt)
+        dirt.note("doc_ids_of_other_files", shared)
         store.insert("documents", _COLUMNS, documents.rows())
         store.store_bytes_as_text(
             "documents", "content", invalid_texts(documents.texts, documents.rowids)
@@ -133,6 +142,7 @@ class _Documents:
             ("zero_vectors", 0.012),
             ("empty_vectors", 0.003),
             ("truncated_vectors", 0.002),
+            ("torn_vectors", 0.001),
             ("nan_vectors", 0.001),
             ("infinite_vectors", 0.001),
         ):
@@ -153,6 +163,7 @@ class _Documents:
         late = range(total * 6 // 10, total)
         self._local = dirt.place("token_id_sparse_vectors", "sparse", late, share(total, 0.3))
         dirt.note("word_sparse_vectors", total - len(self._no_sparse) - len(self._local))
+        dirt.note("unit_vectors", sum(index not in self._vectors for index in self._local))
         moved = sorted(dirt.place("reindexed_rows", "rowid", every, share(total, 0.03)))
         self.rowids = rowids_after_reindexing(total, moved)
 

@@ -76,6 +76,7 @@ def _write_documents(store: DemoStore, seed: str, total: int) -> None:
     metadata = dirt.place_kinds(JSON_KINDS, "metadata", every, share(total, 0.004))
     texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
     dirt.note("timestamps_unix", total)
+    padded = dirt.place("padded_vectors", "euclidean", every, share(total, 0.05))
     space = VectorSpace(f"{seed}/hyperbolic", 768, clusters=max(6, total // 40), norm=25.0)
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
@@ -87,6 +88,8 @@ def _write_documents(store: DemoStore, seed: str, total: int) -> None:
                 # As in memOS's rows: the level sets the radius, the radius sets the depth.
                 radius = np.float32(np.tanh(0.1 + 0.16 * level))
                 depth = np.float32(np.tanh(2 * radius))
+                if index in padded:
+                    vectors[row][512:] = 0
                 inside = vectors[row] * (radius / np.linalg.norm(vectors[row]))
                 parent = f"node-{index - 1:03d}" if level else None
                 created = BASE_UNIX + 2100000 + index * 0.137409

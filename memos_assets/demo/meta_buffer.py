@@ -107,6 +107,8 @@ def _write_templates(store: DemoStore, seed: str, total: int) -> None:
                 )
                 query = f"How to fix {about.canonical_form} on 2025-12-{1 + index % 28:02d}"
                 text = json.dumps(vectors[row].tolist())
+                if index not in missing | cut and len(text) % 4 == 0:
+                    dirt.note("json_vectors_of_float32_length", 1)
                 seconds = index * 2400 + 0.37738
                 created = unreadable_time(unreadable, index, iso_offset(seconds))
                 yield (

@@ -13,6 +13,7 @@ from memos_assets.demo.dirt import (
     share,
     soiled_json,
     soiled_text,
+    torn,
     truncated,
     unreadable_time,
 )
@@ -113,6 +114,8 @@ def _write(
         )
         for name, count in sorted(writer.seen.items()):
             dirt.note(name, count)
+        tags = "null_model_tags" if layout is LAYOUT else "absent_model_tags"
+        dirt.note(tags, sum(count for _, count, _ in families))
         store.insert(
             "anchors",
             ("category", "embedding", "dimension", "created_at"),
@@ -142,6 +145,7 @@ class _Embeddings:
             for kind, fraction in (
                 ("zero_vectors", 0.015),
                 ("truncated_vectors", 0.002),
+                ("torn_vectors", 0.001),
                 ("nan_vectors", 0.001),
                 ("infinite_vectors", 0.001),
             )
@@ -150,6 +154,7 @@ class _Embeddings:
         self._numpy_1 = dirt.place(
             "numpy_1_rows", "vector", range(codes * 3 // 10), share(codes, 0.15)
         )
+        self._bare = dirt.place("null_residuals", "residual", every, share(total, 0.01))
         self._metadata = dirt.place_kinds(JSON_KINDS, "metadata", every, share(total, 0.001))
         self.texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.002))
         self._unreadable = dirt.place(
@@ -189,6 +194,8 @@ class _Embeddings:
             fp16 = vectors[row].tobytes()
             if self._vectors.get(index) == "truncated_vectors":
                 fp16 = truncated(fp16, index)
+            elif self._vectors.get(index) == "torn_vectors":
+                fp16 = torn(fp16)
             scale = derived.scale[row]
             self._saw(
                 "scale_stored_as_blob" if isinstance(scale, bytes) else "scale_stored_as_real"
@@ -204,7 +211,7 @@ class _Embeddings:
                 scale,
                 0,
                 dim,
-                derived.residual[row].tobytes(),
+                None if index in self._bare else derived.residual[row].tobytes(),
                 soiled_text(content, self.texts.get(index)),
                 soiled_json(metadata, self._metadata.get(index)),
                 unreadable_time(self._unreadable, index, sqlite_utc(self._seconds(index))),
@@ -242,13 +249,18 @@ class _Embeddings:
         return f"{family}_{about.entity_id}", about.cause, {"category": about.category}
 
     def anchors(self, dirt: Dirt) -> Iterator[tuple[SqlValue, ...]]:
-        """Yield means of eight examples per category, one of them in the caller's float32."""
+        """Yield means of eight examples per category; three were registered otherwise."""
         dim = self._families[0][2]
         categories = ("srvo", "syst", "host", "motn", "intp", "tpif", "prio", "file", "comm")
-        dirt.note("float32_anchors", 1)
+        odd = {0: "float32_anchors", 1: "float64_anchors", 2: "zero_vectors"}
+        for name in odd.values():
+            dirt.note(name, 1)
         for order, category in enumerate(categories):
             examples = self._spaces[dim].rows([order * 10] * 8, f"anchor/{category}")
             mean = examples.mean(axis=0)
             mean /= np.linalg.norm(mean)
-            kept = mean.astype(np.float16) if order else mean.astype(np.float32)
+            kept = mean.astype({0: np.float32, 1: np.float64}.get(order, np.float16))
+            if odd.get(order) == "zero_vectors":
+                # Beyond float16 the norm is infinite, and every quotient zero, of either sign.
+                kept = kept / np.float16(np.inf)
             yield category, kept.tobytes(), dim, sqlite_utc(order)

@@ -71,7 +71,7 @@ SCALES: dict[Scale, Rows] = {
     ),
     "small": Rows(
         mixed_codes=72,
-        mixed_search=24,
+        mixed_search=22,
         mixed_medium=12,
         mixed_fast=14,
         mixed_archive=16,

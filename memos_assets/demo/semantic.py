@@ -78,6 +78,10 @@ def _write_memories(store: DemoStore, seed: str, total: int) -> None:
     attributes = dirt.place_kinds(JSON_KINDS, "attributes", every, share(total, 0.004))
     texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
     dirt.note("timestamps_unix", total)
+    clean = [index for index in range(total // 2) if index not in texts]
+    later = range(total // 2, total)
+    repeated = sorted(dirt.place("repeated_memories", "content", later, share(total, 0.08)))
+    models = dict(zip(repeated, clean, strict=False))
     spaces = {
         dim: VectorSpace(f"{seed}/semantic", dim, clusters=max(6, total // 40), norm=norm)
         for dim, norm in _MODELS.items()
@@ -85,13 +89,13 @@ def _write_memories(store: DemoStore, seed: str, total: int) -> None:
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
         for batch in batches(every, _BATCH):
-            abouts = [code(seed, index) for index in batch]
+            abouts = [code(seed, models.get(index, index)) for index in batch]
             clusters = [about.cluster for about in abouts]
             vectors = {
                 dim: space.rows(clusters, f"semantic/{batch[0]}") for dim, space in spaces.items()
             }
             for row, (index, about) in enumerate(zip(batch, abouts, strict=True)):
-                kind = _TYPES[index % len(_TYPES)]
+                kind = _TYPES[models.get(index, index) % len(_TYPES)]
                 query = f"how to fix {about.canonical_form}"
                 content = (
                     f"{about.canonical_form}: {about.title}. {about.cause}"
@@ -147,13 +151,18 @@ def _edges(total: int) -> Iterator[tuple[int, int]]:
 
 def _write_connections(store: DemoStore, seed: str, memories: int) -> None:
     dirt = store.dirt("connections", f"{seed}/semantic")
-    total = sum(min(source, _EDGES) for source in range(1, memories))
+    edges = list(_edges(memories))
+    total = len(edges)
+    rejected = store.dirt("memories", f"{seed}/semantic").rejected
+    unsound = {index for index, ends in enumerate(edges) if not rejected.isdisjoint(ends)}
     # Consolidation in a second process deleted what this one still links to.
-    dangling = dirt.place("dangling_targets", "target_id", range(total), share(total, 0.2))
+    sound = [index for index in range(total) if index not in unsound]
+    dangling = dirt.place("dangling_targets", "target_id", sound, share(total, 0.2))
+    dirt.note("links_to_rejected_rows", len(unsound))
     dirt.note("forward_only_edges", total)
 
     def rows() -> Iterator[Sequence[SqlValue]]:
-        for index, (source, target) in enumerate(_edges(memories)):
+        for index, (source, target) in enumerate(edges):
             is_explicit = index % 11 == 0
             yield (
                 _memory_id(seed, source),

@@ -4,8 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.demo import DemoManifest, write_demo
-from memos_assets_tests.demo.recount import load, recount
+from memos_assets.demo.classes import CLASSES, DIRT, Rejected, WithoutEmbedding
+from memos_assets.settings import PROJECT_ROOT
+from memos_assets_tests.demo.counting import load
+from memos_assets_tests.demo.recount import recount
 
 SIZES = [("small", 21, 1.0), ("plan", 23, 0.04)]
 
@@ -54,60 +58,32 @@ def test_the_same_code_has_the_same_text_in_both_layers(demo: tuple[Path, DemoMa
     assert sum(mixed[key] == hybrid[key] for key in shared) >= len(shared) - 12
 
 
-def test_every_kind_of_dirt_occurs_somewhere(demo: tuple[Path, DemoManifest]) -> None:
-    assert sorted(demo[1].dirt) == [
-        "attributes_array",
-        "attributes_null",
-        "attributes_string",
-        "dangling_ends",
-        "dangling_targets",
-        "depth_stored_as_blob",
-        "depth_stored_as_real",
-        "duplicate_canonical_names",
-        "duplicate_triples",
-        "empty_contents",
-        "empty_vectors",
-        "failed_pages",
-        "float32_anchors",
-        "forward_only_edges",
-        "infinite_vectors",
-        "invalid_utf8",
-        "json_infinity",
-        "json_nan",
-        "json_null_character",
-        "loose_references",
-        "malformed_json",
-        "malformed_json_vectors",
-        "missing_parents",
-        "nan_vectors",
-        "never_used_templates",
-        "null_characters",
-        "null_descriptions",
-        "null_embeddings",
-        "null_primary_keys",
-        "null_sparse_vectors",
-        "numpy_1_rows",
-        "piped_entity_types",
-        "questions_as_objects",
-        "reindexed_rows",
-        "scale_stored_as_blob",
-        "scale_stored_as_real",
-        "self_relations",
-        "stale_postings",
-        "timestamps_iso_local",
-        "timestamps_iso_offset",
-        "timestamps_sqlite_utc",
-        "timestamps_unix",
-        "timestamps_without_fraction",
-        "token_id_sparse_vectors",
-        "truncated_vectors",
-        "unreadable_timestamps",
-        "vectors_as_json_in_blob",
-        "vectors_as_json_text",
-        "vectors_of_1024",
-        "vectors_of_2560",
-        "vectors_of_4096",
-        "vectors_of_768",
-        "word_sparse_vectors",
-        "zero_vectors",
-    ]
+def test_every_class_is_declared_and_occurs(demo: tuple[Path, DemoManifest]) -> None:
+    assert sorted(demo[1].dirt) == sorted(CLASSES)
+    assert len(CLASSES) == len(DIRT)
+
+
+def test_every_reason_is_one_that_a_load_gives() -> None:
+    for dirt in DIRT:
+        if isinstance(dirt.outcome, Rejected):
+            assert dirt.outcome.reason in REJECT_REASONS
+        elif isinstance(dirt.outcome, WithoutEmbedding):
+            assert {dirt.outcome.reason, dirt.outcome.where_stated} - {None} <= set(
+                EMBEDDING_REASONS
+            )
+
+
+def test_the_docs_list_every_class_and_what_becomes_of_it() -> None:
+    text = (PROJECT_ROOT / "docs" / "dirt.md").read_text("utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    listed = [line for line in rows if line.count("|") == 4]
+    assert listed == [f"| `{dirt.name}` | {dirt.about} | {dirt.becomes} |" for dirt in DIRT]
+    absent = {line.split("`")[1] for line in rows if line.count("|") == 3}
+    reasons = {**REJECT_REASONS, **EMBEDDING_REASONS}
+    given = {
+        reason
+        for dirt in DIRT
+        if isinstance(outcome := dirt.outcome, Rejected | WithoutEmbedding)
+        for reason in (outcome.reason, getattr(outcome, "where_stated", None))
+    }
+    assert absent == reasons.keys() - given
