@@ -5,14 +5,19 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from memos_assets.catalog import KINDS, FileKind, TableSpec
-from memos_assets.consolidate import sqlite_file
-from memos_assets.errors import SourceError
+from memos_assets.consolidate import encodings, sqlite_file
+from memos_assets.consolidate.refusals import translated
+from memos_assets.errors import MemosAssetsError, SourceError
 
 
-def misfit(connection: sqlite3.Connection, path: Path, kind: FileKind) -> SourceError | None:
-    """Return M105 when a file of a kind lacks what its rows are read by, None when it fits."""
+def misfit(
+    connection: sqlite3.Connection, path: Path, kind: FileKind, source: str
+) -> MemosAssetsError | None:
+    """Return why a file of a kind cannot be read as one, None when it fits.
+
+    M105 when it lacks what its rows are read by; M201 when embeddings are encoded otherwise.
+    """
     layout = sqlite_file.layout(connection)
-    rowless = sqlite_file.without_rowid(connection)
     for spec in kind.tables:
         if spec.origin not in layout:
             if spec.absent_ok:
@@ -24,16 +29,26 @@ def misfit(connection: sqlite3.Connection, path: Path, kind: FileKind) -> Source
             return _layout_error(
                 path, kind, f"table `{spec.origin}` lacks the column {', '.join(lacking)}"
             )
-        if spec.origin in rowless:
-            return _layout_error(path, kind, f"table `{spec.origin}` has no rowid")
         try:
-            sqlite_file.rowid_name(columns, str(path))
+            if not sqlite_file.has_rowid(connection, spec.origin, columns):
+                return _layout_error(path, kind, f"table `{spec.origin}` has no rowid")
         except SourceError as error:
             return error
         if not _has_unique_key(connection, spec):
             key = ", ".join(_key_origins(spec))
             what = f"nothing in table `{spec.origin}` keeps its key ({key}) unique"
             return _layout_error(path, kind, what)
+    return encodings.misfit(connection, path, kind, source)
+
+
+def damage(connection: sqlite3.Connection, path: Path, kind: FileKind) -> SourceError | None:
+    """Return M104 when a table of a file is damaged, None when every row is where it belongs."""
+    layout = sqlite_file.layout(connection)
+    for spec in kind.tables:
+        found = sqlite_file.damage(connection, spec.origin) if spec.origin in layout else None
+        if found:
+            text = f"database disk image is malformed: {spec.origin}: {found}"
+            return translated(ValueError(text), path)
     return None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from memos_assets.catalog import KINDS_BY_NAME
 from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.discover import Root, find_files
 from memos_assets.consolidate.pin import take_pin
@@ -345,17 +346,17 @@ def test_a_file_that_vanished_is_reported_with_its_path(tmp_path: Path) -> None:
         take_pin(file.source, file.kind, path, tmp_path / "pins")
 
 
-def test_a_page_that_was_overwritten_is_found_when_the_file_is_pinned(tmp_path: Path) -> None:
+def test_a_page_that_was_overwritten_is_found_before_the_file_is_loaded(tmp_path: Path) -> None:
     path = b.write_kind(
         tmp_path / "data", "semantic_memory", memories=[b.memory(n) for n in range(1, 9)]
     )
     content = bytearray(path.read_bytes())
     content[4096:8192] = bytes(4096)
     path.write_bytes(content)
-    file = b.only(path)
-    assert file.kind is not None
+    assert b.only(path).treatment == "unusable"
+    kind = KINDS_BY_NAME["semantic_memory"]
     with pytest.raises(SourceError, match=r"^M104 .*damaged or cut short"):
-        take_pin(file.source, file.kind, path, tmp_path / "pins")
+        take_pin(kind.name, kind, path, tmp_path / "pins")
     assert state(tmp_path / "data")["semantic_memory.db"][0] == bytes(content)
     assert list((tmp_path / "pins").glob("*.db*")) == []
 

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.consolidate.discover import Root, find_files
+from memos_assets.consolidate.forecast import forecast_file
 from memos_assets.consolidate.observe import register_files
 from memos_assets.consolidate.pin import take_pin
 from memos_assets.errors import SourceError, TargetError, UsageError
@@ -209,3 +210,26 @@ def test_a_key_that_comes_again_in_another_chunk_loads_nothing_of_that_chunk(
     with pytest.raises(TargetError, match=r"^M310 memos\.semantic_memories semantic_memory/002: "):
         b.consolidate(engine, path)
     assert b.rows(engine, "select source_rowid from memos.semantic_memories") == [(1,)]
+
+
+def test_a_page_that_hides_a_row_from_sqlite_is_refused(tmp_path: Path) -> None:
+    """A page counts its rows; with one less SQLite reads the others and says nothing."""
+    rows = [b.memory(number, embedding=None) for number in (1, 2, 3)]
+    path = b.write_kind(tmp_path / "data", "semantic_memory", memories=rows)
+    with closing(sqlite3.connect(path)) as connection:
+        page = connection.execute(
+            "select rootpage from sqlite_master where name = 'memories'"
+        ).fetchone()[0]
+    content = bytearray(path.read_bytes())
+    place = (page - 1) * 4_096 + 3
+    assert content[place : place + 2] == b"\0\3"
+    content[place + 1] = 2
+    path.write_bytes(content)
+    with closing(sqlite3.connect(path)) as connection:
+        assert len(connection.execute("select * from memories").fetchall()) == 2
+    file = b.only(path)
+    assert file.kind is not None
+    with pytest.raises(SourceError, match=r"^M104 .*malformed: memories: "):
+        take_pin(file.source, file.kind, path, tmp_path / "pins")
+    with pytest.raises(SourceError, match=r"^M104 "):
+        forecast_file(file)
