@@ -1,4 +1,4 @@
-"""Decode raw SQLite rows into one Arrow batch; a row that cannot be loaded says why."""
+"""Decode raw SQLite rows into one Arrow batch; a row that cannot be loaded as it is says why."""
 
 import hashlib
 import json
@@ -14,6 +14,14 @@ from memos_assets.catalog.columns import VectorColumn
 from memos_assets.catalog.tables import Link
 from memos_assets.consolidate.columns import decode_usual
 from memos_assets.consolidate.content import Value, row_bytes
+from memos_assets.consolidate.rules import (
+    DROP,
+    Fault,
+    Rules,
+    Verdict,
+    decode_with_rules,
+    may_be_emptied,
+)
 from memos_assets.consolidate.values import COMPUTED, DECODERS, RejectedValue
 from memos_assets.consolidate.vectors import decode_vectors
 
@@ -37,14 +45,6 @@ class RawBatch:
     resolved: Sequence[Sequence[int | None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """Why a row is not loaded."""
-
-    reason: str
-    detail: str
-
-
 def decode_batch(
     spec: TableSpec,
     batch: RawBatch,
@@ -52,6 +52,7 @@ def decode_batch(
     source: str,
     chunk: int,
     schema: pa.Schema,
+    rules: Rules,
     unloadable: Mapping[str, frozenset[str]],
     seen: set[tuple[Value, ...]],
     stored_row: Callable[[int], Mapping[str, Value]],
@@ -64,17 +65,19 @@ def decode_batch(
         source: name of the source, the first part of every key.
         chunk: number of the chunk.
         schema: `shapes.stream_schema` of the spec.
+        rules: what was decided about rows of the table.
         unloadable: per linked table, keys that exist in the file but are rejected themselves.
         seen: keys of the chunk so far; added to.
         stored_row: returns all columns of the source row with a rowid, for the rejects.
 
     Returns:
-        The batch; mirrored rows follow the rows they mirror, rejected rows have only their place
-        and ``reject`` set.
+        The batch; mirrored rows follow the rows they mirror. Rejected rows have only their place
+        and ``reject`` set, rows that a rule changed have ``reject`` set beside their values.
     """
-    decoded, rejects = _plain_columns(spec, batch)
-    _check_keys(spec, batch, decoded, rejects, seen, len(source.encode()))
-    loose = _check_links(spec, batch, decoded, rejects, unloadable)
+    decoded, verdicts = _plain_columns(spec, batch, rules)
+    _check_keys(spec, batch, decoded, verdicts, rules, seen, len(source.encode()))
+    loose = _check_links(spec, batch, decoded, verdicts, rules, unloadable)
+    left_out = [row for row, verdict in verdicts.items() if not verdict.is_loaded]
 
     count = len(batch.rowids)
     arrays: dict[str, pa.Array] = {
@@ -84,17 +87,17 @@ def decode_batch(
     }
     for column in spec.columns:
         values = decoded[column.name]
-        for row in rejects:
+        for row in left_out:
             values[row] = None
         arrays[column.name] = pa.array(values, schema.field(column.name).type)
     for vector in spec.vectors:
-        arrays.update(_vector_arrays(vector, batch, schema, rejects))
+        arrays.update(_vector_arrays(vector, batch, schema, left_out))
     if spec.mirrored:
         arrays["reversed"] = pa.array([False] * count, pa.bool_())
     if spec.has_loose_links:
         arrays["missing"] = pa.array(loose, schema.field("missing").type)
     arrays["reject"] = pa.array(
-        [_reject_value(spec, batch, rejects.get(row), row, stored_row) for row in range(count)],
+        [_reject_value(spec, batch, verdicts.get(row), row, stored_row) for row in range(count)],
         schema.field("reject").type,
     )
     result = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
@@ -102,18 +105,22 @@ def decode_batch(
 
 
 def rejected_rows(
-    spec: TableSpec, batch: RawBatch, seen: set[tuple[Value, ...]], source_bytes: int
-) -> Mapping[int, Reject]:
-    """Return which rows of a batch are not loadable for a reason of their own, links left aside."""
-    decoded, rejects = _plain_columns(spec, batch)
-    _check_keys(spec, batch, decoded, rejects, seen, source_bytes)
-    return rejects
+    spec: TableSpec,
+    batch: RawBatch,
+    rules: Rules,
+    seen: set[tuple[Value, ...]],
+    source_bytes: int,
+) -> frozenset[int]:
+    """Return which rows of a batch are not loaded for a reason of their own, links left aside."""
+    decoded, verdicts = _plain_columns(spec, batch, rules)
+    _check_keys(spec, batch, decoded, verdicts, rules, seen, source_bytes)
+    return frozenset(row for row, verdict in verdicts.items() if not verdict.is_loaded)
 
 
 def _plain_columns(
-    spec: TableSpec, batch: RawBatch
-) -> tuple[dict[str, list[Any]], dict[int, Reject]]:
-    rejects: dict[int, Reject] = {}
+    spec: TableSpec, batch: RawBatch, rules: Rules
+) -> tuple[dict[str, list[Any]], dict[int, Verdict]]:
+    verdicts: dict[int, Verdict] = {}
     decoded: dict[str, list[Any]] = {}
     for column in spec.columns:
         stored = batch.values[column.origin]
@@ -129,35 +136,42 @@ def _plain_columns(
                 continue
             try:
                 values.append(decode(value))
-            except RejectedValue as verdict:
-                values.append(None)
-                rejects.setdefault(
-                    row, Reject(verdict.reason, f"{column.origin}: {verdict.detail}")
-                )
+                continue
+            except RejectedValue:
+                made, faults = decode_with_rules(spec, column, value, decode, rules)
+            values.append(made)
+            for fault in faults:
+                verdicts.setdefault(row, Verdict()).add(fault)
         decoded[column.name] = values
-    return decoded, rejects
+    return decoded, verdicts
 
 
 def _check_keys(
     spec: TableSpec,
     batch: RawBatch,
     decoded: Mapping[str, Sequence[Any]],
-    rejects: dict[int, Reject],
+    verdicts: dict[int, Verdict],
+    rules: Rules,
     seen: set[tuple[Value, ...]],
     source_bytes: int,
 ) -> None:
+    def reject(row: int, reason: str, detail: str) -> None:
+        # Nothing but leaving it out is done about a row that its key does not name.
+        rule = DROP if rules.get(reason) == DROP else None
+        verdicts.setdefault(row, Verdict()).faults.insert(0, Fault(reason, detail, rule))
+
     columns = [decoded[name] for name in spec.key]
     stored = [batch.values[spec.column(name).origin] for name in spec.key]
     for row, key in enumerate(zip(*columns, strict=True)):
         if any(values[row] is None for values in stored):
-            rejects[row] = Reject("null_key", f"key {', '.join(spec.key)}")
-        if row in rejects:
+            reject(row, "null_key", f"key {', '.join(spec.key)}")
+        if row in verdicts and not verdicts[row].is_loaded:
             continue
         size = source_bytes + sum(len(str(part).encode()) for part in key)
         if size > LONGEST_KEY_BYTES:
-            rejects[row] = Reject("key_too_long", f"{size} bytes")
+            reject(row, "key_too_long", f"{size} bytes")
         elif key in seen:
-            rejects[row] = Reject("duplicate_key", repr(key)[:80])
+            reject(row, "duplicate_key", repr(key)[:80])
         else:
             seen.add(key)
 
@@ -165,20 +179,28 @@ def _check_keys(
 def _check_links(
     spec: TableSpec,
     batch: RawBatch,
-    decoded: Mapping[str, Sequence[Any]],
-    rejects: dict[int, Reject],
+    decoded: Mapping[str, list[Any]],
+    verdicts: dict[int, Verdict],
+    rules: Rules,
     unloadable: Mapping[str, frozenset[str]],
 ) -> list[list[str] | None]:
     """Reject rows with a dangling declared link; return the loose ends of the others."""
     loose: list[list[str] | None] = [None] * len(batch.rowids)
+    rule = rules.get("dangling_end")
     for link, resolved in zip(spec.links, batch.resolved, strict=True):
-        for row, (end, exists) in enumerate(zip(decoded[link.column], resolved, strict=True)):
-            if row in rejects or end is None:
+        ends = decoded[link.column]
+        emptied = rule == "null_end" and may_be_emptied(spec, link)
+        applied = rule if emptied or rule == DROP else None
+        for row, (end, exists) in enumerate(zip(ends, resolved, strict=True)):
+            if end is None or (row in verdicts and not verdicts[row].is_loaded):
                 continue
             if exists and end not in unloadable.get(link.table, frozenset()):
                 continue
             if link.declared:
-                rejects[row] = Reject("dangling_end", _dangling(link, end, exists))
+                fault = Fault("dangling_end", _dangling(link, end, exists), applied)
+                verdicts.setdefault(row, Verdict()).add(fault)
+                if emptied:
+                    ends[row] = None
             else:
                 loose[row] = [*(loose[row] or []), link.column]
     return loose
@@ -190,10 +212,10 @@ def _dangling(link: Link, end: str, exists: int | None) -> str:
 
 
 def _vector_arrays(
-    vector: VectorColumn, batch: RawBatch, schema: pa.Schema, rejects: Mapping[int, Reject]
+    vector: VectorColumn, batch: RawBatch, schema: pa.Schema, left_out: Sequence[int]
 ) -> dict[str, pa.Array]:
     stored = list(batch.values[vector.origin])
-    for row in rejects:
+    for row in left_out:
         stored[row] = None
     stated = batch.values[vector.dimension_origin] if vector.dimension_origin else None
     decoded = decode_vectors(vector, stored, stated)
@@ -214,7 +236,7 @@ def _vector_arrays(
             n if isinstance(n, int) and 0 <= n <= _LARGEST_DIMENSION else None for n in stated
         ]
     reasons: list[str | None] = list(decoded.reasons)
-    for row in rejects:
+    for row in left_out:
         dimensions[row] = reasons[row] = None
     return {
         vector.name: embeddings,
@@ -226,22 +248,24 @@ def _vector_arrays(
 def _reject_value(
     spec: TableSpec,
     batch: RawBatch,
-    reject: Reject | None,
+    verdict: Verdict | None,
     row: int,
     stored_row: Callable[[int], Mapping[str, Value]],
 ) -> dict[str, object] | None:
-    if reject is None:
+    if verdict is None:
         return None
     key = [batch.values[spec.column(name).origin][row] for name in spec.key]
     stored = stored_row(batch.rowids[row])
     raw = row_bytes(list(stored.values()))
     return {
-        "reason": reject.reason,
-        "detail": reject.detail,
+        "reason": verdict.named.reason,
+        "detail": verdict.named.detail,
         "key": json.dumps([part.hex() if isinstance(part, bytes) else part for part in key]),
         "row_digest": hashlib.sha256(raw).hexdigest(),
         "columns": list(stored),
         "row": raw,
+        "resolution": verdict.resolution,
+        "faults": [fault.reason for fault in verdict.faults],
     }
 
 
@@ -265,5 +289,6 @@ def _with_mirrors(batch: pa.RecordBatch) -> pa.RecordBatch:
     columns = {name: forward.column(name) for name in batch.schema.names}
     columns["from_id"], columns["to_id"] = columns["to_id"], columns["from_id"]
     columns["reversed"] = pa.array([True] * len(rows), pa.bool_())
+    columns["reject"] = pa.nulls(len(rows), batch.schema.field("reject").type)
     mirrors = pa.RecordBatch.from_arrays(list(columns.values()), schema=batch.schema)
     return pa.concat_batches([batch, mirrors])

@@ -17,7 +17,8 @@ from psycopg import sql as pgsql
 from memos_assets.catalog import TableSpec
 from memos_assets.consolidate import ledger
 from memos_assets.consolidate.progress import Progress, report
-from memos_assets.consolidate.reader import ChunkTask, rejects_of, tasks_of
+from memos_assets.consolidate.reader import ChunkTask, is_loaded, rejects_of, tasks_of
+from memos_assets.consolidate.rules import rules_of
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import copy_binary, tables
 from memos_assets.postgres.answers import first_line
@@ -31,12 +32,32 @@ _STAGING = "memos_staging"
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the rows of one chunk."""
+    """What became of the rows of one chunk.
+
+    Attributes:
+        rows: loaded, mirrored ones left out.
+        rejected: not loaded, whether open or dropped.
+        mirrored: added for the reverse direction.
+        without_embedding: reason -> loaded rows.
+        repaired: rule -> loaded rows that it changed.
+        faults: every reason that was found, settled or not.
+    """
 
     rows: int = 0
     rejected: int = 0
     mirrored: int = 0
     without_embedding: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
+    faults: set[str] = field(default_factory=set)
+
+    def add(self, other: "Counts") -> None:
+        """Take the counts of a batch of the same chunk."""
+        self.rows += other.rows
+        self.rejected += other.rejected
+        self.mirrored += other.mirrored
+        self.without_embedding += other.without_embedding
+        self.repaired += other.repaired
+        self.faults |= other.faults
 
     def as_ledger(self) -> dict[str, Any]:
         """Return the columns of the ledger that these counts fill."""
@@ -45,6 +66,7 @@ class Counts:
             "rejected": self.rejected,
             "mirrored": self.mirrored,
             "without_embedding": dict(sorted(self.without_embedding.items())),
+            "repaired": dict(sorted(self.repaired.items())),
         }
 
 
@@ -151,10 +173,7 @@ def _load_chunk(
             for encoded in batches:
                 copy.write(encoded.payload)
                 rejects += encoded.rejects
-                counts.rows += encoded.counts.rows
-                counts.rejected += encoded.counts.rejected
-                counts.mirrored += encoded.counts.mirrored
-                counts.without_embedding += encoded.counts.without_embedding
+                counts.add(encoded.counts)
             copy.write(copy_binary.TRAILER)
         if others:
             _merge(conn, spec, table, target)
@@ -165,7 +184,12 @@ def _load_chunk(
                 where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
                 fix="observe the source again: memos-assets observe",
             )
-        ledger.record_chunk(conn, spec, task, counts.as_ledger(), rejects, run_id)
+        decided = task.rules.get(spec.name, {})
+        entry = {
+            **counts.as_ledger(),
+            "rules": {reason: decided.get(reason) for reason in sorted(counts.faults)},
+        }
+        ledger.record_chunk(conn, spec, task, entry, rejects, run_id)
     return counts
 
 
@@ -270,8 +294,14 @@ class _Ahead:
     def _encode(self, batch: pa.RecordBatch) -> _Encoded:
         place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
         rejects = rejects_of(batch)
-        keep = batch.column("reject").is_null().to_pylist() if rejects else None
-        counts = Counts(rejected=len(rejects))
+        keep = None
+        counts = Counts()
+        if rejects:
+            keep = is_loaded(batch)
+            for reject in rejects:
+                counts.faults.update(reject.pop("faults"))
+                counts.repaired.update(rules_of(reject["resolution"]))
+            counts.rejected = keep.count(False)
         if self._spec.mirrored:
             counts.mirrored = batch.column("reversed").true_count
         counts.rows = batch.num_rows - counts.rejected - counts.mirrored

@@ -4,9 +4,10 @@ import hashlib
 import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -14,7 +15,9 @@ from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, FileKind, TableS
 from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.content import ChunkContent, Value, chunk_bounds
 from memos_assets.consolidate.decode import RawBatch, decode_batch, rejected_rows
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.encodings import as_declared, declaration
+from memos_assets.consolidate.pin import Pin, check_copy
+from memos_assets.consolidate.rules import DROP, Decisions, rules_of
 from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres.shapes import stream_schema
 
@@ -36,8 +39,10 @@ class ChunkTask:
         chunk_rows: rowids per chunk.
         source_rows: rows of the SQLite table in it.
         source_bytes: bytes of their values.
-        source_digest: digest of their content and of the tables they link to, which decide whether
-            a link dangles.
+        source_digest: digest of their content, of the tables they link to, which decide whether a
+            link dangles, of what was decided about rows of those tables, and of the encodings
+            that are declared for them.
+        rules: what was decided about rejects of its table and of those it links to.
     """
 
     source: str
@@ -47,11 +52,16 @@ class ChunkTask:
     source_rows: int
     source_bytes: int
     source_digest: str
+    rules: Decisions = field(default_factory=dict)
 
 
-def chunk_task(pin: Pin, spec: TableSpec, chunk: int) -> ChunkTask:
-    """Describe one chunk of ``spec`` in ``pin``."""
+def chunk_task(
+    pin: Pin, spec: TableSpec, chunk: int, decisions: Decisions | None = None
+) -> ChunkTask:
+    """Describe one chunk of ``spec`` in ``pin``, to be loaded as decided for its source."""
     content = pin.content(spec.origin, chunk)
+    concerned = {spec.name, *(link.table for link in spec.links)}
+    rules = {table: of for table, of in (decisions or {}).items() if table in concerned}
     return ChunkTask(
         pin.source,
         chunk,
@@ -59,15 +69,26 @@ def chunk_task(pin: Pin, spec: TableSpec, chunk: int) -> ChunkTask:
         pin.chunk_rows,
         content.rows,
         content.bytes,
-        _digest(pin, spec, content),
+        _digest(pin, spec, content, rules),
+        rules,
     )
 
 
-def _digest(pin: Pin, spec: TableSpec, content: ChunkContent) -> str:
-    if not spec.links or not content.rows:
+def _digest(pin: Pin, spec: TableSpec, content: ChunkContent, rules: Decisions) -> str:
+    declared = declaration(spec, pin.source)
+    if not content.rows or not (spec.links or declared):
         return content.digest
     linked = {TABLES_BY_NAME[link.table].origin for link in spec.links}
     parts = sorted(f"{c.table} {c.chunk} {c.digest}" for c in pin.chunks if c.table in linked)
+    parts += sorted(
+        # A row that a rule changes can be linked to; a dropped one is as absent as an open one.
+        f"{table} {reason}={rule}"
+        for table in {link.table for link in spec.links}
+        for reason, rule in rules.get(table, {}).items()
+        if rule != DROP
+    )
+    if declared:
+        parts.append(declared)
     return hashlib.sha256("\n".join([content.digest, *parts]).encode()).hexdigest()
 
 
@@ -89,18 +110,27 @@ def chunk_stream(spec: TableSpec, work: Sequence[tuple[Pin, ChunkTask]]) -> pa.R
     def batches() -> Iterator[pa.RecordBatch]:
         for pin, task in work:
             if task.source_rows:
-                yield from read_chunk(spec, pin, task.chunk, schema)
+                check_copy(pin)
+                yield from read_chunk(spec, pin, task.chunk, schema, task.rules)
+                # The chunk is committed once the next one begins or the stream ends.
+                check_copy(pin)
 
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 def read_chunk(
-    spec: TableSpec, pin: Pin, chunk: int, schema: pa.Schema | None = None
+    spec: TableSpec,
+    pin: Pin,
+    chunk: int,
+    schema: pa.Schema | None = None,
+    rules: Decisions | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the decoded batches of one chunk, in the order of rowids."""
     first, last = chunk_bounds(chunk, pin.chunk_rows)
     kind = KINDS_BY_NAME[pin.kind]
-    return read_rows(spec, kind, pin.path, pin.source, chunk, first, last, schema=schema)
+    return read_rows(
+        spec, kind, pin.path, pin.source, chunk, first, last, schema=schema, rules=rules
+    )
 
 
 def read_table(
@@ -120,9 +150,12 @@ def read_rows(
     last: int,
     *,
     schema: pa.Schema | None = None,
+    rules: Decisions | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the decoded batches of the rows from rowid ``first`` to ``last``, inclusive."""
     schema = schema or stream_schema(spec)
+    rules = rules or {}
+    spec = as_declared(spec, source)
     with sqlite_file.opened(path) as connection:
         layout = sqlite_file.layout(connection)
         reader = _TableReader(connection, spec, layout[spec.origin])
@@ -134,6 +167,7 @@ def read_rows(
                 link.table,
                 link.key,
                 len(source.encode()),
+                tuple(sorted(rules.get(link.table, {}).items())),
             )
             for link in spec.links
         }
@@ -145,6 +179,7 @@ def read_rows(
                 source=source,
                 chunk=chunk,
                 schema=schema,
+                rules=rules.get(spec.name, {}),
                 unloadable=unloadable,
                 seen=seen,
                 stored_row=reader.stored_row,
@@ -178,7 +213,8 @@ class _TableReader:
         """Yield batches of the rows from rowid ``first`` to ``last``, inclusive."""
         spec, origin_of = self._spec, {column.name: column.origin for column in self._spec.columns}
         links = [
-            f"{quoted(origin_of[link.column])} in "
+            # PostgreSQL compares bytes, whatever the file says of letters.
+            f"{quoted(origin_of[link.column])} collate binary in "
             f"(select {quoted(TABLES_BY_NAME[link.table].column(link.key).origin)} "
             f"from {quoted(TABLES_BY_NAME[link.table].origin)})"
             for link in spec.links
@@ -220,10 +256,12 @@ def _rejected_keys(
     table: str,
     key: str,
     source_bytes: int,
+    rules: tuple[tuple[str, str], ...],
 ) -> frozenset[str]:
     """Return the keys of ``table`` that exist in the file only on rows that cannot be loaded.
 
-    A link to such a row would dangle in PostgreSQL. The answer is kept for the file as it was at
+    A link to such a row would dangle in PostgreSQL; to one that is loaded as ``rules`` change it,
+    it does not. The answer is kept for the file as it was at
     ``modified_ns``; pins never change.
     """
     spec = next(spec for spec in KINDS_BY_NAME[kind].tables if spec.name == table)
@@ -236,16 +274,16 @@ def _rejected_keys(
         reader = _TableReader(connection, spec, layout[spec.origin], vectors=False)
         for batch in reader.batches(-(2**63), 2**63 - 1):
             keys = batch.values[spec.column(key).origin]
-            verdicts = rejected_rows(spec, batch, set(), source_bytes)
+            left_out = rejected_rows(spec, batch, dict(rules), set(), source_bytes)
             for row, value in enumerate(keys):
                 if isinstance(value, str):
-                    (rejected if row in verdicts else loaded).add(value)
+                    (rejected if row in left_out else loaded).add(value)
     # A link may name part of a key, which other rows share.
     return frozenset(rejected - loaded)
 
 
-def rejects_of(batch: pa.RecordBatch) -> list[Mapping[str, object]]:
-    """Return the rejected rows of a batch as mappings."""
+def rejects_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """Return the rows of a batch that cannot be loaded as they are, as mappings."""
     rejects = batch.column("reject")
     if rejects.null_count == len(rejects):
         return []
@@ -260,4 +298,15 @@ def rejects_of(batch: pa.RecordBatch) -> list[Mapping[str, object]]:
         }
         for i in range(len(rejects))
         if rejects[i].is_valid
+    ]
+
+
+def is_loaded(batch: pa.RecordBatch) -> list[bool]:
+    """Return for each row of a batch whether it is loaded, as it is or as a rule changed it."""
+    rejects = batch.column("reject")
+    return [
+        clean or bool(rules_of(resolution))
+        for clean, resolution in zip(
+            rejects.is_null().to_pylist(), rejects.field("resolution").to_pylist(), strict=True
+        )
     ]

@@ -81,6 +81,9 @@ def _refuse_constant(token: str) -> Any:
 #: This is well below it, so that the loader and the proof agree wherever they are called from.
 DEEPEST_JSON = 400
 
+#: Parsed, the worst JSON takes 30 times its length: this much of it 230 MB.
+LONGEST_JSON = 8_000_000
+
 #: `json.loads` with arguments makes a decoder for every value.
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant)
 
@@ -100,6 +103,8 @@ def _decoded(raw: str) -> Any:
 def parsed_json(value: Value) -> Any:
     """Parse JSON that jsonb accepts; the text itself is what gets loaded."""
     raw = text(value)
+    if len(raw) > LONGEST_JSON:
+        raise RejectedValue("json_too_long", f"{len(raw):,} characters")
     try:
         parsed = _decoded(raw)
     except json.JSONDecodeError as error:

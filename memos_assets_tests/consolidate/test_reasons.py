@@ -72,6 +72,7 @@ REJECTED: tuple[Case, ...] = (
     ("json_too_deep", MIXED, {"metadata": "[" * 100_000 + "]" * 100_000}),
     ("json_too_deep", MIXED, {"metadata": "[" * 940 + r'"\u00e9"' + "]" * 940}),
     ("json_too_deep", MIXED, {"metadata": '{"a":' * 940 + "1" + "}" * 940}),
+    ("json_too_long", MIXED, {"metadata": "[" + " " * 8_000_000 + "]"}),
     ("timestamp_unreadable", MIXED, {"created_at": "yesterday"}),
     ("timestamp_unreadable", MIXED, {"created_at": ""}),
     ("timestamp_unreadable", MIXED, {"created_at": "0001-01-01 00:00:00+10:00"}),
@@ -237,7 +238,7 @@ def test_nothing_else_is_rejected_and_the_claims_hold(kind: str, world: sa.Engin
     assert set(rejected(world, kind)) == wanted
     found = b.findings(world, TABLES[kind][1])
     # The embedding was changed without the columns that memOS derives from it.
-    expected = {"v03_derived_columns_recompute"}
+    expected = {"v03_derived_columns_recompute", "v12_rejects_are_settled"}
     red = {name: finding for name, finding in found.items() if not finding.passed}
     assert set(red) - expected == set(), red
 
@@ -254,5 +255,5 @@ def test_every_reject_reason_that_the_code_names_is_described() -> None:
     named: set[str] = set()
     for name in ("values", "decode"):
         source = (folder / f"{name}.py").read_text(encoding="utf-8")
-        named |= set(re.findall(r'Reject(?:edValue)?\(\s*"(\w+)"', source))
+        named |= set(re.findall(r'(?:RejectedValue|Fault|reject)\((?:row,)?\s*"(\w+)"', source))
     assert named == set(REJECT_REASONS)
