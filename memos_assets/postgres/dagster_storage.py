@@ -23,6 +23,7 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine.interfaces import CreateEnginePlugin
 
+from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.engine import create_engine, database_url, reachable, shown
 from memos_assets.settings import Settings, load_settings
 
@@ -150,6 +151,7 @@ def _tables(url: sa.URL, settings: Settings) -> Iterator[None]:
     with reachable(engine), engine.connect() as conn:
         made = conn.execute(sa.select(sa.func.to_regclass(f"{SCHEMA}.jobs"))).scalar_one()
         if made is None:
+            back_up_foreign(url, settings)
             conn.execute(sa.select(sa.func.pg_advisory_lock(_TABLES_LOCK)))  # until we disconnect
             conn.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
         conn.commit()

@@ -120,15 +120,19 @@ def create_engine(
     )
 
 
-def check_server(engine: sa.Engine) -> ServerFacts:
+def check_server(engine: sa.Engine, *, create_extension: bool = True) -> ServerFacts:
     """Connect, compare versions, and create the extension ``vector`` where it is missing.
+
+    Args:
+        engine: of the database.
+        create_extension: false changes nothing there.
 
     Raises:
         TargetError: M301 PostgreSQL too old; M302 no pgvector, or too old; M303 no right to create
             it; M304 it cannot be reached. No message or cause contains the password.
     """
     with reachable(engine), engine.begin() as conn:
-        return _check(conn, shown(engine.url))
+        return _check(conn, shown(engine.url), create_extension=create_extension)
 
 
 @contextmanager
@@ -146,7 +150,7 @@ def reachable(engine: sa.Engine) -> Iterator[None]:
         ) from None
 
 
-def _check(conn: sa.Connection, where: str) -> ServerFacts:
+def _check(conn: sa.Connection, where: str, *, create_extension: bool) -> ServerFacts:
     server = str(conn.exec_driver_sql("show server_version").scalar_one())
     number = int(conn.exec_driver_sql("show server_version_num").scalar_one())
     if number // 10_000 < MINIMUM_SERVER:
@@ -174,7 +178,7 @@ def _check(conn: sa.Connection, where: str) -> ServerFacts:
             where=where,
             fix=update if _is_enough(available) else install,
         )
-    if installed is None:
+    if installed is None and create_extension:
         _create_extension(conn, where)
     return ServerFacts(server=server, pgvector=str(installed or available))
 
@@ -201,7 +205,11 @@ def _create_extension(conn: sa.Connection, where: str) -> None:
 
 def masked(error: sa.exc.DBAPIError, url: sa.URL) -> str:
     """Return the driver's message on one line, without the password however it is spelt."""
-    text = " ".join(str(error.orig).split())
+    return without_password(" ".join(str(error.orig).split()), url)
+
+
+def without_password(text: str, url: sa.URL) -> str:
+    """Return a text without the password of an address, however it is spelt there."""
     if url.password:
         plain = str(url.password)
         for spelling in (plain, quote(plain, safe=""), quote_plus(plain), repr(plain)[1:-1]):

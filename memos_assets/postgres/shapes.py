@@ -21,7 +21,8 @@ _ARROW: dict[ColumnKind, pa.DataType] = {
     "text_array": pa.list_(pa.string()),
 }
 
-#: Set on rows that are not loaded; never a column of a table.
+#: Set on rows that cannot be loaded as they are; never a column of a table. ``resolution`` is the
+#: rule that settled the row, ``faults`` every reason that was found.
 REJECT = pa.field(
     "reject",
     pa.struct(
@@ -32,6 +33,8 @@ REJECT = pa.field(
             ("row_digest", pa.string()),
             ("columns", pa.list_(pa.string())),
             ("row", pa.binary()),
+            ("resolution", pa.string()),
+            ("faults", pa.list_(pa.string())),
         ]
     ),
 )

@@ -274,6 +274,30 @@ repairs = sa.Table(
     comment="What people decided to do with rejects of a reason; loads and proofs follow it.",
 )
 
+evaluations = sa.Table(
+    "evaluations",
+    metadata,
+    _target(),
+    sa.Column("asset", sa.Text(), nullable=False, comment="As memos/embeddings."),
+    sa.Column("claim", sa.Text(), nullable=False),
+    sa.Column("passed", sa.Boolean(), nullable=False),
+    sa.Column("severity", sa.Text(), nullable=False),
+    sa.Column("expected", sa.Text(), nullable=False),
+    sa.Column("observed", sa.Text(), nullable=False),
+    sa.Column("evidence", pg.JSONB(), nullable=False),
+    sa.Column("run_id", sa.Text(), nullable=False),
+    sa.Column(
+        "began_at",
+        sa.DateTime(timezone=True),
+        nullable=False,
+        comment="What changed later was not read.",
+    ),
+    _moment("evaluated_at"),
+    sa.PrimaryKeyConstraint("target", "asset", "claim"),
+    schema=OPS_SCHEMA,
+    comment="The latest evaluation of every claim of the checklist.",
+)
+
 versions = sa.Table(
     "versions",
     metadata,

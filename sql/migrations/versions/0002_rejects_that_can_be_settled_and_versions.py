@@ -123,6 +123,33 @@ def upgrade() -> None:
         comment="What people decided to do with rejects of a reason; loads and proofs follow it.",
     )
     op.create_table(
+        "evaluations",
+        _target(),
+        sa.Column("asset", sa.Text(), nullable=False, comment="As memos/embeddings."),
+        sa.Column("claim", sa.Text(), nullable=False),
+        sa.Column("passed", sa.Boolean(), nullable=False),
+        sa.Column("severity", sa.Text(), nullable=False),
+        sa.Column("expected", sa.Text(), nullable=False),
+        sa.Column("observed", sa.Text(), nullable=False),
+        sa.Column("evidence", postgresql.JSONB(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column(
+            "began_at",
+            sa.DateTime(timezone=True),
+            nullable=False,
+            comment="What changed later was not read.",
+        ),
+        sa.Column(
+            "evaluated_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("now()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("target", "asset", "claim", name=op.f("evaluations_pkey")),
+        schema=OPS,
+        comment="The latest evaluation of every claim of the checklist.",
+    )
+    op.create_table(
         "versions",
         sa.Column("version", sa.BigInteger(), sa.Identity(always=True), nullable=False),
         sa.Column(
@@ -148,8 +175,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("versions", schema=OPS)
-    op.drop_table("repairs", schema=OPS)
+    for table in ("versions", "evaluations", "repairs"):
+        op.drop_table(table, schema=OPS)
     # What is not in `memos` is unknown to the older revision; settled rejects would be open there.
     op.execute("delete from memos_ops.rejects where target <> 'memos'")
     op.execute("delete from memos_ops.chunks where target <> 'memos' or repaired <> '{}'")

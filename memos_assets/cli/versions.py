@@ -1,0 +1,135 @@
+"""Commands about versions of the tables: rollback, versions."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from memos_assets.cli.display import console
+from memos_assets.postgres.exchange import Exchange, roll_back
+from memos_assets.postgres.target import open_target
+from memos_assets.postgres.versions import (
+    SHADOW,
+    Version,
+    ensure_live,
+    list_versions,
+    prune,
+    unbooked_schemas,
+)
+from memos_assets.report.words import size
+from memos_assets.settings import Settings, load_settings
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("rollback")(rollback)
+    app.command("versions")(versions)
+
+
+def announce_swap() -> None:
+    """Say where a consolidation that swaps loads."""
+    console.print(
+        f"Loading every registered source into the shadow schema {SHADOW}; readers keep the live "
+        "tables until all of it is proven.",
+        soft_wrap=True,
+    )
+
+
+def print_exchange(exchange: Exchange, settings: Settings) -> None:
+    """Say what is live, for how long the former version is kept, and the way back."""
+    until = exchange.at + timedelta(days=settings.keep_versions_days)
+    console.print(
+        f"Version {exchange.live} ({exchange.rows:,} rows) is live since {exchange.at:%H:%M:%S} "
+        f"UTC, swapped in {exchange.seconds * 1000:.0f} ms. Version {exchange.previous} is kept "
+        f"in {exchange.previous_schema} until {until:%Y-%m-%d}; `memos-assets rollback` takes it "
+        "back.",
+        soft_wrap=True,
+    )
+
+
+def rollback(
+    to: Annotated[
+        int | None,
+        typer.Option("--to", metavar="N", help="Which version; else the one that was live last."),
+    ] = None,
+) -> int:
+    """Make the version that was live before live again; a second rollback takes that back."""
+    from memos_assets.cli.launch import open_instance
+    from memos_assets.defs.assets.version import report_exchange
+
+    settings = load_settings()
+    engine = open_target(settings, "memos_assets:rollback")
+    try:
+        exchange = roll_back(engine, timeout_seconds=settings.swap_timeout_seconds, number=to)
+        with open_instance(settings) as instance:
+            report_exchange(instance, engine, settings, exchange)
+    finally:
+        engine.dispose()
+    print_exchange(exchange, settings)
+    console.print(
+        "memos-assets verify proves what is live; memos-assets consolidate loads what the files "
+        "hold beyond it.",
+        soft_wrap=True,
+    )
+    return 0
+
+
+def versions(
+    prune_due: Annotated[  # noqa: FBT002  it is a flag at the terminal
+        bool,
+        typer.Option("--prune", help="Drop versions older than MEMOS_KEEP_VERSIONS_DAYS."),
+    ] = False,
+) -> int:
+    """List the versions of the tables: the live one, former ones that are kept, a shadow."""
+    settings = load_settings()
+    engine = open_target(settings, "memos_assets:versions")
+    try:
+        if prune_due:
+            dropped = prune(engine, settings.keep_versions_days)
+            console.print(
+                f"Dropped version {', '.join(map(str, dropped))}." if dropped else "None is due."
+            )
+        with engine.begin() as conn:
+            ensure_live(conn)
+            found, unbooked = list_versions(conn), unbooked_schemas(conn)
+    finally:
+        engine.dispose()
+    console.print(_table(found, settings))
+    for schema in unbooked:
+        console.print(
+            f"Note: schema {schema} is a version that the books forgot when the schema went back "
+            f"to an older revision. Drop it by hand: drop schema {schema} cascade",
+            soft_wrap=True,
+        )
+    return 0
+
+
+def _table(found: list[Version], settings: Settings) -> Table:
+    table = Table(title="Versions", title_justify="left", box=None, pad_edge=False)
+    for name in ("version", "state", "schema"):
+        table.add_column(name, no_wrap=True)
+    for name in ("rows", "size"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("since", no_wrap=True)
+    table.add_column("consolidation", no_wrap=True)
+    table.add_column("kept until", no_wrap=True)
+    keep = timedelta(days=settings.keep_versions_days)
+    for version in found:
+        out = version.swapped_out_at if version.state == "previous" else None
+        since = out or version.swapped_in_at or version.made_at
+        table.add_row(
+            str(version.number),
+            version.state,
+            version.schema,
+            f"{version.rows:,}",
+            size(version.bytes),
+            _moment(since),
+            version.consolidation or "",
+            _moment(out + keep) if out else "",
+        )
+    return table
+
+
+def _moment(value: datetime) -> str:
+    return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -1,0 +1,149 @@
+"""A consolidation into a shadow: loaded beside the live tables, proven there, swapped in whole."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+import sqlalchemy as sa
+
+from memos_assets.consolidate import registry
+from memos_assets.consolidate.discover import FoundFile, Root
+from memos_assets.consolidate.observe import register_files
+from memos_assets.defs.assets.sources import pins_for
+from memos_assets.defs.assets.version import LIVE_VERSION, report_exchange
+from memos_assets.defs.consolidation import (
+    checklist,
+    load_stale,
+    observe_files,
+    run_job,
+    tags_of,
+    verify,
+)
+from memos_assets.defs.jobs import finish_job
+from memos_assets.defs.resources import INTO_TAG
+from memos_assets.errors import TargetError
+from memos_assets.postgres.dependents import refuse_hanging
+from memos_assets.postgres.exchange import restore_pins, swap
+from memos_assets.postgres.tables import DATA_SCHEMA, in_schema
+from memos_assets.postgres.versions import (
+    SHADOW,
+    create_shadow,
+    prune,
+    sole_swap,
+    version_is_complete,
+)
+from memos_assets.report.consolidation import Consolidation, new_consolidation
+from memos_assets.settings import Settings
+
+
+def consolidate_and_swap(
+    instance: dg.DagsterInstance,
+    engine: sa.Engine,
+    settings: Settings,
+    roots: Sequence[Root],
+    files: Sequence[FoundFile],
+) -> Consolidation:
+    """Load every registered source into a shadow, and swap it in if every claim holds there.
+
+    Readers keep the live tables as they are until then. A shadow that is not proven stays for
+    inspection, and the live tables are checked again, since what Dagster shows last is about it.
+
+    Args:
+        instance: where the runs are recorded.
+        engine: of the target database.
+        settings: where state lies, and for how long versions are kept.
+        roots: recorded with the runs.
+        files: from `find_files`; those to be consolidated are registered.
+
+    Raises:
+        TargetError: M330 another one is at it; M331 objects of others hang on the live tables; M337
+            the file of a registered source is gone. Nothing was loaded.
+    """
+    done = new_consolidation()
+    with sole_swap(engine):
+        with engine.connect() as conn:
+            refuse_hanging(conn)
+            _refuse_gone(conn, files)
+        done.notes = register_files(engine, files)
+        with engine.connect() as conn:
+            sources = registry.registered_sources(conn)
+        try:
+            pins_for(engine, settings, done.id, sources)
+            done.notes += _pruned(engine, settings)
+            create_shadow(engine, done.id)
+            done.schema = SHADOW
+            _fill(instance, engine, settings, roots, files, sources, done)
+        finally:
+            if done.exchange is None:
+                with engine.begin() as conn:
+                    restore_pins(conn)
+        if done.exchange is None:
+            done.run_ids += verify(instance, engine).run_ids
+    return done
+
+
+def _fill(
+    instance: dg.DagsterInstance,
+    engine: sa.Engine,
+    settings: Settings,
+    roots: Sequence[Root],
+    files: Sequence[FoundFile],
+    sources: Sequence[registry.Source],
+    done: Consolidation,
+) -> None:
+    """Fill the shadow, prove it, and swap it in if nothing speaks against it."""
+    shadow = in_schema(engine, SHADOW)
+    tags = {**tags_of(done, roots), INTO_TAG: SHADOW}
+    kinds = {source.name: source.kind for source in sources}
+    observe_files(instance, shadow, settings, done.id, files, kinds)
+    load_stale(instance, shadow, settings, kinds, tags, done)
+    with engine.connect() as conn:
+        filled_at = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    run_job(instance, finish_job.name, tags, done)
+    done.checklist = checklist(shadow)
+    if not done.proven:
+        done.notes.append(
+            f"not swapped: readers keep what they had; what was loaded stays in {SHADOW} until the "
+            "next --swap"
+        )
+        return
+    try:
+        done.exchange = swap(
+            engine, done.id, filled_at=filled_at, timeout_seconds=settings.swap_timeout_seconds
+        )
+    except TargetError as error:
+        done.failures.append(str(error))
+        return
+    done.schema = DATA_SCHEMA
+    report_exchange(instance, engine, settings, done.exchange)
+    with engine.connect() as conn:
+        finding = version_is_complete(conn)
+    if not finding.passed:
+        where = LIVE_VERSION.to_user_string()
+        done.failures.append(f"V14 failed on {where}: observed {finding.observed}")
+
+
+def _refuse_gone(conn: sa.Connection, files: Sequence[FoundFile]) -> None:
+    """Refuse at once what V08 would refuse after the load: a source whose file is gone."""
+    found = {file.source for file in files if file.treatment == "consolidate"}
+    gone = [
+        source
+        for source in registry.registered_sources(conn)
+        if source.name not in found and not source.location.exists()
+    ]
+    if gone:
+        raise TargetError(
+            "M337",
+            f"its file is gone ({gone[0].location}), so a version with its rows cannot be proven",
+            where=", ".join(source.name for source in gone),
+            fix="bring the file back, or memos-assets forget NAME, then swap; or consolidate "
+            "without --swap, which leaves its rows as they are",
+        )
+
+
+def _pruned(engine: sa.Engine, settings: Settings) -> list[str]:
+    """Drop versions that are due, for room; one that cannot be dropped is no hindrance."""
+    try:
+        dropped = prune(engine, settings.keep_versions_days)
+    except TargetError as error:
+        return [str(error)]
+    return [f"version {number} was kept long enough and is dropped" for number in dropped]

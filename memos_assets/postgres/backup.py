@@ -1,0 +1,146 @@
+"""A backup before the first write into a database that holds tables of others."""
+
+import hashlib
+import logging
+import os
+import re
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from memos_assets.errors import TargetError
+from memos_assets.files import write_whole
+from memos_assets.postgres.cluster import MAJOR_VERSION, programs
+from memos_assets.postgres.engine import (
+    create_engine,
+    libpq_url,
+    reachable,
+    shown,
+    without_password,
+)
+from memos_assets.settings import Settings, environment_with_password
+
+_log = logging.getLogger(__name__)
+
+#: Held while the dump is made, so that two processes that come first make theirs one by one.
+_BACKUP_LOCK = 0x6D656D6F_05
+
+#: Our schemas are made by the first write. Tables of extensions belong to their script.
+_FOREIGN = sa.text(
+    """
+    select n.nspname || '.' || c.relname from pg_class c
+    join pg_namespace n on n.oid = c.relnamespace
+    where c.relkind in ('r', 'p', 'm', 'f') and n.nspname !~ '^pg_'
+        and n.nspname not in ('information_schema', 'memos', 'memos_ops', 'dagster')
+        and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass
+            and d.objid = c.oid and d.deptype = 'e')
+        and to_regnamespace('memos_ops') is null and to_regnamespace('dagster') is null
+    order by 1
+    """
+)
+
+
+def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
+    """Dump the database if it holds tables of others and nothing of ours; call before any write.
+
+    ``home/backups/<database>-<utc time>.dump`` is in pg_dump's custom format, with roles and
+    ownership as pg_dump records them; restore it with pg_restore. Its sha256 lies beside it.
+
+    Returns:
+        Where the dump lies, None when there was nothing to do.
+
+    Raises:
+        TargetError: M304 the server cannot be reached; M340 pg_dump cannot; M341 the dump cannot be
+            written. Nothing was written to the database.
+    """
+    if settings.backup == "skip":
+        return None
+    engine = create_engine(url, settings, application_name="memos_assets:backup", pooled=False)
+    with reachable(engine), engine.connect() as conn:
+        if not _foreign_tables(conn):
+            return None
+        # Another process's dump may take longer than lock_timeout; the lock ends with us.
+        conn.execute(sa.text("set lock_timeout = 0"))
+        conn.execute(sa.select(sa.func.pg_advisory_lock(_BACKUP_LOCK)))
+        database = str(conn.execute(sa.select(sa.func.current_database())).scalar_one())
+        conn.commit()
+        tables = _foreign_tables(conn)
+        conn.commit()
+        if not tables:
+            return None
+        return _dump(url, settings, database, tables)
+
+
+def _foreign_tables(conn: sa.Connection) -> list[str]:
+    return [str(name) for name in conn.execute(_FOREIGN).scalars()]
+
+
+def _dump(url: sa.URL, settings: Settings, database: str, tables: list[str]) -> Path:
+    folder = settings.home / "backups"
+    stem = re.sub(r"[^A-Za-z0-9_-]", "_", database)
+    path = folder / f"{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
+        _run_pg_dump(url, settings, partial)
+        with partial.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        # First the sum, then the dump: a dump that is there has its sum.
+        write_whole(path.with_name(f"{path.name}.sha256"), f"{digest}  {path.name}\n")
+        partial.rename(path)
+    except OSError as error:
+        raise TargetError(
+            "M341",
+            f"the backup before the first write cannot be written ({error.strerror})",
+            where=str(folder),
+            fix="free space, point MEMOS_HOME to a folder with room, or back the database up "
+            "yourself and set MEMOS_BACKUP=skip",
+        ) from error
+    finally:
+        with suppress(OSError):
+            partial.unlink()
+    some = ", ".join(tables[:3]) + (", ..." if len(tables) > 3 else "")
+    _log.warning("Backup of %s before the first write (it holds %s): %s", database, some, path)
+    return path
+
+
+def _run_pg_dump(url: sa.URL, settings: Settings, path: Path) -> None:
+    done = subprocess.run(
+        [
+            str(programs() / "bin" / "pg_dump"),
+            "--format=custom",
+            "--no-password",
+            f"--lock-wait-timeout={settings.lock_timeout_ms or 2_000_000_000}",
+            f"--file={path}",
+            f"--dbname={libpq_url(url)}",
+        ],
+        env=environment_with_password(url.password),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    if done.returncode == 0:
+        return
+    said = [line for line in done.stderr.splitlines() if "error:" in line] or [
+        f"exit code {done.returncode}"
+    ]
+    reason = without_password(said[0].partition("error: ")[2] or said[0], url)
+    newer = "version mismatch" in reason
+    raise TargetError(
+        "M340",
+        f"it holds tables of others, and pg_dump {MAJOR_VERSION} cannot back them up before the "
+        f"first write: {reason}",
+        where=shown(url),
+        fix=(
+            "back the database up with its own pg_dump"
+            if newer
+            else "give this user the right to read everything, or back the database up yourself"
+        )
+        + ", then set MEMOS_BACKUP=skip",
+    )
