@@ -1,0 +1,269 @@
+"""Commands about retirement: retire, restore-source, archive, purge-archive, forget."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import dagster as dg
+import sqlalchemy as sa
+import typer
+from rich.table import Table
+
+from memos_assets.cli.data import Data, roots_from
+from memos_assets.cli.display import console, errors
+from memos_assets.cli.launch import open_instance
+from memos_assets.consolidate import archive as archives
+from memos_assets.consolidate.discover import Root, find_files
+from memos_assets.consolidate.forget import forget, rows_of
+from memos_assets.consolidate.manifests import Archived, entry_named, read_archive
+from memos_assets.consolidate.registry import source_named
+from memos_assets.consolidate.retire import Candidate
+from memos_assets.defs.partitions import CHUNKS, parse_chunk_key
+from memos_assets.defs.retirement import look, restore, retire, show
+from memos_assets.postgres.target import open_target
+from memos_assets.report.words import size
+from memos_assets.settings import Settings, load_settings
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME...]", help="Which ones; all if none is named.")
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done and why not; do nothing.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    commands: dict[str, Callable[..., int]] = {
+        "retire": retire_command,
+        "restore-source": restore_source,
+        "archive": archive,
+        "purge-archive": purge_archive,
+        "forget": forget_command,
+    }
+    for name, command in commands.items():
+        app.command(name)(command)
+
+
+@contextmanager
+def _opened(settings: Settings, name: str) -> Iterator[tuple[dg.DagsterInstance, sa.Engine]]:
+    engine = open_target(settings, f"memos_assets:{name}")
+    try:
+        with open_instance(settings) as instance:
+            yield instance, engine
+    finally:
+        engine.dispose()
+
+
+def retire_command(
+    names: Names = None,
+    data: Data = None,
+    dry_run: DryRun = False,  # noqa: FBT002  flags at the terminal, here and below
+    accept_open_rejects: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option(
+            "--accept-open-rejects",
+            help="Retire sources although rows of theirs are in the rejects, which keep them.",
+        ),
+    ] = False,
+) -> int:
+    """Move sources that are loaded and proven, test and legacy files into the archive."""
+    settings = load_settings()
+    roots = roots_from(data, settings)
+    files = find_files(roots, none_will_do=True)
+    with _opened(settings, "retire") as (instance, engine):
+        if not dry_run:
+            with archives.locked(settings.archive_folder):
+                _say(archives.repair(engine, settings.archive_folder))
+        candidates, unseen = look(
+            instance,
+            engine,
+            settings,
+            roots,
+            files,
+            names or (),
+            accept_open_rejects=accept_open_rejects,
+        )
+        ready = [candidate for candidate in candidates if candidate.would_be_retired]
+        refused = [candidate for candidate in candidates if candidate.unmet]
+        console.print(_candidates_table(candidates, roots, dry_run=dry_run))
+        if unseen:
+            console.print(
+                f"Note: of {unseen} of the processes the open files cannot be seen; "
+                "whether they have one open shows only while they lock it."
+            )
+        if dry_run:
+            console.print("Nothing was moved.")
+            return 1 if refused else 0
+        done = retire(instance, roots, ready, accept_open_rejects=accept_open_rejects)
+    for failure in done.failures:
+        errors.print(failure, style="red", markup=False, soft_wrap=True)
+    gone = {candidate.path for candidate in ready}
+    entries, _ = read_archive(settings.archive_folder)
+    moved = [e for e in entries if e.manifest.state == "retired" and e.origin in gone]
+    console.print(
+        f"Retired {len(moved)} files, {size(sum(e.manifest.size for e in moved))}, to "
+        f"{settings.archive_folder}. memos-assets restore-source NAME puts one back.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return 1 if refused or done.failures else 0
+
+
+def _candidates_table(
+    candidates: Sequence[Candidate], roots: Sequence[Root], *, dry_run: bool
+) -> Table:
+    table = Table(title="Retirement", title_justify="left", box=None, pad_edge=False)
+    table.add_column("name", overflow="fold")
+    table.add_column("file", overflow="fold")
+    table.add_column("is retired" if not dry_run else "would be retired")
+    table.add_column("why not, and what to do", overflow="fold")
+    order = {"source": 0, "other": 1, "stays": 2}
+    for one in sorted(candidates, key=lambda candidate: (order[candidate.role], candidate.name)):
+        about = "; ".join(f"{unmet.what}. Fix: {unmet.fix}" for unmet in one.unmet)
+        mark = "[green]yes[/]" if one.would_be_retired else "[red]no[/]"
+        if one.role == "stays":
+            mark, about = "stays", one.why
+        elif one.role == "other" and not about:
+            about = f"test or legacy file: {one.why}"
+        table.add_row(_plain(one.name), _plain(_short(one.path, roots)), mark, _plain(about))
+    return table
+
+
+def _short(path: Path, roots: Sequence[Root]) -> str:
+    for root in roots:
+        if path != root.path and path.is_relative_to(root.path):
+            return str(path.relative_to(root.path))
+    return str(path)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")
+
+
+def _say(lines: Sequence[str]) -> None:
+    for line in lines:
+        console.print(f"Note: {line}", markup=False, soft_wrap=True)
+
+
+def _agreed(question: str) -> bool:
+    try:
+        agreed = typer.confirm(question)
+    except typer.Abort:
+        # Nobody is there to answer.
+        agreed = False
+    if not agreed:
+        console.print("Nothing was deleted. --yes does not ask.")
+    return agreed
+
+
+def restore_source(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As memos-assets archive says.")],
+) -> int:
+    """Put a retired file back where it lay, byte for byte."""
+    settings = load_settings()
+    with _opened(settings, "restore") as (instance, engine):
+        entry, said = restore(instance, engine, settings, name)
+    _say(said)
+    if entry is not None:
+        console.print(f"{name} lies at {entry.origin} again.", markup=False, soft_wrap=True)
+    return 0
+
+
+def archive() -> int:
+    """List retired files: rows, size, since when, and from when they may be purged."""
+    settings = load_settings()
+    entries, unreadable = read_archive(settings.archive_folder)
+    table = Table(title="Archive", title_justify="left", box=None, pad_edge=False)
+    for title in ("name", "folder", "state"):
+        table.add_column(title, overflow="fold")
+    for title in ("rows", "size"):
+        table.add_column(title, justify="right")
+    table.add_column("since")
+    table.add_column("deletable from")
+    for entry in entries:
+        manifest = entry.manifest
+        table.add_row(
+            _plain(manifest.name),
+            _plain(entry.folder.name),
+            manifest.state,
+            f"{manifest.rows:,}",
+            size(manifest.size),
+            manifest.retired_at[:10],
+            "" if manifest.purged_at else f"{_deletable_from(entry, settings):%Y-%m-%d}",
+        )
+    console.print(table)
+    for what in unreadable:
+        errors.print(f"{what}, see V13", style="red", markup=False, soft_wrap=True)
+    return 1 if unreadable else 0
+
+
+def _deletable_from(entry: Archived, settings: Settings) -> datetime:
+    return entry.deletable_from(settings.archive_grace_days)
+
+
+def purge_archive(
+    names: Names = None,
+    dry_run: DryRun = False,  # noqa: FBT002
+    yes: Yes = False,  # noqa: FBT002
+) -> int:
+    """Delete retired files whose grace period has passed; their manifests stay."""
+    settings = load_settings()
+    folder = settings.archive_folder
+    entries = [e for e in read_archive(folder)[0] if e.manifest.state == "retired"]
+    if names:
+        entries = [entry_named(folder, name) for name in dict.fromkeys(names)]
+    now = datetime.now(UTC)
+    due = [entry for entry in entries if _deletable_from(entry, settings) <= now]
+    for entry in entries:
+        when = "may be deleted" if entry in due else "may be deleted only from"
+        until = "" if entry in due else f" {_deletable_from(entry, settings):%Y-%m-%d}"
+        console.print(
+            f"{entry.manifest.name} ({size(entry.manifest.size)}) {when}{until}", markup=False
+        )
+    refused = bool(names) and len(due) < len(entries)
+    if dry_run or not due:
+        console.print("Nothing was deleted.")
+        return 1 if refused else 0
+    if not (yes or _agreed(f"Delete {len(due)} files for good?")):
+        return 1
+    with _opened(settings, "purge") as (instance, engine):
+        with archives.locked(folder):
+            _say(archives.repair(engine, folder))
+            for entry in due:
+                archives.purge(entry_named(folder, entry.folder.name))
+        show(instance)
+    console.print(f"Deleted {len(due)} files. Their manifests and pinned copies stay.")
+    return 1 if refused else 0
+
+
+def forget_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A registered source.")],
+    with_rows: Annotated[  # noqa: FBT002
+        bool, typer.Option("--with-rows", help="Delete its rows, rejects and ledger, too.")
+    ] = False,
+    yes: Yes = False,  # noqa: FBT002
+) -> int:
+    """Remove a source from the books. Its file is not touched."""
+    settings = load_settings()
+    with _opened(settings, "forget") as (instance, engine):
+        with engine.connect() as conn:
+            held = rows_of(conn, source_named(conn, name))
+        question = f"Delete {sum(held.values()):,} rows of {name} from {', '.join(held)}?"
+        if held and with_rows and not (yes or _agreed(question)):
+            return 1
+        deleted = forget(engine, name, with_rows=with_rows)
+        for definition in CHUNKS.values():
+            partitions = str(definition.name)
+            for key in instance.get_dynamic_partitions(partitions):
+                if parse_chunk_key(key)[0] == name:
+                    instance.delete_dynamic_partition(partitions, key)
+    console.print(
+        f"{name} is forgotten; {sum(deleted.values()):,} rows were deleted.",
+        markup=False,
+        soft_wrap=True,
+    )
+    return 0

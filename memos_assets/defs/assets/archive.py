@@ -1,0 +1,213 @@
+"""The retired files of each kind. Materialising reports them; only a tagged run moves files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import dagster as dg
+import sqlalchemy as sa
+
+from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
+from memos_assets.consolidate import archive
+from memos_assets.consolidate.archive_proof import GROUPS, OTHER_FILES, group_of
+from memos_assets.consolidate.discover import find_files
+from memos_assets.consolidate.manifests import Archived, read_archive
+from memos_assets.consolidate.retire import (
+    Candidate,
+    ClaimSeen,
+    find_candidates,
+    judge,
+    manifest_of,
+)
+from memos_assets.defs.assets.indexes import index_key
+from memos_assets.defs.assets.sources import (
+    CONSOLIDATION_TAG,
+    OWNERS,
+    archive_key,
+    roots_of,
+    source_key,
+)
+from memos_assets.defs.assets.tables import table_key
+from memos_assets.defs.failures import reported
+from memos_assets.defs.resources import Postgres
+from memos_assets.errors import MemosAssetsError, SourceError
+from memos_assets.report.outcomes import ClaimOutcome, Evaluation
+from memos_assets.report.standing import checklist_outcomes
+from memos_assets.report.words import moment
+from memos_assets.search.indexes import search_indexes
+from memos_assets.settings import Settings
+
+#: Run tag: the files to move, `NAME=PATH`, one per line. A run without it moves nothing.
+RETIRE_TAG = "memos/retire"
+#: Run tag: retire sources although rows of theirs are in the rejects.
+ACCEPT_TAG = "memos/accept_open_rejects"
+
+
+def claims_seen(
+    instance: dg.DagsterInstance, engine: sa.Engine, kind: FileKind
+) -> Sequence[ClaimSeen]:
+    """Return the latest evaluation of every check that concerns a kind of file."""
+    indexes = {
+        index_key(index.name).to_user_string()
+        for spec in kind.tables
+        for index in search_indexes(spec)
+    }
+    assets = indexes | {
+        key.to_user_string() for key in (source_key(kind), *map(table_key, kind.tables))
+    }
+    with engine.connect() as conn:
+        found = checklist_outcomes(conn, assets)
+    consolidations: dict[str, str] = {}
+    seen = []
+    for outcome in found:
+        for evaluation in outcome.evaluations:
+            if evaluation.run_id not in consolidations:
+                run = instance.get_run_by_id(evaluation.run_id)
+                tags = run.tags if run is not None else {}
+                consolidations[evaluation.run_id] = tags.get(CONSOLIDATION_TAG, "")
+            reads_pins = evaluation.asset not in indexes and evaluation.severity == "error"
+            seen.append(
+                _seen(
+                    outcome,
+                    evaluation,
+                    consolidations[evaluation.run_id],
+                    evaluation.metadata.get("pins", {}) if reads_pins else None,
+                )
+            )
+        seen += [
+            ClaimSeen(outcome.claim.label, asset, False, False, "", "", "", "", "", None)  # noqa: FBT003
+            for asset in outcome.unproven
+        ]
+    return seen
+
+
+def _seen(
+    outcome: ClaimOutcome,
+    evaluation: Evaluation,
+    consolidation: str,
+    pins: dict[str, str] | None,
+) -> ClaimSeen:
+    return ClaimSeen(
+        claim=outcome.claim.label,
+        asset=evaluation.asset,
+        passed=evaluation.status != "failed",
+        proven=evaluation.status in ("proven", "open"),
+        expected=evaluation.expected,
+        observed=evaluation.observed,
+        evaluated_at=moment(evaluation.timestamp),
+        run_id=evaluation.run_id,
+        consolidation=consolidation,
+        pins=pins,
+    )
+
+
+def _asked_for(run: dg.DagsterRun) -> set[Path]:
+    """Return the files that a run is to move.
+
+    A run that is executed again, by a person in the UI or by a retry, is to move none.
+    """
+    if run.parent_run_id is not None:
+        return set()
+    lines = run.tags.get(RETIRE_TAG, "").split("\n")
+    return {Path(line.partition("=")[2]) for line in lines if line}
+
+
+def _candidates(run: dg.DagsterRun, postgres: Postgres, group: str) -> list[Candidate]:
+    asked_for = _asked_for(run)
+    if not asked_for:
+        return []
+    roots = roots_of(run, postgres.settings) if group == OTHER_FILES else []
+    files = find_files(roots, none_will_do=True)
+    with postgres.engine.connect() as conn:
+        found = find_candidates(conn, files)
+    return [
+        candidate
+        for candidate in found
+        if candidate.path in asked_for
+        and candidate.kind is not None
+        and group == (candidate.kind.name if candidate.source else OTHER_FILES)
+    ]
+
+
+def _retire(context: dg.AssetExecutionContext, postgres: Postgres, group: str) -> None:
+    """Move the files of a group that the run names, each after a last look at its conditions."""
+    folder = postgres.settings.archive_folder
+    errors: list[MemosAssetsError] = []
+    for candidate in _candidates(context.run, postgres, group):
+        try:
+            with archive.locked(folder):
+                (judged,), _ = judge(
+                    postgres.engine,
+                    [candidate],
+                    archive=folder,
+                    roots=roots_of(context.run, postgres.settings),
+                    evaluations=lambda kind: claims_seen(context.instance, postgres.engine, kind),
+                    accept_open_rejects=context.run.tags.get(ACCEPT_TAG) == "true",
+                )
+                if judged.unmet:
+                    raise SourceError(
+                        "M110",
+                        f"not retired: {judged.unmet[0].what}",
+                        where=str(candidate.path),
+                        fix=judged.unmet[0].fix,
+                    )
+                archive.store(postgres.engine, folder, manifest_of(postgres.engine, judged))
+        except MemosAssetsError as error:
+            context.log.error(str(error))
+            errors.append(error)
+    if errors:
+        raise errors[0]
+
+
+def _reported(settings: Settings, entries: Sequence[Archived]) -> dg.MaterializeResult[None]:
+    retired = [entry for entry in entries if entry.manifest.state != "purged"]
+    records = [
+        dg.TableRecord(
+            {
+                "name": entry.manifest.name,
+                "state": entry.manifest.state,
+                "rows": entry.manifest.rows,
+                "bytes": entry.manifest.size,
+                "lay at": entry.manifest.path,
+                "retired at": entry.manifest.retired_at,
+                "deletable from": entry.deletable_from(settings.archive_grace_days).isoformat(),
+                "purged at": entry.manifest.purged_at or "",
+            }
+        )
+        for entry in entries
+    ]
+    metadata: dict[str, dg.MetadataValue | int] = {
+        "files": len(retired),
+        "rows": sum(entry.manifest.rows for entry in retired),
+        "bytes": sum(entry.manifest.size for entry in retired),
+    }
+    if records:
+        metadata["archive"] = dg.MetadataValue.table(records)
+    return dg.MaterializeResult(metadata=metadata)
+
+
+def _archive_of(group: str, kind: FileKind | None) -> dg.AssetsDefinition:
+    upstream = [source_key(kind), *map(table_key, kind.tables)] if kind is not None else []
+    what = f"{group} files that are retired" if kind else "Test and legacy files that are retired"
+
+    @dg.asset(
+        key=archive_key(group),
+        deps=upstream,
+        group_name="archive",
+        kinds={"sqlite"},
+        owners=OWNERS,
+        description=f"{what}: where they lay, when they were moved, and from when they may be "
+        "purged. Materialising moves nothing; `memos-assets retire` does.",
+    )
+    def _archive(
+        context: dg.AssetExecutionContext, postgres: Postgres
+    ) -> dg.MaterializeResult[None]:
+        with reported():
+            _retire(context, postgres, group)
+        entries, _ = read_archive(postgres.settings.archive_folder)
+        return _reported(postgres.settings, [e for e in entries if group_of(e) == group])
+
+    return _archive
+
+
+_KINDS = {kind.name: kind for kind in CONSOLIDATED_KINDS}
+archive_assets = [_archive_of(group, _KINDS.get(group)) for group in GROUPS]
