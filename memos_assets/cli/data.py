@@ -1,40 +1,24 @@
 """Commands about data: plan, observe, consolidate, verify, demo."""
 
-import gc
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import dagster as dg
-import sqlalchemy as sa
 import typer
 
-from memos_assets.cli.display import (
-    checklist_table,
-    console,
-    errors,
-    live_progress,
-    reasons_table,
-    size,
-    tables_table,
-)
+from memos_assets.cli.display import console, errors, live_progress
+from memos_assets.cli.outcome import conclude, conclude_unchanged, write_json
 from memos_assets.cli.plan import print_plan
+from memos_assets.cli.versions import announce_swap, print_exchange
 from memos_assets.consolidate.discover import FoundFile, Root, find_files
-from memos_assets.consolidate.observe import register_files
-from memos_assets.consolidate.summary import TableSummary, summarise
-from memos_assets.defs.consolidation import (
-    Consolidation,
-    consolidate,
-    new_consolidation,
-    observe_files,
-    verify,
-)
+from memos_assets.consolidate.manifests import read_archive
 from memos_assets.demo import write_demo
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
-from memos_assets.settings import Settings, batch_dagster_events, load_settings
+from memos_assets.report.render import find_report, reports_folder
+from memos_assets.report.unchanged import standing_outcomes
+from memos_assets.report.words import size
+from memos_assets.settings import Settings, load_settings
 
 Data = Annotated[
     list[str] | None,
@@ -55,29 +39,17 @@ def add_commands(app: typer.Typer) -> None:
     app.command("plan")(plan)
     app.command("consolidate")(consolidate_command)
     app.command("verify")(verify_command)
+    app.command("report")(report)
     app.command("observe")(observe)
     app.command("demo")(demo)
 
 
-def open_instance(settings: Settings) -> dg.DagsterInstance:
-    """Open the Dagster instance that the UI and the daemon use.
+def roots_from(data: Sequence[str] | None, settings: Settings) -> list[Root]:
+    """Return the roots that `--data` names, else those of MEMOS_DATA.
 
     Raises:
-        UsageError: M503 when there is no dagster.yaml.
+        UsageError: M520 there are none; M521, M522 as `Root.parse`.
     """
-    home = settings.dagster_home.expanduser().absolute()
-    if not (home / "dagster.yaml").is_file():
-        raise UsageError(
-            "M503",
-            "there is no dagster.yaml",
-            where=str(home),
-            fix="unset DAGSTER_HOME, or point it to the folder of the project's dagster.yaml",
-        )
-    batch_dagster_events()
-    return dg.DagsterInstance.from_config(str(home))
-
-
-def _roots(data: Sequence[str] | None, settings: Settings) -> list[Root]:
     arguments = list(data or settings.data)
     if not arguments:
         raise UsageError(
@@ -89,14 +61,24 @@ def _roots(data: Sequence[str] | None, settings: Settings) -> list[Root]:
     return [Root.parse(argument) for argument in arguments]
 
 
-def _refuse_unusable(files: Sequence[FoundFile]) -> None:
+def _retired_from(roots: Sequence[Root], settings: Settings) -> bool:
+    """Whether sources under the roots are in the archive, and are loaded from their pins."""
+    entries, _ = read_archive(settings.archive_folder)
+    return any(
+        entry.manifest.is_source and entry.origin.is_relative_to(root.path)
+        for entry in entries
+        for root in roots
+    )
+
+
+def _refuse_unusable(files: Sequence[FoundFile], *, none_will_do: bool = False) -> None:
     """Report every unusable file, and stop at the first: nothing is loaded from half a folder."""
     unusable = [file.error for file in files if file.error is not None]
     for error in unusable[1:]:
         errors.print(str(error), style="red", markup=False, soft_wrap=True)
     if unusable:
         raise unusable[0]
-    if not any(file.treatment == "consolidate" for file in files):
+    if not none_will_do and not any(file.treatment == "consolidate" for file in files):
         raise UsageError(
             "M527",
             "none of the SQLite files is one to consolidate",
@@ -107,22 +89,23 @@ def _refuse_unusable(files: Sequence[FoundFile]) -> None:
 
 def plan(data: Data = None, json_file: JsonFile = None) -> int:
     """Say what was found and what would become of it. Writes nothing and needs no database."""
-    files = find_files(_roots(data, load_settings()))
+    files = find_files(roots_from(data, load_settings()))
     usable, content = print_plan(files)
-    _write_json(json_file, content)
+    write_json(json_file, content)
     return 0 if usable else 2
 
 
 def observe(data: Data = None) -> int:
     """Register and pin the files without loading them, as the source assets do."""
+    from memos_assets.cli import launch
+
     settings = load_settings()
-    files = find_files(_roots(data, settings))
+    files = find_files(roots_from(data, settings))
     _refuse_unusable(files)
     engine = open_target(settings, "memos_assets:observe")
     try:
-        with open_instance(settings) as instance, live_progress():
-            register_files(engine, files)
-            observe_files(instance, engine, settings, new_consolidation().id, files)
+        with live_progress():
+            launch.observe(engine, settings, files)
     finally:
         engine.dispose()
     return 0
@@ -134,35 +117,72 @@ def consolidate_command(
     reload: Annotated[  # noqa: FBT002  it is a flag at the terminal
         bool, typer.Option("--reload", help="Load chunks again that are up to date.")
     ] = False,
+    swap: Annotated[  # noqa: FBT002  as above
+        bool,
+        typer.Option(
+            "--swap",
+            help="Load every registered source into a shadow, and make it live once it is proven.",
+        ),
+    ] = False,
 ) -> int:
     """Bring PostgreSQL to what the files hold now, build indexes, and prove every row."""
     settings = load_settings()
-    roots = _roots(data, settings)
-    files = find_files(roots)
-    _refuse_unusable(files)
-    # Some 200,000 objects of imported modules need not be looked at again by the collector.
-    gc.freeze()
+    roots = roots_from(data, settings)
+    retired = _retired_from(roots, settings)
+    files = find_files(roots, none_will_do=retired)
+    _refuse_unusable(files, none_will_do=retired)
     engine = open_target(settings, "memos_assets:consolidate")
     try:
-        with open_instance(settings) as instance:
-            with live_progress():
-                done = consolidate(instance, engine, settings, roots, files, reload=reload)
-            return _conclude(engine, settings, done, json_file)
+        if not reload and not swap:
+            standing = standing_outcomes(engine, files)
+            if standing is not None:
+                return conclude_unchanged(engine, settings, standing, json_file)
+        # Dagster takes a second to import, which a run without anything to do need not wait for.
+        from memos_assets.cli import launch
+
+        if swap:
+            announce_swap()
+        with live_progress():
+            done = launch.consolidate(engine, settings, roots, files, reload=reload, swap=swap)
+        code = conclude(engine, settings, done, json_file)
+        if done.exchange is not None:
+            print_exchange(done.exchange, settings)
+        return code
     finally:
         engine.dispose()
 
 
 def verify_command(json_file: JsonFile = None) -> int:
     """Read both sides again and run the whole checklist; nothing is loaded."""
+    from memos_assets.cli import launch
+
     settings = load_settings()
     engine = open_target(settings, "memos_assets:verify")
     try:
-        with open_instance(settings) as instance:
-            with live_progress():
-                done = verify(instance)
-            return _conclude(engine, settings, done, json_file)
+        with live_progress():
+            done = launch.verify(engine, settings)
+        return conclude(engine, settings, done, json_file)
     finally:
         engine.dispose()
+
+
+def report(
+    consolidation: Annotated[
+        str | None, typer.Argument(metavar="[ID]", help="Of which consolidation; else the latest.")
+    ] = None,
+) -> int:
+    """Print the path of a report. consolidate and verify write one each."""
+    folder = reports_folder(load_settings())
+    page = find_report(folder, consolidation)
+    if page is None:
+        raise UsageError(
+            "M506",
+            "no such report" if consolidation else "no report was written so far",
+            where=str(folder / f"{consolidation}.html") if consolidation else str(folder),
+            fix="write one: memos-assets verify",
+        )
+    console.print(str(page), markup=False, soft_wrap=True)
+    return 0
 
 
 def demo(
@@ -184,92 +204,3 @@ def demo(
         soft_wrap=True,
     )
     return 0
-
-
-def _conclude(
-    engine: sa.Engine, settings: Settings, done: Consolidation, json_file: Path | None
-) -> int:
-    with engine.connect() as conn:
-        summaries = summarise(conn)
-    console.print()
-    for table in (
-        tables_table(summaries),
-        reasons_table(summaries),
-        checklist_table(done.checklist),
-    ):
-        console.print(table)
-        console.print()
-    for note in done.notes:
-        console.print(f"Note: {note}", markup=False, soft_wrap=True)
-    for failure in done.failures:
-        errors.print(failure, style="red", markup=False, soft_wrap=True)
-    _print_verdict(done, summaries, settings)
-    _write_json(json_file, _as_json(done, summaries))
-    return 0 if done.proven else 1
-
-
-def _print_verdict(
-    done: Consolidation, summaries: Sequence[TableSummary], settings: Settings
-) -> None:
-    rows = sum(summary.source_rows for summary in summaries)
-    loaded = sum(summary.rows for summary in summaries)
-    rejected = sum(summary.rejected for summary in summaries)
-    proven = sum(outcome.proven for outcome in done.checklist)
-    verdict = "[green]Proven[/]" if done.proven else "[red]Not proven[/]"
-    console.print(
-        f"{verdict}: {proven} of {len(done.checklist)} claims hold. {rows:,} source rows = "
-        f"{loaded:,} loaded + {rejected:,} rejected (each with its reason in memos_ops.rejects).",
-        soft_wrap=True,
-    )
-    report = settings.home / "reports" / f"{done.id}.json"
-    if report.exists():
-        console.print(f"Report: {report}", soft_wrap=True)
-    console.print(f"Consolidation {done.id} in the UI: make ui (memos-assets ui)", soft_wrap=True)
-
-
-def _as_json(done: Consolidation, summaries: Sequence[TableSummary]) -> dict[str, Any]:
-    return {
-        "consolidation": done.id,
-        "proven": done.proven,
-        "stale_chunks": done.stale_chunks,
-        "runs": done.run_ids,
-        "failures": done.failures,
-        "tables": [
-            {name: getattr(summary, name) for name in summary.__slots__} for summary in summaries
-        ],
-        "checklist": [
-            {
-                "check": outcome.claim.label,
-                "name": outcome.claim.name,
-                "claim": outcome.claim.claim,
-                "proven": outcome.proven,
-                "passed": outcome.passed,
-                "failed": [
-                    {"asset": e.asset, "expected": e.expected, "observed": e.observed}
-                    for e in outcome.failed
-                ],
-                "unproven": list(outcome.unproven),
-            }
-            for outcome in done.checklist
-        ],
-    }
-
-
-def _write_json(path: Path | None, content: object) -> None:
-    if path is None:
-        return
-    text = json.dumps(content, indent=2) + "\n"
-    if str(path) == "-":
-        sys.stdout.write(text)
-        return
-    try:
-        partial = path.with_name(path.name + ".part")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as error:
-        raise UsageError(
-            "M504",
-            f"cannot be written ({error.strerror})",
-            where=str(path),
-            fix="pass a file in a folder that exists and may be written: --json FILE",
-        ) from error

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -14,7 +15,8 @@ from rich.table import Table
 from memos_assets.consolidate.progress import Phase, Progress, listening
 from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.summary import TableSummary
-from memos_assets.defs.evaluations import ClaimOutcome
+from memos_assets.report.outcomes import ClaimOutcome, Status
+from memos_assets.report.words import size
 
 #: Columns where the output is no terminal, which would otherwise be taken for 80.
 _WIDTH_IN_FILES = 120
@@ -24,21 +26,18 @@ if not console.is_terminal:
     console.width = _WIDTH_IN_FILES
 errors = Console(stderr=True, highlight=False)
 
+_MARKS: dict[Status, str] = {
+    "proven": "[green]ok[/]",
+    "open": "[yellow]open[/]",
+    "unproven": "[yellow]unproven[/]",
+    "failed": "[red]RED[/]",
+}
 _VERBS: dict[Phase, tuple[str, str]] = {
     "pin": ("Pinning", "Pinned"),
     "load": ("Loading", "Loaded"),
     "index": ("Indexing", "Indexed"),
     "verify": ("Verifying", "Verified"),
 }
-
-
-def size(count: float) -> str:
-    """Return a number of bytes as people read it."""
-    for unit in ("B", "kB", "MB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 @dataclass(slots=True)
@@ -196,21 +195,22 @@ def checklist_table(checklist: Sequence[ClaimOutcome]) -> Table:
     table.add_column("claim")
     table.add_column("holds for", justify="right")
     for outcome in checklist:
-        total = outcome.passed + len(outcome.failed) + len(outcome.unproven)
-        mark = "[green]ok[/]" if outcome.proven else "[red]RED[/]"
-        if not outcome.failed and outcome.unproven:
-            mark = "[yellow]unproven[/]"
         table.add_row(
-            f"{outcome.claim.label} {mark}", outcome.claim.claim, f"{outcome.passed} of {total}"
+            f"{outcome.claim.label} {_MARKS[outcome.status]}",
+            outcome.claim.claim,
+            f"{outcome.passed} of {outcome.total}",
         )
-        for evaluation in outcome.failed:
-            table.add_row(
-                "",
-                f"[red]{evaluation.asset}[/]: expected {evaluation.expected}; "
-                f"observed {evaluation.observed}",
-            )
+        for colour, evaluations in (("red", outcome.failed), ("yellow", outcome.open)):
+            for evaluation in evaluations:
+                table.add_row(
+                    "",
+                    f"[{colour}]{evaluation.asset}[/]: expected {escape(evaluation.expected)}; "
+                    f"observed {escape(evaluation.observed)}",
+                )
+        for evaluation in outcome.stale:
+            table.add_row("", f"[yellow]{evaluation.asset}[/]: checked before it was loaded again")
         for asset in outcome.unproven:
             table.add_row("", f"[yellow]{asset}[/]: not checked yet")
-        if outcome.failed:
+        if outcome.failed or outcome.open:
             table.add_row("", f"Fix: {outcome.claim.fix}")
     return table

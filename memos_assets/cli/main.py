@@ -6,29 +6,49 @@ import traceback
 from datetime import UTC, datetime
 from importlib.abc import MetaPathFinder
 
+import psycopg
 import pyarrow as pa
+import sqlalchemy as sa
 import typer
 from typer.exceptions import TyperException
 
 from memos_assets.cli import EXIT_INTERRUPTED, data, server
 from memos_assets.cli.display import errors
-from memos_assets.errors import MemosAssetsError
+from memos_assets.errors import MemosAssetsError, TargetError
+from memos_assets.postgres.answers import first_line
 from memos_assets.settings import load_settings
 
 EXIT_FAILED = 1
 EXIT_MISUSE = 2
 _INTERRUPTED = "Interrupted. What is in the ledger stays; run the same command again to go on."
 
-app = typer.Typer(
-    name="memos-assets",
-    help="memOS's SQLite stores in one PostgreSQL + pgvector database, proven row by row.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-data.add_commands(app)
-server.add_commands(app)
+#: Commands of modules that do without Dagster until they run something.
+_LIGHT = frozenset({"plan", "consolidate", "demo", "up", "down", "status", "url", "report"})
+
+
+def assemble(first: str | None) -> typer.Typer:
+    """Return the command line; modules that import Dagster stay out where they are not asked for.
+
+    Args:
+        first: the first argument.
+    """
+    app = typer.Typer(
+        name="memos-assets",
+        help="memOS's SQLite stores in one PostgreSQL + pgvector database, proven row by row.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    data.add_commands(app)
+    server.add_commands(app)
+    if first not in _LIGHT:
+        from memos_assets.cli import rejects, retire, versions
+
+        rejects.add_commands(app)
+        retire.add_commands(app)
+        versions.add_commands(app)
+    return app
 
 
 def leave_pandas_out() -> None:
@@ -56,11 +76,15 @@ class _NoPandas(MetaPathFinder):
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
-    # A connection that Ctrl+C took away in the middle of a COPY cannot be rolled back; PostgreSQL
-    # does it, and the pool need not say so at length.
+    # A connection that was lost in the middle of a COPY cannot be rolled back; PostgreSQL does it,
+    # and neither pool nor driver need say so at length. dagster-postgres tries some seconds long to
+    # reach a server that is gone, and would say so each time.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.getLogger().addFilter(_is_no_retry)
     try:
-        code = app(arguments, standalone_mode=False)
+        given = sys.argv[1:] if arguments is None else arguments
+        code = assemble(given[0] if given else None)(given, standalone_mode=False)
     except MemosAssetsError as error:
         errors.print(str(error), style="red", markup=False, soft_wrap=True)
         return EXIT_MISUSE
@@ -83,11 +107,35 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         return EXIT_FAILED
     except Exception as error:  # noqa: BLE001  a traceback at a user is a bug; it goes to a file
-        return _unexpected(error)
+        lost = _refusal_of_database(error)
+        if lost is None:
+            return _unexpected(error)
+        errors.print(str(lost), style="red", markup=False, soft_wrap=True)
+        return EXIT_FAILED
     if code == EXIT_INTERRUPTED:
         # typer answers Ctrl+C itself, without a word.
         errors.print(_INTERRUPTED)
     return int(code or 0)
+
+
+def _is_no_retry(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith("Retrying failed database connection")
+
+
+def _refusal_of_database(error: BaseException) -> TargetError | None:
+    """Return what to say when the database went away, or ran out of something, on the way."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, psycopg.OperationalError | sa.exc.OperationalError):
+            return TargetError(
+                "M306",
+                f"it stopped serving this command ({first_line(cause)})",
+                where="database",
+                fix="see that it runs and has room, then run the same command again; what is in "
+                "the ledger stays",
+            )
+        cause = cause.__cause__ or cause.__context__
+    return None
 
 
 def _unexpected(error: Exception) -> int:

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from rich.markup import escape
 from rich.table import Table
 
-from memos_assets.cli.display import console, errors, reasons_table, size, tables_table
+from memos_assets.cli.display import console, errors, reasons_table, tables_table
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.forecast import (
     TableForecast,
@@ -12,6 +13,7 @@ from memos_assets.consolidate.forecast import (
     chunk_count,
     forecast_file,
 )
+from memos_assets.report.words import size
 
 
 def print_plan(files: Sequence[FoundFile]) -> tuple[bool, Mapping[str, object]]:
@@ -91,7 +93,7 @@ def _files_table(files: Sequence[FoundFile]) -> Table:
             if not file.kind.is_usual_name(file.path.name):
                 about += "; recognised by its tables, not its name"
         shown = file.path.relative_to(file.root) if file.root.is_dir() else file.path
-        table.add_row(str(shown), size(file.path.stat().st_size), words[file.treatment], about)
+        table.add_row(escape(str(shown)), size(file.bytes), words[file.treatment], escape(about))
     return table
 
 

@@ -9,10 +9,11 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from memos_assets.cli.display import console, size
-from memos_assets.consolidate.ledger import registered_sources
+from memos_assets.cli.display import console
+from memos_assets.consolidate.registry import registered_sources
 from memos_assets.errors import UsageError
 from memos_assets.postgres import migrations
+from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import (
     check_server,
@@ -23,6 +24,7 @@ from memos_assets.postgres.engine import (
     shown,
 )
 from memos_assets.postgres.target import open_target
+from memos_assets.report.words import size
 from memos_assets.settings import PROJECT_ROOT, Settings, environment_for_dagster, load_settings
 
 
@@ -82,7 +84,7 @@ def status() -> int:
 def _print_content(address: sa.URL, settings: Settings) -> None:
     engine = create_engine(address, settings, application_name="memos_assets:status", pooled=False)
     try:
-        facts = check_server(engine)
+        facts = check_server(engine, create_extension=False)
         console.print(
             f"PostgreSQL {facts.server}, pgvector {facts.pgvector}, schema revision "
             f"{migrations.current(engine) or 'none'} of {migrations.head()}"
@@ -118,10 +120,10 @@ def migrate(
 ) -> int:
     """Bring the schema to this checkout's revision, or back to an older one."""
     settings = load_settings()
-    engine = create_engine(
-        database_url(settings), settings, application_name="memos_assets:migrate", pooled=False
-    )
+    address = database_url(settings)
+    engine = create_engine(address, settings, application_name="memos_assets:migrate", pooled=False)
     try:
+        back_up_foreign(address, settings)
         check_server(engine)
         if to is None:
             applied = migrations.upgrade(engine)

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from memos_assets.cli import display
 from memos_assets.consolidate.progress import Progress, report
+from memos_assets.report.words import size
 
 
 def _work() -> None:
@@ -43,4 +44,4 @@ def test_progress_counts_rows_and_bytes_and_ends_with_a_line_per_phase(
     ("count", "shown"), [(0, "0 B"), (999, "999 B"), (1_000, "1.0 kB"), (2_500_000_000, "2.5 GB")]
 )
 def test_sizes_are_shown_as_people_read_them(count: int, shown: str) -> None:
-    assert display.size(count) == shown
+    assert size(count) == shown

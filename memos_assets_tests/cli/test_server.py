@@ -1,5 +1,6 @@
 """up, down, status and url; secrets stay secret; a bug is one line."""
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from memos_assets.cli import server
 from memos_assets.postgres.embedded import EmbeddedServer
+from memos_assets.postgres.migrations import head
 from memos_assets_tests.cli.conftest import Command
 
 
@@ -28,7 +30,7 @@ def test_up_starts_status_tells_url_connects_and_down_stops(
         engine.dispose()
         code, out, _ = memos_assets("status")
         assert code == 0
-        assert "schema revision 0001 of 0001" in out
+        assert f"schema revision {head()} of {head()}" in out
     finally:
         code, out, _ = memos_assets("down")
         EmbeddedServer(home).stop()
@@ -85,8 +87,27 @@ def test_a_schema_goes_back_and_forth(memos_assets: Command, database: sa.Engine
     assert "base" in memos_assets("migrate", "--to", "base")[1]
     with database.connect() as conn:
         assert conn.exec_driver_sql("select to_regnamespace('memos')").scalar_one() is None
-    assert memos_assets("migrate")[1].strip() == "Applied 0001."
+    assert memos_assets("migrate")[1].strip() == "Applied 0001, 0002."
     assert memos_assets("migrate")[1].strip() == "Nothing to apply."
+
+
+def test_a_database_that_goes_away_is_one_line_and_no_bug(
+    memos_assets: Command, home: Path, database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(_settings: object) -> sa.URL:
+        # What dagster-postgres writes at each of its attempts.
+        logging.warning("Retrying failed database connection: %s", "refused")
+        with database.connect() as conn:
+            conn.exec_driver_sql("select pg_terminate_backend(pg_backend_pid())")
+        return database.url
+
+    monkeypatch.setattr(server, "database_url", ended)
+    code, out, err = memos_assets("url")
+    assert (code, out) == (1, "")
+    assert err.startswith("M306 database: it stopped serving this command (terminating connection")
+    assert ". Fix: " in err
+    assert err.count("\n") == 1
+    assert not list(home.glob("crash-*.txt"))
 
 
 def test_no_command_imports_pandas() -> None:

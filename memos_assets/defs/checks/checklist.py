@@ -1,18 +1,18 @@
 """The checklist as asset checks: one step per kind of file for its rows, one for its indexes."""
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, TableSpec
 from memos_assets.checklist import CLAIMS
-from memos_assets.consolidate import claims, ledger
+from memos_assets.consolidate import claims, registry
 from memos_assets.consolidate.pin import Pin
 from memos_assets.defs.assets.indexes import index_key
 from memos_assets.defs.assets.sources import source_key
 from memos_assets.defs.assets.tables import table_key
+from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
@@ -24,8 +24,14 @@ from memos_assets.search.explain import (
 from memos_assets.search.indexes import rows_served, search_indexes
 from memos_assets.search.queries import gin_name
 
+_ABOUT_SOURCES = {
+    "v08_source_unchanged_since_pin": claims.source_unchanged,
+    "v09_source_is_accounted_for": claims.source_accounted_for,
+}
 
-def _spec(name: str, asset: dg.AssetKey) -> dg.AssetCheckSpec:
+
+def check_spec(name: str, asset: dg.AssetKey) -> dg.AssetCheckSpec:
+    """Return a claim as a check of an asset."""
     claim = CLAIMS[name]
     return dg.AssetCheckSpec(
         name=name,
@@ -35,72 +41,48 @@ def _spec(name: str, asset: dg.AssetKey) -> dg.AssetCheckSpec:
     )
 
 
-def _metadata(finding: Finding) -> dict[str, Any]:
-    """Expected and observed first, because alerts show the first keys."""
-    shown: dict[str, Any] = {"expected": finding.expected, "observed": finding.observed}
-    for key, value in finding.evidence.items():
-        if isinstance(value, list) and value and isinstance(value[0], Mapping):
-            shown[key] = dg.MetadataValue.table([dg.TableRecord(dict(row)) for row in value])
-        elif isinstance(value, list | Mapping):
-            shown[key] = dg.MetadataValue.json(value)
-        else:
-            shown[key] = value
-    return shown
-
-
-def as_result(name: str, asset: dg.AssetKey, finding: Finding) -> dg.AssetCheckResult:
-    """Return a Finding as Dagster shows it."""
-    fix = "" if finding.passed else f". Fix: {CLAIMS[name].fix}"
-    return dg.AssetCheckResult(
-        check_name=name,
-        asset_key=asset,
-        passed=finding.passed,
-        severity=dg.AssetCheckSeverity.ERROR,
-        description=f"expected {finding.expected}; observed {finding.observed}{fix}",
-        metadata=_metadata(finding),
-    )
-
-
 def row_checks(kind: FileKind) -> dg.AssetChecksDefinition:
     """Return the checks of a kind's sources and tables; each table is read once for all of its."""
     source = source_key(kind)
-    about_sources = {
-        "v08_source_unchanged_since_pin": claims.source_unchanged,
-        "v09_source_is_accounted_for": claims.source_accounted_for,
-    }
-    specs = [_spec(name, source) for name in about_sources]
+    specs = [check_spec(name, source) for name in _ABOUT_SOURCES]
     specs += [
-        _spec(name, table_key(spec)) for spec in kind.tables for name in claims.claims_about(spec)
+        check_spec(name, table_key(spec))
+        for spec in kind.tables
+        for name in claims.claims_about(spec)
     ]
 
     @dg.multi_asset_check(name=f"{kind.name}_rows", specs=specs, can_subset=True)
     def _checks(
         context: dg.AssetCheckExecutionContext, postgres: Postgres
     ) -> Iterator[dg.AssetCheckResult]:
-        selected = context.selected_asset_check_keys
         with reported():
-            for spec in kind.tables:
-                key = table_key(spec)
-                names = [
-                    n for n in claims.claims_about(spec) if dg.AssetCheckKey(key, n) in selected
-                ]
-                if names:
-                    findings = claims.findings_about(postgres.engine, spec)
-                    for name in names:
-                        yield as_result(name, key, findings[name])
-            pins = _pins(postgres.engine, kind)
-            for name, judge in about_sources.items():
-                if dg.AssetCheckKey(source, name) in selected:
-                    yield as_result(name, source, judge(pins))
+            yield from evaluated(context, postgres.engine, _row_findings(context, postgres, kind))
 
     return _checks
+
+
+def _row_findings(
+    context: dg.AssetCheckExecutionContext, postgres: Postgres, kind: FileKind
+) -> Iterator[tuple[dg.AssetKey, str, Finding]]:
+    """Yield what the run asks for; a table of which nothing is asked is not read."""
+    selected = context.selected_asset_check_keys
+    for spec in kind.tables:
+        key = table_key(spec)
+        names = [n for n in claims.claims_about(spec) if dg.AssetCheckKey(key, n) in selected]
+        if names:
+            findings = claims.findings_about(postgres.engine, spec)
+            yield from ((key, name, findings[name]) for name in names)
+    pins = _pins(postgres.engine, kind)
+    for name, judge in _ABOUT_SOURCES.items():
+        if dg.AssetCheckKey(source_key(kind), name) in selected:
+            yield source_key(kind), name, judge(pins)
 
 
 def _pins(engine: sa.Engine, kind: FileKind) -> list[Pin]:
     with engine.connect() as conn:
         return [
-            ledger.pin_required(conn, source)
-            for source in ledger.registered_sources(conn, kind.name)
+            registry.pin_required(conn, source)
+            for source in registry.registered_sources(conn, kind.name)
         ]
 
 
@@ -124,11 +106,14 @@ def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
     specs = []
     for spec in kind.tables:
         specs += [
-            _spec("v06_index_is_valid", index_key(index.name)) for index in search_indexes(spec)
+            check_spec("v06_index_is_valid", index_key(index.name))
+            for index in search_indexes(spec)
         ]
-        specs += [_spec("v07_nearest_uses_index", index_key(i.name)) for i in spec.vector_indexes]
         specs += [
-            _spec("v11_containment_uses_index", index_key(gin_name(spec.name, column)))
+            check_spec("v07_nearest_uses_index", index_key(i.name)) for i in spec.vector_indexes
+        ]
+        specs += [
+            check_spec("v11_containment_uses_index", index_key(gin_name(spec.name, column)))
             for column in spec.searched
         ]
 
@@ -136,12 +121,16 @@ def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
     def _checks(
         context: dg.AssetCheckExecutionContext, postgres: Postgres
     ) -> Iterator[dg.AssetCheckResult]:
-        selected = context.selected_asset_check_keys
         with reported():
-            for spec in kind.tables:
-                for name, index, finding in _index_findings(postgres.engine, spec):
-                    if dg.AssetCheckKey(index_key(index), name) in selected:
-                        yield as_result(name, index_key(index), finding)
+            yield from evaluated(
+                context,
+                postgres.engine,
+                (
+                    (index_key(index), name, finding)
+                    for spec in kind.tables
+                    for name, index, finding in _index_findings(postgres.engine, spec)
+                ),
+            )
 
     return _checks
 

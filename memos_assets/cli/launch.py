@@ -1,0 +1,65 @@
+"""What commands run in Dagster. Imported by those that do, because Dagster takes a second to."""
+
+import gc
+from collections.abc import Sequence
+
+import dagster as dg
+import sqlalchemy as sa
+
+from memos_assets.consolidate.discover import FoundFile, Root
+from memos_assets.consolidate.observe import register_files
+from memos_assets.defs import consolidation
+from memos_assets.defs.swap import consolidate_and_swap
+from memos_assets.errors import UsageError
+from memos_assets.report.consolidation import Consolidation, new_consolidation
+from memos_assets.settings import Settings, batch_dagster_events
+
+
+def open_instance(settings: Settings) -> dg.DagsterInstance:
+    """Open the Dagster instance that the UI and the daemon use.
+
+    Raises:
+        UsageError: M503 when there is no dagster.yaml.
+    """
+    home = settings.dagster_home.expanduser().absolute()
+    if not (home / "dagster.yaml").is_file():
+        raise UsageError(
+            "M503",
+            "there is no dagster.yaml",
+            where=str(home),
+            fix="unset DAGSTER_HOME, or point it to the folder of the project's dagster.yaml",
+        )
+    batch_dagster_events()
+    return dg.DagsterInstance.from_config(str(home))
+
+
+def observe(engine: sa.Engine, settings: Settings, files: Sequence[FoundFile]) -> None:
+    """Register and pin the files, and report the source assets as observed."""
+    with open_instance(settings) as instance:
+        register_files(engine, files)
+        observed = new_consolidation().id
+        consolidation.observe_files(instance, engine, settings, observed, files)
+
+
+def consolidate(
+    engine: sa.Engine,
+    settings: Settings,
+    roots: Sequence[Root],
+    files: Sequence[FoundFile],
+    *,
+    reload: bool,
+    swap: bool,
+) -> Consolidation:
+    """Run a consolidation into the live tables, or into a shadow that is swapped in."""
+    # Some 200,000 objects of imported modules need not be looked at again by the collector.
+    gc.freeze()
+    with open_instance(settings) as instance:
+        if swap:
+            return consolidate_and_swap(instance, engine, settings, roots, files)
+        return consolidation.consolidate(instance, engine, settings, roots, files, reload=reload)
+
+
+def verify(engine: sa.Engine, settings: Settings) -> Consolidation:
+    """Run the whole checklist, and write the report."""
+    with open_instance(settings) as instance:
+        return consolidation.verify(instance, engine)

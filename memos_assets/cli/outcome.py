@@ -1,0 +1,141 @@
+"""How a command ends: what was loaded, what is proven, where the report is, and the exit code."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from memos_assets.cli.display import (
+    checklist_table,
+    console,
+    errors,
+    reasons_table,
+    tables_table,
+)
+from memos_assets.consolidate.summary import TableSummary, summarise
+from memos_assets.errors import UsageError
+from memos_assets.files import write_whole
+from memos_assets.postgres.tables import in_schema
+from memos_assets.report.claims import checked_claims
+from memos_assets.report.consolidation import Consolidation
+from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.render import find_report, reports_folder
+from memos_assets.report.tree import Verdict
+from memos_assets.report.verdict import verdict
+from memos_assets.report.words import moment
+from memos_assets.settings import Settings
+
+
+def conclude(
+    engine: sa.Engine, settings: Settings, done: Consolidation, json_file: Path | None
+) -> int:
+    """Print and write what a consolidation came to; return the exit code."""
+    with in_schema(engine, done.schema).connect() as conn:
+        summaries = summarise(conn)
+    console.print()
+    for table in (
+        tables_table(summaries),
+        reasons_table(summaries),
+        checklist_table(done.checklist),
+    ):
+        console.print(table)
+        console.print()
+    for note in done.notes:
+        console.print(f"Note: {note}", markup=False, soft_wrap=True)
+    for failure in done.failures:
+        errors.print(failure, style="red", markup=False, soft_wrap=True)
+    concluded = verdict(checked_claims(done.checklist), summaries, done.failures)
+    _print_verdict(concluded)
+    page = find_report(reports_folder(settings), done.id)
+    where = str(page) if page else "none was written, because a step before it failed"
+    console.print(f"Report: {where}", markup=False, soft_wrap=True)
+    console.print(f"Consolidation {done.id} in the UI: make ui (memos-assets ui)", soft_wrap=True)
+    write_json(json_file, _as_json(done, summaries, concluded, page))
+    return 0 if done.proven else 1
+
+
+def conclude_unchanged(
+    engine: sa.Engine,
+    settings: Settings,
+    standing: Sequence[ClaimOutcome],
+    json_file: Path | None,
+) -> int:
+    """Print and write that nothing changed since every claim held; return the exit code."""
+    with engine.connect() as conn:
+        summaries = summarise(conn)
+    console.print()
+    for table in (tables_table(summaries), reasons_table(summaries), checklist_table(standing)):
+        console.print(table)
+        console.print()
+    read = [evaluation for outcome in standing for evaluation in outcome.evaluations]
+    oldest = moment(min(evaluation.timestamp for evaluation in read))
+    console.print(
+        f"Nothing changed since: the files have the bytes that were pinned, and every chunk is in "
+        f"the ledger. 0 rows copied. The rows were read on both sides at {oldest}; "
+        "`memos-assets verify` reads them again.",
+        soft_wrap=True,
+    )
+    concluded = verdict(checked_claims(standing), summaries, ())
+    _print_verdict(concluded)
+    page = find_report(reports_folder(settings))
+    if page is not None:
+        console.print(f"Report: {page}", markup=False, soft_wrap=True)
+    nothing = Consolidation("", checklist=list(standing))
+    write_json(json_file, _as_json(nothing, summaries, concluded, page))
+    return 0
+
+
+def _print_verdict(concluded: Verdict) -> None:
+    word, _, rest = concluded.sentence.partition(": ")
+    console.print(
+        f"[{'green' if concluded.proven else 'red'}]{word}[/]: {rest}",
+        soft_wrap=True,
+    )
+
+
+def _as_json(
+    done: Consolidation,
+    summaries: Sequence[TableSummary],
+    concluded: Verdict,
+    page: Path | None,
+) -> dict[str, Any]:
+    return {
+        "consolidation": done.id or None,
+        "proven": done.proven,
+        "verdict": concluded.sentence,
+        "report": str(page) if page else None,
+        "stale_chunks": done.stale_chunks,
+        "schema": done.schema,
+        "live_version": done.exchange.live if done.exchange else None,
+        "runs": done.run_ids,
+        "failures": done.failures,
+        "tables": [asdict(summary) for summary in summaries],
+        "checklist": [asdict(claim) for claim in checked_claims(done.checklist)],
+    }
+
+
+def write_json(path: Path | None, content: object) -> None:
+    """Write what ``--json`` asks for: nothing, to the screen (``-``), or a file.
+
+    Raises:
+        UsageError: M504 when the file cannot be written.
+    """
+    if path is None:
+        return
+    text = json.dumps(content, indent=2) + "\n"
+    if str(path) == "-":
+        sys.stdout.write(text)
+        return
+    try:
+        write_whole(path, text)
+    except OSError as error:
+        raise UsageError(
+            "M504",
+            f"cannot be written ({error.strerror})",
+            where=str(path),
+            fix="pass a file in a folder that exists and may be written: --json FILE",
+        ) from error

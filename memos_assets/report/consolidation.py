@@ -1,0 +1,44 @@
+"""What one consolidation came to, for whoever says so: a command, a report."""
+
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from memos_assets.postgres.exchange import Exchange
+from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.report.outcomes import ClaimOutcome
+
+
+@dataclass(slots=True)
+class Consolidation:
+    """What a consolidation did.
+
+    Attributes:
+        id: value of the tag that its runs carry.
+        run_ids: its runs, in order.
+        failures: one line per failed step, ours with code and fix.
+        stale_chunks: chunks that were missing or changed and were loaded.
+        checklist: the outcome of every claim.
+        notes: what else a person should know.
+        schema: where what it loaded lies.
+        exchange: how its version went live, where it was to swap and did.
+    """
+
+    id: str
+    run_ids: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    stale_chunks: int = 0
+    checklist: list[ClaimOutcome] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    schema: str = DATA_SCHEMA
+    exchange: Exchange | None = None
+
+    @property
+    def proven(self) -> bool:
+        """Whether nothing failed and every claim holds."""
+        return not self.failures and all(outcome.proven for outcome in self.checklist)
+
+
+def new_consolidation() -> Consolidation:
+    """Return a consolidation with an id that sorts by time."""
+    return Consolidation(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")

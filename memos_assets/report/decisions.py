@@ -1,0 +1,82 @@
+"""What the catalog decided about every table, in words, and what people decided about rejects."""
+
+from collections.abc import Iterator
+
+import sqlalchemy as sa
+
+from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, Link, TableSpec, VectorColumn
+from memos_assets.consolidate.rules import RULES
+from memos_assets.postgres import tables
+from memos_assets.report.tree import Decision, Repair
+
+_ENCODINGS = {
+    "float16": "float16, little-endian",
+    "float32": "float32, little-endian",
+    "json_text": "a JSON array",
+    "json_blob": "a JSON array as UTF-8 in a BLOB",
+}
+
+
+def decisions() -> tuple[Decision, ...]:
+    """Return what becomes of every SQLite table that the catalog describes."""
+    return tuple(_decision(kind, spec) for kind in CONSOLIDATED_KINDS for spec in kind.tables)
+
+
+def _decision(kind: FileKind, spec: TableSpec) -> Decision:
+    return Decision(
+        kind=kind.name,
+        origin=spec.origin,
+        table=spec.qualified,
+        key=spec.primary_key,
+        vectors=tuple(_vector(vector) for vector in spec.vectors),
+        links=tuple(_link(link) for link in spec.links),
+        notes=tuple(_notes(spec)),
+        fingerprint=spec.fingerprint,
+    )
+
+
+def _vector(vector: VectorColumn) -> str:
+    length = "as its row states" if vector.rule == "column" else "by its length"
+    dimensions = ", ".join(f"{dimension:,}" for dimension in vector.dimensions)
+    indexed = f"indexed for {dimensions}" if vector.indexed else "not indexed, scanned exactly"
+    return (
+        f"{vector.origin} ({_ENCODINGS[vector.encoding]}, dimension {length}) as {vector.name} "
+        f"{vector.stored}, {indexed}"
+    )
+
+
+def _link(link: Link) -> str:
+    end = f"{link.column} to {link.table}.{link.key}"
+    if link.declared:
+        return f"{end}: declared, a row without its end is rejected"
+    return f"{end}: loose, a row without its end is loaded and names it in missing"
+
+
+def _notes(spec: TableSpec) -> Iterator[str]:
+    if spec.derived:
+        yield f"not copied but recomputed and compared: {', '.join(spec.derived)}"
+    if spec.mirrored:
+        yield "a row with bidirectional set is loaded a second time, reversed"
+    if spec.absent_ok:
+        yield "the table is missing in some files"
+    optional = [column.origin for column in spec.columns if column.optional]
+    if optional:
+        yield f"NULL where an older file lacks it: {', '.join(optional)}"
+
+
+def repairs(conn: sa.Connection) -> tuple[Repair, ...]:
+    """Return what people decided, oldest first."""
+    entry = tables.repairs.c
+    return tuple(
+        Repair(
+            source=row.source,
+            table=row.table_name,
+            reason=row.reason,
+            rule=row.rule,
+            does=RULES.get(row.rule, "not known"),
+            decided_by=row.decided_by,
+            decided_at=row.decided_at.isoformat(timespec="seconds"),
+            note=row.note,
+        )
+        for row in conn.execute(sa.select(tables.repairs).order_by(entry.decided_at))
+    )

@@ -1,0 +1,98 @@
+"""Search indexes as PostgreSQL has them, beside their builds and what EXPLAIN said of them."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from memos_assets.catalog import TABLES, TableSpec
+from memos_assets.postgres import tables
+from memos_assets.report.outcomes import ClaimOutcome, Evaluation
+from memos_assets.report.tree import IndexUse
+from memos_assets.report.words import moment
+from memos_assets.search.indexes import search_indexes, state_of
+from memos_assets.search.queries import gin_name
+
+#: Claims whose evidence says whether an index is usable and chosen.
+_PLANNED = ("v07_nearest_uses_index", "v11_containment_uses_index")
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """The latest build of an index: how long it took, and when it was, seconds since 1970."""
+
+    seconds: float
+    timestamp: float
+
+
+def index_uses(
+    conn: sa.Connection, checklist: Iterable[ClaimOutcome], builds: Mapping[str, Build]
+) -> tuple[IndexUse, ...]:
+    """Return every index of the catalog."""
+    planned = {
+        evaluation.asset.rpartition("/")[2]: evaluation
+        for outcome in checklist
+        if outcome.claim.name in _PLANNED
+        for evaluation in outcome.evaluations
+    }
+    found: list[IndexUse] = []
+    for spec in TABLES:
+        methods = _methods(spec)
+        served = _served(conn, spec)
+        for index in search_indexes(spec):
+            method, dimension = methods[index.name]
+            state, build = state_of(conn, index.name), builds.get(index.name)
+            usable, chosen = _planner(planned.get(index.name))
+            found.append(
+                IndexUse(
+                    index=index.name,
+                    table=index.table,
+                    strategy=index.strategy,
+                    method=method,
+                    dimension=dimension,
+                    rows=served.get(index.name, 0),
+                    bytes=state.bytes if state else 0,
+                    valid=state is not None and state.valid,
+                    build_seconds=build.seconds if build else None,
+                    built_at=moment(build.timestamp) if build else None,
+                    usable=usable,
+                    chosen=chosen,
+                )
+            )
+    return tuple(found)
+
+
+def _methods(spec: TableSpec) -> dict[str, tuple[str, int | None]]:
+    """Return index -> method and dimension."""
+    methods: dict[str, tuple[str, int | None]] = {
+        gin_name(spec.name, column): ("gin", None) for column in spec.searched
+    }
+    return methods | {index.name: (index.method, index.dimension) for index in spec.vector_indexes}
+
+
+def _planner(evaluation: Evaluation | None) -> tuple[bool | None, bool | None]:
+    if evaluation is None or evaluation.stale:
+        return None, None
+    usable, chosen = evaluation.metadata.get("usable"), evaluation.metadata.get("chosen")
+    return (
+        usable if isinstance(usable, bool) else None,
+        chosen if isinstance(chosen, bool) else None,
+    )
+
+
+def _served(conn: sa.Connection, spec: TableSpec) -> dict[str, int]:
+    """Count the rows that each index of a table serves, in one pass over the table."""
+    table = tables.CONSOLIDATED[spec.name]
+    counts: dict[str, sa.ColumnElement[int]] = {}
+    for vector in spec.vectors:
+        for index in vector.indexes(spec.name):
+            counts[index.name] = sa.func.count().filter(
+                table.c[vector.dimension_name] == index.dimension,
+                table.c[vector.reason_name].is_(None),
+            )
+    for column in spec.searched:
+        counts[gin_name(spec.name, column)] = sa.func.count(table.c[column.name])
+    if not counts:
+        return {}
+    row = conn.execute(sa.select(*counts.values()).select_from(table)).one()
+    return dict(zip(counts, row, strict=True))

@@ -1,0 +1,108 @@
+"""Write a report: as JSON, as one HTML file that needs nothing else, as a few lines of Markdown."""
+
+import base64
+import json
+import re
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from memos_assets.files import write_whole
+from memos_assets.report import words
+from memos_assets.report.plots import phases_plot, reasons_plot, rows_plot
+from memos_assets.report.tree import Report
+from memos_assets.settings import Settings
+
+#: Lines of the summary; the event log keeps every one of them for good.
+_MOST_TO_DO = 10
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+@cache
+def _environment() -> Environment:
+    """Return the templates; every value is escaped, and a misspelt one is an error."""
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "breakable": _breakable,
+        "clock": words.clock,
+        "number": words.number,
+        "plural": words.plural,
+        "seconds": words.seconds,
+        "size": words.size,
+    }
+    return environment
+
+
+def _breakable(text: str) -> Markup:
+    """Return text in which a line may break within a name: after ``_`` and ``/``, or somewhere."""
+    pieces = re.findall(r"\s+|[^\s_/]{1,24}[_/]*|[_/]+", text)
+    return Markup("<wbr>").join(pieces)
+
+
+def as_json(report: Report) -> str:
+    """Return the whole tree, names as in `tree`."""
+    return json.dumps(asdict(report), indent=2, sort_keys=True) + "\n"
+
+
+def as_html(report: Report) -> str:
+    """Return one page without script and without outside resources, fit for A4."""
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            report=report,
+            rows=rows_plot(report),
+            reasons=reasons_plot(report),
+            phases=phases_plot(report),
+        )
+    )
+
+
+def _literal(text: str) -> str:
+    """Return text that Markdown shows as it is: what a file holds makes no link and no picture."""
+    return re.sub(r"([\\`*_{}\[\]()<>#!|~&])", r"\\\1", " ".join(text.split()))
+
+
+def markdown_summary(report: Report) -> str:
+    """Return the verdict, what is to be done, and a plot, for Dagster's UI."""
+    lines = [f"**{_literal(report.verdict.sentence)}**", ""]
+    lines += [f"- {todo.subject}: {_literal(todo.what)}" for todo in report.to_do[:_MOST_TO_DO]]
+    if len(report.to_do) > _MOST_TO_DO:
+        lines.append(f"- and {len(report.to_do) - _MOST_TO_DO} more, in the file")
+    plot = rows_plot(report)
+    if plot.bars:
+        drawing = _environment().get_template("plot.svg.jinja").render(plot=plot)
+        picture = base64.b64encode(drawing.encode()).decode()
+        lines += ["", f"![{plot.about}](data:image/svg+xml;base64,{picture})"]
+    return "\n".join(lines)
+
+
+def write_report(folder: Path, report: Report) -> Path:
+    """Write ``<consolidation>.json`` and ``.html``; return the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    page = folder / f"{report.consolidation}.html"
+    write_whole(page.with_suffix(".json"), as_json(report))
+    write_whole(page, as_html(report))
+    return page
+
+
+def reports_folder(settings: Settings) -> Path:
+    """Return where reports lie."""
+    return settings.home / "reports"
+
+
+def find_report(folder: Path, consolidation: str | None = None) -> Path | None:
+    """Return the page of a consolidation, or the one written last; None where there is none."""
+    pages = {page.stem: page for page in folder.glob("*.html")}
+    if consolidation is not None:
+        return pages.get(consolidation)
+    return max(pages.values(), key=lambda page: page.stat().st_mtime_ns, default=None)

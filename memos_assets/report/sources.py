@@ -1,0 +1,82 @@
+"""The consolidated files beside their pins: whether a file still is what was loaded."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from memos_assets.consolidate import registry
+from memos_assets.consolidate.manifests import is_purged
+from memos_assets.consolidate.pin import Pin, file_digests, fingerprint_of, is_unchanged
+from memos_assets.errors import SourceError
+from memos_assets.postgres import tables
+from memos_assets.report.tree import SourceFile
+
+
+def source_files(conn: sa.Connection) -> tuple[SourceFile, ...]:
+    """Return every registered file; each is read again, to say whether it is newer than its pin."""
+    source, pin = tables.sources.c, tables.pins.c
+    rows = conn.execute(
+        sa.select(
+            source.source,
+            source.kind,
+            source.path,
+            source.retired_to,
+            source.pin_digest,
+            pin.fingerprint,
+            pin.path.label("copy"),
+            pin.rows,
+            pin.pinned_at,
+        )
+        .join(
+            tables.pins,
+            sa.and_(pin.source == source.source, pin.digest == source.pin_digest),
+            isouter=True,
+        )
+        .order_by(source.source)
+    ).all()
+    return tuple(_source_file(conn, row) for row in rows)
+
+
+def _source_file(conn: sa.Connection, row: sa.Row) -> SourceFile:
+    path = Path(row.retired_to or row.path)
+    pin = registry.recorded_pin(conn, row.source, row.pin_digest) if row.pin_digest else None
+    state, newer, file_sha256 = _state(pin, row.fingerprint, path)
+    copy = Path(row.copy) if row.copy else None
+    return SourceFile(
+        source=row.source,
+        kind=row.kind,
+        path=str(path),
+        bytes=copy.stat().st_size if copy is not None and copy.exists() else 0,
+        rows=sum((row.rows or {}).values()),
+        content_digest=row.pin_digest,
+        fingerprint=row.fingerprint,
+        file_sha256=file_sha256,
+        pinned_at=row.pinned_at.isoformat(timespec="seconds") if row.pinned_at else None,
+        state=f"retired; {state}" if row.retired_to else state,
+        newer=newer,
+    )
+
+
+def _state(pin: Pin | None, fingerprint: str | None, path: Path) -> tuple[str, bool, str | None]:
+    """Return what a file is beside its pin, whether it is newer, and its sha256 if it is that."""
+    if fingerprint is None:
+        return "never pinned", True, None
+    if not path.exists() and is_purged(path):
+        return "purged from the archive", False, None
+    try:
+        digests = file_digests(path)
+        if fingerprint_of(digests) == fingerprint:
+            with_log = f" with {', '.join(_logs(digests))}" if len(digests) > 1 else ""
+            return f"as it was pinned{with_log}", False, digests[""].hex()
+        if pin is None:
+            return "other bytes than were pinned, and the copy is gone", True, None
+        if is_unchanged(pin):
+            return "other bytes than were pinned, the same rows", False, None
+    except SourceError as error:
+        return f"cannot be read: {error.what}", True, None
+    return "holds other rows than were pinned", True, None
+
+
+def _logs(digests: dict[str, bytes]) -> Sequence[str]:
+    return [f"its {suffix[1:]}" for suffix in digests if suffix]

@@ -1,0 +1,171 @@
+"""What stands proven: the latest evaluation of every claim, kept in the database it is about."""
+
+import json
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from memos_assets.catalog import CONSOLIDATED_KINDS
+from memos_assets.checklist import CHECKLIST
+from memos_assets.consolidate.archive_proof import GROUPS
+from memos_assets.consolidate.claims import claims_about
+from memos_assets.postgres import tables
+from memos_assets.report.outcomes import ClaimOutcome, Evaluation, outcomes
+from memos_assets.search.indexes import search_indexes
+from memos_assets.search.queries import gin_name
+
+Kept = TypeVar("Kept")
+
+#: The asset of the version of the tables that readers see.
+LIVE_VERSION = "memos/live_version"
+
+#: What jsonb refuses: NUL and halves of surrogate pairs, as JSON escapes.
+_UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f][0-9a-f]{2})")
+
+
+def source_name(kind: str) -> str:
+    """Return the asset of a kind of file, as evaluations name it."""
+    return f"sqlite/{kind}"
+
+
+def table_name(table: str) -> str:
+    """Return the asset of a consolidated table."""
+    return f"memos/{table}"
+
+
+def index_name(index: str) -> str:
+    """Return the asset of a search index."""
+    return f"memos/indexes/{index}"
+
+
+def archive_name(group: str) -> str:
+    """Return the asset of the archived files of a group."""
+    return f"archive/{group}"
+
+
+def claims_made() -> Iterator[tuple[str, str]]:
+    """Yield (asset, claim) for every claim and everything it is made about."""
+    of_sources = [claim.name for claim in CHECKLIST if claim.scope == "source"]
+    for kind in CONSOLIDATED_KINDS:
+        yield from ((source_name(kind.name), name) for name in of_sources)
+        for spec in kind.tables:
+            yield from ((table_name(spec.name), name) for name in claims_about(spec))
+            for search_index in search_indexes(spec):
+                yield index_name(search_index.name), "v06_index_is_valid"
+            for index in spec.vector_indexes:
+                yield index_name(index.name), "v07_nearest_uses_index"
+            for column in spec.searched:
+                yield index_name(gin_name(spec.name, column)), "v11_containment_uses_index"
+    yield from ((archive_name(group), "v13_archived_files_are_whole") for group in GROUPS)
+    yield LIVE_VERSION, "v14_live_version_is_complete"
+
+
+def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:
+    """Write evaluations down, each in the place of the former one of its claim and asset."""
+    rows = [
+        {
+            "target": tables.data_schema(conn),
+            "asset": evaluation.asset,
+            "claim": evaluation.check,
+            "passed": evaluation.passed,
+            "severity": evaluation.severity,
+            "expected": _storable(evaluation.expected),
+            "observed": _storable(evaluation.observed),
+            "evidence": _storable(dict(evaluation.metadata)),
+            "run_id": evaluation.run_id,
+            "began_at": datetime.fromtimestamp(evaluation.began, UTC),
+            "evaluated_at": datetime.fromtimestamp(evaluation.timestamp, UTC),
+        }
+        for evaluation in evaluations
+    ]
+    if rows:
+        statement = insert(tables.evaluations)
+        conn.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(tables.evaluations.primary_key),
+                set_={
+                    column.name: statement.excluded[column.name]
+                    for column in tables.evaluations.columns
+                    if not column.primary_key
+                },
+            ),
+            rows,
+        )
+
+
+def _storable(value: Kept) -> Kept:
+    """Return a value of strings and numbers without the characters that PostgreSQL refuses."""
+    kept: Kept = json.loads(_UNSTORABLE.sub(r"\\ufffd", json.dumps(value)))
+    return kept
+
+
+def latest(conn: sa.Connection) -> list[Evaluation]:
+    """Return the latest evaluation of each claim about each asset that was evaluated."""
+    rows = conn.execute(
+        sa.select(tables.evaluations).where(tables.evaluations.c.target == tables.data_schema(conn))
+    )
+    return [
+        Evaluation(
+            asset=row.asset,
+            check=row.claim,
+            passed=row.passed,
+            expected=row.expected,
+            observed=row.observed,
+            run_id=row.run_id,
+            timestamp=row.evaluated_at.timestamp(),
+            severity=row.severity,
+            began=row.began_at.timestamp(),
+            metadata=row.evidence,
+        )
+        for row in rows
+    ]
+
+
+def checklist_outcomes(
+    conn: sa.Connection, assets: Collection[str] | None = None
+) -> list[ClaimOutcome]:
+    """Return the latest outcome of every claim; what was loaded or pinned since makes it stale.
+
+    Args:
+        conn: to the target database.
+        assets: those that are meant; all where it is None.
+    """
+    made = [place for place in claims_made() if assets is None or place[0] in assets]
+    return outcomes(made, latest(conn), last_changes(conn))
+
+
+def last_changes(conn: sa.Connection) -> Mapping[str, float]:
+    """Return asset -> when it was last loaded, or its source last pinned, seconds since 1970."""
+    entry, source, pin = tables.chunks.c, tables.sources.c, tables.pins.c
+    loaded: dict[str, float] = {
+        table: moment.timestamp()
+        for table, moment in conn.execute(
+            sa.select(entry.table_name, sa.func.max(entry.loaded_at))
+            .where(entry.target == tables.data_schema(conn))
+            .group_by(entry.table_name)
+        )
+    }
+    pinned: dict[str, float] = {
+        kind: moment.timestamp()
+        for kind, moment in conn.execute(
+            sa.select(source.kind, sa.func.max(pin.pinned_at))
+            .join(
+                tables.pins, sa.and_(pin.source == source.source, pin.digest == source.pin_digest)
+            )
+            .group_by(source.kind)
+        )
+    }
+    changed: dict[str, float] = {}
+    for kind in CONSOLIDATED_KINDS:
+        of_source = pinned.get(kind.name, 0.0)
+        changed[source_name(kind.name)] = of_source
+        for spec in kind.tables:
+            of_rows = loaded.get(spec.name, 0.0)
+            changed[table_name(spec.name)] = max(of_rows, of_source)
+            for index in search_indexes(spec):
+                changed[index_name(index.name)] = of_rows
+    return changed

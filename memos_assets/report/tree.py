@@ -1,0 +1,286 @@
+"""What a report says, as one tree of frozen values; the JSON and the HTML are both drawn from it.
+
+Moments are ISO 8601 with an offset, to the second. Nothing here reads anything.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from memos_assets.report.outcomes import Status
+
+#: Raised when a field is renamed or leaves; a reader of the JSON may rely on it.
+FORMAT = 1
+TITLE = "Consolidation of memOS's SQLite stores in PostgreSQL"
+
+Subject = Literal[
+    "failed step",
+    "red claim",
+    "not evaluated",
+    "stale",
+    "open claim",
+    "open rejects",
+    "source is newer",
+    "not indexed",
+]
+#: What a file under the roots is to be, beside those that are consolidated.
+Becomes = Literal["kept in place", "left alone", "unusable"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the rows went: the address without its password, and which version of the tables.
+
+    ``version`` is None where no version was written down so far.
+    """
+
+    address: str
+    schema: str
+    revision: str
+    version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The conclusion in one sentence."""
+
+    proven: bool
+    sentence: str
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A consolidated file and the pinned copy of it that was loaded.
+
+    Attributes:
+        source: name that its rows carry.
+        kind: kind of file.
+        path: the file.
+        bytes: size of the pinned copy; 0 when it is gone.
+        rows: rows of all its tables.
+        content_digest: sha256 over its rows, chunk by chunk.
+        fingerprint: sha256 of the file's bytes and of the logs beside it, as they were pinned.
+        file_sha256: of the file alone, as ``sha256sum`` prints it; None when it is not the file
+            that was pinned any more.
+        pinned_at: when the copy was taken.
+        state: what the file is compared with its pin, in words.
+        newer: whether the file holds other rows than were loaded, or is gone.
+    """
+
+    source: str
+    kind: str
+    path: str
+    bytes: int
+    rows: int
+    content_digest: str | None
+    fingerprint: str | None
+    file_sha256: str | None
+    pinned_at: str | None
+    state: str
+    newer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OtherFile:
+    """A file under the roots that was not consolidated, as it was when it was last looked at."""
+
+    file: str
+    becomes: Becomes
+    what: str
+    bytes: int
+    seen_at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What the catalog decided about one SQLite table; ``fingerprint`` is its code version."""
+
+    kind: str
+    origin: str
+    table: str
+    key: tuple[str, ...]
+    vectors: tuple[str, ...]
+    links: tuple[str, ...]
+    notes: tuple[str, ...]
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """What a person decided about rejects of one reason, and what the rule does."""
+
+    source: str
+    table: str
+    reason: str
+    rule: str
+    does: str
+    decided_by: str
+    decided_at: str
+    note: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class TableRows:
+    """One source in one table: what the ledger says, and what V02 read on both sides.
+
+    ``digest_in_*`` are None until V02 was evaluated; they speak of ``compared_rows`` rows at
+    ``compared_at``, and ``stale`` says that rows were loaded or pinned since.
+    """
+
+    source: str
+    table: str
+    chunks: int
+    source_rows: int
+    source_bytes: int
+    rows: int
+    rejected: int
+    mirrored: int
+    rejects: Mapping[str, int]
+    without_embedding: Mapping[str, int]
+    repaired: Mapping[str, int]
+    loaded_at: str
+    compared_rows: int | None
+    digest_in_sqlite: str | None
+    digest_in_postgresql: str | None
+    compared_at: str | None
+    stale: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReasonCount:
+    """Rows of all tables that were rejected, or lost their embedding, for one reason."""
+
+    what: Literal["rejected", "no embedding"]
+    reason: str
+    rows: int
+    settled: int
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """One claim about one asset."""
+
+    asset: str
+    status: Status
+    stale: bool
+    expected: str
+    observed: str
+    evaluated_at: str
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedClaim:
+    """One claim of the checklist over all its assets; the latest evaluation of each."""
+
+    check: str
+    name: str
+    claim: str
+    fix: str
+    status: Status
+    proven: bool
+    passed: int
+    total: int
+    failed: tuple[Evaluated, ...]
+    open: tuple[Evaluated, ...]
+    stale: tuple[Evaluated, ...]
+    unproven: tuple[str, ...]
+    evaluations: tuple[Evaluated, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IndexUse:
+    """A search index as PostgreSQL has it, and what its latest build and V07 or V11 say.
+
+    Attributes:
+        index: its name.
+        table: the table it is on.
+        strategy: how it searches, in words.
+        method: ``vector``, ``halfvec``, ``bits`` or ``gin``.
+        dimension: of the vectors that it serves; None for GIN.
+        rows: rows that it serves.
+        bytes: on the disk.
+        valid: whether it is there and PostgreSQL considers it valid.
+        build_seconds: of its latest build; None where no build is on record.
+        built_at: when that was.
+        usable: whether the planner can serve the catalog's query with it; None: not evaluated.
+        chosen: whether it does so by itself; None: not evaluated, or not asked.
+    """
+
+    index: str
+    table: str
+    strategy: str
+    method: str
+    dimension: int | None
+    rows: int
+    bytes: int
+    valid: bool
+    build_seconds: float | None
+    built_at: str | None
+    usable: bool | None
+    chosen: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of one run of the consolidation."""
+
+    phase: str
+    what: str
+    started_at: str
+    seconds: float
+    run: str
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """The steps of one kind together."""
+
+    phase: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """How long it took until this report; phases add up to ``total_seconds`` where none overlap."""
+
+    started_at: str
+    total_seconds: float
+    phases: tuple[Phase, ...]
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ToDo:
+    """What is still unproven or undone, and what to do about it."""
+
+    subject: Subject
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One consolidation, or one run by itself, as a person signs it."""
+
+    format: int
+    title: str
+    consolidation: str
+    started_at: str
+    written_at: str
+    written_by: str
+    runs: tuple[str, ...]
+    target: Target
+    verdict: Verdict
+    to_do: tuple[ToDo, ...]
+    sources: tuple[SourceFile, ...]
+    other_files: tuple[OtherFile, ...]
+    decisions: tuple[Decision, ...]
+    repairs: tuple[Repair, ...]
+    tables: tuple[TableRows, ...]
+    reasons: tuple[ReasonCount, ...]
+    checklist: tuple[CheckedClaim, ...]
+    indexes: tuple[IndexUse, ...]
+    timings: Timings
+    versions: Mapping[str, str]

@@ -1,0 +1,79 @@
+"""Whether everything is as it was when every claim held, so that there is nothing to do.
+
+The files' bytes, the ledger, the row counts, the indexes and the evaluations are looked at; rows
+are not read again, and whoever wants them read asks for a verification.
+"""
+
+from collections.abc import Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import sqlalchemy as sa
+
+from memos_assets.catalog import CONSOLIDATED_KINDS
+from memos_assets.consolidate import ledger, registry
+from memos_assets.consolidate.discover import FoundFile
+from memos_assets.consolidate.pin import Pin, fingerprint
+from memos_assets.errors import SourceError
+from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.standing import checklist_outcomes
+from memos_assets.search.indexes import search_indexes, state_of
+
+
+def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[ClaimOutcome] | None:
+    """Return the outcomes of the checklist where nothing changed since every claim held.
+
+    Args:
+        engine: of the target database.
+        files: that a consolidation is asked for.
+
+    Returns:
+        None where a file, a chunk, an index or a claim is not as it was, or a file is not
+        registered: then there is something to do.
+    """
+    wanted = {file.source: file.path for file in files if file.treatment == "consolidate"}
+    with engine.connect() as conn:
+        sources = registry.registered_sources(conn)
+        known = {source.name: source.location for source in sources}
+        if not wanted.items() <= known.items():
+            return None
+        claims = checklist_outcomes(conn)
+        if not all(outcome.proven for outcome in claims):
+            return None
+        pins = [
+            registry.recorded_pin(conn, source.name, source.pin_digest)
+            if source.pin_digest
+            else None
+            for source in sources
+        ]
+        current = [pin for pin in pins if pin is not None]
+        if len(current) < len(pins) or not _is_up_to_date(conn, current):
+            return None
+    return claims if _are_unchanged(current) else None
+
+
+def _is_up_to_date(conn: sa.Connection, pins: Collection[Pin]) -> bool:
+    """Whether every chunk is loaded as its pin holds it and every index is valid."""
+    for pin in pins:
+        if any(ledger.stale_tasks(conn, spec, pin) for spec in registry.specs_in(pin)):
+            return False
+    states = (
+        state_of(conn, index.name)
+        for kind in CONSOLIDATED_KINDS
+        for spec in kind.tables
+        for index in search_indexes(spec)
+    )
+    return all(state is not None and state.valid for state in states)
+
+
+def _are_unchanged(pins: Collection[Pin]) -> bool:
+    """Whether every file has the bytes it had when it was pinned."""
+
+    def is_same(pin: Pin) -> bool:
+        try:
+            return fingerprint(pin.origin) == pin.fingerprint
+        except SourceError:
+            return False
+
+    # Hashing leaves Python's lock alone.
+    with ThreadPoolExecutor(2, thread_name_prefix="fingerprint") as readers:
+        return all(readers.map(is_same, pins))
