@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test ui lint types bench clean
+.PHONY: demo test ui lint types bench faults fuzz clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -24,7 +24,7 @@ ui: $(READY)
 	$(BIN)/memos-assets ui
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -35,6 +35,12 @@ types: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m bench
+
+faults: $(READY)
+	$(BIN)/python -m faults --kills $(or $(N),100)
+
+fuzz: $(READY)
+	$(BIN)/python -m memos_assets_tests.fuzz $(or $(MINUTES),10)
 
 clean:
 	-$(BIN)/memos-assets down

@@ -58,7 +58,7 @@ def bench(
     """Race memos_assets against the limits and the usual ways, and print ratios."""
     with opened_world(scale) as world:
         with world.fresh() as engine:
-            measured = machine_line(engine, rounds, scale)
+            measured = machine_line(engine, f"demo of scale {scale}, {rounds} rounds, medians")
         _console.print(measured, markup=False, soft_wrap=True)
         sheets: list[Sheet] = []
         for name, race in RACES.items():

@@ -21,27 +21,36 @@ class CommandRun:
     peaks: Mapping[str, Peak]
 
 
+def consolidate_arguments(world: World) -> list[str]:
+    """Return ``memos-assets consolidate --data DEMO`` of this interpreter."""
+    program = str(Path(sys.executable).with_name("memos-assets"))
+    return [program, "consolidate", "--data", str(world.demo)]
+
+
+def command_environment(world: World) -> dict[str, str]:
+    """Return an environment that names this world and no other database."""
+    inherited = environment_for_dagster(world.settings)
+    return {
+        **{name: value for name, value in inherited.items() if not name.startswith("MEMOS_")},
+        "MEMOS_HOME": str(world.home),
+        "DAGSTER_HOME": str(PROJECT_ROOT),
+    }
+
+
 def run_consolidate(world: World) -> CommandRun:
     """Run ``memos-assets consolidate --data DEMO`` and wait for it.
 
     Raises:
         BenchError: when it did not prove the demo; then its time says nothing.
     """
-    inherited = environment_for_dagster(world.settings)
-    environment = {
-        **{name: value for name, value in inherited.items() if not name.startswith("MEMOS_")},
-        "MEMOS_HOME": str(world.home),
-        "DAGSTER_HOME": str(PROJECT_ROOT),
-    }
-    program = str(Path(sys.executable).with_name("memos-assets"))
     postmaster = world.server.status().pid
     assert postmaster is not None, "the server was started with the world"
     log = world.folder / "consolidate.log"
     with log.open("wb") as output:
         started = time.perf_counter()
         process = subprocess.Popen(
-            [program, "consolidate", "--data", str(world.demo)],
-            env=environment,
+            consolidate_arguments(world),
+            env=command_environment(world),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

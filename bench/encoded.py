@@ -9,9 +9,9 @@ from psycopg import sql
 
 from bench.world import World
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate.ledger import specs_in
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import ChunkTask, chunk_stream, chunk_task, rejects_of
+from memos_assets.consolidate.registry import specs_in
 from memos_assets.postgres import copy_binary
 from memos_assets.postgres.shapes import table_schema
 

@@ -11,14 +11,14 @@ import sqlalchemy as sa
 from memos_assets.postgres.engine import check_server
 
 
-def machine_line(engine: sa.Engine, rounds: int, scale: str) -> str:
-    """Return processor, cores, memory, versions and date, e.g. for below a table."""
+def machine_line(engine: sa.Engine, how: str) -> str:
+    """Return date, processor, cores, memory, versions and how it was measured, on one line."""
     facts = check_server(engine)
     gigabytes = psutil.virtual_memory().total / 1e9
     return (
         f"{datetime.now(UTC):%Y-%m-%d}: {_processor()}, {len(os.sched_getaffinity(0))} cores, "
         f"{gigabytes:.0f} GB; PostgreSQL {facts.server}, pgvector {facts.pgvector}, "
-        f"Python {platform.python_version()}; demo of scale {scale}, {rounds} rounds, medians."
+        f"Python {platform.python_version()}; {how}."
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import BenchError, Spread
+from memos_assets.files import write_whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,4 @@ def write_sheets(path: Path, sheets: Sequence[Sheet], measured: str) -> None:
                 f"{path} has {replaced} blocks for the table {sheet.name}. Fix: put the lines "
                 f"{start.strip()} and {end} where the table is to be, once"
             )
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_whole(path, text)

@@ -7,18 +7,23 @@ checklist.md says what to do when one is red.
 from dataclasses import dataclass
 from typing import Literal
 
-Scope = Literal["table", "source", "index"]
+Severity = Literal["error", "warning"]
+Scope = Literal["table", "source", "index", "archive", "version"]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One item of the checklist. ``name`` is the asset check's name."""
+    """One item of the checklist. ``name`` is the asset check's name.
+
+    ``severity``: red as a ``warning`` means that something is left to do, and nothing is wrong.
+    """
 
     number: int
     name: str
     scope: Scope
     claim: str
     fix: str
+    severity: Severity = "error"
 
     @property
     def label(self) -> str:
@@ -103,6 +108,28 @@ CHECKLIST: tuple[Claim, ...] = (
         "index",
         "EXPLAIN of a containment search names this GIN index.",
         "drop the index and materialise its asset again",
+    ),
+    Claim(
+        12,
+        "v12_rejects_are_settled",
+        "table",
+        "No row waits in the rejects: each was repaired in its file, or somebody decided on it.",
+        "see what is open and what may be decided: memos-assets rejects list",
+        "warning",
+    ),
+    Claim(
+        13,
+        "v13_archived_files_are_whole",
+        "archive",
+        "Every retired file has the bytes that were retired, and nothing is half moved.",
+        "memos-assets retire finishes what was interrupted; restore lost files from a backup",
+    ),
+    Claim(
+        14,
+        "v14_live_version_is_complete",
+        "version",
+        "The live tables are one whole version, as their books say, and former ones are kept.",
+        "consolidate --swap makes a whole one; versions --prune drops what was left behind",
     ),
 )
 CLAIMS = {claim.name: claim for claim in CHECKLIST}

@@ -1,8 +1,11 @@
 """Where data, state and databases are. The one reader of the environment."""
 
 import os
+import re
+from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -14,6 +17,12 @@ from memos_assets.errors import UsageError
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
+_ENCODING = re.compile(
+    r"^(?P<source>.+)\.(?P<table>\w+)\.(?P<column>\w+)"
+    r"=(?P<encoding>float16|float32|json_text|json_blob)$"
+)
+
+
 class Settings(BaseSettings):
     """Every setting, from variables named ``MEMOS_<FIELD>``. Secrets print as ``**********``."""
 
@@ -22,6 +31,13 @@ class Settings(BaseSettings):
     home: Path = Field(
         default=PROJECT_ROOT / ".memos",
         description="Embedded server's data, pinned copies, reports: all state.",
+    )
+    archive: Path | None = Field(
+        default=None,
+        description="Where retired files are moved, on their file system; unset: home/archive.",
+    )
+    archive_grace_days: int = Field(
+        default=30, ge=0, description="Age at which a retired file may be purged."
     )
     database_url: SecretStr | None = Field(
         default=None, description="Any PostgreSQL >= 15 with pgvector >= 0.8; unset: embedded."
@@ -44,6 +60,21 @@ class Settings(BaseSettings):
         default="America/New_York",
         description="Zone of memOS's naive local timestamps (the scratchpad cache).",
     )
+    encodings: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Embedding columns that hold another encoding than memOS writes: "
+        "`SOURCE.TABLE.COLUMN=ENCODING`, `:` between.",
+    )
+    keep_versions_days: float = Field(
+        default=7, ge=0, description="Former versions of the tables are kept this long."
+    )
+    swap_timeout_seconds: float = Field(
+        default=60, gt=0, description="Wait for readers of the tables when another goes live."
+    )
+    backup: Literal["auto", "skip"] = Field(
+        default="auto",
+        description="auto: pg_dump a database with foreign tables before the first write into it.",
+    )
     dagster_home: Path = Field(
         default=PROJECT_ROOT,
         validation_alias="DAGSTER_HOME",
@@ -53,19 +84,35 @@ class Settings(BaseSettings):
         default=None, description="Failed checks are posted here, once each."
     )
 
-    @field_validator("data", mode="before")
+    @field_validator("data", "encodings", mode="before")
     @classmethod
-    def _split_roots(cls, value: object) -> object:
+    def _split(cls, value: object) -> object:
         if isinstance(value, str):
             return tuple(part for part in value.split(":") if part)
         return value
 
-    @field_validator("home")
+    @field_validator("encodings")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+    def _known_encodings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for declaration in value:
+            if not _ENCODING.match(declaration):
+                raise ValueError(
+                    f"{declaration!r} is not SOURCE.TABLE.COLUMN=ENCODING, "
+                    "with ENCODING one of float16, float32, json_text, json_blob"
+                )
+        return value
 
-    @field_validator("database_url", "alert_webhook", mode="before")
+    @field_validator("home", "archive")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+    @property
+    def archive_folder(self) -> Path:
+        """Where retired files are moved."""
+        return self.archive or self.home / "archive"
+
+    @field_validator("database_url", "alert_webhook", "archive", mode="before")
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
@@ -99,6 +146,20 @@ def load_settings() -> Settings:
         ) from None
 
 
+def declared_encodings() -> Mapping[tuple[str, str, str], str]:
+    """Return (source, table, column) -> encoding, as MEMOS_ENCODINGS declares them."""
+    return _encodings_in(os.environ.get("MEMOS_ENCODINGS", ""))  # noqa: TID251  as above
+
+
+@lru_cache(maxsize=8)
+def _encodings_in(declarations: str) -> Mapping[tuple[str, str, str], str]:
+    # What does not parse was refused by `load_settings`.
+    found = filter(None, map(_ENCODING.match, declarations.split(":")))
+    return {
+        (match["source"], match["table"], match["column"]): match["encoding"] for match in found
+    }
+
+
 #: Events that Dagster writes at once where it can: those of a run's plan and of its chunks.
 #: A small consolidation took 8.0 s with it and 9.7 s without (2026-11-22).
 EVENT_BATCH = {"DAGSTER_EVENT_BATCH_SIZE": "100"}
@@ -118,4 +179,13 @@ def environment_for_dagster(settings: Settings) -> dict[str, str]:
         "DAGSTER_HOME": str(settings.dagster_home),
         "DAGSTER_DISABLE_TELEMETRY": "1",
         "MEMOS_HOME": str(settings.home),
+    }
+
+
+def environment_with_password(password: str | None) -> dict[str, str]:
+    """Return the environment of a PostgreSQL program; arguments are seen by every process."""
+    return {
+        **os.environ,  # noqa: TID251  this module alone knows the environment
+        **({} if password is None else {"PGPASSWORD": password}),
+        "LC_ALL": "C",
     }

@@ -11,6 +11,7 @@ from memos_assets.catalog.kinds import (
     KINDS_BY_NAME,
     TABLES,
     TABLES_BY_NAME,
+    identifying_columns,
     kind_of_table,
 )
 from memos_assets.catalog.tables import FileKind, Link, TableSpec
@@ -27,5 +28,6 @@ __all__ = [
     "TableSpec",
     "VectorColumn",
     "VectorIndex",
+    "identifying_columns",
     "kind_of_table",
 ]

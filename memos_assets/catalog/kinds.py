@@ -54,3 +54,9 @@ def kind_of_table(name: str) -> FileKind:
     return next(
         kind for kind in CONSOLIDATED_KINDS if any(spec.name == name for spec in kind.tables)
     )
+
+
+def identifying_columns(spec: TableSpec) -> frozenset[str]:
+    """Return the columns of a table that name rows: its key, and both ends of links."""
+    led_to = {link.key for table in TABLES for link in table.links if link.table == spec.name}
+    return frozenset({*spec.key, *(link.column for link in spec.links), *led_to})

@@ -1,14 +1,18 @@
 """The checklist's claims about tables and sources, each a Finding drawn from both sides."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import sqlalchemy as sa
 
 from memos_assets.catalog import KINDS_BY_NAME, TableSpec
-from memos_assets.consolidate import ledger, sqlite_file
+from memos_assets.consolidate import registry, sqlite_file
 from memos_assets.consolidate.derived import MOST_NAMED
 from memos_assets.consolidate.links import LinkProof, prove_links
+from memos_assets.consolidate.manifests import is_purged
 from memos_assets.consolidate.pin import Pin, is_unchanged
+from memos_assets.consolidate.rejected import rejected_rows
+from memos_assets.consolidate.rules import DROP
 from memos_assets.consolidate.verify import COUNT_FAULTS, SourceProof, prove_table
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
@@ -27,19 +31,21 @@ def claims_about(spec: TableSpec) -> list[str]:
         names.append("v05_links_lead_somewhere")
     if spec.vector_indexes:
         names.append("v10_embeddings_are_indexed")
-    return names
+    return [*names, "v12_rejects_are_settled"]
 
 
 def findings_about(engine: sa.Engine, spec: TableSpec) -> Mapping[str, Finding]:
     """Read a table on both sides, for every source of its kind, and judge its claims."""
     kind = next(kind for kind in KINDS_BY_NAME.values() if spec in kind.tables)
     with engine.connect() as conn:
-        sources = ledger.registered_sources(conn, kind.name)
-        pins = [ledger.pin_required(conn, source) for source in sources]
+        sources = registry.registered_sources(conn, kind.name)
+        pins = [registry.pin_required(conn, source) for source in sources]
         proofs = [prove_table(conn, spec, pin) for pin in pins]
         findings = {
             "v01_row_counts_match": _row_counts(
-                proofs, _foreign_rows(conn, spec, [source.name for source in sources])
+                proofs,
+                _foreign_rows(conn, spec, [source.name for source in sources]),
+                _undecided(conn, spec, [source.name for source in sources]),
             ),
             "v02_rows_match_bit_for_bit": _bit_for_bit(proofs),
         }
@@ -53,13 +59,29 @@ def findings_about(engine: sa.Engine, spec: TableSpec) -> Mapping[str, Finding]:
             )
         if spec.vector_indexes:
             findings["v10_embeddings_are_indexed"] = _indexed(conn, spec)
-    return findings
+        findings["v12_rejects_are_settled"] = _settled(conn, spec)
+    # A retirement asks which pins were proven.
+    read = {"pins": {pin.source: pin.digest for pin in pins}}
+    return {
+        name: replace(finding, evidence={**finding.evidence, **read})
+        for name, finding in findings.items()
+    }
 
 
 def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> int:
     """Count rows whose source nobody registered."""
     table = tables.CONSOLIDATED[spec.name]
     return count_rows(conn, table, table.c.source.not_in(sources))
+
+
+def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
+    """Name the rejects that were settled otherwise than anybody decided."""
+    return [
+        f"{source}: settled by nobody: rowid {rowid}, as {entry.resolution}"
+        for source in sources
+        for rowid, entry in sorted(rejected_rows(conn, spec, source).items())
+        if not entry.is_decided
+    ]
 
 
 def _named(proofs: Sequence[SourceProof], kinds: Sequence[str]) -> list[str]:
@@ -71,11 +93,12 @@ def _named(proofs: Sequence[SourceProof], kinds: Sequence[str]) -> list[str]:
     ][:MOST_NAMED]
 
 
-def _row_counts(proofs: Sequence[SourceProof], foreign: int) -> Finding:
+def _row_counts(proofs: Sequence[SourceProof], foreign: int, undecided: Sequence[str]) -> Finding:
     source = sum(proof.source_rows for proof in proofs)
     loaded = sum(proof.loaded_rows for proof in proofs)
     rejected = sum(proof.rejected_rows for proof in proofs)
     faults = sum(proof.fault_counts[kind] for proof in proofs for kind in COUNT_FAULTS)
+    faults += len(undecided)
     passed = source == loaded + rejected and not faults and not foreign
     extra = f", {foreign} of no registered source" if foreign else ""
     wrong = f", {faults} faults" if faults else ""
@@ -87,7 +110,7 @@ def _row_counts(proofs: Sequence[SourceProof], foreign: int) -> Finding:
             "source_rows": source,
             "loaded_rows": loaded,
             "rejected_rows": rejected,
-            "faults": _named(proofs, COUNT_FAULTS),
+            "faults": [*_named(proofs, COUNT_FAULTS), *undecided][:MOST_NAMED],
             "sources": [
                 {
                     "source": proof.source,
@@ -119,6 +142,12 @@ def _bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
                 {
                     "source": proof.source,
                     "rows": proof.loaded_rows,
+                    "chunks": len(proof.chunks),
+                    "chunks_that_differ": ", ".join(
+                        f"{chunk:03d}"
+                        for chunk, (one, other) in proof.chunks.items()
+                        if one != other
+                    ),
                     "digest_in_sqlite": proof.source_digest[:16],
                     "digest_in_postgresql": proof.target_digest[:16],
                 }
@@ -211,10 +240,42 @@ def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
     )
 
 
+def _settled(conn: sa.Connection, spec: TableSpec) -> Finding:
+    """V12: count the rejects by what became of them."""
+    entry = tables.rejects.c
+    opened: dict[str, int] = {}
+    dropped: dict[str, int] = {}
+    repaired: dict[str, int] = {}
+    for reason, resolution, count in conn.execute(
+        sa.select(entry.reason, entry.resolution, sa.func.count())
+        .where(entry.target == tables.data_schema(conn), entry.table_name == spec.name)
+        .group_by(entry.reason, entry.resolution)
+        .order_by(entry.reason, entry.resolution)
+    ):
+        into = opened if resolution is None else dropped if resolution == DROP else repaired
+        into[reason] = into.get(reason, 0) + count
+    by_reason = ", ".join(f"{reason} {count}" for reason, count in opened.items())
+    settled = f"{sum(dropped.values())} dropped, {sum(repaired.values())} repaired"
+    return Finding(
+        not opened,
+        expected="0 open",
+        observed=f"{sum(opened.values())} open{': ' if opened else ''}{by_reason}; {settled}",
+        evidence={
+            "open_rejects": sum(opened.values()),
+            "open": opened,
+            "dropped": dropped,
+            "repaired": repaired,
+        },
+    )
+
+
 def source_unchanged(pins: Sequence[Pin]) -> Finding:
-    """V08: every file of a kind still holds what was pinned."""
-    changed = []
+    """V08: every file of a kind still holds what was pinned; a retired one lies in the archive."""
+    changed, purged = [], []
     for pin in pins:
+        if not pin.origin.exists() and is_purged(pin.origin):
+            purged.append(pin.source)
+            continue
         try:
             unchanged = is_unchanged(pin)
         except SourceError as error:
@@ -225,8 +286,12 @@ def source_unchanged(pins: Sequence[Pin]) -> Finding:
     return Finding(
         not changed,
         expected=f"{len(pins)} files as they were pinned",
-        observed="; ".join(changed) or f"{len(pins)} unchanged",
-        evidence={"files": [{"source": p.source, "pin": p.digest[:16]} for p in pins]},
+        observed=("; ".join(changed) or f"{len(pins) - len(purged)} unchanged")
+        + (f", {', '.join(purged)} purged from the archive" if purged else ""),
+        evidence={
+            "files": [{"source": p.source, "pin": p.digest[:16]} for p in pins],
+            "pins": {pin.source: pin.digest for pin in pins},
+        },
     )
 
 
@@ -249,5 +314,5 @@ def source_accounted_for(pins: Sequence[Pin]) -> Finding:
         not left,
         expected="0 tables or columns left behind",
         observed="; ".join(left) or "0",
-        evidence={"left_behind": left},
+        evidence={"left_behind": left, "pins": {pin.source: pin.digest for pin in pins}},
     )

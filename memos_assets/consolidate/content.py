@@ -5,9 +5,11 @@ import sqlite3
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from memos_assets.catalog import FileKind
 from memos_assets.consolidate import sqlite_file
+from memos_assets.consolidate.refusals import shown
 from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 
 Value = None | int | float | str | bytes
@@ -126,9 +128,7 @@ def _table_contents(
     names = ", ".join(map(quoted, sorted(columns)))
     rowid = rowid_name(columns, table)
     chunk, rows, size, running = -1, 0, 0, hashlib.sha256()
-    for number, *values in connection.execute(
-        f"select {rowid}, {names} from {quoted(table)} order by {rowid}"
-    ):
+    for number, *values in _rows(connection, table, rowid, names):
         place = max(number // chunk_rows, 0)
         if place != chunk:
             if rows:
@@ -140,3 +140,28 @@ def _table_contents(
         size += len(row)
     if rows:
         yield ChunkContent(table, chunk, rows, size, running.hexdigest())
+
+
+def _rows(
+    connection: sqlite3.Connection, table: str, rowid: str, names: str
+) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a table; a row that is too large to read is named."""
+    last = -(2**63)
+    try:
+        for row in connection.execute(
+            f"select {rowid}, {names} from {quoted(table)} order by {rowid}"
+        ):
+            last = row[0]
+            yield row
+    except sqlite3.DataError as error:
+        # Some versions of sqlite3 step one row ahead of the one they return.
+        for (number,) in connection.execute(
+            f"select {rowid} from {quoted(table)} where {rowid} >= ? order by {rowid}", (last,)
+        ):
+            where = f"from {quoted(table)} where {rowid} = ?"
+            try:
+                connection.execute(f"select {names} {where}", (number,)).fetchone()
+            except sqlite3.DataError:
+                text = f"{error}: {shown(table)} rowid {number}"
+                raise sqlite3.DataError(text) from error
+        raise

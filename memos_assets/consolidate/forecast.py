@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from memos_assets.catalog import FileKind, TableSpec
-from memos_assets.consolidate import sqlite_file
+from memos_assets.consolidate import fit, sqlite_file
 from memos_assets.consolidate.content import chunk_rows_for
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.reader import read_table, rejects_of
@@ -57,9 +57,13 @@ def forecast_file(file: FoundFile) -> list[TableForecast]:
     """Decode every row of a file as a load would, and count what becomes of it.
 
     Raises:
-        SourceError: M101 to M104, as `sqlite_file.opened`.
+        SourceError: M101 to M108, as `sqlite_file.opened`; M104 also when a table is damaged.
     """
     assert file.kind is not None
+    with sqlite_file.opened(file.path) as connection:
+        damaged = fit.damage(connection, file.path, file.kind)
+        if damaged is not None:
+            raise damaged
     return [
         _forecast(file, file.kind, spec) for spec in file.kind.tables if spec.origin in file.tables
     ]

@@ -10,6 +10,7 @@ from memos_assets.catalog import TABLES_BY_NAME, Link, TableSpec
 from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.derived import MOST_NAMED
 from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.rules import DROP
 from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres import tables
 from memos_assets.postgres.answers import count_rows
@@ -111,29 +112,29 @@ def _unmirrored(
 def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int, list[str]]:
     """Look up in SQLite that a row rejected for a dangling end has one."""
     entry = tables.rejects.c
-    rowids = conn.execute(
-        sa.select(entry.source_rowid).where(
+    rejected = conn.execute(
+        sa.select(entry.source_rowid, entry.resolution).where(
             entry.target == tables.data_schema(conn),
             entry.source == pin.source,
             entry.table_name == spec.name,
             entry.reason == "dangling_end",
         )
-    ).scalars()
+    )
     declared = [link for link in spec.links if link.declared]
     gone = {link.table: _rejected_keys(conn, pin.source, link) for link in declared}
     faults: list[str] = []
     checked = 0
     with sqlite_file.opened(pin.path) as connection:
         rowid_column = rowid_name(sqlite_file.layout(connection)[spec.origin], spec.origin)
-        for rowid in rowids:
-            checked += 1
+        for rowid, resolution in rejected:
+            checked += resolution in (None, DROP)
             dangles = False
             for link in declared:
                 linked = TABLES_BY_NAME[link.table]
                 end = connection.execute(
                     f"select t.{quoted(spec.column(link.column).origin)}, exists(select 1 from "
                     f"{quoted(linked.origin)} l where l.{quoted(linked.column(link.key).origin)}"
-                    f" = t.{quoted(spec.column(link.column).origin)}) "
+                    f" = t.{quoted(spec.column(link.column).origin)} collate binary) "
                     f"from {quoted(spec.origin)} t where t.{rowid_column} = ?",
                     (rowid,),
                 ).fetchone()

@@ -6,7 +6,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from memos_assets.catalog import KINDS_BY_NAME
-from memos_assets.consolidate import ledger
+from memos_assets.consolidate import registry
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.pin import Pin, fingerprint, take_pin
 from memos_assets.consolidate.progress import Progress, report
@@ -18,14 +18,17 @@ def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> list[str]:
     with engine.begin() as conn:
         for file in files:
             if file.treatment == "consolidate":
-                former = ledger.register(conn, file)
+                former = registry.register(conn, file)
                 if former is not None:
                     notes.append(f"{file.source} is {file.path} from now on, it was {former}")
     return notes
 
 
-def observe_source(engine: sa.Engine, source: ledger.Source, folder: Path) -> Pin:
+def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> Pin:
     """Return a pin of the source as it is now; the former one when nothing changed.
+
+    A retired source is final, and of a file that is gone the former pin is all there is: V08 says
+    what has become of either.
 
     Args:
         engine: of the target database.
@@ -37,26 +40,29 @@ def observe_source(engine: sa.Engine, source: ledger.Source, folder: Path) -> Pi
     """
     with engine.connect() as conn:
         former = (
-            ledger.recorded_pin(conn, source.name, source.pin_digest) if source.pin_digest else None
+            registry.recorded_pin(conn, source.name, source.pin_digest)
+            if source.pin_digest
+            else None
         )
-    if (
-        former is not None
-        and former.origin == source.path
-        and fingerprint(source.path) == former.fingerprint
+    origin = source.location
+    if former is not None and (
+        source.retired_to is not None
+        or not origin.exists()
+        or (former.origin == origin and fingerprint(origin) == former.fingerprint)
     ):
         return former
-    size = source.path.stat().st_size if source.path.exists() else 0
+    size = origin.stat().st_size if origin.exists() else 0
     report(Progress("pin", source.name, total_bytes=size))
     pin = take_pin(
         source.name,
         KINDS_BY_NAME[source.kind],
-        source.path,
+        origin,
         folder,
         chunk_rows=former.chunk_rows if former else 0,
     )
     with engine.begin() as conn:
-        ledger.record_pin(conn, pin)
-        superseded = ledger.superseded_pins(conn, source.name)
+        registry.record_pin(conn, pin)
+        superseded = registry.superseded_pins(conn, source.name)
     for path in superseded:
         if path != pin.path:
             path.unlink(missing_ok=True)
@@ -64,15 +70,31 @@ def observe_source(engine: sa.Engine, source: ledger.Source, folder: Path) -> Pi
     return pin
 
 
-def pin_for_run(engine: sa.Engine, source: ledger.Source, folder: Path, consolidation: str) -> Pin:
-    """Return the pin that all steps of a consolidation work from; the first one chooses it."""
+def pin_for_run(
+    engine: sa.Engine, source: registry.Source, folder: Path, consolidation: str
+) -> Pin:
+    """Return the pin that all steps of a consolidation work from; the first one chooses it.
+
+    Where its copy is gone, the file is pinned again: equal content is the same pin, and for any
+    other the consolidation is planned again, once for all its steps.
+    """
     with engine.connect() as conn:
-        chosen = ledger.chosen_pin(conn, consolidation, source.name)
+        chosen = registry.chosen_pin(conn, consolidation, source.name)
         if chosen is not None:
-            pin = ledger.recorded_pin(conn, source.name, chosen)
+            pin = registry.recorded_pin(conn, source.name, chosen)
             if pin is not None:
                 return pin
     pin = observe_source(engine, source, folder)
     with engine.begin() as conn:
-        digest = ledger.choose_pin(conn, consolidation, source.name, pin.digest)
-        return ledger.recorded_pin(conn, source.name, digest) or pin
+        digest = registry.choose_pin(conn, consolidation, source.name, pin.digest, gone=chosen)
+        return registry.recorded_pin(conn, source.name, digest) or pin
+
+
+def observable_sources(conn: sa.Connection, kind: str) -> list[registry.Source]:
+    """Return the registered sources of a kind of which there is a file or a pinned copy."""
+    return [
+        source
+        for source in registry.registered_sources(conn, kind)
+        if source.location.exists()
+        or (source.pin_digest and registry.recorded_pin(conn, source.name, source.pin_digest))
+    ]

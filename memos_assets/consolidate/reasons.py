@@ -16,6 +16,7 @@ REJECT_REASONS: Final[dict[str, str]] = {
     "json_surrogate": "the JSON holds half of a surrogate pair, which jsonb refuses",
     "json_number": "the JSON holds a number beyond the range of jsonb",
     "json_too_deep": "the JSON is nested too deeply",
+    "json_too_long": "the JSON is longer than 8 million characters",
     "timestamp_unreadable": "the time stamp does not follow the column's convention",
     "timestamp_without_zone": "the time stamp lacks the offset that the column promises",
     "dangling_end": "the row links to a row that is missing or rejected",

@@ -1,7 +1,8 @@
 """The two sides of the proof: rows of a pinned SQLite table, rows of a PostgreSQL table."""
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+import struct
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,13 +10,29 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql as pgsql
 
-from memos_assets.catalog import TableSpec
+from memos_assets.catalog import Column, TableSpec, identifying_columns
 from memos_assets.consolidate import canonical, sqlite_file
+from memos_assets.consolidate.canonical_rules import mended
 from memos_assets.consolidate.content import Value, row_digest
+from memos_assets.consolidate.rejected import Rejected, dangling, rejected_rows
 from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres import tables
 
+__all__ = [
+    "UNENCODABLE",
+    "Fields",
+    "Rejected",
+    "SourceSide",
+    "compared_columns",
+    "joined",
+    "rejected_rows",
+    "target_rows",
+]
+
 Fields = Sequence[bytes | None]
+
+#: What `SourceSide.fields` raises for a row that PostgreSQL cannot hold.
+UNENCODABLE = (ValueError, TypeError, AttributeError, ArithmeticError, struct.error)
 
 #: Bytes of values read from SQLite at a time, about.
 _BATCH_BYTES = 1024 * 1024
@@ -30,21 +47,34 @@ def compared_columns(spec: TableSpec) -> list[str]:
     ]
 
 
+def joined(rowid: int, fields: Fields) -> bytes:
+    """Return a row as it enters a digest."""
+    parts = [b"%d:" % rowid]
+    for value in fields:
+        parts += (b"n",) if value is None else (b"%d:" % len(value), value)
+    return b"".join(parts)
+
+
 class SourceSide:
     """Rows of one SQLite table, every column, and what PostgreSQL must hold for them."""
 
     def __init__(self, connection: sqlite3.Connection, spec: TableSpec) -> None:
         columns = sqlite_file.layout(connection)[spec.origin]
-        self._connection, self._spec = connection, spec
+        self._connection, self.spec = connection, spec
         self._rowid = rowid_name(columns, spec.origin)
         self._columns = sorted(columns)
+        self._identifying = identifying_columns(spec)
         self._place = {name: number for number, name in enumerate(self._columns, start=1)}
 
-    def batches(self) -> Iterator[list[tuple[Any, ...]]]:
-        """Yield rows in the order of rowids: the rowid, then every column by name."""
+    def batches(
+        self, first: int = -(2**63), last: int = 2**63 - 1
+    ) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield rows in the order of rowids, ``last`` included: the rowid, then every column."""
         names = ", ".join([self._rowid, *map(quoted, self._columns)])
         cursor = self._connection.execute(
-            f"select {names} from {quoted(self._spec.origin)} order by {self._rowid}"
+            f"select {names} from {quoted(self.spec.origin)} "
+            f"where {self._rowid} between ? and ? order by {self._rowid}",
+            (first, last),
         )
         wanted = 16
         while rows := cursor.fetchmany(wanted):
@@ -61,54 +91,81 @@ class SourceSide:
         """Return the sha256 of a row as stored."""
         return row_digest(row[1:]).hex()
 
-    def fields(self, row: Sequence[Value]) -> list[bytes | None]:
+    def fields(self, row: Sequence[Value], rules: Mapping[str, str]) -> list[bytes | None]:
         """Return the bytes PostgreSQL must hold for a row, in the order of `compared_columns`.
 
-        JSON is as SQLite has it; PostgreSQL's may be spelled otherwise, see `canonical.same_json`.
+        JSON is spelled as jsonb does, as far as `canonical.jsonb_text` can tell.
+
+        Args:
+            row: as `batches` yields it.
+            rules: of its entry in the rejects, see `Rejected`.
         """
         found: list[bytes | None] = []
-        for column in self._spec.columns:
+        for column in self.spec.columns:
             value = self.value(row, column.origin)
+            if rules and value is not None:
+                value = self._mended(column, value, rules)
             if value is None:
                 found.append(None)
             elif column.computed:
                 found.append(canonical.COMPUTED[column.name](value))
             else:
                 found.append(canonical.ENCODERS[column.kind](value))
-        for vector in self._spec.vectors:
+        for vector in self.spec.vectors:
             found += canonical.vector_wires(
                 vector, self.value(row, vector.origin), self.value(row, vector.dimension_origin)
             )
         return found
 
+    def _mended(self, column: Column, value: Value, rules: Mapping[str, str]) -> Value:
+        if rules.get(dangling(column.name)) == "null_end" and column.name not in self.spec.key:
+            return None
+        if column.name in self._identifying:
+            return value
+        if column.computed:
+            # Computed from what another column becomes.
+            same = (c for c in self.spec.columns if c.origin == column.origin and not c.computed)
+            column = next(same, column)
+        return mended(column, value, rules)
+
 
 @contextmanager
 def target_rows(
-    conn: sa.Connection, spec: TableSpec, source: str
-) -> Iterator[Iterator[tuple[int, list[bytes | None]]]]:
-    """Yield (source_rowid, fields) of a source's rows in PostgreSQL, in the order of rowids.
+    conn: sa.Connection, spec: TableSpec, source: str, *, chunk: int | None = None
+) -> Iterator[Iterator[tuple[int, int, list[bytes | None]]]]:
+    """Yield (chunk, source_rowid, fields) of a source's rows in PostgreSQL, in that order.
 
     Fields are PostgreSQL's binary wire form; JSON is its text.
+
+    Args:
+        conn: to the target database; busy until the block ends.
+        spec: the table.
+        source: whose rows.
+        chunk: only this one.
     """
     statement = pgsql.SQL(
-        "copy (select {} from {} where source = {}{} order by chunk, source_rowid) "
+        "copy (select {} from {} where source = {}{}{} order by chunk, source_rowid) "
         "to stdout (format binary)"
     ).format(
-        pgsql.SQL(", ").join(map(pgsql.Identifier, ["source_rowid", *compared_columns(spec)])),
+        pgsql.SQL(", ").join(
+            map(pgsql.Identifier, ["chunk", "source_rowid", *compared_columns(spec)])
+        ),
         pgsql.Identifier(tables.data_schema(conn), spec.name),
         pgsql.Literal(source),
+        pgsql.SQL("" if chunk is None else " and chunk = {}").format(pgsql.Literal(chunk)),
         pgsql.SQL(" and not reversed" if spec.mirrored else ""),
     )
-    json_places = [i for i, column in enumerate(spec.columns, start=1) if column.kind == "json"]
+    json_places = [i for i, column in enumerate(spec.columns, start=2) if column.kind == "json"]
 
-    def rows(copy: psycopg.Copy) -> Iterator[tuple[int, list[bytes | None]]]:
+    def rows(copy: psycopg.Copy) -> Iterator[tuple[int, int, list[bytes | None]]]:
         for row in copy.rows():
             fields = list(row)
             for place in json_places:
                 if fields[place] is not None:
                     # The first byte is the version of jsonb's wire form.
                     fields[place] = fields[place][1:]
-            yield int.from_bytes(fields[0], "big", signed=True), fields[1:]
+            number, rowid = (int.from_bytes(field, "big", signed=True) for field in fields[:2])
+            yield number, rowid, fields[2:]
 
     driver = conn.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)

@@ -1,16 +1,20 @@
 """What the books say of every source, and why rows were rejected or lost their embedding."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import sqlalchemy as sa
 
+from memos_assets.consolidate.rules import DROP
 from memos_assets.postgres import tables
 
 
 @dataclass(slots=True)
 class TableSummary:
-    """One source in one table, summed over its chunks."""
+    """One source in one table, summed over its chunks.
+
+    ``rejects`` counts rows that are not loaded by reason, ``repaired`` loaded ones by the rule that
+    changed them.
+    """
 
     source: str
     table: str
@@ -22,6 +26,7 @@ class TableSummary:
     mirrored: int
     rejects: dict[str, int] = field(default_factory=dict)
     without_embedding: dict[str, int] = field(default_factory=dict)
+    repaired: dict[str, int] = field(default_factory=dict)
 
 
 def summarise(conn: sa.Connection) -> list[TableSummary]:
@@ -40,55 +45,27 @@ def summarise(conn: sa.Connection) -> list[TableSummary]:
             .order_by(entry.source, entry.table_name)
         )
     }
-    for source, table, reasons in conn.execute(
-        sa.select(entry.source, entry.table_name, entry.without_embedding).where(
+    for source, table, *counted in conn.execute(
+        sa.select(entry.source, entry.table_name, entry.without_embedding, entry.repaired).where(
             entry.target == tables.data_schema(conn)
         )
     ):
-        into = found[source, table].without_embedding
-        for reason, count in reasons.items():
-            into[reason] = into.get(reason, 0) + count
+        summary = found[source, table]
+        for into, counts in zip(
+            (summary.without_embedding, summary.repaired), counted, strict=True
+        ):
+            for name, count in counts.items():
+                into[name] = into.get(name, 0) + count
     reject = tables.rejects.c
     for source, table, reason, count in conn.execute(
         sa.select(reject.source, reject.table_name, reject.reason, sa.func.count())
-        .where(reject.target == tables.data_schema(conn))
+        .where(
+            reject.target == tables.data_schema(conn),
+            sa.or_(reject.resolution.is_(None), reject.resolution == DROP),
+        )
         .group_by(reject.source, reject.table_name, reject.reason)
         .order_by(reject.reason)
     ):
         if (source, table) in found:
             found[source, table].rejects[reason] = count
     return list(found.values())
-
-
-def pinned_files(conn: sa.Connection) -> list[dict[str, Any]]:
-    """Return the registered files with the pin that was loaded."""
-    rows = conn.execute(
-        sa.select(
-            tables.sources.c.source,
-            tables.sources.c.kind,
-            tables.sources.c.path,
-            tables.sources.c.pin_digest,
-            tables.pins.c.fingerprint,
-            tables.pins.c.pinned_at,
-        )
-        .join(
-            tables.pins,
-            sa.and_(
-                tables.pins.c.source == tables.sources.c.source,
-                tables.pins.c.digest == tables.sources.c.pin_digest,
-            ),
-            isouter=True,
-        )
-        .order_by(tables.sources.c.source)
-    )
-    return [
-        {
-            "source": row.source,
-            "kind": row.kind,
-            "path": row.path,
-            "content_digest": row.pin_digest,
-            "file_sha256": row.fingerprint,
-            "pinned_at": row.pinned_at.isoformat() if row.pinned_at else None,
-        }
-        for row in rows
-    ]

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from memos_assets.catalog.columns import MODEL_DIMENSIONS, VectorColumn
 from memos_assets.consolidate.content import Value
+from memos_assets.consolidate.values import LONGEST_JSON
 
 #: dtype of the elements, of their bit pattern, exponent mask and magnitude mask, by element bytes.
 _BITS: dict[int, tuple[str, str, int, int]] = {
@@ -29,7 +30,8 @@ class VectorBatch:
 
     Attributes:
         elements: every usable embedding's elements, row by row, as stored; shape (sum of
-            dimensions,), float16 or float32 little-endian. Nothing is normalised.
+            dimensions,), little-endian, float16 for halfvec and float32 for vector. Nothing is
+            normalised.
         dimensions: elements per row, 0 where unusable; shape (n,), int32.
         reasons: None where usable, else a code of `reasons.EMBEDDING_REASONS`; n entries.
     """
@@ -83,6 +85,9 @@ def decode_vectors(
             reasons[places[number]] = reason
             lengths[places[number]] = 0
         elements = elements[keep]
+    if vector.stored == "vector" and size == 2:
+        # Every float16 is a float32.
+        elements = elements.astype("<f4")
     return VectorBatch(elements, lengths, reasons)
 
 
@@ -117,7 +122,7 @@ def _from_json(value: Value) -> bytes | str:
         return "missing"
     if value in (b"", ""):
         return "empty"
-    if not isinstance(value, str | bytes):
+    if not isinstance(value, str | bytes) or len(value) > LONGEST_JSON:
         return "not_a_vector"
     try:
         numbers = json.loads(value)

@@ -47,8 +47,14 @@ finish_job = dg.define_asset_job(
 
 verify_job = dg.define_asset_job(
     "verify_checklist",
-    selection=dg.AssetSelection.all_asset_checks(),
-    description="Run the whole checklist: both sides are read again.",
+    selection=dg.AssetSelection.groups("report") | dg.AssetSelection.all_asset_checks(),
+    description="Run the whole checklist, both sides are read again, and write the report.",
 )
 
-jobs = [*observe_jobs, *migrate_jobs.values(), finish_job, verify_job]
+archive_job = dg.define_asset_job(
+    "report_archive",
+    selection=dg.AssetSelection.groups("archive"),
+    description="Show what is retired, and check it. Files are moved by `memos-assets retire`.",
+)
+
+jobs = [*observe_jobs, *migrate_jobs.values(), finish_job, verify_job, archive_job]

@@ -9,9 +9,15 @@ import sqlalchemy as sa
 import tenacity
 from pydantic import PrivateAttr
 
+from memos_assets.defs.abandoned import known_to_run, settle_abandoned_runs
 from memos_assets.postgres.engine import shown
+from memos_assets.postgres.tables import in_schema
 from memos_assets.postgres.target import open_target
+from memos_assets.postgres.versions import require_shadow
 from memos_assets.settings import Settings, load_settings
+
+#: Run tag: the run loads, checks and reads the shadow instead of the live tables.
+INTO_TAG = "memos/into"
 
 
 class Postgres(dg.ConfigurableResource):
@@ -25,12 +31,24 @@ class Postgres(dg.ConfigurableResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Iterator["Postgres"]:
-        """Make the engine for one process of one run and dispose of it afterwards."""
+        """Make the engine for one process of one run and dispose of it afterwards.
+
+        Before the first step, runs whose process is gone give back what they hold.
+        """
         run = context.run.run_id if context.run else "adhoc"
         self._settings = load_settings()
         self._engine = open_target(self._settings, f"memos_assets:{run[:8]}")
         try:
-            yield self
+            into = context.run.tags.get(INTO_TAG) if context.run else None
+            if into is not None:
+                require_shadow(self._engine, into)
+                self._engine = in_schema(self._engine, into)
+            if context.run is None or context.instance is None:
+                yield self
+                return
+            with known_to_run(self._engine, context.instance, context.run):
+                settle_abandoned_runs(context.instance, self._engine)
+                yield self
         finally:
             self._engine.dispose()
 

@@ -1,16 +1,16 @@
 """Alerts. A failed check is posted once, with what it expected and what it observed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import requests
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from memos_assets.checklist import CLAIMS
-from memos_assets.defs.assets.report import check_keys
-from memos_assets.defs.evaluations import Evaluation, evaluation_of
+from memos_assets.defs.evaluations import check_keys, evaluation_of
 from memos_assets.defs.resources import Webhook
+from memos_assets.report.outcomes import Evaluation
 
 _PAGE = 50
 
@@ -42,7 +42,8 @@ def post_failed_checks(
     """Post failures that are newer than the cursor, oldest first.
 
     The cursor holds the id of the last execution that was dealt with, per check. It moves only
-    past alerts that were taken, so a receiver that is down gets them later.
+    past alerts that were taken, so a receiver that is down gets them later. A warning is news only
+    when more is left to do than the cursor remembers.
     """
     if not webhook.is_configured:
         return dg.SkipReason("MEMOS_ALERT_WEBHOOK is not set")
@@ -51,10 +52,7 @@ def post_failed_checks(
     if context.cursor is None:
         # History is not news: the first tick only notes where it stands. What has no outcome yet
         # is not history.
-        seen = {
-            key.to_user_string(): record.id - (evaluation_of(key, record) is None)
-            for key, record in latest.items()
-        }
+        seen = _standing(latest)
         return dg.SensorResult(skip_reason="first look", cursor=json.dumps(seen))
     cursor: dict[str, int] = json.loads(context.cursor)
     posted = 0
@@ -65,9 +63,13 @@ def post_failed_checks(
             if record.id <= cursor.get(name, 0):
                 continue
             for number, evaluation in _outcomes_since(context.instance, key, cursor.get(name, 0)):
-                if evaluation is not None and not evaluation.passed:
-                    webhook.post(alert_for(evaluation))
-                    posted += 1
+                if evaluation is not None:
+                    left = _left_to_do(name, evaluation)
+                    more = all(count > cursor.get(what, 0) for what, count in left.items())
+                    if not evaluation.passed and more:
+                        webhook.post(alert_for(evaluation))
+                        posted += 1
+                    cursor |= left
                 cursor[name] = number
     except requests.RequestException as error:
         # The address is a secret and requests puts it into messages. A receiver that is down takes
@@ -77,6 +79,26 @@ def post_failed_checks(
         skip_reason=trouble or (f"{posted} posted" if posted else "no failed check since"),
         cursor=json.dumps(cursor),
     )
+
+
+def _standing(
+    latest: Mapping[dg.AssetCheckKey, AssetCheckExecutionRecord],
+) -> dict[str, int]:
+    seen: dict[str, int] = {}
+    for key, record in latest.items():
+        evaluation = evaluation_of(key, record)
+        name = key.to_user_string()
+        seen[name] = record.id - (evaluation is None)
+        if evaluation is not None:
+            seen |= _left_to_do(name, evaluation)
+    return seen
+
+
+def _left_to_do(name: str, evaluation: Evaluation) -> dict[str, int]:
+    """Return the entry of the cursor for what a warning counts; nothing for any other check."""
+    if CLAIMS[evaluation.check].severity != "warning":
+        return {}
+    return {f"{name} open": int(evaluation.metadata.get("open_rejects", 0))}
 
 
 def _outcomes_since(

@@ -65,7 +65,14 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
         passed,
         expected=f"{index.name}{' chosen' if must_choose else ' usable'}",
         observed=f"usable {', '.join(usable)}; chosen {', '.join(chosen)}",
-        evidence={"rows": rows, "k": k, "operator": index.operator, "strategy": index.strategy},
+        evidence={
+            "rows": rows,
+            "k": k,
+            "operator": index.operator,
+            "strategy": index.strategy,
+            "usable": index.name in usable,
+            "chosen": index.name in chosen,
+        },
     )
 
 
@@ -75,7 +82,10 @@ def containment_uses_index(conn: sa.Connection, spec: TableSpec, column: Column)
     with driver_of(conn) as driver, _without(conn, "seqscan", "indexscan"):
         query = containing(spec.name, column, data_schema(conn))
         usable = _scans(_plan(driver, query, {"part": '{"a": 1}'}))
-    return Finding(name in usable, f"{name} usable", f"usable {', '.join(usable)}")
+    found = name in usable
+    return Finding(
+        found, f"{name} usable", f"usable {', '.join(usable)}", evidence={"usable": found}
+    )
 
 
 def _plan(driver: psycopg.Connection, query: sql.Composed, values: Mapping[str, Any]) -> Plan:

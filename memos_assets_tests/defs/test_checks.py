@@ -4,9 +4,9 @@ import dagster as dg
 
 from memos_assets.checklist import CHECKLIST, CLAIMS
 from memos_assets.definitions import defs
-from memos_assets.defs.assets.report import check_keys
-from memos_assets.defs.checks.checklist import as_result
+from memos_assets.defs.checks.recording import as_result
 from memos_assets.defs.consolidation import verify
+from memos_assets.defs.evaluations import check_keys
 from memos_assets.finding import Finding
 from memos_assets_tests.defs.world import World, write_templates
 
@@ -43,7 +43,7 @@ def test_a_red_check_makes_a_consolidation_not_proven_and_says_what_to_do(world:
     key = dg.AssetKey(["memos", "indexes", HNSW])
     job = defs().resolve_implicit_global_asset_job_def()
     assert job.execute_in_process(instance=world.instance, asset_selection=[key]).success
-    again = verify(world.instance)
+    again = verify(world.instance, world.engine)
     assert again.proven
     assert world.jobs_of(again) == ["verify_checklist"]
 
@@ -80,7 +80,7 @@ def test_a_check_result_carries_expected_and_observed_first_and_then_its_evidenc
 def test_a_green_check_offers_no_fix() -> None:
     key = dg.AssetKey("x")
     green = as_result(
-        "v06_index_is_valid", key, Finding(passed=True, expected="valid", observed="valid")
+        key, "v06_index_is_valid", Finding(passed=True, expected="valid", observed="valid")
     )
     assert green.description == "expected valid; observed valid"
 

@@ -14,6 +14,7 @@ from memos_assets.definitions import defs
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.demo import write_demo
 from memos_assets.postgres.shapes import table_schema
+from memos_assets.report.standing import claims_made
 
 GRAPH = defs().resolve_asset_graph()
 REPOSITORY = defs().get_repository_def()
@@ -37,12 +38,20 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 18
+    assert int(done.stdout) == 19
 
 
 def test_the_asset_keys_are_an_api() -> None:
     keys = sorted(key.to_user_string() for key in GRAPH.materializable_asset_keys)
     assert [key for key in keys if "/indexes/" not in key] == [
+        "archive/corpus",
+        "archive/embedding_aggregator",
+        "archive/hybrid",
+        "archive/hyperbolic_embeddings",
+        "archive/meta_buffer",
+        "archive/mixed_precision_embeddings",
+        "archive/other_files",
+        "archive/semantic_memory",
         "memos/corpora",
         "memos/corpus_chunks",
         "memos/corpus_documents",
@@ -56,6 +65,7 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/hybrid_bm25_terms",
         "memos/hybrid_documents",
         "memos/hyperbolic_documents",
+        "memos/live_version",
         "memos/report",
         "memos/semantic_links",
         "memos/semantic_memories",
@@ -119,6 +129,9 @@ def test_the_check_names_are_an_api() -> None:
         "v09_source_is_accounted_for",
         "v10_embeddings_are_indexed",
         "v11_containment_uses_index",
+        "v12_rejects_are_settled",
+        "v13_archived_files_are_whole",
+        "v14_live_version_is_complete",
     ]
 
 
@@ -141,6 +154,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "observe_meta_buffer",
         "observe_mixed_precision_embeddings",
         "observe_semantic_memory",
+        "report_archive",
         "verify_checklist",
     ]
     assert sorted(schedule.name for schedule in REPOSITORY.schedule_defs) == [
@@ -164,7 +178,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
     ]
     assert bare == []
     groups = {GRAPH.get(key).group_name for key in GRAPH.materializable_asset_keys}
-    assert groups == {"tables", "indexes", "report"}
+    assert groups == {"archive", "indexes", "report", "tables", "versions"}
 
 
 def test_every_kind_of_file_has_one_partitions_definition_of_its_own() -> None:
@@ -245,3 +259,11 @@ def test_an_index_says_how_it_searches_and_on_which_table() -> None:
     )
     assert node.metadata["dagster/table_name"] == "memos.embeddings"
     assert node.parent_keys == {dg.AssetKey(["memos", "embeddings"])}
+
+
+def test_evaluations_are_kept_of_every_check_and_of_no_other() -> None:
+    made = sorted(claims_made())
+    assert made == sorted(
+        (key.asset_key.to_user_string(), key.name) for key in GRAPH.asset_check_keys
+    )
+    assert len(made) == len(set(made))

@@ -89,15 +89,27 @@ def test_rows_that_vanished_from_postgresql_are_requested_again(world: World) ->
     assert tick(world)[0] == [{"start": "meta_buffer/001", "end": "meta_buffer/001"}]
 
 
-def test_a_file_that_is_gone_ends_the_tick_with_its_code(world: World) -> None:
-    write_templates(world.data / "meta_buffer.db", [1])
+def test_a_file_that_is_gone_does_not_stop_the_others_of_its_kind(world: World) -> None:
+    for name in ("meta_buffer", "never_pinned"):
+        write_templates(world.data / f"{name}.db", [1])
     register_files(world.engine, world.files())
+    (world.data / "never_pinned.db").unlink()
+    assert tick(world) == ([{"start": "meta_buffer/000", "end": "meta_buffer/000"}], None)
+    # Of one that was pinned the pin is left; V08 says that the file is gone.
     (world.data / "meta_buffer.db").unlink()
+    assert tick(world) == ([{"start": "meta_buffer/000", "end": "meta_buffer/000"}], None)
+
+
+def test_a_file_that_cannot_be_read_ends_the_tick_with_its_code(world: World) -> None:
+    path = world.data / "meta_buffer.db"
+    write_templates(path, [1])
+    register_files(world.engine, world.files())
+    path.write_bytes(b"not a database at all")
     with pytest.raises(ScheduleExecutionError) as raised:
         tick(world)
     assert isinstance(raised.value.__cause__, dg.Failure)
     said = str(raised.value.__cause__.description)
-    assert re.match(r"M101 .*meta_buffer\.db: .*\. Fix: ", said)
+    assert re.match(r"M10\d .*meta_buffer\.db: .*\. Fix: ", said)
 
 
 def test_the_checklist_runs_daily() -> None:

@@ -234,3 +234,30 @@ def test_a_check_that_is_running_at_the_first_look_is_posted_when_it_fails(
     assert messages == ["first look", "no failed check since"]
     assert sensor.tick() == "1 posted"
     assert [alert["observed"] for alert in receiver.taken] == ["3 rows"]
+
+
+def left_open(instance: dg.DagsterInstance, count: int) -> None:
+    instance.report_runless_asset_event(
+        dg.AssetCheckEvaluation(
+            asset_key=TABLE,
+            check_name="v12_rejects_are_settled",
+            passed=count == 0,
+            severity=dg.AssetCheckSeverity.WARN,
+            metadata={"expected": "0 open", "observed": f"{count} open", "open_rejects": count},
+        )
+    )
+
+
+def test_a_warning_is_posted_only_when_more_is_left_to_do(
+    instance: dg.DagsterInstance, receiver: Receiver
+) -> None:
+    sensor = Sensor(instance)
+    left_open(instance, 3)
+    assert sensor.tick() == "first look"
+    posted = []
+    for count in (3, 2, 5, 5, 0, 1):
+        left_open(instance, count)
+        sensor.tick()
+        posted.append(len(receiver.taken))
+    assert posted == [0, 0, 1, 1, 1, 2]
+    assert [alert["observed"] for alert in receiver.taken] == ["5 open", "1 open"]

@@ -5,15 +5,22 @@ import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from datetime import datetime
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
-from memos_assets.consolidate import ledger
+from memos_assets.consolidate import ledger, registry
 from memos_assets.consolidate.census import take_census
 from memos_assets.consolidate.discover import FoundFile, Root, find_files
-from memos_assets.consolidate.observe import observe_source, pin_for_run, register_files
+from memos_assets.consolidate.observe import (
+    observable_sources,
+    observe_source,
+    pin_for_run,
+    register_files,
+)
 from memos_assets.consolidate.pin import Pin
 from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import CHUNKS, chunk_key
@@ -33,6 +40,11 @@ def source_key(kind: FileKind) -> dg.AssetKey:
     return dg.AssetKey(["sqlite", kind.name])
 
 
+def archive_key(group: str) -> dg.AssetKey:
+    """Return the asset key of a kind's retired files."""
+    return dg.AssetKey(["archive", group])
+
+
 def consolidation_of(run: dg.DagsterRun) -> str:
     """Return the id of the consolidation that a run belongs to; a run by itself is one."""
     return run.tags.get(CONSOLIDATION_TAG, run.root_run_id or run.run_id)
@@ -46,7 +58,7 @@ def roots_of(run: dg.DagsterRun, settings: Settings) -> list[Root]:
 
 
 def pins_for(
-    engine: sa.Engine, settings: Settings, consolidation: str, sources: Iterable[ledger.Source]
+    engine: sa.Engine, settings: Settings, consolidation: str, sources: Iterable[registry.Source]
 ) -> list[Pin]:
     """Return the pins that all steps of a consolidation work from; missing ones are taken."""
     folder = settings.home / "pins"
@@ -80,7 +92,11 @@ def observe_kind(
     with engine.connect() as conn:
         sources = [
             source
-            for source in ledger.registered_sources(conn, kind.name)
+            for source in (
+                observable_sources(conn, kind.name)
+                if names is None
+                else registry.registered_sources(conn, kind.name)
+            )
             if names is None or source.name in names
         ]
     pins = pins_for(engine, settings, consolidation, sources)
@@ -92,7 +108,7 @@ def pins_of_tick(
 ) -> list[Pin]:
     """Return current pins of a kind's registered files, outside of any run."""
     with engine.connect() as conn:
-        sources = ledger.registered_sources(conn, kind.name)
+        sources = observable_sources(conn, kind.name)
     pins = [observe_source(engine, source, settings.home / "pins") for source in sources]
     _versions(engine, instance, kind, pins)
     return pins
@@ -104,7 +120,7 @@ def stale_keys(engine: sa.Engine, pins: Iterable[Pin], *, reload: bool = False) 
         return {
             chunk_key(task.source, task.chunk)
             for pin in pins
-            for spec in ledger.specs_in(pin)
+            for spec in registry.specs_in(pin)
             for task in ledger.stale_tasks(conn, spec, pin, reload=reload)
         }
 
@@ -163,8 +179,8 @@ def _found(run: dg.DagsterRun, settings: Settings) -> list[FoundFile]:
     return find_files(roots) if roots else []
 
 
-def observe_kept(kind: FileKind, files: Sequence[FoundFile]) -> dg.ObserveResult:
-    """Return the census of the cache files of a kind."""
+def observe_kept(kind: FileKind, files: Sequence[FoundFile], zone: str) -> dg.ObserveResult:
+    """Return the census of the cache files of a kind; ``zone`` is that of times without offset."""
     records: list[Mapping[str, str | int]] = [
         {
             "file": file.path.name,
@@ -173,16 +189,23 @@ def observe_kept(kind: FileKind, files: Sequence[FoundFile]) -> dg.ObserveResult
             "expired": "no expiry" if census.expired is None else census.expired,
             "hits": "not counted" if census.hits is None else census.hits,
             "bytes": census.bytes,
+            "oldest": _shown(census.oldest),
+            "newest": _shown(census.newest),
+            "without a time": census.unreadable,
         }
         for file in files
         if file.kind is kind and file.treatment == "keep"
-        for table, census in take_census(file.path).items()
+        for table, census in take_census(file.path, ZoneInfo(zone)).items()
     ]
     totals = {
         name: sum(value for record in records if isinstance(value := record[name], int))
         for name in ("rows", "expired", "hits", "bytes")
     }
     return _observed(records, totals)
+
+
+def _shown(instant: datetime | None) -> str:
+    return "none" if instant is None else f"{instant:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def observe_others(files: Sequence[FoundFile]) -> dg.ObserveResult:
@@ -193,7 +216,7 @@ def observe_others(files: Sequence[FoundFile]) -> dg.ObserveResult:
             "file": str(file.path.relative_to(file.root) if file.root.is_dir() else file.path),
             "treatment": file.treatment,
             "why": file.why,
-            "bytes": file.path.stat().st_size,
+            "bytes": file.bytes,
         }
         for file in others
     ]
@@ -215,13 +238,16 @@ def _kept_source(kind: FileKind) -> dg.SourceAsset:
     @dg.observable_source_asset(
         key=source_key(kind),
         group_name="sources",
-        description=f"{kind.about} Its census counts rows, expired rows, hits and bytes.",
+        description=f"{kind.about} Its census counts rows, expired rows, hits and bytes, "
+        "and says since when; times without an offset are in the zone `MEMOS_LOCAL_ZONE`.",
         tags={"dagster/kind/sqlite": ""},
         metadata={"disposition": kind.disposition},
     )
     def _observe(context: dg.OpExecutionContext, postgres: Postgres) -> dg.ObserveResult:
         with reported():
-            return observe_kept(kind, _found(context.run, postgres.settings))
+            return observe_kept(
+                kind, _found(context.run, postgres.settings), postgres.settings.local_zone
+            )
 
     return _observe
 
@@ -234,7 +260,7 @@ def _other_files() -> dg.SourceAsset:
         key=OTHER_FILES,
         group_name="sources",
         description="Every other SQLite file under the roots: test and legacy files, foreign "
-        "ones, unusable ones. Listed with what they are; never written, moved or deleted.",
+        "ones, unusable ones. Never written; `memos-assets retire` moves test and legacy files.",
         tags={"dagster/kind/sqlite": ""},
         metadata={"disposition": "list"},
     )

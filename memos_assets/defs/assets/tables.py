@@ -6,7 +6,7 @@ import dagster as dg
 import pyarrow as pa
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, TableSpec
-from memos_assets.consolidate import ledger
+from memos_assets.consolidate import ledger, registry
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import ChunkTask, chunk_stream
 from memos_assets.defs.assets.sources import OWNERS, consolidation_of, pins_for, source_key
@@ -73,10 +73,10 @@ def stale_work(
     """Return the chunks of this run whose rows are not those of the pin, in the order of keys."""
     wanted = by_source(context.partition_keys)
     with postgres.engine.connect() as conn:
-        known = ledger.registered_sources(conn, kind.name)
+        known = registry.registered_sources(conn, kind.name)
         missing = sorted(set(wanted) - {source.name for source in known})
         for name in missing:
-            ledger.source_named(conn, name)
+            registry.source_named(conn, name)
     sources = [source for source in known if source.name in wanted]
     reload = context.run.tags.get(RELOAD_TAG) == "true"
     work: list[tuple[Pin, ChunkTask]] = []
