@@ -12,7 +12,7 @@ Disposition = Literal["consolidate", "keep", "list"]
 Derivation = Literal["mixed_precision"]
 
 #: Raised by hand when the decoder changes what it makes of the same bytes: loaded chunks go stale.
-DECODER_VERSION = 1
+DECODER_VERSION = 2
 
 
 @dataclass(frozen=True, slots=True)
