@@ -1,7 +1,7 @@
 """How a stored value is read and what it becomes: plain columns, vectors and their indexes."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 ColumnKind = Literal[
@@ -19,7 +19,9 @@ ColumnKind = Literal[
 Encoding = Literal["float16", "float32", "json_text", "json_blob"]
 Stored = Literal["halfvec", "vector"]
 DimensionRule = Literal["column", "length"]
-IndexMethod = Literal["vector", "halfvec", "bits"]
+IndexMethod = Literal["vector", "halfvec", "prefix", "bits"]
+#: What a GIN index on a JSON column answers: ``@>`` on its values, or ``?|`` on its keys.
+JsonSearch = Literal["containment", "keys"]
 
 POSTGRES_TYPES: dict[ColumnKind, str] = {
     "text": "text",
@@ -38,9 +40,20 @@ POSTGRES_TYPES: dict[ColumnKind, str] = {
 HNSW_VECTOR_LIMIT = 2_000
 HNSW_HALFVEC_LIMIT = 4_000
 
-#: Dimensions that the models memOS names produce: nomic 768; mxbai, bge-m3 and
-#: qwen3-embedding:0.6b 1,024; qwen3-embedding:4b 2,560; qwen3-embedding:8b 4,096.
-MODEL_DIMENSIONS = (768, 1_024, 2_560, 4_096)
+NOMIC = ("nomic-embed-text",)
+MXBAI = ("mxbai-embed-large",)
+BGE_M3 = ("bge-m3",)
+#: What `latest` means to Ollama; MEMOS.md: 4,096 elements whatever memOS's configuration claims.
+QWEN3_8B = ("qwen3-embedding", "qwen3-embedding:8b")
+
+#: Dimension -> models that memOS names and that produce it.
+MODELS: dict[int, tuple[str, ...]] = {
+    768: NOMIC,
+    1_024: (*MXBAI, *BGE_M3, "qwen3-embedding:0.6b"),
+    2_560: ("qwen3-embedding:4b",),
+    4_096: QWEN3_8B,
+}
+MODEL_DIMENSIONS = tuple(MODELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +62,8 @@ class Column:
 
     ``origin`` is the SQLite column it comes from. ``optional``: files of an older layout lack it,
     their rows get NULL. ``computed``: the reader fills it in (``origin`` is then what it is
-    computed from). ``searched``: a GIN index is built on it.
+    computed from). ``searched``: a GIN index of this kind is built on it. How a column is searched
+    is left out of its ``repr``, and so of the code version that makes loaded chunks stale.
     """
 
     name: str
@@ -58,7 +72,7 @@ class Column:
     nullable: bool = True
     optional: bool = False
     computed: bool = False
-    searched: bool = False
+    searched: JsonSearch | None = field(default=None, repr=False)
     about: str = ""
 
     @property
@@ -71,8 +85,21 @@ class Column:
 class VectorIndex:
     """How the rows of one dimension are searched: which HNSW index, and on which expression.
 
-    ``vector`` and ``halfvec`` index the value itself; ``bits`` indexes its signs by Hamming
-    distance, and a search re-ranks ``candidates`` rows exactly.
+    ``vector`` and ``halfvec`` index the value itself, and where that is not what is stored a search
+    re-ranks exactly; ``prefix`` indexes the first ``prefix`` elements of a Matryoshka embedding,
+    ``bits`` the signs of all by Hamming distance. Both are re-ranked exactly, too.
+
+    Attributes:
+        table: name of the table.
+        column: the embedding.
+        stored: its type in PostgreSQL.
+        dimension: elements of the embeddings that the index serves.
+        method: what is indexed.
+        models: names of the models that wrote embeddings of this dimension; empty: not known.
+        m: links per element of the graph.
+        ef_construction: candidates per insertion.
+        ef_search: candidates per search, and rows that are re-ranked.
+        prefix: elements under the method ``prefix``.
     """
 
     table: str
@@ -80,9 +107,11 @@ class VectorIndex:
     stored: Stored
     dimension: int
     method: IndexMethod
+    models: tuple[str, ...] = ()
     m: int = 16
     ef_construction: int = 64
-    candidates: int = 100
+    ef_search: int = 100
+    prefix: int = 1_024
 
     @property
     def name(self) -> str:
@@ -95,6 +124,7 @@ class VectorIndex:
         return {
             "vector": "vector_cosine_ops",
             "halfvec": "halfvec_cosine_ops",
+            "prefix": "halfvec_cosine_ops",
             "bits": "bit_hamming_ops",
         }[self.method]
 
@@ -104,14 +134,19 @@ class VectorIndex:
         return "<~>" if self.method == "bits" else "<=>"
 
     @property
+    def reranked(self) -> bool:
+        """Whether the index only proposes rows, and the stored embeddings decide their order."""
+        return self.method != self.stored
+
+    @property
     def strategy(self) -> str:
         """The strategy in words, as `plan` and the report print it."""
-        if self.method == "bits":
-            return (
-                f"HNSW on {self.dimension} sign bits (hamming), "
-                f"{self.candidates} candidates re-ranked by exact cosine"
-            )
-        return f"HNSW on {self.method}({self.dimension}) (cosine)"
+        indexed = {
+            "bits": f"{self.dimension} sign bits (hamming)",
+            "prefix": f"the first {self.prefix} of {self.dimension} elements as halfvec (cosine)",
+        }.get(self.method, f"{self.method}({self.dimension}) (cosine)")
+        exact = f", {self.ef_search} candidates re-ranked by exact cosine" if self.reranked else ""
+        return f"HNSW on {indexed}{exact}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +162,9 @@ class VectorColumn:
         rule: who says how long a vector is: a ``column`` of the row, or its own ``length``, which
             must then be one of ``MODEL_DIMENSIONS``.
         dimensions: dimensions that get an index.
+        models: dimension -> names of the models that wrote it; 1,024 elements may be of three
+            models, whose distances mean nothing to each other. Absent: whoever stored them knows.
+        methods: dimension -> how it is indexed, where the most exact method is not the best one.
         dimension_name: integer column beside it in PostgreSQL; NULL when ``name`` is.
         dimension_origin: SQLite column that holds the dimension, under ``column``.
         indexed: False where nearest neighbours by cosine mean nothing or the table is tiny.
@@ -139,6 +177,8 @@ class VectorColumn:
     stored: Stored
     rule: DimensionRule
     dimensions: Sequence[int] = MODEL_DIMENSIONS
+    models: Mapping[int, tuple[str, ...]] = field(default_factory=dict, repr=False, hash=False)
+    methods: Mapping[int, IndexMethod] = field(default_factory=dict, repr=False, hash=False)
     dimension_name: str = "dimension"
     dimension_origin: str | None = None
     indexed: bool = True
@@ -159,11 +199,20 @@ class VectorColumn:
         if not self.indexed:
             return ()
         return tuple(
-            VectorIndex(table, self.name, self.stored, dimension, self._method(dimension))
+            VectorIndex(
+                table,
+                self.name,
+                self.stored,
+                dimension,
+                self._method(dimension),
+                self.models.get(dimension, ()),
+            )
             for dimension in self.dimensions
         )
 
     def _method(self, dimension: int) -> IndexMethod:
+        if dimension in self.methods:
+            return self.methods[dimension]
         if dimension <= HNSW_VECTOR_LIMIT and self.stored == "vector":
             return "vector"
         if dimension <= HNSW_HALFVEC_LIMIT:
@@ -171,8 +220,17 @@ class VectorColumn:
         return "bits"
 
 
-def float32_embedding(origin: str, about: str, *, dimensions: tuple[int, ...]) -> VectorColumn:
+def float32_embedding(
+    origin: str, about: str, *, models: Mapping[int, tuple[str, ...]]
+) -> VectorColumn:
     """A float32 embedding whose length tells its dimension, which is how most files store them."""
     return VectorColumn(
-        "embedding", origin, "float32", "vector", "length", dimensions=dimensions, about=about
+        "embedding",
+        origin,
+        "float32",
+        "vector",
+        "length",
+        dimensions=tuple(models),
+        models=models,
+        about=about,
     )

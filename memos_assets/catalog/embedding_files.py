@@ -1,6 +1,14 @@
 """Files whose purpose is embeddings: mixed precision, hybrid search, aggregator, hyperbolic."""
 
-from memos_assets.catalog.columns import Column, VectorColumn, float32_embedding
+from memos_assets.catalog.columns import (
+    BGE_M3,
+    MODELS,
+    MXBAI,
+    QWEN3_8B,
+    Column,
+    VectorColumn,
+    float32_embedding,
+)
 from memos_assets.catalog.tables import FileKind, Link, TableSpec
 
 MIXED_PRECISION = FileKind(
@@ -19,7 +27,7 @@ MIXED_PRECISION = FileKind(
                 Column("doc_id", "text", "doc_id", nullable=False),
                 Column("model", "text", "model_tag", optional=True, about="No writer sets it."),
                 Column("content", "text", "content"),
-                Column("metadata", "json", "metadata", searched=True),
+                Column("metadata", "json", "metadata", searched="containment"),
                 Column("created_at", "utc_text", "created_at"),
             ),
             vectors=(
@@ -29,12 +37,15 @@ MIXED_PRECISION = FileKind(
                     "float16",
                     "halfvec",
                     "column",
+                    models={**MODELS, 1_024: ("qwen3-embedding:0.6b",)},
                     dimension_origin="dimension",
                     about="Raw, not normalised: compare by cosine.",
                 ),
             ),
             derivation="mixed_precision",
             derived=("binary_data", "int8_data", "residual_data", "scale", "zero_point"),
+            texts=("content",),
+            filtered="metadata",
             about="Document and search-result embeddings, float16 bit for bit.",
         ),
         TableSpec(
@@ -78,7 +89,7 @@ HYBRID = FileKind(
             columns=(
                 Column("doc_id", "text", "doc_id", nullable=False),
                 Column("content", "text", "content"),
-                Column("sparse_weights", "json", "sparse_vector", searched=True),
+                Column("sparse_weights", "json", "sparse_vector", searched="keys"),
                 Column(
                     "sparse_vocabulary",
                     "text",
@@ -87,10 +98,14 @@ HYBRID = FileKind(
                     about="`words` (tf*idf, Ollama era) or `xlmr_token_ids` (FlagEmbedding era); "
                     "weights of different vocabularies must not be compared.",
                 ),
-                Column("metadata", "json", "metadata", searched=True),
+                Column("metadata", "json", "metadata", searched="containment"),
                 Column("created_at", "utc_text", "created_at"),
             ),
-            vectors=(float32_embedding("dense_embedding", "bge-m3, 1,024.", dimensions=(1_024,)),),
+            vectors=(
+                float32_embedding("dense_embedding", "bge-m3, 1,024.", models={1_024: BGE_M3}),
+            ),
+            texts=("content",),
+            filtered="metadata",
             about="Documents with their dense embedding and sparse weights.",
         ),
         TableSpec(
@@ -145,9 +160,10 @@ EMBEDDING_AGGREGATOR = FileKind(
                 float32_embedding(
                     "embedding",
                     "4,096 since 2025-12-27, 1,024 before; nothing but the length tells.",
-                    dimensions=(1_024, 4_096),
+                    models={1_024: MXBAI, 4_096: QWEN3_8B},
                 ),
             ),
+            texts=("entity_name", "context"),
             about="One embedding per domain and entity.",
         ),
         TableSpec(
@@ -189,13 +205,13 @@ HYPERBOLIC = FileKind(
                 Column("hierarchy_level", "integer", "hierarchy_level"),
                 Column("parent_id", "text", "parent_id"),
                 Column("depth", "real_or_float32", "depth"),
-                Column("metadata", "json", "metadata", searched=True),
+                Column("metadata", "json", "metadata", searched="containment"),
                 Column("created_at", "unix_seconds", "created_at"),
                 Column("updated_at", "unix_seconds", "updated_at"),
             ),
             vectors=(
                 float32_embedding(
-                    "euclidean_embedding", "Cut or zero-padded to 768.", dimensions=(768,)
+                    "euclidean_embedding", "Cut or zero-padded to 768.", models={768: ()}
                 ),
                 VectorColumn(
                     "hyperbolic_embedding",
@@ -210,6 +226,8 @@ HYPERBOLIC = FileKind(
                 ),
             ),
             links=(Link("parent_id", "hyperbolic_documents", "doc_id", declared=False),),
+            texts=("content",),
+            filtered="metadata",
             about="Documents of a hierarchy; `missing` names a parent that is not in the file.",
         ),
     ),

@@ -1,6 +1,12 @@
 """Files of what the agent knows: domain corpora, thought templates, semantic memory."""
 
-from memos_assets.catalog.columns import Column, VectorColumn, float32_embedding
+from memos_assets.catalog.columns import (
+    MXBAI,
+    NOMIC,
+    Column,
+    VectorColumn,
+    float32_embedding,
+)
 from memos_assets.catalog.tables import FileKind, Link, TableSpec
 
 CORPUS = FileKind(
@@ -34,8 +40,8 @@ CORPUS = FileKind(
                 Column("entity_type", "text", "entity_type"),
                 Column("name", "text", "name"),
                 Column("canonical_name", "text", "canonical_name"),
-                Column("aliases", "json", "aliases", searched=True),
-                Column("attributes", "json", "attributes", searched=True),
+                Column("aliases", "json", "aliases", searched="containment"),
+                Column("attributes", "json", "attributes", searched="containment"),
                 Column("description", "text", "description"),
                 Column("source_documents", "json", "source_documents"),
                 Column("confidence", "real", "confidence"),
@@ -43,7 +49,11 @@ CORPUS = FileKind(
                 Column("first_seen", "iso_offset", "first_seen"),
                 Column("last_updated", "iso_offset", "last_updated"),
             ),
-            vectors=(float32_embedding("embedding", "nomic-embed-text, raw.", dimensions=(768,)),),
+            vectors=(
+                float32_embedding("embedding", "nomic-embed-text, raw.", models={768: NOMIC}),
+            ),
+            texts=("name", "aliases", "description"),
+            filtered="attributes",
             about="Entities as memOS keeps them; canonical names may repeat.",
         ),
         TableSpec(
@@ -59,7 +69,10 @@ CORPUS = FileKind(
                 Column("indexed_at", "iso_offset", "indexed_at"),
                 Column("chunk_hashes", "json", "chunk_hashes"),
             ),
-            vectors=(float32_embedding("embedding", "First 2,000 characters.", dimensions=(768,)),),
+            vectors=(
+                float32_embedding("embedding", "First 2,000 characters.", models={768: NOMIC}),
+            ),
+            texts=("title", "content"),
             about="Documents a corpus was built from.",
         ),
         TableSpec(
@@ -93,9 +106,10 @@ CORPUS = FileKind(
                 Column("chunk_index", "integer", "chunk_index"),
             ),
             vectors=(
-                float32_embedding("embedding", "No memOS version writes it.", dimensions=(768,)),
+                float32_embedding("embedding", "No memOS version writes it.", models={768: NOMIC}),
             ),
             links=(Link("document_hash", "corpus_documents", "content_hash"),),
+            texts=("content",),
             about="Chunks of documents; memOS declares the table and has not written it so far.",
         ),
     ),
@@ -119,7 +133,7 @@ META_BUFFER = FileKind(
                 Column("structure", "text", "structure"),
                 Column("example_queries", "json", "example_queries"),
                 Column("example_outcomes", "json", "example_outcomes"),
-                Column("domain_hints", "json", "domain_hints", searched=True),
+                Column("domain_hints", "json", "domain_hints", searched="containment"),
                 Column("complexity_min", "text", "complexity_min"),
                 Column("complexity_max", "text", "complexity_max"),
                 Column("usage_count", "integer", "usage_count"),
@@ -138,9 +152,12 @@ META_BUFFER = FileKind(
                     "vector",
                     "length",
                     dimensions=(768,),
+                    models={768: NOMIC},
                     about="nomic-embed-text, unit length; JSON numbers rounded to float32.",
                 ),
             ),
+            texts=("query_pattern",),
+            filtered="domain_hints",
             about="Distilled query templates with the embedding of their query.",
         ),
     ),
@@ -164,7 +181,7 @@ SEMANTIC_MEMORY = FileKind(
                 Column("id", "text", "id", nullable=False),
                 Column("memory_type", "text", "memory_type"),
                 Column("content", "text", "content"),
-                Column("attributes", "json", "attributes", searched=True),
+                Column("attributes", "json", "attributes", searched="containment"),
                 Column("created_at", "unix_seconds", "created_at"),
                 Column("access_count", "integer", "access_count"),
                 Column("last_accessed", "unix_seconds", "last_accessed"),
@@ -177,9 +194,12 @@ SEMANTIC_MEMORY = FileKind(
                     "vector",
                     "length",
                     dimensions=(768, 1_024),
+                    models={768: NOMIC, 1_024: MXBAI},
                     about="mxbai 1,024, raw; 768 where the configured model changed.",
                 ),
             ),
+            texts=("content",),
+            filtered="attributes",
             about="Memories of the semantic network.",
         ),
         TableSpec(

@@ -8,6 +8,9 @@ from typing import Literal
 
 from memos_assets.catalog.columns import Column, VectorColumn, VectorIndex
 
+#: Generated column of every table with texts: their words and codes, for full-text search.
+SEARCH_TEXT = "search_text"
+
 Disposition = Literal["consolidate", "keep", "list"]
 Derivation = Literal["mixed_precision"]
 
@@ -45,6 +48,9 @@ class TableSpec:
         derivation: how columns that are not copied are recomputed and compared.
         derived: those SQLite columns.
         absent_ok: the table exists only in some files of the kind.
+        texts: columns that full-text search reads, what matters most first.
+        shown: the column that a hit shows as its text, where that is not the last of ``texts``.
+        filtered: the JSON column that a search may be filtered by.
         about: one sentence for the UI.
     """
 
@@ -59,6 +65,9 @@ class TableSpec:
     derivation: Derivation | None = None
     derived: Sequence[str] = ()
     absent_ok: bool = False
+    texts: Sequence[str] = field(default=(), repr=False)
+    shown: str | None = field(default=None, repr=False)
+    filtered: str | None = field(default=None, repr=False)
 
     @property
     def qualified(self) -> str:
@@ -90,6 +99,11 @@ class TableSpec:
     def searched(self) -> tuple[Column, ...]:
         """Columns with a GIN index."""
         return tuple(column for column in self.columns if column.searched)
+
+    @property
+    def text_index(self) -> str | None:
+        """Name of the GIN index for full-text search; None where there is no text to search."""
+        return f"{self.name}_{SEARCH_TEXT}_gin" if self.texts else None
 
     @property
     def required_origins(self) -> frozenset[str]:

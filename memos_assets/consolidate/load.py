@@ -208,7 +208,7 @@ def _merge(conn: sa.Connection, spec: TableSpec, table: sa.Table, staging: sa.Ta
     """Take over the staged rows; where another chunk still holds a key, the staged row wins."""
     same_key = sa.and_(*(table.c[name] == staging.c[name] for name in spec.primary_key))
     conn.execute(sa.delete(table).where(same_key))
-    names = [column.name for column in table.columns]
+    names = [column.name for column in table.columns if column.computed is None]
     conn.execute(
         sa.insert(table).from_select(names, sa.select(*(staging.c[name] for name in names)))
     )

@@ -35,11 +35,14 @@ _HANGING = sa.text(
     left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
     left join pg_class r on d.classid = 'pg_class'::regclass and r.oid = d.objid
     left join pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid
+    left join pg_attrdef f on d.classid = 'pg_attrdef'::regclass and f.oid = d.objid
     where d.deptype in ('n', 'a')
         and (k.oid is null or k.conrelid <> all(:relations)
             or k.contype <> 'n' and k.conname <> all(:constraints))
         and (r.oid is null or r.oid <> all(:relations) and r.relname <> all(:indexes))
         and (g.oid is null or not g.tgisinternal)
+        and (f.oid is null or not exists (select from pg_attribute a
+            where a.attrelid = f.adrelid and a.attnum = f.adnum and a.attgenerated <> ''))
     union
     select 'publication ' || quote_ident(pubname) from pg_publication_tables
     where schemaname = :schema and tablename = any(:names)
@@ -64,6 +67,7 @@ def own_indexes() -> frozenset[str]:
     for spec in TABLES:
         names |= {index.name for index in spec.vector_indexes}
         names |= {f"{spec.name}_{column.name}_gin" for column in spec.searched}
+        names |= {spec.text_index} if spec.text_index else set()
     return frozenset(names)
 
 

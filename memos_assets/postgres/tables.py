@@ -11,6 +11,7 @@ from sqlalchemy.dialects import postgresql as pg
 
 from memos_assets.catalog import TABLES, Column, TableSpec, VectorColumn
 from memos_assets.catalog.columns import ColumnKind
+from memos_assets.catalog.tables import SEARCH_TEXT
 
 DATA_SCHEMA = "memos"
 OPS_SCHEMA = "memos_ops"
@@ -82,6 +83,25 @@ def _embedding(vector: VectorColumn) -> list[sa.Column[object] | sa.CheckConstra
     ]
 
 
+def _search_text(spec: TableSpec) -> sa.Column[object]:
+    """Return the generated column of words and codes; the first of several texts counts most."""
+    parts = []
+    for place, name in enumerate(spec.texts):
+        # A tsvector holds 1 MB; the last text is the long one.
+        most = 100_000 if name == spec.texts[-1] else 10_000
+        text = name if spec.column(name).kind == "text" else f"({name})::text"
+        part = f"memos.search_document({text}, {most})"
+        if len(spec.texts) > 1:
+            part = f"setweight({part}, '{'ABCD'[place]}')"
+        parts.append(part)
+    return sa.Column(
+        SEARCH_TEXT,
+        pg.TSVECTOR(),
+        sa.Computed(" || ".join(parts), persisted=True),
+        comment="Words and codes of: " + ", ".join(spec.texts) + ".",
+    )
+
+
 def _consolidated(spec: TableSpec) -> sa.Table:
     columns: list[sa.Column[object] | sa.CheckConstraint] = [
         sa.Column("source", sa.Text(), nullable=False)
@@ -97,12 +117,16 @@ def _consolidated(spec: TableSpec) -> sa.Table:
                 "missing", pg.ARRAY(sa.Text()), comment="Columns whose end is not in the file."
             )
         )
+    columns += [
+        sa.Column("chunk", sa.Integer(), nullable=False),
+        sa.Column("source_rowid", sa.BigInteger(), nullable=False),
+    ]
+    if spec.texts:
+        columns.append(_search_text(spec))
     return sa.Table(
         spec.name,
         metadata,
         *columns,
-        sa.Column("chunk", sa.Integer(), nullable=False),
-        sa.Column("source_rowid", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint(*spec.primary_key),
         sa.Index(f"{spec.name}_chunk_idx", "source", "chunk", "source_rowid"),
         schema=DATA_SCHEMA,

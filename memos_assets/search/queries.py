@@ -61,7 +61,7 @@ def nearest(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
 
     Columns: the table's key, then ``distance`` (cosine, 0 to 2). Under the strategy ``bits`` the
     index proposes candidates by Hamming distance and the full vectors decide their order; set
-    ``hnsw.ef_search`` to at least ``index.candidates`` for it.
+    ``hnsw.ef_search`` to at least ``index.ef_search`` for it.
     """
     key = sql.SQL(", ").join(map(sql.Identifier, TABLES_BY_NAME[index.table].primary_key))
     probe = sql.SQL("%(probe)s::{}").format(sql.SQL(index.stored))
@@ -74,7 +74,7 @@ def nearest(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
         "held": _indexed(index, sql.Identifier(index.column)),
         "sought": _indexed(index, probe),
         "operator": sql.SQL(index.operator),
-        "candidates": sql.Literal(index.candidates),
+        "candidates": sql.Literal(index.ef_search),
     }
     if index.method == "bits":
         return sql.SQL(

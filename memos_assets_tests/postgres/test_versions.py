@@ -310,7 +310,7 @@ def test_migrations_leave_other_versions_alone(
     create_shadow(engine, "two")
     assert migrations.upgrade(engine) == []
     migrations.downgrade(engine, "0001")
-    assert migrations.upgrade(engine) == ["0002"]
+    assert migrations.upgrade(engine)[-1] == migrations.head()
     # The books were forgotten with the older revision; the next swap finds room all the same.
     fresh = create_engine(database_url, settings, application_name="tests", pooled=False)
     assert swap_in(fresh).live == 2
