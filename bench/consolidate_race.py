@@ -157,7 +157,7 @@ def _create_indexes(conn: psycopg.Connection) -> None:
     conn.execute("set maintenance_work_mem = '128MB'")
     for spec in TABLES:
         for index in search_indexes(spec):
-            conn.execute(index.create(tables.DATA_SCHEMA))
+            conn.execute(index.create(tables.DATA_SCHEMA, concurrently=False))
 
 
 def _read_postgres(conn: psycopg.Connection) -> None:

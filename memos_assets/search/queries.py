@@ -32,11 +32,18 @@ def _scope(index: VectorIndex) -> sql.Composed:
     )
 
 
-def create_hnsw(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
+def _concurrently(*, asked: bool) -> sql.SQL:
+    return sql.SQL("concurrently" if asked else "")
+
+
+def create_hnsw(
+    index: VectorIndex, schema: str = DATA_SCHEMA, *, concurrently: bool = False
+) -> sql.Composed:
     """Return the statement that builds an HNSW index."""
     return sql.SQL(
-        "create index {} on {} using hnsw ({} {}) with (m = {}, ef_construction = {}) where {}"
+        "create index {} {} on {} using hnsw ({} {}) with (m = {}, ef_construction = {}) where {}"
     ).format(
+        _concurrently(asked=concurrently),
         sql.Identifier(index.name),
         sql.Identifier(schema, index.table),
         _indexed(index, sql.Identifier(index.column)),
@@ -47,9 +54,12 @@ def create_hnsw(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
     )
 
 
-def create_gin(table: str, column: Column, schema: str = DATA_SCHEMA) -> sql.Composed:
+def create_gin(
+    table: str, column: Column, schema: str = DATA_SCHEMA, *, concurrently: bool = False
+) -> sql.Composed:
     """Return the statement that builds a GIN index for containment on a JSON column."""
-    return sql.SQL("create index {} on {} using gin ({} jsonb_path_ops)").format(
+    return sql.SQL("create index {} {} on {} using gin ({} jsonb_path_ops)").format(
+        _concurrently(asked=concurrently),
         sql.Identifier(gin_name(table, column)),
         sql.Identifier(schema, table),
         sql.Identifier(column.name),

@@ -103,7 +103,12 @@ def test_an_index_that_cannot_be_built_is_m320_and_leaves_the_table_as_it_was(
 ) -> None:
     insert_rows(engine, 3)
     create = sql.SQL("create index {} on memos.thought_templates ((1 / (source_rowid - 2)))")
-    broken = SearchIndex(GIN, SPEC.name, "broken", lambda _: create.format(sql.Identifier(GIN)))
+
+    def create_broken(schema: str, *, concurrently: bool) -> sql.Composed:
+        assert (schema, concurrently) == ("memos", False)
+        return create.format(sql.Identifier(GIN))
+
+    broken = SearchIndex(GIN, SPEC.name, "broken", create_broken)
     with pytest.raises(TargetError, match=rf"^M320 memos\.{GIN}: .*division by zero.* Fix: "):
         ensure_index(engine, broken, maintenance_work_mem_mb=64)
     assert identity(engine, GIN) is None
