@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
-Scope = Literal["table", "source", "index", "archive", "version"]
+Scope = Literal["table", "source", "index", "archive", "version", "search"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ CHECKLIST: tuple[Claim, ...] = (
         11,
         "v11_containment_uses_index",
         "index",
-        "EXPLAIN of a containment search names this GIN index.",
+        "EXPLAIN of a search by containment, or by keys, names this GIN index.",
         "drop the index and materialise its asset again",
     ),
     Claim(
@@ -130,6 +130,20 @@ CHECKLIST: tuple[Claim, ...] = (
         "version",
         "The live tables are one whole version, as their books say, and former ones are kept.",
         "consolidate --swap makes a whole one; versions --prune drops what was left behind",
+    ),
+    Claim(
+        15,
+        "v15_search_functions_are_ours",
+        "search",
+        "The SQL functions for search are those of this checkout, to the letter.",
+        "materialise memos/search_functions, or consolidate again",
+    ),
+    Claim(
+        19,
+        "v19_text_search_uses_index",
+        "index",
+        "EXPLAIN of the full-text query that search sends names this GIN index.",
+        "drop the index and materialise its asset again",
     ),
 )
 CLAIMS = {claim.name: claim for claim in CHECKLIST}

@@ -5,11 +5,13 @@ import dagster as dg
 from memos_assets.defs.assets.archive import archive_assets
 from memos_assets.defs.assets.indexes import index_assets
 from memos_assets.defs.assets.report import report
+from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.assets.sources import source_assets
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.assets.version import live_version
 from memos_assets.defs.checks.archive import archive_check
 from memos_assets.defs.checks.checklist import checks
+from memos_assets.defs.checks.search import search_functions_check
 from memos_assets.defs.checks.version import version_check
 from memos_assets.defs.io_managers import PostgresTableIOManager
 from memos_assets.defs.jobs import jobs
@@ -23,8 +25,16 @@ def defs() -> dg.Definitions:
     """Everything, wired to the one database that `settings` names; loading needs neither."""
     postgres = Postgres()
     return dg.Definitions(
-        assets=[*source_assets, *table_assets, index_assets, *archive_assets, live_version, report],
-        asset_checks=[*checks, archive_check, version_check],
+        assets=[
+            *source_assets,
+            *table_assets,
+            index_assets,
+            *archive_assets,
+            live_version,
+            search_functions,
+            report,
+        ],
+        asset_checks=[*checks, archive_check, version_check, search_functions_check],
         jobs=jobs,
         schedules=schedules,
         sensors=sensors,

@@ -100,6 +100,7 @@ class VectorIndex:
         ef_construction: candidates per insertion.
         ef_search: candidates per search, and rows that are re-ranked.
         prefix: elements under the method ``prefix``.
+        dimension_name: column that tells dimensions apart; None where ``column`` has only one.
     """
 
     table: str
@@ -112,11 +113,13 @@ class VectorIndex:
     ef_construction: int = 64
     ef_search: int = 100
     prefix: int = 1_024
+    dimension_name: str | None = "dimension"
 
     @property
     def name(self) -> str:
-        """Name of the index, ``{table}_{column}_{dimension}_hnsw``."""
-        return f"{self.table}_{self.column}_{self.dimension}_hnsw"
+        """Name of the index; its dimension is part of it where the column may hold several."""
+        dimension = f"_{self.dimension}" if self.dimension_name else ""
+        return f"{self.table}_{self.column}{dimension}_hnsw"
 
     @property
     def operator_class(self) -> str:
@@ -206,6 +209,7 @@ class VectorColumn:
                 dimension,
                 self._method(dimension),
                 self.models.get(dimension, ()),
+                dimension_name=self.dimension_name,
             )
             for dimension in self.dimensions
         )

@@ -45,7 +45,7 @@ MIXED_PRECISION = FileKind(
             derivation="mixed_precision",
             derived=("binary_data", "int8_data", "residual_data", "scale", "zero_point"),
             texts=("content",),
-            filtered="metadata",
+            details="metadata",
             about="Document and search-result embeddings, float16 bit for bit.",
         ),
         TableSpec(
@@ -105,7 +105,7 @@ HYBRID = FileKind(
                 float32_embedding("dense_embedding", "bge-m3, 1,024.", models={1_024: BGE_M3}),
             ),
             texts=("content",),
-            filtered="metadata",
+            details="metadata",
             about="Documents with their dense embedding and sparse weights.",
         ),
         TableSpec(
@@ -227,7 +227,7 @@ HYPERBOLIC = FileKind(
             ),
             links=(Link("parent_id", "hyperbolic_documents", "doc_id", declared=False),),
             texts=("content",),
-            filtered="metadata",
+            details="metadata",
             about="Documents of a hierarchy; `missing` names a parent that is not in the file.",
         ),
     ),

@@ -53,7 +53,7 @@ CORPUS = FileKind(
                 float32_embedding("embedding", "nomic-embed-text, raw.", models={768: NOMIC}),
             ),
             texts=("name", "aliases", "description"),
-            filtered="attributes",
+            details="attributes",
             about="Entities as memOS keeps them; canonical names may repeat.",
         ),
         TableSpec(
@@ -157,7 +157,7 @@ META_BUFFER = FileKind(
                 ),
             ),
             texts=("query_pattern",),
-            filtered="domain_hints",
+            details="domain_hints",
             about="Distilled query templates with the embedding of their query.",
         ),
     ),
@@ -199,7 +199,7 @@ SEMANTIC_MEMORY = FileKind(
                 ),
             ),
             texts=("content",),
-            filtered="attributes",
+            details="attributes",
             about="Memories of the semantic network.",
         ),
         TableSpec(

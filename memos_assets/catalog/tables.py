@@ -49,8 +49,7 @@ class TableSpec:
         derived: those SQLite columns.
         absent_ok: the table exists only in some files of the kind.
         texts: columns that full-text search reads, what matters most first.
-        shown: the column that a hit shows as its text, where that is not the last of ``texts``.
-        filtered: the JSON column that a search may be filtered by.
+        details: the JSON column that a hit shows beside its text.
         about: one sentence for the UI.
     """
 
@@ -66,8 +65,7 @@ class TableSpec:
     derived: Sequence[str] = ()
     absent_ok: bool = False
     texts: Sequence[str] = field(default=(), repr=False)
-    shown: str | None = field(default=None, repr=False)
-    filtered: str | None = field(default=None, repr=False)
+    details: str | None = field(default=None, repr=False)
 
     @property
     def qualified(self) -> str:

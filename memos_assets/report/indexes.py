@@ -14,7 +14,11 @@ from memos_assets.search.indexes import search_indexes, state_of
 from memos_assets.search.queries import gin_name
 
 #: Claims whose evidence says whether an index is usable and chosen.
-_PLANNED = ("v07_nearest_uses_index", "v11_containment_uses_index")
+_PLANNED = (
+    "v07_nearest_uses_index",
+    "v11_containment_uses_index",
+    "v19_text_search_uses_index",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,8 @@ def _methods(spec: TableSpec) -> dict[str, tuple[str, int | None]]:
     methods: dict[str, tuple[str, int | None]] = {
         gin_name(spec.name, column): ("gin", None) for column in spec.searched
     }
+    if spec.text_index:
+        methods[spec.text_index] = ("gin", None)
     return methods | {index.name: (index.method, index.dimension) for index in spec.vector_indexes}
 
 
@@ -92,6 +98,8 @@ def _served(conn: sa.Connection, spec: TableSpec) -> dict[str, int]:
             )
     for column in spec.searched:
         counts[gin_name(spec.name, column)] = sa.func.count(table.c[column.name])
+    if spec.text_index:
+        counts[spec.text_index] = sa.func.count()
     if not counts:
         return {}
     row = conn.execute(sa.select(*counts.values()).select_from(table)).one()

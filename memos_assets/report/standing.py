@@ -22,6 +22,8 @@ Kept = TypeVar("Kept")
 
 #: The asset of the version of the tables that readers see.
 LIVE_VERSION = "memos/live_version"
+#: The asset of the SQL functions for search.
+SEARCH_FUNCTIONS = "memos/search_functions"
 
 #: What jsonb refuses: NUL and halves of surrogate pairs, as JSON escapes.
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f][0-9a-f]{2})")
@@ -60,8 +62,11 @@ def claims_made() -> Iterator[tuple[str, str]]:
                 yield index_name(index.name), "v07_nearest_uses_index"
             for column in spec.searched:
                 yield index_name(gin_name(spec.name, column)), "v11_containment_uses_index"
+            if spec.text_index:
+                yield index_name(spec.text_index), "v19_text_search_uses_index"
     yield from ((archive_name(group), "v13_archived_files_are_whole") for group in GROUPS)
     yield LIVE_VERSION, "v14_live_version_is_complete"
+    yield SEARCH_FUNCTIONS, "v15_search_functions_are_ours"
 
 
 def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:

@@ -14,6 +14,8 @@ from memos_assets.finding import Finding
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.indexes import driver_of, state_of
 from memos_assets.search.queries import containing, gin_name, nearest
+from memos_assets.search.searchable import Searchable
+from memos_assets.search.text_queries import matching
 
 #: From this many indexed rows on, the planner must choose the index by itself. Below, its estimate
 #: decides, which leaves TOAST out: on the plan-scale demo it took the index on 8,718 rows of bits
@@ -77,14 +79,30 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
 
 
 def containment_uses_index(conn: sa.Connection, spec: TableSpec, column: Column) -> Finding:
-    """V11: a containment search on a JSON column can be served by its GIN index."""
+    """V11: a search on a JSON column, by containment or by keys, can be served by its GIN index."""
     name = gin_name(spec.name, column)
     with driver_of(conn) as driver, _without(conn, "seqscan", "indexscan"):
         query = containing(spec.name, column, data_schema(conn))
-        usable = _scans(_plan(driver, query, {"part": '{"a": 1}'}))
+        part: str | list[str] = '{"a": 1}' if column.searched == "containment" else ["a"]
+        usable = _scans(_plan(driver, query, {"part": part}))
     found = name in usable
     return Finding(
         found, f"{name} usable", f"usable {', '.join(usable)}", evidence={"usable": found}
+    )
+
+
+def text_search_uses_index(conn: sa.Connection, table: Searchable) -> Finding:
+    """V19: the full-text query that search sends can be served by the table's GIN index."""
+    assert table.text_index is not None, f"{table.name} has no text to search"
+    values = {"query": "'srvo-062'", "k": 10}
+    with driver_of(conn) as driver, _without(conn, "seqscan", "indexscan"):
+        usable = _scans(_plan(driver, matching(table, data_schema(conn)), values))
+    found = table.text_index in usable
+    return Finding(
+        found,
+        f"{table.text_index} usable",
+        f"usable {', '.join(usable)}",
+        evidence={"usable": found},
     )
 
 

@@ -12,12 +12,13 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import TABLES, TableSpec
+from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
 from memos_assets.postgres import tables
 from memos_assets.postgres.answers import count_rows, first_line
 from memos_assets.postgres.tables import data_schema
-from memos_assets.search.queries import create_gin, create_hnsw, gin_name
+from memos_assets.search.queries import create_gin, create_hnsw, create_text_index, gin_name
 
 #: A concurrent build waits this long for transactions that are older than itself.
 CONCURRENT_PATIENCE_SECONDS = 600
@@ -100,12 +101,21 @@ def search_indexes(spec: TableSpec) -> list[SearchIndex]:
         SearchIndex(
             gin_name(spec.name, column),
             spec.name,
-            f"GIN on {column.name} (jsonb containment)",
+            f"GIN on {column.name} (jsonb {column.searched})",
             partial(create_gin, spec.name, column),
             serves=sql.SQL("{} is not null").format(sql.Identifier(column.name)),
         )
         for column in spec.searched
     ]
+    if spec.text_index:
+        found.append(
+            SearchIndex(
+                spec.text_index,
+                spec.name,
+                f"GIN on {SEARCH_TEXT} (full text)",
+                partial(create_text_index, spec.text_index, spec.name),
+            )
+        )
     return found
 
 

@@ -1,9 +1,29 @@
 """The catalog's own queries and index definitions, composed so that names are always quoted."""
 
+from collections.abc import Callable, Sequence
+
 from psycopg import sql
 
-from memos_assets.catalog import TABLES_BY_NAME, Column, VectorIndex
+from memos_assets.catalog import Column, VectorIndex
+from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.search.searchable import SEARCHABLES, Searchable
+
+#: What stands for a value: a named placeholder of psycopg, or a parameter of a function.
+Bind = Callable[[str], sql.Composable]
+named: Bind = sql.Placeholder
+
+#: Settings of one search. The planner leaves out of its costs that large vectors lie outside of
+#: their rows, and would scan a table that the index answers in a millisecond; a filter must not
+#: leave fewer than k hits where there are more.
+SEARCH_SETTINGS = {
+    "hnsw.ef_search": "100",
+    "hnsw.iterative_scan": "relaxed_order",
+    "hnsw.max_scan_tuples": "2147483647",
+    "hnsw.scan_mem_multiplier": "8",
+    "enable_seqscan": "off",
+    "jit": "off",
+}
 
 
 def gin_name(table: str, column: Column) -> str:
@@ -11,24 +31,30 @@ def gin_name(table: str, column: Column) -> str:
     return f"{table}_{column.name}_gin"
 
 
-def _dimension_name(index: VectorIndex) -> str:
-    vectors = TABLES_BY_NAME[index.table].vectors
-    return next(v.dimension_name for v in vectors if v.name == index.column)
-
-
-def _indexed(index: VectorIndex, value: sql.Composable) -> sql.Composed:
+def _indexed(index: VectorIndex, value: sql.Composable) -> sql.Composable:
     """Return the expression on ``value`` that the index holds; queries must repeat it exactly."""
     if index.method == "bits":
         return sql.SQL("(binary_quantize({})::bit({}))").format(value, sql.Literal(index.dimension))
+    if index.method == "prefix":
+        return sql.SQL("(subvector({}, 1, {})::halfvec({}))").format(
+            value, sql.Literal(index.prefix), sql.Literal(index.prefix)
+        )
     return sql.SQL("({}::{}({}))").format(
         value, sql.SQL(index.method), sql.Literal(index.dimension)
     )
 
 
-def _scope(index: VectorIndex) -> sql.Composed:
+def _held(index: VectorIndex) -> sql.Composable:
+    column = sql.Identifier(index.column)
+    return _indexed(index, column) if index.dimension_name else column
+
+
+def _scope(index: VectorIndex) -> sql.Composable:
     """Return the predicate that makes the index partial: one dimension of a mixed column."""
+    if index.dimension_name is None:
+        return sql.SQL("{} is not null").format(sql.Identifier(index.column))
     return sql.SQL("{} = {}").format(
-        sql.Identifier(_dimension_name(index)), sql.Literal(index.dimension)
+        sql.Identifier(index.dimension_name), sql.Literal(index.dimension)
     )
 
 
@@ -40,68 +66,127 @@ def create_hnsw(
     index: VectorIndex, schema: str = DATA_SCHEMA, *, concurrently: bool = False
 ) -> sql.Composed:
     """Return the statement that builds an HNSW index."""
+    scope = sql.SQL(" where {}").format(_scope(index)) if index.dimension_name else sql.SQL("")
     return sql.SQL(
-        "create index {} {} on {} using hnsw ({} {}) with (m = {}, ef_construction = {}) where {}"
+        "create index {} {} on {} using hnsw ({} {}) with (m = {}, ef_construction = {}){}"
     ).format(
         _concurrently(asked=concurrently),
         sql.Identifier(index.name),
         sql.Identifier(schema, index.table),
-        _indexed(index, sql.Identifier(index.column)),
+        _held(index),
         sql.SQL(index.operator_class),
         sql.Literal(index.m),
         sql.Literal(index.ef_construction),
-        _scope(index),
+        scope,
     )
 
 
 def create_gin(
     table: str, column: Column, schema: str = DATA_SCHEMA, *, concurrently: bool = False
 ) -> sql.Composed:
-    """Return the statement that builds a GIN index for containment on a JSON column."""
-    return sql.SQL("create index {} {} on {} using gin ({} jsonb_path_ops)").format(
+    """Return the statement that builds a GIN index on a JSON column."""
+    operators = " jsonb_path_ops" if column.searched == "containment" else ""
+    return sql.SQL("create index {} {} on {} using gin ({}{})").format(
         _concurrently(asked=concurrently),
         sql.Identifier(gin_name(table, column)),
         sql.Identifier(schema, table),
         sql.Identifier(column.name),
+        sql.SQL(operators),
     )
 
 
-def nearest(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
-    """Return the k-nearest query that the index serves; bind ``probe`` (text form) and ``k``.
+def create_text_index(
+    name: str, table: str, schema: str = DATA_SCHEMA, *, concurrently: bool = False
+) -> sql.Composed:
+    """Return the statement that builds the GIN index for full-text search."""
+    return sql.SQL("create index {} {} on {} using gin ({})").format(
+        _concurrently(asked=concurrently),
+        sql.Identifier(name),
+        sql.Identifier(schema, table),
+        sql.Identifier(SEARCH_TEXT),
+    )
 
-    Columns: the table's key, then ``distance`` (cosine, 0 to 2). Under the strategy ``bits`` the
-    index proposes candidates by Hamming distance and the full vectors decide their order; set
-    ``hnsw.ef_search`` to at least ``index.ef_search`` for it.
+
+def placed(table: Searchable, schema: str) -> sql.Identifier:
+    """Return the table, in the schema that holds the consolidated tables or in its own."""
+    return sql.Identifier(table.schema or schema, table.name)
+
+
+def columns(names: Sequence[str], of: str = "") -> sql.Composed:
+    """Return column names with commas between, each of the relation ``of`` if one is named."""
+    return sql.SQL(", ").join(sql.Identifier(of, n) if of else sql.Identifier(n) for n in names)
+
+
+def narrowed(table: Searchable, bind: Bind) -> sql.Composed:
+    """Return ``and`` conditions, one for each column of `Searchable.narrowing`; NULL is no filter.
+
+    The planner knows the values, and what does not narrow the search is no condition any more.
     """
-    key = sql.SQL(", ").join(map(sql.Identifier, TABLES_BY_NAME[index.table].primary_key))
-    probe = sql.SQL("%(probe)s::{}").format(sql.SQL(index.stored))
-    shared = {
-        "key": key,
+    parts: list[sql.Composable] = []
+    for name in table.narrowing:
+        is_owner = name == table.owner
+        parts.append(
+            sql.SQL(" and ({value} is null or {column} {operator} {value})").format(
+                value=sql.SQL("{}::{}").format(
+                    bind(name), sql.SQL("text" if is_owner else "jsonb")
+                ),
+                column=sql.Identifier(name),
+                operator=sql.SQL("=" if is_owner else "@>"),
+            )
+        )
+    return sql.Composed(parts)
+
+
+def nearest(
+    index: VectorIndex, schema: str = DATA_SCHEMA, *, filtered: bool = False, bind: Bind = named
+) -> sql.Composed:
+    """Return the k-nearest query that the index serves, under `SEARCH_SETTINGS`.
+
+    Columns: the table's key, then ``distance`` (cosine, 0 to 2). Where the index holds something
+    else than the stored value, or rows are left out on the way, it proposes candidates and the
+    stored embeddings decide their order.
+
+    Args:
+        index: the strategy of one dimension.
+        schema: of the consolidated tables.
+        filtered: narrow the search, see `narrowed`.
+        bind: gives ``probe`` (an embedding, or its text form), ``k`` (integer) and the filters.
+    """
+    table = SEARCHABLES[index.table]
+    probe = sql.SQL("{}::{}").format(bind("probe"), sql.SQL(index.stored))
+    condition = sql.SQL(f" and {table.condition}" if table.condition else "")
+    parts = {
+        "key": columns(table.key),
         "column": sql.Identifier(index.column),
-        "table": sql.Identifier(schema, index.table),
-        "scope": _scope(index),
+        "table": placed(table, schema),
+        "where": _scope(index) + condition + (narrowed(table, bind) if filtered else sql.SQL("")),
         "probe": probe,
-        "held": _indexed(index, sql.Identifier(index.column)),
+        "held": _held(index),
         "sought": _indexed(index, probe),
         "operator": sql.SQL(index.operator),
         "candidates": sql.Literal(index.ef_search),
+        "k": bind("k"),
     }
-    if index.method == "bits":
+    if index.reranked or filtered or table.condition:
         return sql.SQL(
-            "with candidate as materialized (select {key}, {column} from {table} where {scope} "
-            "order by {held} {operator} {sought} limit {candidates}) "
+            "with candidate as materialized (select {key}, {column} from {table} where {where} "
+            "order by {held} {operator} {sought} limit greatest({k} * 2, {candidates})) "
             "select {key}, {column} <=> {probe} as distance from candidate "
-            "order by distance, {key} limit %(k)s"
-        ).format(**shared)
+            "order by distance, {key} limit {k}"
+        ).format(**parts)
     return sql.SQL(
-        "select {key}, {held} {operator} {sought} as distance from {table} where {scope} "
-        "order by {held} {operator} {sought} limit %(k)s"
-    ).format(**shared)
+        "select {key}, {held} {operator} {sought} as distance from {table} where {where} "
+        "order by {held} {operator} {sought} limit {k}"
+    ).format(**parts)
 
 
 def containing(table: str, column: Column, schema: str = DATA_SCHEMA) -> sql.Composed:
-    """Return the containment query that a GIN index serves; bind ``part`` (JSON text)."""
-    key = sql.SQL(", ").join(map(sql.Identifier, TABLES_BY_NAME[table].primary_key))
-    return sql.SQL("select {} from {} where {} @> %(part)s::jsonb").format(
+    """Return the query that a GIN index on a JSON column serves.
+
+    Bind ``part``: JSON text that the column contains, or an array of keys of which it has one.
+    """
+    condition = "{} @> %(part)s::jsonb" if column.searched == "containment" else "{} ?| %(part)s"
+    key = columns(SEARCHABLES[table].key)
+    return sql.SQL("select {} from {} where " + condition).format(
         key, sql.Identifier(schema, table), sql.Identifier(column.name)
     )

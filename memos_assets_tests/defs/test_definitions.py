@@ -67,33 +67,43 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/hyperbolic_documents",
         "memos/live_version",
         "memos/report",
+        "memos/search_functions",
         "memos/semantic_links",
         "memos/semantic_memories",
         "memos/thought_templates",
     ]
     assert [key.removeprefix("memos/indexes/") for key in keys if "/indexes/" in key] == [
         "corpus_chunks_embedding_768_hnsw",
+        "corpus_chunks_search_text_gin",
         "corpus_documents_embedding_768_hnsw",
+        "corpus_documents_search_text_gin",
         "corpus_entities_aliases_gin",
         "corpus_entities_attributes_gin",
         "corpus_entities_embedding_768_hnsw",
+        "corpus_entities_search_text_gin",
         "domain_embeddings_embedding_1024_hnsw",
         "domain_embeddings_embedding_4096_hnsw",
+        "domain_embeddings_search_text_gin",
         "embeddings_embedding_1024_hnsw",
         "embeddings_embedding_2560_hnsw",
         "embeddings_embedding_4096_hnsw",
         "embeddings_embedding_768_hnsw",
         "embeddings_metadata_gin",
+        "embeddings_search_text_gin",
         "hybrid_documents_embedding_1024_hnsw",
         "hybrid_documents_metadata_gin",
+        "hybrid_documents_search_text_gin",
         "hybrid_documents_sparse_weights_gin",
         "hyperbolic_documents_embedding_768_hnsw",
         "hyperbolic_documents_metadata_gin",
+        "hyperbolic_documents_search_text_gin",
         "semantic_memories_attributes_gin",
         "semantic_memories_embedding_1024_hnsw",
         "semantic_memories_embedding_768_hnsw",
+        "semantic_memories_search_text_gin",
         "thought_templates_domain_hints_gin",
         "thought_templates_embedding_768_hnsw",
+        "thought_templates_search_text_gin",
     ]
 
 
@@ -132,6 +142,8 @@ def test_the_check_names_are_an_api() -> None:
         "v12_rejects_are_settled",
         "v13_archived_files_are_whole",
         "v14_live_version_is_complete",
+        "v15_search_functions_are_ours",
+        "v19_text_search_uses_index",
     ]
 
 
@@ -178,7 +190,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
     ]
     assert bare == []
     groups = {GRAPH.get(key).group_name for key in GRAPH.materializable_asset_keys}
-    assert groups == {"archive", "indexes", "report", "tables", "versions"}
+    assert groups == {"archive", "indexes", "report", "search", "tables", "versions"}
 
 
 def test_every_kind_of_file_has_one_partitions_definition_of_its_own() -> None:

@@ -1,7 +1,7 @@
 """Rows with clustered embeddings, written straight into a table."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from psycopg import sql
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec, VectorIndex
 from memos_assets.postgres.copy_reader import read_batches
 from memos_assets.postgres.shapes import table_schema
+from memos_assets.postgres.tables import CONSOLIDATED
 from memos_assets.search.indexes import SearchIndex, driver_of, search_indexes
 
 EVERY_INDEX = {
@@ -109,3 +110,21 @@ def stored(engine: sa.Engine, index: VectorIndex) -> Stored:
                     values = column[place].values.to_numpy(zero_copy_only=False)
                     vectors.append(values.astype(np.float64))
     return Stored(names, np.array(vectors))
+
+
+def put_texts(engine: sa.Engine, table: str, texts: Mapping[str, str]) -> None:
+    """Insert one row per text, without an embedding; its key is the text's name."""
+    spec = TABLES_BY_NAME[table]
+    rows = [
+        {
+            "source": "test",
+            spec.key[-1]: name,
+            spec.texts[-1]: text,
+            "embedding_reason": "missing",
+            "chunk": 0,
+            "source_rowid": 1_000_000 + number,
+        }
+        for number, (name, text) in enumerate(texts.items())
+    ]
+    with engine.begin() as conn:
+        conn.execute(sa.insert(CONSOLIDATED[table]), rows)

@@ -20,9 +20,11 @@ from memos_assets.search.explain import (
     containment_uses_index,
     index_is_valid,
     nearest_uses_index,
+    text_search_uses_index,
 )
 from memos_assets.search.indexes import rows_served, search_indexes
 from memos_assets.search.queries import gin_name
+from memos_assets.search.searchable import SEARCHABLES
 
 _ABOUT_SOURCES = {
     "v08_source_unchanged_since_pin": claims.source_unchanged,
@@ -99,6 +101,9 @@ def _index_findings(engine: sa.Engine, spec: TableSpec) -> Iterator[tuple[str, s
             name = gin_name(spec.name, column)
             finding = containment_uses_index(conn, spec, column)
             yield "v11_containment_uses_index", name, finding
+        if spec.text_index:
+            finding = text_search_uses_index(conn, SEARCHABLES[spec.name])
+            yield "v19_text_search_uses_index", spec.text_index, finding
 
 
 def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
@@ -116,6 +121,8 @@ def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
             check_spec("v11_containment_uses_index", index_key(gin_name(spec.name, column)))
             for column in spec.searched
         ]
+        if spec.text_index:
+            specs.append(check_spec("v19_text_search_uses_index", index_key(spec.text_index)))
 
     @dg.multi_asset_check(name=f"{kind.name}_indexes_checks", specs=specs, can_subset=True)
     def _checks(

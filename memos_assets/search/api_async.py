@@ -1,0 +1,68 @@
+"""Search from asyncio: as `api`, through the caller's asynchronous connection or session."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+
+from memos_assets.search.calls import Call, Embedding, Hit, by_both, by_embedding, by_text
+
+Caller = AsyncConnection | AsyncSession
+
+__all__ = ["Caller", "Embedding", "Hit", "hybrid", "match", "search"]
+
+
+async def _run(conn: Caller, call: Call) -> list[Hit]:
+    try:
+        hits = call.hits((await conn.execute(call.statement, call.values)).all())
+    except sa.exc.DBAPIError as error:
+        raise call.refusal(error) or error from None
+    if not hits:
+        for statement, values, column, key in call.keys_nobody_has():
+            if not (await conn.execute(statement, values)).scalar_one():
+                raise call.missing_key(column, key)
+    return hits
+
+
+async def search(
+    conn: Caller,
+    table: str,
+    embedding: Embedding,
+    k: int = 10,
+    *,
+    owner: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+) -> list[Hit]:
+    """As `api.search`."""
+    return await _run(conn, by_embedding(table, embedding, k, owner, filters))
+
+
+async def match(
+    conn: Caller,
+    table: str,
+    text: str,
+    k: int = 10,
+    *,
+    owner: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+) -> list[Hit]:
+    """As `api.match`."""
+    return await _run(conn, by_text(table, text, k, owner, filters))
+
+
+async def hybrid(
+    conn: Caller,
+    table: str,
+    text: str,
+    embedding: Embedding | None = None,
+    k: int = 10,
+    *,
+    owner: str | None = None,
+    filters: Mapping[str, Any] | None = None,
+    sparse: Mapping[str, float] | None = None,
+    vocabulary: str = "words",
+) -> list[Hit]:
+    """As `api.hybrid`."""
+    call = by_both(table, text, embedding, k, owner, filters, sparse, vocabulary)
+    return await _run(conn, call)

@@ -1,0 +1,241 @@
+"""What a search sends and how its answer becomes hits; `api` and `api_async` send it."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import sqlalchemy as sa
+
+from memos_assets.errors import MemosAssetsError, TargetError, UsageError
+from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.search.searchable import MOST_HITS, Searchable, searchable
+
+#: An embedding: elements in order, or an array of shape (dimension,).
+Embedding = Sequence[float] | npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One row that a search found.
+
+    Attributes:
+        table: that it is in.
+        key: column -> value, the owner (``source``) first.
+        text: of the row; None where it has none.
+        metadata: JSON beside it, as stored.
+        distance: cosine distance, 0 to 2, where a search by embedding found it, else None.
+        score: rank of a full-text search, or fused score; None for a search by embedding.
+    """
+
+    table: str
+    key: Mapping[str, str]
+    text: str | None = None
+    metadata: Any = field(default=None, compare=False)
+    distance: float | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A statement with its values, and how its rows become hits."""
+
+    table: Searchable
+    statement: sa.TextClause
+    values: Mapping[str, Any]
+    owner: str | None
+    filters: Mapping[str, Any]
+
+    def hits(self, rows: Sequence[sa.Row[Any]]) -> list[Hit]:
+        """Return the rows of the answer as hits."""
+        return [self._hit(row._mapping) for row in rows]  # noqa: SLF001  its documented name
+
+    def _hit(self, row: sa.RowMapping) -> Hit:
+        return Hit(
+            table=self.table.name,
+            key={name: str(row[name]) for name in self.table.key},
+            text=row.get("text"),
+            metadata=row.get("metadata"),
+            distance=row.get("distance"),
+            score=row.get("score", row.get("rank")),
+        )
+
+    def refusal(self, error: sa.exc.DBAPIError) -> MemosAssetsError | None:
+        """Return what to say instead of a driver's error; None where it is no fault of the call."""
+        cause = error.orig
+        if isinstance(cause, psycopg.errors.InvalidParameterValue):
+            code, _, rest = first_line(cause).partition(" ")
+            where, _, what = rest.partition(": ")
+            what, _, fix = what.partition(". Fix: ")
+            if code.startswith("M57") and fix:
+                return UsageError(code, what, where=where, fix=fix)
+        if isinstance(cause, psycopg.errors.UndefinedFunction | psycopg.errors.InvalidSchemaName):
+            return TargetError(
+                "M326",
+                "the database has no such search function",
+                where=f"{DATA_SCHEMA}, table {self.table.name}",
+                fix="make them: memos-assets consolidate, or materialise memos/search_functions",
+            )
+        return None
+
+    def keys_nobody_has(self) -> list[tuple[sa.TextClause, Mapping[str, Any], str, str]]:
+        """Return, per key of each filter, the question whether any row has it."""
+        questions: list[tuple[sa.TextClause, Mapping[str, Any], str, str]] = []
+        relation = ".".join(map(_quoted, (self.table.schema or DATA_SCHEMA, self.table.name)))
+        for column, value in self.filters.items():
+            keys = list(value) if isinstance(value, dict) else []
+            for key in keys:
+                statement = sa.text(
+                    f"select exists (select from {relation} where {_quoted(column)} ? :key)"
+                )
+                questions.append((statement, {"key": key}, column, key))
+        return questions
+
+    def missing_key(self, column: str, key: str) -> UsageError:
+        """Return what to say of a filter on a key that no row has."""
+        return UsageError(
+            "M575",
+            f"no row has the key {key!r} in {column}",
+            where=f"table {self.table.name}",
+            fix="filter by a key that rows have, spelt as they spell it",
+        )
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _call(
+    kind: str,
+    table: str,
+    k: int,
+    owner: str | None,
+    filters: Mapping[str, Any] | None,
+    arguments: Mapping[str, tuple[str, Any]],
+) -> Call:
+    place = searchable(table)
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_HITS:
+        raise UsageError(
+            "M573", f"k is {k!r}", where=f"table {table}", fix=f"ask for 1 to {MOST_HITS} rows"
+        )
+    named = {"k": ("integer", k), **arguments}
+    if owner is not None:
+        named[f"of_{place.owner}"] = ("text", owner)
+    for column, value in (filters or {}).items():
+        if column not in place.filters:
+            known = ", ".join(place.filters) or "none"
+            raise UsageError(
+                "M580",
+                f"{column!r} is no column that a search of it is narrowed by",
+                where=f"table {table}",
+                fix=f"use one of: {known}",
+            )
+        named[f"{column}_contains"] = ("jsonb", json.dumps(value))
+    given = ", ".join(f"{name} => cast(:{name} as {kind_})" for name, (kind_, _) in named.items())
+    return Call(
+        place,
+        sa.text(f"select * from {DATA_SCHEMA}.{kind}_{place.name}({given})"),
+        {name: value for name, (_, value) in named.items()},
+        owner,
+        filters or {},
+    )
+
+
+def _written(place: Searchable, embedding: Embedding) -> str:
+    """Return an embedding in pgvector's text form, exact for float32.
+
+    Raises:
+        UsageError: M571 no index serves its dimension; M572 it is empty, not finite, or zero.
+    """
+    elements = np.asarray(embedding, dtype=np.float64)
+    if elements.ndim != 1 or not elements.size:
+        raise UsageError(
+            "M572",
+            f"an embedding of shape {elements.shape}",
+            where=f"table {place.name}",
+            fix="pass one embedding, a sequence of numbers",
+        )
+    place.index_for(elements.size)
+    wrong = "numbers that are NaN or infinite" if not np.isfinite(elements).all() else ""
+    wrong = wrong or ("nothing but zeros" if not elements.any() else "")
+    if wrong:
+        raise UsageError(
+            "M572",
+            f"an embedding of {wrong}, which is near to nothing",
+            where=f"table {place.name}",
+            fix="embed the query again; memOS stores zeros when that failed",
+        )
+    return "[" + ",".join(map(repr, elements.tolist())) + "]"
+
+
+def _need_text(place: Searchable, text: str) -> None:
+    if place.text_index is None:
+        raise UsageError(
+            "M576",
+            "it has no text that is searched",
+            where=f"table {place.name}",
+            fix="search it by an embedding",
+        )
+    if not text.strip():
+        raise UsageError(
+            "M574", "an empty query", where=f"table {place.name}", fix="pass words to search for"
+        )
+
+
+def by_embedding(
+    table: str,
+    embedding: Embedding,
+    k: int,
+    owner: str | None,
+    filters: Mapping[str, Any] | None,
+) -> Call:
+    """Return a search by embedding; raises as `api.search`."""
+    place = searchable(table)
+    written = _written(place, embedding)
+    return _call("search", table, k, owner, filters, {"query": (place.stored, written)})
+
+
+def by_text(
+    table: str, text: str, k: int, owner: str | None, filters: Mapping[str, Any] | None
+) -> Call:
+    """Return a search by words; raises as `api.match`."""
+    _need_text(searchable(table), text)
+    return _call("match", table, k, owner, filters, {"query": ("text", _storable(text))})
+
+
+def by_both(
+    table: str,
+    text: str,
+    embedding: Embedding | None,
+    k: int,
+    owner: str | None,
+    filters: Mapping[str, Any] | None,
+    sparse: Mapping[str, float] | None,
+    vocabulary: str,
+) -> Call:
+    """Return a search by both; raises as `api.hybrid`."""
+    place = searchable(table)
+    _need_text(place, text)
+    arguments: dict[str, tuple[str, Any]] = {"query": ("text", _storable(text))}
+    if embedding is not None:
+        arguments["embedding"] = (place.stored if place.indexes else "", _written(place, embedding))
+    if sparse is not None:
+        if place.sparse is None:
+            raise UsageError(
+                "M576",
+                "it has no sparse weights",
+                where=f"table {table}",
+                fix="leave sparse weights out",
+            )
+        arguments["sparse"] = ("jsonb", json.dumps(dict(sparse)))
+        arguments["vocabulary"] = ("text", vocabulary)
+    return _call("hybrid", table, k, owner, filters, arguments)
+
+
+def _storable(text: str) -> str:
+    """Return a text without what PostgreSQL has no place for, which no row holds either."""
+    return text.replace("\0", " ").encode("utf-8", "replace").decode()

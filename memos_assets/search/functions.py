@@ -1,0 +1,108 @@
+"""The SQL functions by which any client searches: made, compared, and dropped."""
+
+from collections.abc import Iterator
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.errors import TargetError
+from memos_assets.finding import Finding
+from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.search.function_bodies import functions
+from memos_assets.search.indexes import driver_of
+
+#: Begins the comment of every function of ours; its digest follows.
+_MARK = "memos-assets "
+#: Held by the one session that makes the functions.
+_FUNCTIONS_LOCK = 0x6D656D6F_06
+#: Digest of what PostgreSQL holds of a function: source, settings, types, rights.
+_HELD = (
+    "left(encode(sha256(convert_to(concat_ws(' ', p.prosrc, p.proconfig, p.proargtypes, "
+    "p.provolatile, p.prosecdef, p.prorettype), 'UTF8')), 'hex'), 16)"
+)
+
+
+def vector_schema(conn: sa.Connection) -> str:
+    """Return the schema that the extension ``vector`` is in."""
+    return str(
+        conn.execute(
+            sa.text(
+                "select n.nspname from pg_extension e join pg_namespace n "
+                "on n.oid = e.extnamespace where e.extname = 'vector'"
+            )
+        ).scalar_one()
+    )
+
+
+def _present(conn: sa.Connection) -> Iterator[tuple[str, str, str]]:
+    """Yield name, signature and digest of every function of ours that is there."""
+    for name, signature, comment, held in conn.execute(
+        sa.text(
+            f"select p.proname, p.oid::regprocedure::text, d.description, {_HELD} from pg_proc p "
+            "join pg_namespace n on n.oid = p.pronamespace "
+            "join pg_description d on d.objoid = p.oid and d.classoid = 'pg_proc'::regclass "
+            "where n.nspname = :schema and d.description like :mark order by 1"
+        ),
+        {"schema": DATA_SCHEMA, "mark": f"{_MARK}%"},
+    ):
+        digest, _, when_made = comment.removeprefix(_MARK).partition(" ")
+        yield name, signature, digest if when_made == held else "changed"
+
+
+def install(conn: sa.Connection) -> list[str]:
+    """Make the functions that are missing or differ, and drop those of former checkouts.
+
+    Returns:
+        Names of those that were made.
+
+    Raises:
+        TargetError: M325 PostgreSQL refuses, such as where a view of others uses one.
+    """
+    wanted = {function.name: function for function in functions(vector_schema(conn))}
+    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_FUNCTIONS_LOCK)))
+    held = list(_present(conn))
+    current = {name for name, _, digest in held if name in wanted and wanted[name].digest == digest}
+    made = [name for name in wanted if name not in current]
+    with driver_of(conn) as driver:
+        try:
+            for name, signature, _ in held:
+                if name not in current:
+                    driver.execute(sql.SQL("drop function {}").format(sql.SQL(signature)))
+            for name in made:
+                function = wanted[name]
+                driver.execute(function.create())
+                (held_now,) = driver.execute(
+                    f"select {_HELD} from pg_proc p where p.oid = %s::regproc",
+                    (f"{DATA_SCHEMA}.{name}",),
+                ).fetchone() or ("",)
+                driver.execute(
+                    sql.SQL("comment on function {} is {}").format(
+                        sql.Identifier(DATA_SCHEMA, name),
+                        sql.Literal(f"{_MARK}{function.digest} {held_now}"),
+                    )
+                )
+        except psycopg.Error as error:
+            raise TargetError(
+                "M325",
+                f"the search functions cannot be made ({first_line(error)})",
+                where=f"schema {DATA_SCHEMA}",
+                fix="drop what is named or depends on it, then run again",
+            ) from error
+    return made
+
+
+def functions_are_ours(conn: sa.Connection) -> Finding:
+    """V15: the search functions are those of this checkout, to the letter."""
+    wanted = {f.name: f.digest for f in functions(vector_schema(conn))}
+    held = {name: digest for name, _, digest in _present(conn)}
+    missing = sorted(wanted.keys() - held.keys())
+    other = sorted(n for n, digest in held.items() if n in wanted and wanted[n] != digest)
+    faults = [f"{name} is missing" for name in missing] + [f"{name} differs" for name in other]
+    return Finding(
+        not faults,
+        expected=f"{len(wanted)} functions as this checkout makes them",
+        observed="; ".join(faults) or f"{len(wanted)} of them",
+        evidence={"functions": sorted(wanted)},
+    )

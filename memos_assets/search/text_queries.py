@@ -1,0 +1,123 @@
+"""Full-text and sparse search, and their fusion with search by vector, as statements."""
+
+from psycopg import sql
+
+from memos_assets.catalog import VectorIndex
+from memos_assets.catalog.tables import SEARCH_TEXT
+from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.search.queries import Bind, columns, named, narrowed, nearest, placed
+from memos_assets.search.searchable import Searchable
+
+#: Reciprocal rank fusion: a row in place p of a list gains 1 / (60 + p).
+FUSION_K = 60
+#: Places of each list that take part in it.
+FUSION_DEPTH = 100
+
+
+def _where(table: Searchable, bind: Bind, *, filtered: bool) -> sql.Composed:
+    condition = sql.SQL(f" and {table.condition}" if table.condition else "")
+    return sql.Composed([condition, narrowed(table, bind) if filtered else sql.SQL("")])
+
+
+def matching(
+    table: Searchable, schema: str = DATA_SCHEMA, *, filtered: bool = False, bind: Bind = named
+) -> sql.Composed:
+    """Return the full-text query that the table's GIN index serves.
+
+    Columns: the table's key, then ``rank``, the best first. Bind ``query`` (tsquery, or its text
+    form), ``k`` and the filters.
+    """
+    return sql.SQL(
+        "select {key}, ts_rank({words}, {query}, 1)::float8 as rank from {table} "
+        "where {words} @@ {query}{where} order by rank desc, {key} limit {k}"
+    ).format(
+        key=columns(table.key),
+        words=sql.Identifier(SEARCH_TEXT),
+        query=sql.SQL("{}::tsquery").format(bind("query")),
+        table=placed(table, schema),
+        where=_where(table, bind, filtered=filtered),
+        k=bind("k"),
+    )
+
+
+def weighing(
+    table: Searchable, schema: str = DATA_SCHEMA, *, filtered: bool = False, bind: Bind = named
+) -> sql.Composed:
+    """Return the search by sparse weights: the scalar product with those of the query.
+
+    Columns: the table's key, then ``weight``, the largest first. Bind ``sparse`` (JSON object term
+    -> weight), ``vocabulary``, ``k`` and the filters. Weights of other vocabularies are left out:
+    a term of one may be a number in another.
+    """
+    assert table.sparse is not None, f"{table.name} has no sparse weights"
+    return sql.SQL(
+        "select {key}, (select sum(({weights} ->> term)::float8 * weight::float8) "
+        "from jsonb_each_text({sparse}) as sought(term, weight) where {weights} ? term) as weight "
+        "from {table} where {vocabulary} = {known} "
+        "and {weights} ?| array(select jsonb_object_keys({sparse})){where} "
+        "order by weight desc, {key} limit {k}"
+    ).format(
+        key=columns(table.key),
+        weights=sql.Identifier(table.sparse.weights),
+        vocabulary=sql.Identifier(table.sparse.vocabulary),
+        known=bind("vocabulary"),
+        sparse=sql.SQL("{}::jsonb").format(bind("sparse")),
+        table=placed(table, schema),
+        where=_where(table, bind, filtered=filtered),
+        k=bind("k"),
+    )
+
+
+def fused(
+    table: Searchable,
+    schema: str = DATA_SCHEMA,
+    *,
+    index: VectorIndex | None = None,
+    filtered: bool = False,
+    bind: Bind = named,
+) -> sql.Composed:
+    """Return the fusion of all lists that the table offers, by reciprocal rank.
+
+    Columns: the table's key, ``score`` (the largest first), ``distance`` (NULL for rows that the
+    search by vector did not propose). Bind what the lists bind.
+
+    Args:
+        table: that is searched.
+        schema: of the consolidated tables.
+        index: serves the embedding of the query; None: there is none.
+        filtered: narrow every list.
+        bind: gives values by name.
+    """
+
+    def deep(name: str) -> sql.Composable:
+        return sql.Literal(FUSION_DEPTH) if name == "k" else bind(name)
+
+    lists = [(matching(table, schema, filtered=filtered, bind=deep), "rank desc", "null::float8")]
+    if table.sparse is not None:
+        statement = weighing(table, schema, filtered=filtered, bind=deep)
+        lists.append((statement, "weight desc", "null::float8"))
+    if index is not None:
+        statement = nearest(index, schema, filtered=filtered, bind=deep)
+        lists.append((statement, "distance", "distance"))
+    placed_lists = [
+        sql.SQL(
+            "select {key}, {distance} as distance, row_number() over (order by {order}, {key}) "
+            "as place from ({statement}) as list"
+        ).format(
+            key=columns(table.key),
+            distance=sql.SQL(distance),
+            order=sql.SQL(order),
+            statement=statement,
+        )
+        for statement, order, distance in lists
+    ]
+    return sql.SQL(
+        "select {key}, sum(1.0 / ({rank_constant} + place))::float8 as score, "
+        "min(distance) as distance from ({lists}) as lists group by {key} "
+        "order by score desc, {key} limit {k}"
+    ).format(
+        key=columns(table.key),
+        rank_constant=sql.Literal(FUSION_K),
+        lists=sql.SQL(" union all ").join(placed_lists),
+        k=bind("k"),
+    )
