@@ -21,6 +21,7 @@ _ENCODING = re.compile(
     r"^(?P<source>.+)\.(?P<table>\w+)\.(?P<column>\w+)"
     r"=(?P<encoding>float16|float32|json_text|json_blob)$"
 )
+_ADDRESS = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
 
 class Settings(BaseSettings):
@@ -83,6 +84,30 @@ class Settings(BaseSettings):
     alert_webhook: SecretStr | None = Field(
         default=None, description="Failed checks are posted here, once each."
     )
+    embedder: Literal["ollama", "openai", "minilm", "deterministic"] | None = Field(
+        default=None,
+        description="What makes a vector of the text that somebody searches for; unset: nothing.",
+    )
+    embedder_model: str | None = Field(
+        default=None,
+        description="The model, by the name that tables know it by; `NAME=MODEL` where the "
+        "endpoint calls it NAME. `deterministic` passes itself off as it.",
+    )
+    embedder_url: str | None = Field(
+        default=None, description="Base address of the endpoint; Ollama's has its usual default."
+    )
+    embedder_key: SecretStr | None = Field(
+        default=None, description="Bearer token for the endpoint; unset: none is sent."
+    )
+    embedder_dimension: int | None = Field(
+        default=None,
+        ge=1,
+        le=16_000,
+        description="Elements that vectors must have; `deterministic` gives as many (1,024).",
+    )
+    embedder_timeout_seconds: float = Field(
+        default=60, gt=0, description="Wait for an endpoint, which may have to load the model."
+    )
 
     @field_validator("data", "encodings", mode="before")
     @classmethod
@@ -112,10 +137,24 @@ class Settings(BaseSettings):
         """Where retired files are moved."""
         return self.archive or self.home / "archive"
 
-    @field_validator("database_url", "alert_webhook", "archive", mode="before")
+    @field_validator(
+        *("database_url", "alert_webhook", "archive", "embedder", "embedder_model"),
+        *("embedder_url", "embedder_key", "embedder_dimension"),
+        mode="before",
+    )
     @classmethod
     def _empty_is_unset(cls, value: object) -> object:
         return None if value == "" else value
+
+    @field_validator("embedder_url")
+    @classmethod
+    def _address_without_secrets(cls, value: str | None) -> str | None:
+        if value is not None and not _ADDRESS.fullmatch(value):
+            raise ValueError(
+                "it is not http://HOST:PORT/PATH, without user, password or query; a key belongs "
+                "into MEMOS_EMBEDDER_KEY"
+            )
+        return value
 
     @field_validator("local_zone")
     @classmethod
@@ -169,6 +208,12 @@ def batch_dagster_events() -> None:
     """Have this process write Dagster's events in batches, unless it was told otherwise."""
     for name, value in EVENT_BATCH.items():
         os.environ.setdefault(name, value)  # noqa: TID251  this module alone knows the environment
+
+
+def keep_models_offline() -> None:
+    """Have Hugging Face's libraries use what is on disk, without a hub and without bars."""
+    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"):
+        os.environ.setdefault(name, "1")  # noqa: TID251  as above
 
 
 def environment_for_dagster(settings: Settings) -> dict[str, str]:

@@ -1,0 +1,60 @@
+"""The embedder that the settings name."""
+
+from memos_assets.errors import UsageError
+from memos_assets.search.embed.embedder import Embedder
+from memos_assets.search.embed.endpoints import OLLAMA_URL, OllamaEmbedder, OpenAIEmbedder
+from memos_assets.search.embed.local import DeterministicEmbedder, MiniLMEmbedder
+from memos_assets.search.embed.models import same_model
+from memos_assets.settings import Settings
+
+_WHICH = "the one that wrote the table, such as mxbai-embed-large (memos-assets plan names them)"
+
+
+def configured_embedder(settings: Settings) -> Embedder:
+    """Return the embedder of `MEMOS_EMBEDDER`. Nothing is asked or loaded until it embeds.
+
+    Raises:
+        UsageError: M577 there is none, or what it needs is not set.
+    """
+    served_as, equals, known_as = (settings.embedder_model or "").partition("=")
+    model = known_as if equals else served_as
+    if settings.embedder is None:
+        raise UsageError(
+            "M577",
+            "no embedder is set, so text cannot become a vector",
+            where="MEMOS_EMBEDDER",
+            fix="set it to ollama, openai, minilm or deterministic; or search by words "
+            "(--mode text) or from a row (--like KEY)",
+        )
+    if settings.embedder == "deterministic":
+        return DeterministicEmbedder(
+            settings.embedder_dimension or 1_024, model=model or "deterministic"
+        )
+    if settings.embedder == "minilm":
+        if model and not same_model(model, MiniLMEmbedder.model):
+            raise _lacks("MEMOS_EMBEDDER_MODEL", f"minilm is {MiniLMEmbedder.model}", "unset it")
+        return MiniLMEmbedder()
+    if not model or not served_as:
+        raise _lacks(
+            "MEMOS_EMBEDDER_MODEL", f"{settings.embedder} serves many models", f"set it to {_WHICH}"
+        )
+    kind = OllamaEmbedder if settings.embedder == "ollama" else OpenAIEmbedder
+    url = settings.embedder_url or (OLLAMA_URL if settings.embedder == "ollama" else None)
+    if url is None:
+        raise _lacks(
+            "MEMOS_EMBEDDER_URL",
+            "no text leaves this machine for an address that nobody set",
+            "set it to the base address of the endpoint, such as http://127.0.0.1:8000/v1",
+        )
+    return kind(
+        url,
+        model,
+        served_as=served_as,
+        key=settings.embedder_key,
+        dimension=settings.embedder_dimension,
+        timeout_seconds=settings.embedder_timeout_seconds,
+    )
+
+
+def _lacks(where: str, what: str, fix: str) -> UsageError:
+    return UsageError("M577", what, where=where, fix=fix)

