@@ -3,6 +3,7 @@
 import itertools
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -85,6 +86,13 @@ def template(server: EmbeddedServer) -> str:
 @pytest.fixture
 def database_url(server: EmbeddedServer, template: str) -> Iterator[sa.URL]:
     """Copy the template for one test."""
+    with copied(server, template) as url:
+        yield url
+
+
+@contextmanager
+def copied(server: EmbeddedServer, template: str) -> Iterator[sa.URL]:
+    """Copy the template for the block."""
     name = f"test_{next(_numbers)}"
     create = sql.SQL("create database {} template {} strategy file_copy")
     drop = sql.SQL("drop database {} with (force)")

@@ -23,7 +23,9 @@ EXIT_MISUSE = 2
 _INTERRUPTED = "Interrupted. What is in the ledger stays; run the same command again to go on."
 
 #: Commands of modules that do without Dagster until they run something.
-_LIGHT = frozenset({"plan", "consolidate", "demo", "up", "down", "status", "url", "report"})
+_LIGHT = frozenset(
+    {"plan", "consolidate", "demo", "up", "down", "status", "url", "report", "search"}
+)
 
 
 def assemble(first: str | None) -> typer.Typer:
@@ -42,6 +44,10 @@ def assemble(first: str | None) -> typer.Typer:
     )
     data.add_commands(app)
     server.add_commands(app)
+    if first == "search" or first not in _LIGHT:
+        from memos_assets.cli import search
+
+        search.add_commands(app)
     if first not in _LIGHT:
         from memos_assets.cli import rejects, retire, versions
 

@@ -17,7 +17,12 @@ def shown_value(value: Value) -> str:
         return f"{len(value):,} bytes {value[:_BYTES].hex(' ')}: {looks_like(value)}"
     text = str(value)
     cut = f" ... ({len(text):,} characters)" if len(text) > _CHARACTERS else ""
-    return "".join(map(_shown_character, text[:_CHARACTERS])) + cut
+    return printable(text[:_CHARACTERS]) + cut
+
+
+def printable(text: str) -> str:
+    """Return a text in which whatever a terminal would act upon is escaped."""
+    return "".join(map(_shown_character, text))
 
 
 def _shown_character(character: str) -> str:

@@ -1,0 +1,228 @@
+"""The command `search`: text or a row in, the nearest rows of one table or of every table out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import sqlalchemy as sa
+import typer
+
+from memos_assets.cli.data import JsonFile
+from memos_assets.cli.display import console
+from memos_assets.cli.hits import hits_table, pattern_of
+from memos_assets.cli.outcome import write_json
+from memos_assets.consolidate.registry import source_named
+from memos_assets.errors import UsageError
+from memos_assets.postgres.target import open_target
+from memos_assets.report.words import plural
+from memos_assets.search.ask import (
+    Answer,
+    Mode,
+    Question,
+    ask_all,
+    has_rows,
+    questions_from_row,
+    questions_from_text,
+)
+from memos_assets.search.searchable import searchable
+from memos_assets.settings import load_settings
+
+#: Hits that are shown of one table, and of each where every table is asked.
+_HITS, _HITS_OF_EACH = 10, 3
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("search")(search)
+
+
+def search(
+    text: Annotated[
+        str | None, typer.Argument(metavar="TEXT", help="Words, codes, or a sentence.")
+    ] = None,
+    table: Annotated[
+        str | None,
+        typer.Option("--table", metavar="TABLE", help="Only this table; else each that fits."),
+    ] = None,
+    k: Annotated[
+        int | None,
+        typer.Option("--k", metavar="K", help="Hits: 1 to 1000; 10, or 3 of each of all tables."),
+    ] = None,
+    mode: Annotated[
+        Mode | None,
+        typer.Option("--mode", help="By words, by meaning (needs MEMOS_EMBEDDER), or by both."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option("--source", metavar="NAME", help="Only rows of this source.")
+    ] = None,
+    narrow: Annotated[
+        str | None,
+        typer.Option(
+            "--filter", metavar="JSON", help="Only rows whose metadata contain this object."
+        ),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            "--like", metavar="KEY", help="Rows near to this one, by its stored embedding."
+        ),
+    ] = None,
+    json_file: JsonFile = None,
+) -> int:
+    """Find rows by words, by meaning, by both, or near to another row."""
+    only = searchable(table.removeprefix("memos.")) if table else None
+    by_default: Mode = "vector" if like or (only and not only.text_index) else "hybrid"
+    question = Question(
+        text=_text(text, like, mode),
+        mode=mode or by_default,
+        k=k if k is not None else _HITS if table else _HITS_OF_EACH,
+        source=source,
+        narrow=_object(narrow),
+    )
+    settings = load_settings()
+    engine = open_target(settings, "memos_assets:search")
+    try:
+        with engine.connect() as conn:
+            if source is not None and (only is None or only.owner == "source"):
+                source_named(conn, source)
+            notes: list[str] = []
+            if like is not None:
+                like = _storable(like)
+                asked = questions_from_row(conn, question, like, only)
+            else:
+                asked, notes = questions_from_text(conn, question, only, settings)
+            answers, refused = ask_all(conn, asked, alone=only is not None)
+            notes += refused
+            stems = _stems(conn, question.text)
+            empty = [a.table.name for a in answers if not a.hits and not has_rows(conn, a.table)]
+    finally:
+        engine.dispose()
+    if str(json_file) != "-":
+        _print(answers, notes, question, stems, empty)
+    write_json(
+        json_file,
+        {
+            "text": question.text or None,
+            "like": like,
+            "notes": notes,
+            "answers": [answer.as_json() for answer in answers],
+        },
+    )
+    return 0
+
+
+def _text(text: str | None, like: str | None, mode: Mode | None) -> str:
+    """Return the text that is searched for, ``""`` where it is a row.
+
+    Raises:
+        UsageError: M574 it is empty; M582 there is nothing to search for, or two things.
+    """
+    if like is not None:
+        if text is not None or mode not in (None, "vector"):
+            what = "a TEXT" if text is not None else f"--mode {mode}"
+            raise UsageError(
+                "M582",
+                f"it goes without {what}: a row is near to another by its embedding alone",
+                where="--like",
+                fix="leave one of them out",
+            )
+        return ""
+    if text is None:
+        raise UsageError(
+            "M582",
+            "nothing to search for",
+            where="search",
+            fix="memos-assets search TEXT, or search --like KEY",
+        )
+    if not text.strip():
+        raise UsageError("M574", "an empty text", where="search", fix="pass some words")
+    return _storable(text)
+
+
+def _storable(argument: str) -> str:
+    """Return an argument without what no row holds: NUL, and bytes that were no UTF-8."""
+    return argument.replace("\0", " ").encode("utf-8", "replace").decode()
+
+
+def _object(given: str | None) -> Mapping[str, Any] | None:
+    """Return what `--filter` says.
+
+    Raises:
+        UsageError: M583 it is no JSON object.
+    """
+    if given is None:
+        return None
+    try:
+        content = json.loads(given)
+        # Python reads NaN, Infinity, lone surrogates and NUL, which no JSON in PostgreSQL holds.
+        written = json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
+        if b"\\u0000" in written:
+            raise ValueError("it holds a NUL character")
+    except (ValueError, RecursionError) as error:
+        what = f"it is no JSON ({error})"
+    else:
+        if isinstance(content, dict) and content:
+            return content
+        what = "it is JSON, but no object with a key"
+    raise UsageError(
+        "M583", what, where="--filter", fix="""pass one: --filter '{"severity": "warn"}'"""
+    )
+
+
+def _stems(conn: sa.Connection, text: str) -> list[str]:
+    """Return the words of a text as the text search compares them."""
+    words: list[str] | None = conn.scalar(
+        sa.text("select tsvector_to_array(to_tsvector('pg_catalog.english', left(:text, 10000)))"),
+        {"text": text},
+    )
+    return words or []
+
+
+def _print(
+    answers: Sequence[Answer],
+    notes: Sequence[str],
+    question: Question,
+    stems: Sequence[str],
+    empty: Sequence[str],
+) -> None:
+    pattern = pattern_of(question.text, stems) if question.text else None
+    for note in notes:
+        console.print(f"Note: {note}.", markup=False, soft_wrap=True)
+    for answer in answers:
+        if not answer.hits:
+            continue
+        title = None if len(answers) == 1 else answer.table.name
+        console.print(hits_table(answer, pattern, title=title, width=console.width))
+        console.print(_line(answer), markup=False, soft_wrap=True)
+    without = [answer for answer in answers if not answer.hits]
+    if len(answers) == 1 and without:
+        console.print(_line(without[0]), markup=False, soft_wrap=True)
+    if not without:
+        return
+    console.print(
+        f"Nothing found in {', '.join(answer.table.name for answer in without)}."
+        + _advice(answers, question, empty),
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _line(answer: Answer) -> str:
+    how = {"text": "by words", "vector": "by vector", "hybrid": "by words and vector"}
+    return (
+        f"{answer.table.name}: {plural(len(answer.hits), 'hit')} {how[answer.mode]}, k {answer.k}, "
+        f"{answer.served}, {answer.milliseconds:.1f} ms"
+    )
+
+
+def _advice(answers: Sequence[Answer], question: Question, empty: Sequence[str]) -> str:
+    """Return what to do when nothing was found."""
+    if len(empty) == len(answers):
+        return " Nothing is loaded there: memos-assets consolidate --data DIR"
+    if any(answer.hits for answer in answers):
+        return ""
+    if question.narrow or question.source:
+        return " Try it without --filter and --source."
+    if question.mode == "vector":
+        return " No row there, or no other one, has an embedding of this dimension."
+    return " Try fewer or other words, or rows near to one you know: --like KEY"

@@ -1,0 +1,251 @@
+"""Search as a person does: a text or a row, one table or every table that fits.
+
+Decides how each table is asked, asks it by `api`, and says which index served it.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.errors import UsageError
+from memos_assets.postgres.tables import data_schema
+from memos_assets.search import api
+from memos_assets.search.embed import Vectors, check_fit, configured_embedder
+from memos_assets.search.indexes import driver_of, state_of
+from memos_assets.search.like import Probe, probes_named, the_one
+from memos_assets.search.queries import placed
+from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
+from memos_assets.settings import Settings
+
+Mode = Literal["hybrid", "text", "vector"]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a table; ``embedding`` is what stands for the text there, or for the row."""
+
+    text: str
+    mode: Mode
+    k: int
+    source: str | None
+    narrow: Mapping[str, Any] | None
+    embedding: Vectors | None = None
+    besides: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one table answered.
+
+    Attributes:
+        table: that was asked.
+        mode: how.
+        k: most hits that were asked for.
+        hits: nearest or best first.
+        served: the indexes that served it, in words.
+        milliseconds: from the question to the last hit.
+    """
+
+    table: Searchable
+    mode: str
+    k: int
+    hits: Sequence[api.Hit]
+    served: str
+    milliseconds: float
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what ``--json`` writes of it."""
+        return {
+            "table": self.table.name,
+            "mode": self.mode,
+            "k": self.k,
+            "served_by": self.served,
+            "milliseconds": round(self.milliseconds, 3),
+            "hits": [
+                {
+                    "key": dict(hit.key),
+                    "distance": hit.distance,
+                    "score": hit.score,
+                    "text": hit.text,
+                    "metadata": hit.metadata,
+                }
+                for hit in self.hits
+            ],
+        }
+
+
+def questions_from_row(
+    conn: sa.Connection, question: Question, like: str, only: Searchable | None
+) -> list[tuple[Searchable, Question]]:
+    """Return what is asked of each table that has a row of this key."""
+    tables = [only] if only else _present(conn, "vector", question)
+    found: list[tuple[Searchable, Question]] = []
+    for table in tables:
+        if not table.indexes:
+            raise _no_embeddings(table)
+        probes = probes_named(conn, table, like)
+        if len(probes) > 1 and question.source is not None:
+            probes = [p for p in probes if p.key[table.owner] == question.source] or probes
+        if not probes and only is None:
+            continue
+        probe = the_one(probes, like, _where(table))
+        found.append((table, replace(question, embedding=probe.embedding, besides=probe)))
+    if not found:
+        the_one([], like, "every table")
+    return found
+
+
+def questions_from_text(
+    conn: sa.Connection, question: Question, only: Searchable | None, settings: Settings
+) -> tuple[list[tuple[Searchable, Question]], list[str]]:
+    """Return what is asked of each table, and what a person is told of it.
+
+    Text becomes a vector once. A table that the embedder does not fit is searched by words; where
+    it is the only one, or words were not asked for, that is refused.
+    """
+    tables = [only] if only else _present(conn, question.mode, question)
+    if question.mode == "vector" and only is not None and not only.indexes:
+        raise _no_embeddings(only)
+    if question.mode == "text" or not any(table.indexes for table in tables):
+        return [(table, replace(question, mode="text")) for table in tables], []
+    if settings.embedder is None and question.mode == "hybrid":
+        note = "by words alone, not by meaning: no embedder is set (MEMOS_EMBEDDER)"
+        return [(table, replace(question, mode="text")) for table in tables], [note]
+    embedder = configured_embedder(settings)
+    embedding = embedder.embed_query(question.text)
+    misfits = {
+        table.name: error
+        for table in tables
+        if table.indexes and (error := _misfit(table, embedder.model, len(embedding)))
+    }
+    if misfits and (
+        only is not None or (question.mode == "vector" and len(misfits) == len(tables))
+    ):
+        raise next(iter(misfits.values()))
+    asked = [
+        (table, replace(question, embedding=embedding))
+        if table.indexes and table.name not in misfits
+        else (table, replace(question, mode="text"))
+        for table in tables
+        if question.mode == "hybrid" or table.name not in misfits
+    ]
+    how = "by words alone" if question.mode == "hybrid" else "not searched"
+    return asked, [
+        f"{how}, because {embedder.model} does not fit: {', '.join(misfits)} "
+        f"(such as {first.where}: {first.what})"
+        for first in list(misfits.values())[:1]
+    ]
+
+
+def _misfit(table: Searchable, model: str, dimension: int) -> UsageError | None:
+    models = {index.dimension: index.models for index in table.indexes}
+    try:
+        check_fit(_where(table), models, model=model, dimension=dimension)
+    except UsageError as error:
+        return error
+    return None
+
+
+def _where(table: Searchable) -> str:
+    return f"table {table.name}"
+
+
+def _no_embeddings(table: Searchable) -> UsageError:
+    return UsageError(
+        "M571",
+        "it has no embeddings",
+        where=_where(table),
+        fix="search it by words: memos-assets search TEXT --mode text",
+    )
+
+
+def _present(conn: sa.Connection, mode: Mode, question: Question) -> list[Searchable]:
+    """Return the tables that are there and offer a mode; a source names rows of some alone."""
+    return [
+        table
+        for table in SEARCHABLES.values()
+        if (table.indexes if mode == "vector" else table.text_index)
+        and (question.source is None or table.owner == "source")
+        and (table.schema is None or sa.inspect(conn).has_table(table.name, table.schema))
+    ]
+
+
+def ask_all(
+    conn: sa.Connection, asked: Sequence[tuple[Searchable, Question]], *, alone: bool
+) -> tuple[list[Answer], list[str]]:
+    """Ask every table; one of many that cannot be narrowed so, having no such key, is left out."""
+    answers: list[Answer] = []
+    refusals: dict[str, UsageError] = {}
+    for table, question in asked:
+        try:
+            answers.append(_ask(conn, table, question))
+        except UsageError as error:
+            if alone or error.code not in ("M575", "M580"):
+                raise
+            refusals[table.name] = error
+    if not refusals:
+        return answers, []
+    first = next(iter(refusals.values()))
+    if not answers:
+        raise first
+    return answers, [f"left out, because {first.what}: {', '.join(refusals)}"]
+
+
+def _ask(conn: sa.Connection, table: Searchable, question: Question) -> Answer:
+    more: dict[str, Any] = {"owner": question.source, "filters": _filters(table, question)}
+    k = question.k
+    if question.besides is not None and 1 <= k < MOST_HITS:
+        k += 1  # the row itself, which is not shown
+    started = time.perf_counter()
+    if question.mode == "text":
+        hits = api.match(conn, table.name, question.text, k, **more)
+    elif question.mode == "vector":
+        assert question.embedding is not None
+        hits = api.search(conn, table.name, question.embedding, k, **more)
+    else:
+        hits = api.hybrid(conn, table.name, question.text, question.embedding, k, **more)
+    milliseconds = 1000 * (time.perf_counter() - started)
+    if question.besides is not None:
+        hits = [hit for hit in hits if hit.key != question.besides.key]
+    return Answer(
+        table,
+        question.mode,
+        question.k,
+        hits[: question.k],
+        _served(conn, table, question),
+        milliseconds,
+    )
+
+
+def _filters(table: Searchable, question: Question) -> Mapping[str, Any] | None:
+    """Return column -> what it must contain; an object that names no column is of the metadata."""
+    if question.narrow is None:
+        return None
+    if question.narrow.keys() <= set(table.filters):
+        return question.narrow
+    return {table.details or "metadata": question.narrow}
+
+
+def _served(conn: sa.Connection, table: Searchable, question: Question) -> str:
+    """Name the indexes that serve a question, or say that there is none yet."""
+    names = [] if question.mode == "vector" else [table.text_index]
+    if question.embedding is not None:
+        names.append(table.index_for(len(question.embedding)).name)
+    said = []
+    for name in filter(None, names):
+        state = state_of(conn, name, table.schema)
+        built = state is not None and state.valid
+        said.append(f"index {name}" if built else f"a scan, because {name} is not built")
+    return " and ".join(said)
+
+
+def has_rows(conn: sa.Connection, table: Searchable) -> bool:
+    """Whether there is anything in a table."""
+    statement = sql.SQL("select exists (select from {})").format(placed(table, data_schema(conn)))
+    with driver_of(conn) as driver:
+        row = driver.execute(statement).fetchone()
+    return row is not None and bool(row[0])

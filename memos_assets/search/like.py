@@ -1,0 +1,106 @@
+"""Search from a row: find it by its key, and read the embedding that is stored with it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.consolidate.looks import shown_value
+from memos_assets.errors import UsageError
+from memos_assets.postgres.tables import data_schema
+from memos_assets.search.indexes import driver_of
+from memos_assets.search.queries import columns, placed
+from memos_assets.search.searchable import Searchable
+
+#: Rows of one key that a refusal names.
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A row to search from; ``embedding`` has shape (dimension,), as it is stored."""
+
+    table: str
+    key: Mapping[str, str]
+    embedding: npt.NDArray[np.float32]
+
+
+def probes_named(
+    conn: sa.Connection, table: Searchable, name: str, *, owner: str | None = None
+) -> list[Probe]:
+    """Return the rows that go by a key and have an embedding.
+
+    Args:
+        conn: to the target database.
+        table: that is looked through.
+        name: the key as a hit shows it, its columns joined by ``/``; with ``SOURCE/`` before it;
+            or its last column alone.
+        owner: only rows of this source.
+
+    Returns:
+        None, one, or several where sources or domains share the key.
+
+    Raises:
+        UsageError: M581 every row of this key is without an embedding.
+    """
+    names = [column for column in table.key if column != table.owner]
+    statement = sql.SQL(
+        "select {key}, {embedding}::text from {table} where %(name)s in ("
+        "{last}::text, concat_ws('/', {names}), concat_ws('/', {owner}, {names}))"
+        " and (%(owner)s::text is null or {owner}::text = %(owner)s) order by {key} limit {most}"
+    ).format(
+        key=columns(table.key),
+        embedding=sql.Identifier(table.indexes[0].column),
+        table=placed(table, data_schema(conn)),
+        last=sql.Identifier(names[-1]),
+        names=columns(names),
+        owner=sql.Identifier(table.owner),
+        most=sql.Literal(_NAMED),
+    )
+    with driver_of(conn) as driver:
+        rows = driver.execute(statement, {"name": name, "owner": owner}).fetchall()
+    found = [
+        Probe(
+            table.name,
+            dict(zip(table.key, map(str, row[:-1]), strict=True)),
+            np.array(json.loads(row[-1]), dtype=np.float32),
+        )
+        for row in rows
+        if row[-1] is not None
+    ]
+    if rows and not found:
+        raise UsageError(
+            "M581",
+            "the row has no embedding, so nothing is near it",
+            where=f"table {table.name}, {shown_value(name)}",
+            fix="search from another row, or by words: memos-assets search TEXT",
+        )
+    return found
+
+
+def the_one(probes: list[Probe], name: str, where: str) -> Probe:
+    """Return the only row that goes by a key.
+
+    Raises:
+        UsageError: M581 there is none, or there are several.
+    """
+    if len(probes) == 1:
+        return probes[0]
+    if not probes:
+        raise UsageError(
+            "M581",
+            "no row goes by this key",
+            where=f"{where}, {shown_value(name)}",
+            fix="pass a key as a search shows it: memos-assets search TEXT",
+        )
+    shown = ", ".join(shown_value("/".join(probe.key.values())) for probe in probes)
+    raise UsageError(
+        "M581",
+        f"several rows go by this key ({shown})",
+        where=f"{where}, {shown_value(name)}",
+        fix="pass one of these: --like SOURCE/KEY",
+    )
