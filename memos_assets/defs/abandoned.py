@@ -14,6 +14,12 @@ import sqlalchemy as sa
 
 #: Run tag: the run's lock is held, and by which process.
 PROCESS_TAG = "memos/process"
+#: A run that a process began and has not ended; Dagster writes it down before it starts it.
+_BEGUN = [
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 #: First half of the key of a run's lock; the second is made of its id.
 _RUN_LOCK = 0x6D656D6F
 
@@ -52,10 +58,10 @@ def known_to_run(
 
 
 def settle_abandoned_runs(instance: dg.DagsterInstance, engine: sa.Engine) -> list[str]:
-    """End started runs that lost their lock, free their slots, and return their ids."""
+    """End begun runs that lost their lock, free their slots, and return their ids."""
     suspects = [
         run
-        for run in instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED]))
+        for run in instance.get_runs(dg.RunsFilter(statuses=_BEGUN))
         if run.tags.get(PROCESS_TAG, "").startswith(run.run_id)
     ]
     gone = []

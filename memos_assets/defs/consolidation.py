@@ -11,7 +11,12 @@ from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
 from memos_assets.consolidate import registry
 from memos_assets.consolidate.discover import FoundFile, Root
 from memos_assets.consolidate.observe import register_files
-from memos_assets.defs.abandoned import PROCESS_TAG, process_of, running
+from memos_assets.defs.abandoned import (
+    PROCESS_TAG,
+    process_of,
+    running,
+    settle_abandoned_runs,
+)
 from memos_assets.defs.assets.sources import (
     CONSOLIDATION_TAG,
     OTHER_FILES,
@@ -195,6 +200,9 @@ def run_job(
                 run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
                 run_id=run_id,
             )
+        # Once more after the one at its start: the server notices some time after a process is
+        # killed that nobody listens to its session any more.
+        settle_abandoned_runs(instance, engine)
     finally:
         engine.dispose()
     done.run_ids.append(result.run_id)

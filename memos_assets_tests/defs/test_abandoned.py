@@ -75,6 +75,22 @@ def test_a_run_at_work_is_left_alone(stored: World) -> None:
     assert settle_abandoned_runs(stored.instance, stored.engine) == []
 
 
+@pytest.mark.parametrize("status", [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING])
+def test_a_run_whose_process_was_killed_before_it_started_ends_too(
+    stored: World, status: dg.DagsterRunStatus
+) -> None:
+    killed = dg.DagsterRun(job_name=JOB).run_id
+    stored.instance.add_run(
+        dg.DagsterRun(
+            job_name=JOB, run_id=killed, status=status, tags={PROCESS_TAG: f"{killed} here:1"}
+        )
+    )
+    with running(stored.engine, killed):
+        assert settle_abandoned_runs(stored.instance, stored.engine) == []
+    assert settle_abandoned_runs(stored.instance, stored.engine) == [killed]
+    assert status_of(stored, killed) == dg.DagsterRunStatus.FAILURE
+
+
 def test_a_run_that_starts_from_the_tags_of_another_is_left_alone(stored: World) -> None:
     again = dg.DagsterRun(
         job_name=JOB,
