@@ -55,7 +55,10 @@ class Settings(BaseSettings):
     pool_timeout_seconds: float = Field(default=30, gt=0, description="Wait for a free connection.")
     lock_timeout_ms: int = Field(default=30_000, ge=0, description="Give up on a lock after this.")
     maintenance_work_mem_mb: int = Field(
-        default=128, ge=16, description="Memory of one index build; past it a build goes to disk."
+        default=512,
+        ge=16,
+        description="Memory of all index builds together. Each takes what its graph needs; a graph "
+        "that needs more is built on disk beyond it, many times slower.",
     )
     local_zone: str = Field(
         default="America/New_York",

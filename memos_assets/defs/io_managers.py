@@ -20,7 +20,8 @@ from memos_assets.errors import UsageError
 from memos_assets.postgres.copy_reader import read_batches
 from memos_assets.postgres.shapes import table_schema
 from memos_assets.postgres.tables import DATA_SCHEMA, data_schema
-from memos_assets.search.indexes import analyze, driver_of, drop_before_bulk_load
+from memos_assets.search.bulk import analyze, drop_before_bulk_load
+from memos_assets.search.indexes import driver_of
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,7 +11,8 @@ from memos_assets.errors import TargetError
 from memos_assets.postgres.dependents import hanging_on, own_indexes
 from memos_assets.postgres.exchange import swap
 from memos_assets.postgres.versions import create_shadow, list_versions
-from memos_assets.search.indexes import ensure_index, search_indexes
+from memos_assets.search.builds import ensure_index
+from memos_assets.search.indexes import search_indexes
 from memos_assets_tests.consolidate import builders as b
 
 #: Kind of object -> the statement that makes it, and how it is named.

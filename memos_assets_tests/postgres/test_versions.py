@@ -23,7 +23,8 @@ from memos_assets.postgres.versions import (
     unbooked_schemas,
     version_is_complete,
 )
-from memos_assets.search.indexes import ensure_index, search_indexes
+from memos_assets.search.builds import ensure_index
+from memos_assets.search.indexes import search_indexes
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 

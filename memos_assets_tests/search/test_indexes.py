@@ -8,13 +8,9 @@ from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.errors import TargetError
-from memos_assets.search.indexes import (
-    SearchIndex,
-    drop_before_bulk_load,
-    ensure_index,
-    search_indexes,
-    state_of,
-)
+from memos_assets.search.builds import ensure_index
+from memos_assets.search.bulk import drop_before_bulk_load
+from memos_assets.search.indexes import SearchIndex, search_indexes, state_of
 from memos_assets_tests.search.rows import EVERY_INDEX, put, search_index
 
 SPEC = TABLES_BY_NAME["thought_templates"]

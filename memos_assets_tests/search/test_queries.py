@@ -7,7 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.search.indexes import driver_of, ensure_index
+from memos_assets.search.builds import ensure_index
+from memos_assets.search.indexes import driver_of
 from memos_assets.search.queries import containing, nearest
 from memos_assets_tests.search.rows import (
     EVERY_INDEX,

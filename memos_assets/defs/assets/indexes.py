@@ -1,9 +1,7 @@
 """Search indexes as assets: built after the load, each in a transaction of its own."""
 
-import os
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextvars import copy_context
+import time
+from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
@@ -12,19 +10,16 @@ from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.search.indexes import (
-    BuiltIndex,
-    SearchIndex,
-    build_costs,
-    ensure_index,
-    search_indexes,
-)
+from memos_assets.search.builds import BuiltIndex
+from memos_assets.search.indexes import SearchIndex, search_indexes
+from memos_assets.search.schedule import build_indexes
+from memos_assets.search.watch import BuildStep, Tell
 
-#: Builds take memory and all cores: one step builds at a time.
+#: Builds take memory and all cores: one step builds at a time. Loads have a pool of their own, so
+#: neither waits for the other; `pools` in dagster.yaml says how many steps each lets through.
 BUILD_POOL = "postgres_index_build"
-#: Indexes that one step builds side by side. Many small builds use two cores better this way than
-#: by PostgreSQL's own parallel workers: 5.1 s against 8.8 s (2026-11-22, docs/benchmarks.md).
-BUILDERS = 2
+#: A build says this often how far it is.
+LOG_SECONDS = 10
 
 
 def index_key(name: str) -> dg.AssetKey:
@@ -62,44 +57,51 @@ def index_assets(
     """Build the selected indexes that are missing or invalid; each can be asked for by itself."""
     selected = [INDEXES[key] for key in INDEXES if key in context.selected_asset_keys]
     with reported():
-        for built in _build(postgres, selected):
+        for built in build_indexes(
+            postgres.engine,
+            selected,
+            budget_mb=postgres.settings.maintenance_work_mem_mb,
+            tell=logged(context.log),
+        ):
             yield dg.MaterializeResult(
-                asset_key=index_key(built.name),
-                metadata={
-                    "built": built.built,
-                    "build_seconds": round(built.seconds, 3) if built.built else 0.0,
-                    "rows_served": built.rows,
-                    "index_bytes": built.bytes,
-                },
+                asset_key=index_key(built.name), metadata=build_metadata(built)
             )
 
 
-def _build(postgres: Postgres, indexes: Sequence[SearchIndex]) -> Iterator[BuiltIndex]:
-    """Yield indexes as they are ready; a failure ends it after the builds under way."""
-    memory = postgres.settings.maintenance_work_mem_mb // BUILDERS
-    cores = os.cpu_count() or 1
-    costs = build_costs(postgres.engine, indexes)
-    whole = sum(costs.values())
+def build_metadata(built: BuiltIndex) -> Mapping[str, bool | int | float | str]:
+    """Return what a build took beside what was forecast; rows and bytes where nothing was built."""
+    fact: dict[str, bool | int | float | str] = {
+        "built": built.built,
+        "build_seconds": round(built.seconds, 3),
+        "rows_served": built.rows,
+        "index_bytes": built.bytes,
+    }
+    if built.forecast is None or built.settings is None:
+        return fact
+    fact |= {
+        "forecast_seconds": round(built.expected_seconds or 0, 3),
+        "forecast_basis": built.forecast.basis,
+        "forecast_index_bytes": built.forecast.disk_bytes,
+        "forecast_memory_bytes": built.forecast.memory_bytes,
+        "maintenance_work_mem_mb": built.settings.maintenance_work_mem_mb,
+        "parallel_workers": built.settings.parallel_workers,
+    }
+    if built.in_memory is not None:
+        fact["graph_in_memory"] = built.in_memory
+    return fact
 
-    def workers(index: SearchIndex) -> int:
-        """A build that outweighs all others gets the cores; the rest run side by side."""
-        return cores - 1 if costs[index.name] * 2 > whole else cores // BUILDERS - 1
 
-    with ThreadPoolExecutor(BUILDERS, thread_name_prefix="index") as builders:
-        futures = [
-            builders.submit(
-                copy_context().run,
-                ensure_index,
-                postgres.engine,
-                index,
-                maintenance_work_mem_mb=memory,
-                parallel_workers=max(0, workers(index)),
-            )
-            for index in sorted(indexes, key=lambda index: -costs[index.name])
-        ]
-        try:
-            for future in as_completed(futures):
-                yield future.result()
-        finally:
-            for future in futures:
-                future.cancel()
+def logged(log: dg.DagsterLogManager) -> Tell:
+    """Return what logs the steps of builds: what somebody should know, the rest at a low rate."""
+    latest: dict[str, float] = {}
+
+    def tell(step: BuildStep) -> None:
+        if step.warning:
+            log.warning(step.line())
+        elif step.notice and step.expected_seconds >= 1:
+            log.info(step.line())
+        elif time.monotonic() - latest.setdefault(step.index, time.monotonic()) >= LOG_SECONDS:
+            latest[step.index] = time.monotonic()
+            log.info(step.line())
+
+    return tell

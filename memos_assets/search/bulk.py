@@ -1,0 +1,43 @@
+"""Search indexes and statistics around a bulk load."""
+
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.catalog import TableSpec
+from memos_assets.postgres import tables
+from memos_assets.postgres.answers import count_rows
+from memos_assets.postgres.tables import data_schema
+from memos_assets.search.indexes import driver_of, drop_index, search_indexes, state_of
+
+
+def analyze(engine: sa.Engine, spec: TableSpec) -> None:
+    """Refresh the planner's statistics of a table after a load."""
+    with engine.begin() as conn, driver_of(conn) as driver:
+        table = sql.Identifier(data_schema(conn), spec.name)
+        driver.execute(sql.SQL("analyze {}").format(table))
+
+
+def drop_before_bulk_load(engine: sa.Engine, spec: TableSpec, incoming: int) -> list[str]:
+    """Drop a table's search indexes when most of its rows are about to be written.
+
+    Inserting into an HNSW graph costs many times what building it once costs. Index assets are
+    downstream of the load and build them again.
+
+    Args:
+        engine: of the target database.
+        spec: the table.
+        incoming: rows that are about to be loaded.
+
+    Returns:
+        Names of the dropped indexes.
+    """
+    names = [index.name for index in search_indexes(spec)]
+    with engine.begin() as conn:
+        present = [name for name in names if state_of(conn, name) is not None]
+        if not present or incoming < 1_000:
+            return []
+        if incoming * 2 < count_rows(conn, tables.CONSOLIDATED[spec.name], sa.true()):
+            return []
+        for name in present:
+            drop_index(conn, name)
+    return present
