@@ -89,8 +89,9 @@ def _refuse_unusable(files: Sequence[FoundFile], *, none_will_do: bool = False) 
 
 def plan(data: Data = None, json_file: JsonFile = None) -> int:
     """Say what was found and what would become of it. Writes nothing and needs no database."""
-    files = find_files(roots_from(data, load_settings()))
-    usable, content = print_plan(files)
+    settings = load_settings()
+    files = find_files(roots_from(data, settings))
+    usable, content = print_plan(files, budget_mb=settings.maintenance_work_mem_mb)
     write_json(json_file, content)
     return 0 if usable else 2
 

@@ -6,9 +6,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from memos_assets.cli.display import console, errors, reasons_table, tables_table
+from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.forecast import (
-    TableForecast,
     as_summary,
     chunk_count,
     forecast_file,
@@ -16,8 +16,13 @@ from memos_assets.consolidate.forecast import (
 from memos_assets.report.words import size
 
 
-def print_plan(files: Sequence[FoundFile]) -> tuple[bool, Mapping[str, object]]:
-    """Print the plan; return whether every file is usable, and the plan for machines."""
+def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Mapping[str, object]]:
+    """Print the plan; return whether every file is usable, and the plan for machines.
+
+    Args:
+        files: what was found.
+        budget_mb: memory that index builds may take together.
+    """
     console.print(_files_table(files))
     forecasts = [
         forecast
@@ -26,9 +31,11 @@ def print_plan(files: Sequence[FoundFile]) -> tuple[bool, Mapping[str, object]]:
         for forecast in forecast_file(file)
     ]
     summaries = [as_summary(forecast) for forecast in forecasts]
-    for table in (tables_table(summaries), reasons_table(summaries), _index_table(forecasts)):
+    indexes = plan_indexes(forecasts, budget_mb)
+    for table in (tables_table(summaries), reasons_table(summaries), indexes_table(indexes)):
         console.print()
         console.print(table)
+    console.print(indexes_note(indexes, budget_mb), soft_wrap=True)
     console.print()
     rows = sum(forecast.rows for forecast in forecasts)
     loaded = sum(forecast.loaded for forecast in forecasts)
@@ -69,6 +76,7 @@ def print_plan(files: Sequence[FoundFile]) -> tuple[bool, Mapping[str, object]]:
             }
             for forecast in forecasts
         ],
+        "indexes": [index.as_json() for index in indexes],
     }
 
 
@@ -94,20 +102,4 @@ def _files_table(files: Sequence[FoundFile]) -> Table:
                 about += "; recognised by its tables, not its name"
         shown = file.path.relative_to(file.root) if file.root.is_dir() else file.path
         table.add_row(escape(str(shown)), size(file.bytes), words[file.treatment], escape(about))
-    return table
-
-
-def _index_table(forecasts: Sequence[TableForecast]) -> Table:
-    table = Table(title="Vector indexes", title_justify="left", box=None, pad_edge=False)
-    table.add_column("table")
-    table.add_column("dimension", justify="right")
-    table.add_column("embeddings", justify="right")
-    table.add_column("strategy")
-    merged: dict[tuple[str, int, str], int] = {}
-    for forecast in forecasts:
-        for dimension, count, strategy in forecast.strategies():
-            key = (forecast.spec.qualified, dimension, strategy)
-            merged[key] = merged.get(key, 0) + count
-    for (name, dimension, strategy), count in sorted(merged.items()):
-        table.add_row(name, f"{dimension:,}", f"{count:,}", strategy)
     return table
