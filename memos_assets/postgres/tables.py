@@ -322,6 +322,46 @@ evaluations = sa.Table(
     comment="The latest evaluation of every claim of the checklist.",
 )
 
+application_tables = sa.Table(
+    "application_tables",
+    metadata,
+    sa.Column("table_name", sa.Text(), primary_key=True),
+    sa.Column("adopted", sa.Boolean(), nullable=False, comment="memOS made it; else we did."),
+    sa.Column(
+        "converted", pg.ARRAY(sa.Text()), nullable=False, comment="Columns that were json before."
+    ),
+    sa.Column(
+        "indexes", pg.ARRAY(sa.Text()), nullable=False, comment="Its indexes, that of its key too."
+    ),
+    sa.Column("rows_when_adopted", sa.BigInteger(), nullable=False),
+    sa.Column(
+        "digest_when_adopted",
+        sa.Text(),
+        nullable=False,
+        comment="Of all values of all rows, JSON as it was to become.",
+    ),
+    sa.Column("digest_after", sa.Text(), nullable=False, comment="The same, read after it."),
+    sa.Column(
+        "originals", sa.BigInteger(), nullable=False, comment="Kept in json_originals meanwhile."
+    ),
+    _moment("adopted_at"),
+    schema=OPS_SCHEMA,
+    comment="Tables of memOS in schema public: found and adopted, or created.",
+)
+
+json_originals = sa.Table(
+    "json_originals",
+    metadata,
+    sa.Column("table_name", sa.Text(), nullable=False),
+    sa.Column("column_name", sa.Text(), nullable=False),
+    sa.Column("key", sa.Text(), nullable=False, comment="Of the row, as text."),
+    sa.Column("original", sa.Text(), nullable=False, comment="The json as it was spelt."),
+    sa.Column("converted", pg.JSONB(), nullable=False, comment="What it became."),
+    sa.PrimaryKeyConstraint("table_name", "column_name", "key"),
+    schema=OPS_SCHEMA,
+    comment="JSON of memOS whose spelling jsonb does not keep; a downgrade gives it back.",
+)
+
 versions = sa.Table(
     "versions",
     metadata,

@@ -1,0 +1,75 @@
+"""memOS's own tables as SQLAlchemy metadata, derived from the catalog."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from pgvector.sqlalchemy import VECTOR
+from sqlalchemy.dialects import postgresql as pg
+
+from memos_assets.catalog.application import (
+    APPLICATION_SCHEMA,
+    APPLICATION_TABLES,
+    ApplicationColumn,
+    ApplicationIndex,
+    ApplicationTable,
+)
+
+#: Apart from our own: what we create here belongs to memOS, and is never dropped with its rows.
+metadata = sa.MetaData(
+    schema=APPLICATION_SCHEMA,
+    naming_convention={
+        "pk": "%(table_name)s_pkey",
+        "fk": "%(table_name)s_%(column_0_name)s_fkey",
+    },
+)
+
+
+def _type(column: ApplicationColumn) -> sa.types.TypeEngine[Any]:
+    types: dict[str, sa.types.TypeEngine[Any]] = {
+        "uuid": sa.Uuid(),
+        "string": sa.String(column.length),
+        "text": sa.Text(),
+        "integer": sa.Integer(),
+        "double": sa.Double(),
+        "boolean": sa.Boolean(),
+        "json": pg.JSONB(none_as_null=True),
+        "moment": sa.DateTime(),
+        "date": sa.Date(),
+        "bytes": sa.LargeBinary(),
+        "vector": VECTOR(column.length),
+    }
+    return types[column.kind]
+
+
+def _column(column: ApplicationColumn, spec: ApplicationTable) -> sa.Column[Any]:
+    links = []
+    if column.references is not None:
+        target = f"{APPLICATION_SCHEMA}.{column.references}.id"
+        links.append(sa.ForeignKey(target, ondelete="CASCADE" if column.cascade else None))
+    return sa.Column(
+        column.name,
+        _type(column),
+        *links,
+        primary_key=column.name == spec.key,
+        nullable=column.nullable,
+        comment="UTC" if column.kind == "moment" else None,
+    )
+
+
+def _index(index: ApplicationIndex, table: sa.Table) -> sa.Index:
+    columns = []
+    for entry in index.columns:
+        name, _, direction = entry.partition(" ")
+        columns.append(table.c[name].desc() if direction else table.c[name])
+    where = sa.text(index.where) if index.where else None
+    return sa.Index(index.name, *columns, unique=index.unique, postgresql_where=where)
+
+
+def _table(spec: ApplicationTable) -> sa.Table:
+    table = sa.Table(spec.name, metadata, *(_column(column, spec) for column in spec.columns))
+    for index in spec.indexes:
+        _index(index, table)
+    return table
+
+
+APPLICATION: dict[str, sa.Table] = {spec.name: _table(spec) for spec in APPLICATION_TABLES}
