@@ -86,21 +86,8 @@ def template(server: EmbeddedServer) -> str:
 @pytest.fixture
 def database_url(server: EmbeddedServer, template: str) -> Iterator[sa.URL]:
     """Copy the template for one test."""
-    with copied(server, template) as url:
+    with copied_database(server, template) as url:
         yield url
-
-
-@contextmanager
-def copied(server: EmbeddedServer, template: str) -> Iterator[sa.URL]:
-    """Copy the template for the block."""
-    name = f"test_{next(_numbers)}"
-    create = sql.SQL("create database {} template {} strategy file_copy")
-    drop = sql.SQL("drop database {} with (force)")
-    with _administrator(server) as conn:
-        conn.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
-    yield server.url(name)
-    with _administrator(server) as conn:
-        conn.execute(drop.format(sql.Identifier(name)))
 
 
 @pytest.fixture
@@ -115,6 +102,21 @@ def engine(database_url: sa.URL, settings: Settings) -> Iterator[sa.Engine]:
     made = create_engine(database_url, settings, application_name="tests")
     yield made
     made.dispose()
+
+
+@contextmanager
+def copied_database(server: EmbeddedServer, template: str) -> Iterator[sa.URL]:
+    """Copy a database, and drop the copy at the end of the block."""
+    name = f"test_{next(_numbers)}"
+    create = sql.SQL("create database {} template {} strategy file_copy")
+    drop = sql.SQL("drop database {} with (force)")
+    with _administrator(server) as conn:
+        conn.execute(create.format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield server.url(name)
+    finally:
+        with _administrator(server) as conn:
+            conn.execute(drop.format(sql.Identifier(name)))
 
 
 def _administrator(server: EmbeddedServer) -> psycopg.Connection:

@@ -349,7 +349,8 @@ def _convert(
         except psycopg.errors.InsufficientPrivilege:
             raise
         except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
-            raise _dependent(table, error.diag.message_detail or first_line(error)) from None
+            detail = error.diag.message_detail or first_line(error)
+            raise _dependent(table, detail.rstrip(".")) from None
         _run(conn, sql.SQL("analyze {} ({columns})"), table, columns=_names(list(expressions)))
     after = _digest(conn, table, {})
     if before != after:

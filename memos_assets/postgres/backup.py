@@ -11,6 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
 from memos_assets.errors import TargetError
 from memos_assets.files import write_whole
 from memos_assets.postgres.cluster import MAJOR_VERSION, programs
@@ -28,7 +29,8 @@ _log = logging.getLogger(__name__)
 #: Held while the dump is made, so that two processes that come first make theirs one by one.
 _BACKUP_LOCK = 0x6D656D6F_05
 
-#: Our schemas are made by the first write. Tables of extensions belong to their script.
+#: Our schemas are made by the first write; tables of memOS may come later, and the revision that
+#: adopts them writes to them for the first time. Tables of extensions belong to their script.
 _FOREIGN = sa.text(
     """
     select n.nspname || '.' || c.relname from pg_class c
@@ -37,14 +39,23 @@ _FOREIGN = sa.text(
         and n.nspname not in ('information_schema', 'memos', 'memos_ops', 'dagster')
         and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass
             and d.objid = c.oid and d.deptype = 'e')
-        and to_regnamespace('memos_ops') is null and to_regnamespace('dagster') is null
+        and (
+            to_regnamespace('memos_ops') is null and to_regnamespace('dagster') is null
+            or to_regclass('memos_ops.alembic_version') is not null
+            and to_regclass('memos_ops.application_tables') is null
+            and n.nspname = :schema and c.relname = any(:application)
+        )
     order by 1
     """
 )
+#: What such a later dump leaves out: a consolidation can be had again from its files.
+_OURS = ("memos", "memos_ops", "dagster")
 
 
 def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
-    """Dump the database if it holds tables of others and nothing of ours; call before any write.
+    """Dump what others have in the database before our first write to it; call before any write.
+
+    The first write is what makes our schemas, or what adopts tables that memOS made since.
 
     ``home/backups/<database>-<utc time>.dump`` is in pg_dump's custom format, with roles and
     ownership as pg_dump records them; restore it with pg_restore. Its sha256 lies beside it.
@@ -75,7 +86,8 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
 
 
 def _foreign_tables(conn: sa.Connection) -> list[str]:
-    return [str(name) for name in conn.execute(_FOREIGN).scalars()]
+    known = {"schema": APPLICATION_SCHEMA, "application": [t.name for t in APPLICATION_TABLES]}
+    return [str(name) for name in conn.execute(_FOREIGN, known).scalars()]
 
 
 def _dump(url: sa.URL, settings: Settings, database: str, tables: list[str]) -> Path:
@@ -116,6 +128,7 @@ def _run_pg_dump(url: sa.URL, settings: Settings, path: Path) -> None:
             "--no-password",
             f"--lock-wait-timeout={settings.lock_timeout_ms or 2_000_000_000}",
             f"--file={path}",
+            *(f"--exclude-schema={schema}" for schema in _OURS),
             f"--dbname={libpq_url(url)}",
         ],
         env=environment_with_password(url.password),

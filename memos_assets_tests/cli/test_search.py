@@ -22,7 +22,7 @@ from memos_assets.search.builds import ensure_index
 from memos_assets.search.indexes import search_indexes
 from memos_assets.search.searchable import SEARCHABLES, Searchable
 from memos_assets_tests.cli.conftest import Command
-from memos_assets_tests.conftest import copied
+from memos_assets_tests.conftest import copied_database
 from memos_assets_tests.search.endpoint import as_openai, serving
 from memos_assets_tests.search.rows import EVERY_INDEX, put
 
@@ -38,7 +38,7 @@ WEIGHTS = json.dumps({"servo": 1.0})
 @pytest.fixture(scope="module")
 def searched(server: EmbeddedServer, template: str) -> Iterator[sa.URL]:
     """Fill one database: documents of one source, entities of two domains, a chunk; two indexes."""
-    with copied(server, template) as url:
+    with copied_database(server, template) as url:
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.begin() as conn:
             install(conn)

@@ -22,17 +22,17 @@ from memos_assets.postgres.engine import create_engine, libpq_url
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import Settings
 
-#: memOS's own table as its first migration makes it, and what a dump could lose.
+#: Tables of somebody, and what a dump could lose of them.
 THEIRS = (
     "create extension vector",
     "create type public.kind as enum ('fact', 'it''s odd')",
     (
-        "create table public.memories (id bigint generated always as identity primary key, "
+        "create table public.recollections (id bigint generated always as identity primary key, "
         "content text not null, embedding vector(1024), metadata json, kind public.kind, "
         "raw bytea, at timestamptz, tags text[])"
     ),
     (
-        "insert into public.memories (content, embedding, metadata, kind, raw, at, tags) "
+        "insert into public.recollections (content, embedding, metadata, kind, raw, at, tags) "
         "select e'tab\\t nl\\n \\\\N ü ' || n, array_fill(n / 3::real, array[1024])::vector, "
         "'{\"b\": 1,  \"b\": 2}', 'it''s odd', '\\x00ff', 'infinity', array[null, '', 'NULL'] "
         "from generate_series(1, 20) n"
@@ -88,7 +88,7 @@ def content(url: sa.URL) -> dict[str, list[tuple[str]]]:
             name: conn.execute(
                 sql.SQL("select t::text from {} t order by 1").format(sql.SQL(name))
             ).fetchall()
-            for name in ("public.memories", '"odd ""schema"""."odd table"')
+            for name in ("public.recollections", '"odd ""schema"""."odd table"')
         }
 
 
@@ -113,7 +113,7 @@ def test_a_database_with_tables_of_others_is_dumped_and_comes_back_row_by_row(
     assert [r.getMessage() for r in caplog.records if r.name == backup.__name__] == [
         (
             f"Backup of their/own database before the first write (it holds odd "
-            f'"schema".odd table, public.memories): {dump}'
+            f'"schema".odd table, public.recollections): {dump}'
         )
     ]
 
@@ -171,7 +171,8 @@ def test_what_may_not_be_read_stops_the_first_write(
     try:
         url = foreign.set(username="stranger", password="s3kret")
         with pytest.raises(
-            TargetError, match=r"^M340 .*permission denied for table memories.*MEMOS_BACKUP=skip"
+            TargetError,
+            match=r"^M340 .*permission denied for table recollections.*MEMOS_BACKUP=skip",
         ) as raised:
             open_target(settings_for(url, tmp_path), "tests")
         assert "s3kret" not in str(raised.value)

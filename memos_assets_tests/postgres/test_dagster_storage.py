@@ -14,6 +14,7 @@ from dagster_shared.yaml_utils import load_yaml_from_path
 from pydantic import SecretStr
 
 from memos_assets.errors import TargetError
+from memos_assets.postgres.application import APPLICATION
 from memos_assets.postgres.dagster_storage import MemosStorage
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.settings import PROJECT_ROOT, Settings
@@ -79,7 +80,7 @@ def test_a_run_is_stored_in_schema_dagster_and_nowhere_else(
     assert stored.run_id == run.run_id
     tables = sa.inspect(engine)
     assert {"runs", "event_logs", "jobs"} <= set(tables.get_table_names("dagster"))
-    assert tables.get_table_names("public") == []
+    assert set(tables.get_table_names("public")) == set(APPLICATION)
     assert [path.name for path in dagster_home.iterdir()] == ["dagster.yaml"]
 
 

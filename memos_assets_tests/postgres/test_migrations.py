@@ -9,6 +9,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import TargetError
 from memos_assets.postgres import migrations
+from memos_assets.postgres.application import APPLICATION
 from memos_assets.postgres.engine import create_engine
 from memos_assets.settings import Settings
 
@@ -48,7 +49,7 @@ def write(
 
 
 def tables(engine: sa.Engine) -> list[str]:
-    return sorted(sa.inspect(engine).get_table_names("public"))
+    return sorted(set(sa.inspect(engine).get_table_names("public")) - set(APPLICATION))
 
 
 @pytest.mark.usefixtures("scripts")

@@ -1,19 +1,27 @@
 """What Alembic runs for every command, on the connection of memos_assets.postgres.migrations."""
 
 import importlib
+from collections.abc import Mapping
 
 from alembic import context
-from sqlalchemy import MetaData
+from sqlalchemy import BLANK_SCHEMA, MetaData
 
+from memos_assets.catalog.application import APPLICATION_TABLES
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
 
-SCHEMAS = frozenset({"memos", "memos_ops"})
+# None is the default schema, public; of its tables only those of memOS are described.
+SCHEMAS = frozenset({"memos", "memos_ops", None})
+APPLICATION = frozenset(table.name for table in APPLICATION_TABLES)
 # Search indexes are assets: built after loads, absent before, and none of the schema's business.
 ASSET_INDEXES = ("_hnsw", "_gin")
 
 
-def include_name(name: str | None, kind: str, _parents: object) -> bool:
-    return kind != "schema" or name in SCHEMAS
+def include_name(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
+    if kind == "schema":
+        return name in SCHEMAS
+    if kind == "table" and parents.get("schema_name") is None:
+        return name in APPLICATION
+    return True
 
 
 def include_object(
@@ -22,13 +30,19 @@ def include_object(
     return kind != "index" or not (name or "").endswith(ASSET_INDEXES)
 
 
-def target_metadata() -> MetaData | None:
+def target_metadata() -> list[MetaData]:
     try:
-        return importlib.import_module("memos_assets.postgres.tables").metadata
+        tables = importlib.import_module("memos_assets.postgres.tables")
+        application = importlib.import_module("memos_assets.postgres.application")
     except ModuleNotFoundError as error:
-        if error.name != "memos_assets.postgres.tables":
+        if error.name not in ("memos_assets.postgres.tables", "memos_assets.postgres.application"):
             raise
-        return None
+        return []
+    # Alembic knows the default schema by no name, and would take `public` for another one.
+    placed = MetaData(naming_convention=application.metadata.naming_convention)
+    for table in application.metadata.sorted_tables:
+        table.to_metadata(placed, schema=None, referred_schema_fn=lambda *_: BLANK_SCHEMA)
+    return [tables.metadata, placed]
 
 
 context.configure(
