@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
-Scope = Literal["table", "source", "index", "archive", "version", "search"]
+Scope = Literal["table", "source", "index", "archive", "version", "search", "application"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +144,13 @@ CHECKLIST: tuple[Claim, ...] = (
         "index",
         "EXPLAIN of the full-text query that search sends names this GIN index.",
         "drop the index and materialise its asset again",
+    ),
+    Claim(
+        25,
+        "v25_application_tables_are_whole",
+        "application",
+        "The tables of memOS are as the adoption left them: keys, jsonb, every original spelling.",
+        "put back what it names; the dump of before the adoption is in MEMOS_HOME/backups",
     ),
 )
 CLAIMS = {claim.name: claim for claim in CHECKLIST}

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.archive import archive_assets
 from memos_assets.defs.assets.indexes import index_assets
 from memos_assets.defs.assets.report import report
@@ -9,6 +10,7 @@ from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.assets.sources import source_assets
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.assets.version import live_version
+from memos_assets.defs.checks.application import application_check
 from memos_assets.defs.checks.archive import archive_check
 from memos_assets.defs.checks.checklist import checks
 from memos_assets.defs.checks.search import search_functions_check
@@ -28,13 +30,20 @@ def defs() -> dg.Definitions:
         assets=[
             *source_assets,
             *table_assets,
+            application_assets,
             index_assets,
             *archive_assets,
             live_version,
             search_functions,
             report,
         ],
-        asset_checks=[*checks, archive_check, version_check, search_functions_check],
+        asset_checks=[
+            *checks,
+            application_check,
+            archive_check,
+            version_check,
+            search_functions_check,
+        ],
         jobs=jobs,
         schedules=schedules,
         sensors=sensors,

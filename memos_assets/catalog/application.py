@@ -96,6 +96,11 @@ class ApplicationTable:
         return tuple(column.name for column in self.columns if column.kind == "json")
 
     @property
+    def text_index(self) -> None:
+        """No full-text search: what memOS's users said is encrypted."""
+        return
+
+    @property
     def searched(self) -> tuple[Column, ...]:
         """Columns with a GIN index."""
         return tuple(Column(n, "json", n, searched="containment") for n in self.contained)
@@ -170,6 +175,7 @@ MEMORIES = ApplicationTable(
             1_024,
             "vector",
             models=MXBAI,
+            dimension_name=None,
         ),
     ),
 )
@@ -368,3 +374,18 @@ APPLICATION_TABLES = (
     USER_MEMORY_SETTINGS,
     OLLAMA_MODEL_SPECS,
 )
+
+#: Asset of the UI -> the tables that it is about.
+APPLICATION_ASSETS: dict[str, tuple[ApplicationTable, ...]] = {
+    "memories": (MEMORIES, USER_MEMORY_SETTINGS),
+    "quests": (
+        QUESTS,
+        QUEST_TASKS,
+        USER_QUESTS,
+        USER_TASKS,
+        ACHIEVEMENTS,
+        USER_ACHIEVEMENTS,
+        USER_QUEST_STATS,
+    ),
+    "model_specs": (OLLAMA_MODEL_SPECS,),
+}

@@ -68,6 +68,11 @@ class TableSpec:
     details: str | None = field(default=None, repr=False)
 
     @property
+    def schema(self) -> None:
+        """No schema of its own: it is wherever the consolidated tables are."""
+        return
+
+    @property
     def qualified(self) -> str:
         """Schema-qualified name, as SQL and ``dagster/table_name`` want it."""
         return f"memos.{self.name}"

@@ -41,7 +41,7 @@ migrate_jobs = {
 
 finish_job = dg.define_asset_job(
     "index_check_report",
-    selection=dg.AssetSelection.groups("indexes", "search", "report")
+    selection=dg.AssetSelection.groups("application", "indexes", "search", "report")
     | dg.AssetSelection.all_asset_checks(),
     description="Build the indexes, run the whole checklist, write the report.",
 )

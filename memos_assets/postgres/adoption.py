@@ -8,34 +8,20 @@ original text of every such value is kept, so that the way back is exact. docs/d
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
-from sqlalchemy.dialects import postgresql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
 from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.found_tables import FoundTable, differences_from, find_table
 
 _log = logging.getLogger(__name__)
 
 _MOST_NAMED = 5
-
-#: What PostgreSQL calls types -> what they hold, where several hold the same to us.
-_FAMILIES = {
-    "varchar": "text",
-    "character varying": "text",
-    "character": "text",
-    "jsonb": "json",
-    "smallint": "integer",
-    "bigint": "integer",
-    "real": "double precision",
-    "numeric": "double precision",
-    "timestamp without time zone": "time stamp",
-    "timestamp with time zone": "time stamp",
-}
 
 #: Values in the text that a digest is made of must not depend on how a session is set up. A policy
 #: that hides rows from us is an error: hidden rows would lose their originals.
@@ -97,29 +83,6 @@ _DROP_FUNCTIONS = (
     "drop function memos_ops.as_json, memos_ops.as_jsonb, memos_ops.with_characters_replaced"
 )
 
-_FOUND = sa.text(
-    """
-    select c.oid::bigint as number, c.relkind in ('r', 'p') as is_table,
-        coalesce((
-            select array_agg(a.attname::text order by a.attname) from pg_index i
-            join pg_attribute a on a.attrelid = c.oid and a.attnum = any(i.indkey)
-            where i.indrelid = c.oid and i.indisprimary
-        ), '{}') as key,
-        (
-            select coalesce(json_object_agg(
-                a.attname, format_type(a.atttypid, a.atttypmod) order by a.attnum
-            ), '{}')
-            from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
-        ) as columns,
-        coalesce((
-            select array_agg(i.indexrelid::regclass::text order by 1)
-            from pg_index i where i.indrelid = c.oid
-        ), '{}') as indexes
-    from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = :schema and c.relname = :name
-    """
-)
-
 #: Indexes, defaults, constraints and statistics are converted with a column; these are not.
 _HOLDING = sa.text(
     """
@@ -135,38 +98,6 @@ _HOLDING = sa.text(
     order by 1
     """
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FoundTable:
-    """A relation in schema ``public``; ``columns`` are names and types as PostgreSQL has them."""
-
-    name: str
-    number: int
-    is_table: bool
-    key: tuple[str, ...]
-    columns: Mapping[str, str]
-    indexes: tuple[str, ...]
-
-    @property
-    def where(self) -> str:
-        """Its qualified name, for people."""
-        return f"{APPLICATION_SCHEMA}.{self.name}"
-
-    @property
-    def identifier(self) -> sql.Identifier:
-        """Its qualified name, for statements."""
-        return sql.Identifier(APPLICATION_SCHEMA, self.name)
-
-
-def find_table(conn: sa.Connection, name: str) -> FoundTable | None:
-    """Return what has this name in schema ``public``, whatever it is; None where nothing has."""
-    row = conn.execute(_FOUND, {"schema": APPLICATION_SCHEMA, "name": name}).one_or_none()
-    if row is None:
-        return None
-    return FoundTable(
-        name, row.number, row.is_table, tuple(row.key), row.columns, tuple(row.indexes)
-    )
 
 
 @contextmanager
@@ -210,7 +141,7 @@ def adopting(conn: sa.Connection, names: Sequence[str]) -> Iterator[None]:
         raise
 
 
-def adopt(conn: sa.Connection, table: FoundTable, columns: Sequence[sa.Column[object]]) -> None:
+def adopt(conn: sa.Connection, table: FoundTable, columns: Sequence[sa.Column[Any]]) -> None:
     """Convert the JSON columns of a table that memOS made, and write down how it was.
 
     Args:
@@ -275,18 +206,8 @@ def give_back(conn: sa.Connection, names: Sequence[str]) -> None:
         _convert(conn, table, "json", as_json)
 
 
-def _refuse_others(table: FoundTable, columns: Sequence[sa.Column[object]]) -> None:
-    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]
-    differences = [] if table.is_table else ["it is not a table"]
-    if table.is_table and table.key != (columns[0].name,):
-        differences.append(f"its primary key is not ({columns[0].name})")
-    for column in columns:
-        expected = column.type.compile(dialect).lower()
-        found = table.columns.get(column.name)
-        if found is None:
-            differences.append(f"column {column.name} is missing")
-        elif _family(found) != _family(expected):
-            differences.append(f"column {column.name} is {found}, not {expected}")
+def _refuse_others(table: FoundTable, columns: Sequence[sa.Column[Any]]) -> None:
+    differences = differences_from(table, columns)
     if differences:
         more = len(differences) - _MOST_NAMED
         raise TargetError(
@@ -298,14 +219,6 @@ def _refuse_others(table: FoundTable, columns: Sequence[sa.Column[object]]) -> N
             fix="rename it or move it to another schema; or point MEMOS_DATABASE_URL to another "
             "database",
         )
-
-
-def _family(type_name: str) -> str:
-    """Return what a type holds. Lengths do not matter, except the dimension of a vector."""
-    if type_name.startswith("vector"):
-        return type_name
-    plain = type_name.partition("(")[0] + type_name.partition(")")[2]
-    return _FAMILIES.get(plain, plain)
 
 
 def _keep_originals(conn: sa.Connection, table: FoundTable, key: str, column: str) -> None:

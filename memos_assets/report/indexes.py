@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES, TableSpec
+from memos_assets.catalog import INDEXED, IndexedTable, TableSpec
 from memos_assets.postgres import tables
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
 from memos_assets.report.tree import IndexUse
 from memos_assets.report.words import moment
-from memos_assets.search.indexes import search_indexes, state_of
+from memos_assets.search.indexes import rows_in, search_indexes, state_of
 from memos_assets.search.queries import gin_name
 
 #: Claims whose evidence says whether an index is usable and chosen.
@@ -40,12 +40,12 @@ def index_uses(
         for evaluation in outcome.evaluations
     }
     found: list[IndexUse] = []
-    for spec in TABLES:
+    for spec in INDEXED:
         methods = _methods(spec)
         served = _served(conn, spec)
         for index in search_indexes(spec):
             method, dimension = methods[index.name]
-            state, build = state_of(conn, index.name), builds.get(index.name)
+            state, build = state_of(conn, index.name, index.schema), builds.get(index.name)
             usable, chosen = _planner(planned.get(index.name))
             found.append(
                 IndexUse(
@@ -66,7 +66,7 @@ def index_uses(
     return tuple(found)
 
 
-def _methods(spec: TableSpec) -> dict[str, tuple[str, int | None]]:
+def _methods(spec: IndexedTable) -> dict[str, tuple[str, int | None]]:
     """Return index -> method and dimension."""
     methods: dict[str, tuple[str, int | None]] = {
         gin_name(spec.name, column): ("gin", None) for column in spec.searched
@@ -86,8 +86,10 @@ def _planner(evaluation: Evaluation | None) -> tuple[bool | None, bool | None]:
     )
 
 
-def _served(conn: sa.Connection, spec: TableSpec) -> dict[str, int]:
-    """Count the rows that each index of a table serves, in one pass over the table."""
+def _served(conn: sa.Connection, spec: IndexedTable) -> dict[str, int]:
+    """Count the rows that each index of a table serves, in one pass over a consolidated table."""
+    if not isinstance(spec, TableSpec):
+        return {index.name: rows_in(conn, index) for index in search_indexes(spec)}
     table = tables.CONSOLIDATED[spec.name]
     counts: dict[str, sa.ColumnElement[int]] = {}
     for vector in spec.vectors:

@@ -9,7 +9,8 @@ from typing import TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from memos_assets.catalog import CONSOLIDATED_KINDS
+from memos_assets.catalog import CONSOLIDATED_KINDS, INDEXED, IndexedTable
+from memos_assets.catalog.application import APPLICATION_ASSETS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.archive_proof import GROUPS
 from memos_assets.consolidate.claims import claims_about
@@ -56,17 +57,26 @@ def claims_made() -> Iterator[tuple[str, str]]:
         yield from ((source_name(kind.name), name) for name in of_sources)
         for spec in kind.tables:
             yield from ((table_name(spec.name), name) for name in claims_about(spec))
-            for search_index in search_indexes(spec):
-                yield index_name(search_index.name), "v06_index_is_valid"
-            for index in spec.vector_indexes:
-                yield index_name(index.name), "v07_nearest_uses_index"
-            for column in spec.searched:
-                yield index_name(gin_name(spec.name, column)), "v11_containment_uses_index"
-            if spec.text_index:
-                yield index_name(spec.text_index), "v19_text_search_uses_index"
+    for indexed in INDEXED:
+        yield from ((index_name(index), claim) for index, claim in claims_about_indexes(indexed))
+    yield from (
+        (table_name(name), "v25_application_tables_are_whole") for name in APPLICATION_ASSETS
+    )
     yield from ((archive_name(group), "v13_archived_files_are_whole") for group in GROUPS)
     yield LIVE_VERSION, "v14_live_version_is_complete"
     yield SEARCH_FUNCTIONS, "v15_search_functions_are_ours"
+
+
+def claims_about_indexes(spec: IndexedTable) -> Iterator[tuple[str, str]]:
+    """Yield (index, claim) for every claim about the search indexes of a table."""
+    for search_index in search_indexes(spec):
+        yield search_index.name, "v06_index_is_valid"
+    for index in spec.vector_indexes:
+        yield index.name, "v07_nearest_uses_index"
+    for column in spec.searched:
+        yield gin_name(spec.name, column), "v11_containment_uses_index"
+    if spec.text_index:
+        yield spec.text_index, "v19_text_search_uses_index"
 
 
 def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:
@@ -173,4 +183,17 @@ def last_changes(conn: sa.Connection) -> Mapping[str, float]:
             changed[table_name(spec.name)] = max(of_rows, of_source)
             for index in search_indexes(spec):
                 changed[index_name(index.name)] = of_rows
+    adopted: dict[str, float] = {
+        name: moment.timestamp()
+        for name, moment in conn.execute(
+            sa.select(
+                tables.application_tables.c.table_name, tables.application_tables.c.adopted_at
+            )
+        )
+    }
+    for asset, specs in APPLICATION_ASSETS.items():
+        changed[table_name(asset)] = max(adopted.get(table.name, 0.0) for table in specs)
+        for table in specs:
+            for index in search_indexes(table):
+                changed[index_name(index.name)] = adopted.get(table.name, 0.0)
     return changed

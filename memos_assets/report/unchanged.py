@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS
+from memos_assets.catalog import INDEXED
 from memos_assets.consolidate import ledger, registry
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.pin import Pin, fingerprint
@@ -57,9 +57,8 @@ def _is_up_to_date(conn: sa.Connection, pins: Collection[Pin]) -> bool:
         if any(ledger.stale_tasks(conn, spec, pin) for spec in registry.specs_in(pin)):
             return False
     states = (
-        state_of(conn, index.name)
-        for kind in CONSOLIDATED_KINDS
-        for spec in kind.tables
+        state_of(conn, index.name, index.schema)
+        for spec in INDEXED
         for index in search_indexes(spec)
     )
     return all(state is not None and state.valid for state in states)

@@ -9,7 +9,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import Column, TableSpec, VectorIndex
+from memos_assets.catalog import Column, IndexedTable, VectorIndex
 from memos_assets.finding import Finding
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.indexes import driver_of, state_of
@@ -35,9 +35,15 @@ def plan_nodes(plan: Plan) -> Iterator[Plan]:
         yield from plan_nodes(child)
 
 
-def index_is_valid(conn: sa.Connection, name: str) -> Finding:
-    """V06: the index exists and PostgreSQL considers it valid and ready."""
-    state = state_of(conn, name)
+def index_is_valid(conn: sa.Connection, name: str, schema: str | None = None) -> Finding:
+    """V06: the index exists and PostgreSQL considers it valid and ready.
+
+    Args:
+        conn: to the target database.
+        name: of the index.
+        schema: that it is in; None is the one that holds the consolidated tables.
+    """
+    state = state_of(conn, name, schema)
     observed = "missing" if state is None else ("valid" if state.valid else "invalid")
     evidence = {} if state is None else {"definition": state.definition, "bytes": state.bytes}
     return Finding(observed == "valid", "valid", observed, evidence)
@@ -78,7 +84,7 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
     )
 
 
-def containment_uses_index(conn: sa.Connection, spec: TableSpec, column: Column) -> Finding:
+def containment_uses_index(conn: sa.Connection, spec: IndexedTable, column: Column) -> Finding:
     """V11: a search on a JSON column, by containment or by keys, can be served by its GIN index."""
     name = gin_name(spec.name, column)
     with driver_of(conn) as driver, _without(conn, "seqscan", "indexscan"):

@@ -10,7 +10,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import TABLES, TableSpec, VectorIndex
+from memos_assets.catalog import INDEXED, ApplicationTable, IndexedTable, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.forecast import Graph, graph_of
@@ -71,20 +71,9 @@ class IndexState:
     builder: int | None = None
 
 
-def search_indexes(spec: TableSpec) -> list[SearchIndex]:
-    """Return every search index of a table."""
-    found = [
-        hnsw_index(
-            index,
-            serves=sql.SQL("{} = {} and {} is null").format(
-                sql.Identifier(vector.dimension_name),
-                sql.Literal(index.dimension),
-                sql.Identifier(vector.reason_name),
-            ),
-        )
-        for vector in spec.vectors
-        for index in vector.indexes(spec.name)
-    ]
+def search_indexes(spec: IndexedTable) -> list[SearchIndex]:
+    """Return every search index of a table; tables of memOS are live."""
+    found = [hnsw_index(index, serves=_rows_of(index)) for index in spec.vector_indexes]
     found += [
         SearchIndex(
             gin_name(spec.name, column),
@@ -106,7 +95,19 @@ def search_indexes(spec: TableSpec) -> list[SearchIndex]:
                 reads=(SEARCH_TEXT,),
             )
         )
+    if isinstance(spec, ApplicationTable):
+        found = [replace(index, schema=spec.schema, concurrently=True) for index in found]
     return found
+
+
+def _rows_of(index: VectorIndex) -> sql.Composed:
+    """Return the condition of the rows that an HNSW index serves."""
+    embedded = sql.SQL("{} is not null").format(sql.Identifier(index.column))
+    if index.dimension_name is None:
+        return embedded
+    return sql.SQL("{} = {} and {}").format(
+        sql.Identifier(index.dimension_name), sql.Literal(index.dimension), embedded
+    )
 
 
 def hnsw_index(
@@ -189,7 +190,7 @@ def rows_served(conn: sa.Connection, name: str) -> int:
         conn: to the target database.
         name: of the index; embedded rows of its dimension count, or rows with JSON in its column.
     """
-    for spec in TABLES:
+    for spec in INDEXED:
         for index in search_indexes(spec):
             if index.name == name:
                 return rows_in(conn, index)

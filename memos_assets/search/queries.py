@@ -186,7 +186,7 @@ def containing(table: str, column: Column, schema: str = DATA_SCHEMA) -> sql.Com
     Bind ``part``: JSON text that the column contains, or an array of keys of which it has one.
     """
     condition = "{} @> %(part)s::jsonb" if column.searched == "containment" else "{} ?| %(part)s"
-    key = columns(SEARCHABLES[table].key)
+    held = SEARCHABLES[table]
     return sql.SQL("select {} from {} where " + condition).format(
-        key, sql.Identifier(schema, table), sql.Identifier(column.name)
+        columns(held.key), placed(held, schema), sql.Identifier(column.name)
     )

@@ -49,6 +49,9 @@ def build_indexes(
 ) -> Iterator[BuiltIndex]:
     """Yield indexes as they are ready; a failure ends it after the builds under way.
 
+    Those of live tables come last, one by one: concurrent builds on one table wait for each other,
+    and for every other transaction of the database.
+
     Args:
         engine: of the target database.
         indexes: that are wanted; valid ones are left as they are.
@@ -59,7 +62,8 @@ def build_indexes(
         TargetError: M320 to M323, see `ensure_index`.
     """
     with engine.connect() as conn:
-        forecasts = [(index, _by_rate(conn, index)) for index in indexes]
+        forecasts = [(index, _by_rate(conn, index)) for index in indexes if not index.concurrently]
+        live = [(index, _by_rate(conn, index)) for index in indexes if index.concurrently]
     budget = MemoryBudget(budget_mb)
 
     def build(scheduled: ScheduledBuild) -> BuiltIndex:
@@ -83,6 +87,8 @@ def build_indexes(
         finally:
             for future in futures:
                 future.cancel()
+    for scheduled in schedule_builds(live, os.cpu_count() or 1):
+        yield build(scheduled)
 
 
 def _by_rate(conn: sa.Connection, index: SearchIndex) -> IndexForecast:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from memos_assets.catalog import TABLES, TableSpec, VectorIndex
+from memos_assets.catalog import INDEXED, IndexedTable, TableSpec, VectorIndex
+from memos_assets.catalog.application import MEMORIES
 from memos_assets.errors import UsageError
 
 #: The largest k: pgvector's limit of candidates per search.
@@ -84,6 +85,31 @@ class Searchable:
         )
 
 
+#: Rows that memOS itself would show; its time stamps are UTC without saying so.
+_SHOWN = (
+    "is_deleted is not true and consent_given "
+    "and (expires_at is null or expires_at > (now() at time zone 'utc'))"
+)
+
+
+def _searchable(spec: IndexedTable) -> Searchable:
+    if isinstance(spec, TableSpec):
+        return _of_spec(spec)
+    assert spec is MEMORIES, f"nobody said how {spec.name} is searched"
+    return Searchable(
+        name=spec.name,
+        schema=spec.schema,
+        key=("user_id", spec.key),
+        owner="user_id",
+        texts=("content_summary",),
+        details="entities",
+        filters=tuple(column.name for column in spec.searched),
+        indexes=spec.vector_indexes,
+        text_index=None,
+        condition=_SHOWN,
+    )
+
+
 def _of_spec(spec: TableSpec) -> Searchable:
     sparse = {column.name for column in spec.columns if column.searched == "keys"}
     return Searchable(
@@ -101,7 +127,7 @@ def _of_spec(spec: TableSpec) -> Searchable:
 
 
 SEARCHABLES: Mapping[str, Searchable] = {
-    spec.name: _of_spec(spec) for spec in TABLES if spec.vector_indexes or spec.texts
+    spec.name: _searchable(spec) for spec in INDEXED if spec.vector_indexes or spec.text_index
 }
 
 

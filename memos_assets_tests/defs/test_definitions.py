@@ -66,6 +66,9 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/hybrid_documents",
         "memos/hyperbolic_documents",
         "memos/live_version",
+        "memos/memories",
+        "memos/model_specs",
+        "memos/quests",
         "memos/report",
         "memos/search_functions",
         "memos/semantic_links",
@@ -97,6 +100,9 @@ def test_the_asset_keys_are_an_api() -> None:
         "hyperbolic_documents_embedding_768_hnsw",
         "hyperbolic_documents_metadata_gin",
         "hyperbolic_documents_search_text_gin",
+        "memories_embedding_vector_hnsw",
+        "memories_entities_gin",
+        "memories_tags_gin",
         "semantic_memories_attributes_gin",
         "semantic_memories_embedding_1024_hnsw",
         "semantic_memories_embedding_768_hnsw",
@@ -144,6 +150,7 @@ def test_the_check_names_are_an_api() -> None:
         "v14_live_version_is_complete",
         "v15_search_functions_are_ours",
         "v19_text_search_uses_index",
+        "v25_application_tables_are_whole",
     ]
 
 
@@ -190,7 +197,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
     ]
     assert bare == []
     groups = {GRAPH.get(key).group_name for key in GRAPH.materializable_asset_keys}
-    assert groups == {"archive", "indexes", "report", "search", "tables", "versions"}
+    assert groups == {"application", "archive", "indexes", "report", "search", "tables", "versions"}
 
 
 def test_every_kind_of_file_has_one_partitions_definition_of_its_own() -> None:

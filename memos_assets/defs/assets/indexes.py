@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from memos_assets.catalog import TABLES, TABLES_BY_NAME
+from memos_assets.catalog import INDEXED, IndexedTable
 from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
@@ -27,13 +27,12 @@ def index_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(["memos", "indexes", name])
 
 
-INDEXES = {index_key(index.name): index for spec in TABLES for index in search_indexes(spec)}
+INDEXES = {index_key(index.name): index for spec in INDEXED for index in search_indexes(spec)}
 
 
-def _asset_spec(key: dg.AssetKey, index: SearchIndex) -> dg.AssetSpec:
-    spec = TABLES_BY_NAME[index.table]
+def _asset_spec(spec: IndexedTable, index: SearchIndex) -> dg.AssetSpec:
     return dg.AssetSpec(
-        key=key,
+        key=index_key(index.name),
         deps=[table_key(spec)],
         group_name="indexes",
         kinds={"postgres"},
@@ -47,7 +46,7 @@ def _asset_spec(key: dg.AssetKey, index: SearchIndex) -> dg.AssetSpec:
 
 @dg.multi_asset(
     name="search_indexes",
-    specs=[_asset_spec(key, index) for key, index in INDEXES.items()],
+    specs=[_asset_spec(spec, index) for spec in INDEXED for index in search_indexes(spec)],
     can_subset=True,
     pool=BUILD_POOL,
 )

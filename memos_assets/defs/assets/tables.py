@@ -5,7 +5,7 @@ import warnings
 import dagster as dg
 import pyarrow as pa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, TableSpec
+from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, IndexedTable, TableSpec
 from memos_assets.consolidate import ledger, registry
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import ChunkTask, chunk_stream
@@ -21,8 +21,8 @@ WRITE_POOL = "postgres_write"
 RELOAD_TAG = "memos/reload"
 
 
-def table_key(spec: TableSpec) -> dg.AssetKey:
-    """Return the asset key of a consolidated table."""
+def table_key(spec: IndexedTable) -> dg.AssetKey:
+    """Return the asset key of a consolidated table, or of one of memOS that is searched."""
     return dg.AssetKey(["memos", spec.name])
 
 

@@ -1,11 +1,16 @@
 """The checklist as asset checks: one step per kind of file for its rows, one for its indexes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, TableSpec
+from memos_assets.catalog import (
+    APPLICATION_TABLES,
+    CONSOLIDATED_KINDS,
+    FileKind,
+    IndexedTable,
+)
 from memos_assets.checklist import CLAIMS
 from memos_assets.consolidate import claims, registry
 from memos_assets.consolidate.pin import Pin
@@ -16,6 +21,7 @@ from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
+from memos_assets.report.standing import claims_about_indexes
 from memos_assets.search.explain import (
     containment_uses_index,
     index_is_valid,
@@ -88,11 +94,12 @@ def _pins(engine: sa.Engine, kind: FileKind) -> list[Pin]:
         ]
 
 
-def _index_findings(engine: sa.Engine, spec: TableSpec) -> Iterator[tuple[str, str, Finding]]:
+def _index_findings(engine: sa.Engine, spec: IndexedTable) -> Iterator[tuple[str, str, Finding]]:
     """Yield claim, index and finding for every index of a table."""
     with engine.connect() as conn:
         for index in search_indexes(spec):
-            yield "v06_index_is_valid", index.name, index_is_valid(conn, index.name)
+            finding = index_is_valid(conn, index.name, index.schema)
+            yield "v06_index_is_valid", index.name, finding
         for vector_index in spec.vector_indexes:
             rows = rows_served(conn, vector_index.name)
             finding = nearest_uses_index(conn, vector_index, rows)
@@ -106,25 +113,15 @@ def _index_findings(engine: sa.Engine, spec: TableSpec) -> Iterator[tuple[str, s
             yield "v19_text_search_uses_index", spec.text_index, finding
 
 
-def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
-    """Return the checks of the indexes of a kind's tables."""
-    specs = []
-    for spec in kind.tables:
-        specs += [
-            check_spec("v06_index_is_valid", index_key(index.name))
-            for index in search_indexes(spec)
-        ]
-        specs += [
-            check_spec("v07_nearest_uses_index", index_key(i.name)) for i in spec.vector_indexes
-        ]
-        specs += [
-            check_spec("v11_containment_uses_index", index_key(gin_name(spec.name, column)))
-            for column in spec.searched
-        ]
-        if spec.text_index:
-            specs.append(check_spec("v19_text_search_uses_index", index_key(spec.text_index)))
+def index_checks(name: str, tables: Sequence[IndexedTable]) -> dg.AssetChecksDefinition:
+    """Return the checks of the indexes of tables, as one step called by their kind of file."""
+    specs = [
+        check_spec(claim, index_key(index))
+        for spec in tables
+        for index, claim in claims_about_indexes(spec)
+    ]
 
-    @dg.multi_asset_check(name=f"{kind.name}_indexes_checks", specs=specs, can_subset=True)
+    @dg.multi_asset_check(name=f"{name}_indexes_checks", specs=specs, can_subset=True)
     def _checks(
         context: dg.AssetCheckExecutionContext, postgres: Postgres
     ) -> Iterator[dg.AssetCheckResult]:
@@ -133,9 +130,9 @@ def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
                 context,
                 postgres.engine,
                 (
-                    (index_key(index), name, finding)
-                    for spec in kind.tables
-                    for name, index, finding in _index_findings(postgres.engine, spec)
+                    (index_key(index), claim, finding)
+                    for spec in tables
+                    for claim, index, finding in _index_findings(postgres.engine, spec)
                 ),
             )
 
@@ -145,8 +142,9 @@ def index_checks(kind: FileKind) -> dg.AssetChecksDefinition:
 checks = [
     *(row_checks(kind) for kind in CONSOLIDATED_KINDS),
     *(
-        index_checks(kind)
+        index_checks(kind.name, kind.tables)
         for kind in CONSOLIDATED_KINDS
         if any(search_indexes(spec) for spec in kind.tables)
     ),
+    index_checks("application", [table for table in APPLICATION_TABLES if search_indexes(table)]),
 ]

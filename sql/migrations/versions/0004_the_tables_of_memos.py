@@ -9,6 +9,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 from memos_assets.postgres import adoption
+from memos_assets.postgres.found_tables import find_table
 
 revision = "0004"
 down_revision = "0003"
@@ -333,7 +334,7 @@ def upgrade() -> None:
     op.execute(f"create schema if not exists {APPLICATION}")
     with adoption.adopting(conn, list(tables)):
         for name, columns in tables.items():
-            found = adoption.find_table(conn, name)
+            found = find_table(conn, name)
             if found is not None:
                 adoption.adopt(conn, found, columns)
             else:

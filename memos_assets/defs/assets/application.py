@@ -1,0 +1,93 @@
+"""memOS's own tables as assets: materialising reports what is there, and changes nothing."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+import sqlalchemy as sa
+
+from memos_assets.catalog import ApplicationTable
+from memos_assets.catalog.application import APPLICATION_ASSETS
+from memos_assets.defs.assets.sources import OWNERS
+from memos_assets.defs.failures import reported
+from memos_assets.defs.resources import Postgres
+from memos_assets.postgres.application_state import (
+    embedding_models,
+    memories_facts,
+    quests_facts,
+    table_states,
+    users_spelt_twice,
+)
+
+_FACTS = {"memories": memories_facts, "quests": quests_facts}
+
+
+def application_key(asset: str) -> dg.AssetKey:
+    """Return the asset key of tables of memOS."""
+    return dg.AssetKey(["memos", asset])
+
+
+def _asset_spec(asset: str, specs: tuple[ApplicationTable, ...]) -> dg.AssetSpec:
+    listed = "\n".join(f"* `{spec.qualified}`: {spec.about}" for spec in specs)
+    return dg.AssetSpec(
+        key=application_key(asset),
+        group_name="application",
+        kinds={"postgres", "table"},
+        owners=OWNERS,
+        code_version=specs[0].fingerprint,
+        description="Tables of memOS, adopted where they are. Materialising reports what they hold "
+        f"and the dirt that is known of them; it changes nothing.\n\n{listed}",
+        metadata={"dagster/table_name": specs[0].qualified},
+        skippable=True,
+    )
+
+
+@dg.multi_asset(
+    name="application_tables",
+    specs=[_asset_spec(asset, specs) for asset, specs in APPLICATION_ASSETS.items()],
+    can_subset=True,
+)
+def application_assets(
+    context: dg.AssetExecutionContext, postgres: Postgres
+) -> Iterator[dg.MaterializeResult]:
+    """Count rows, embeddings and dirt of the selected tables."""
+    for asset in APPLICATION_ASSETS:
+        key = application_key(asset)
+        if key in context.selected_asset_keys:
+            with reported(), postgres.engine.connect() as conn:
+                metadata = _described(conn, asset)
+            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+
+
+def _described(conn: sa.Connection, asset: str) -> dict[str, Any]:
+    states = table_states(conn, asset)
+    shown: dict[str, Any] = {
+        "dagster/row_count": states[0].rows,
+        "tables": dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {
+                        "table": state.name,
+                        "rows": state.rows,
+                        "came to be": "adopted" if state.adopted else "created",
+                        "original spellings kept": state.originals,
+                    }
+                )
+                for state in states
+            ]
+        ),
+    }
+    if asset in _FACTS:
+        shown |= _FACTS[asset](conn)
+        pairs = [dg.TableRecord({"id": s, "begins": w}) for s, w in users_spelt_twice(conn)]
+        shown["users_spelt_twice"] = len(pairs)
+        if pairs:
+            shown["spellings"] = dg.MetadataValue.table(pairs)
+    if asset == "memories":
+        models = [
+            dg.TableRecord({"model": model, "dimension": dim, "rows": rows})
+            for model, dim, rows in embedding_models(conn)
+        ]
+        if models:
+            shown["embeddings"] = dg.MetadataValue.table(models)
+    return shown
