@@ -139,8 +139,13 @@ def _parameters(table: Searchable, *first: str) -> tuple[str, dict[str, str]]:
     return ", ".join(arguments), variables | {n: f"{n}_contains" for n in table.filters}
 
 
+def _type_of(table: Searchable, key: str) -> str:
+    """Return the type in which a hit shows a column of the key."""
+    return "uuid" if key == "id" and table.schema else "text"
+
+
 def _types(table: Searchable, *first: str) -> str:
-    key = ["id uuid" if name == "id" and table.schema else f"{name} text" for name in table.key]
+    key = [f"{name} {_type_of(table, name)}" for name in table.key]
     more = ["text text"] if table.texts else []
     more += ["metadata jsonb"] if table.details else []
     return f"table ({', '.join([*key, *first, *more])})"
@@ -160,11 +165,15 @@ def _with_text(table: Searchable, statement: sql.Composable, order: str, *shown:
         more.append(text or joined)
     if table.details:
         more.append(sql.Identifier("held", table.details))
+    key = [
+        sql.SQL("{}::{}").format(sql.Identifier("found", name), sql.SQL(_type_of(table, name)))
+        for name in table.key
+    ]
     whole = sql.SQL(
         "select {shown} from ({statement}) as found join {table} as held using ({key}) "
         "order by {order}"
     ).format(
-        shown=sql.SQL(", ").join([columns((*table.key, *shown), "found"), *more]),
+        shown=sql.SQL(", ").join([*key, *(sql.Identifier("found", n) for n in shown), *more]),
         statement=statement,
         table=placed(table, DATA_SCHEMA),
         key=columns(table.key),
