@@ -12,13 +12,14 @@ from memos_assets.catalog.application import MEMORIES
 from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.search.api import search
+from memos_assets.search.builds import ensure_index
 from memos_assets.search.explain import (
     containment_uses_index,
     index_is_valid,
     nearest_uses_index,
 )
 from memos_assets.search.functions import install
-from memos_assets.search.indexes import ensure_index, search_indexes
+from memos_assets.search.indexes import search_indexes
 from memos_assets_tests.application.conftest import BEFORE
 from memos_assets_tests.application.memos import name
 from memos_assets_tests.application.reading import content, execute, rows
