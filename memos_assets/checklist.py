@@ -9,6 +9,8 @@ from typing import Literal
 
 Severity = Literal["error", "warning"]
 Scope = Literal["table", "source", "index", "archive", "version", "search", "application"]
+#: What is claimed of a consolidation, and of the tables and indexes in the days after it.
+Group = Literal["proof", "health"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +18,7 @@ class Claim:
     """One item of the checklist. ``name`` is the asset check's name.
 
     ``severity``: red as a ``warning`` means that something is left to do, and nothing is wrong.
+    ``group``: claims of ``health`` are no part of the verdict on a consolidation.
     """
 
     number: int
@@ -24,6 +27,9 @@ class Claim:
     claim: str
     fix: str
     severity: Severity = "error"
+    group: Group = "proof"
+    #: Number in the evidence of a warning: how much is left to do.
+    left_to_do: str = ""
 
     @property
     def label(self) -> str:
@@ -116,6 +122,7 @@ CHECKLIST: tuple[Claim, ...] = (
         "No row waits in the rejects: each was repaired in its file, or somebody decided on it.",
         "see what is open and what may be decided: memos-assets rejects list",
         "warning",
+        left_to_do="open_rejects",
     ),
     Claim(
         13,
@@ -144,6 +151,48 @@ CHECKLIST: tuple[Claim, ...] = (
         "index",
         "EXPLAIN of the full-text query that search sends names this GIN index.",
         "drop the index and materialise its asset again",
+    ),
+    Claim(
+        20,
+        "v20_tables_are_vacuumed",
+        "table",
+        "Few row versions of the table are dead; an HNSW index keeps theirs until VACUUM.",
+        "memos-assets maintain vacuums it; if it comes back, see why autovacuum does not",
+        group="health",
+    ),
+    Claim(
+        21,
+        "v21_recall_has_not_drifted",
+        "index",
+        "Searches by the index find what exact scans of the table find, on a sample of its rows.",
+        "memos-assets maintain vacuums the table, or rebuilds the index beside its readers",
+        group="health",
+    ),
+    Claim(
+        22,
+        "v22_no_index_is_left_invalid",
+        "version",
+        "No build and no rebuild that broke off left an index that is written and never read.",
+        "memos-assets maintain drops leftovers and rebuilds ours; drop those of others by hand",
+        group="health",
+    ),
+    Claim(
+        23,
+        "v23_statistics_are_there",
+        "table",
+        "The planner has statistics of every column, and few rows changed since.",
+        "memos-assets maintain analyses it; if it comes back, see why autovacuum does not",
+        group="health",
+    ),
+    Claim(
+        24,
+        "v24_indexes_are_used",
+        "index",
+        "Somebody searched by the index within 30 days, and no other index does the same.",
+        "drop the index that does the same; one that nobody searches costs room and every write",
+        "warning",
+        group="health",
+        left_to_do="unused",
     ),
     Claim(
         25,

@@ -13,6 +13,7 @@ from memos_assets.defs.assets.version import live_version
 from memos_assets.defs.checks.application import application_check
 from memos_assets.defs.checks.archive import archive_check
 from memos_assets.defs.checks.checklist import checks
+from memos_assets.defs.checks.health import health_check
 from memos_assets.defs.checks.search import search_functions_check
 from memos_assets.defs.checks.version import version_check
 from memos_assets.defs.io_managers import PostgresTableIOManager
@@ -43,6 +44,7 @@ def defs() -> dg.Definitions:
             archive_check,
             version_check,
             search_functions_check,
+            health_check,
         ],
         jobs=jobs,
         schedules=schedules,

@@ -37,6 +37,7 @@ _VERBS: dict[Phase, tuple[str, str]] = {
     "load": ("Loading", "Loaded"),
     "index": ("Indexing", "Indexed"),
     "verify": ("Verifying", "Verified"),
+    "maintain": ("Maintaining", "Maintained"),
 }
 
 
@@ -92,6 +93,8 @@ class ProgressDisplay:
                     soft_wrap=True,
                 )
             del phase.current[progress.what]
+        if progress.note:
+            console.print(f"  {progress.note}", markup=False, soft_wrap=True)
         if self._bars is not None:
             self._draw(self._bars, progress, phase)
 
@@ -108,10 +111,16 @@ class ProgressDisplay:
             counted=f"{counted} {size(phase.bytes) if phase.bytes else ''}".strip(),
         )
 
+    @property
+    def worked(self) -> bool:
+        """Whether there was any report."""
+        return bool(self._phases)
+
     def summary(self) -> Iterator[str]:
         """Yield one line per phase."""
         nouns: dict[Phase, str] = {
             "pin": "files", "load": "tables", "index": "indexes", "verify": "tables",
+            "maintain": "objects",
         }  # fmt: skip
         for name, phase in self._phases.items():
             what = f"{phase.objects} {nouns[name]}"

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from memos_assets.consolidate.discover import FoundFile, Root
 from memos_assets.consolidate.observe import register_files
 from memos_assets.defs import consolidation
+from memos_assets.defs.jobs import maintenance_job
+from memos_assets.defs.maintenance import maintain_op
 from memos_assets.defs.swap import consolidate_and_swap
 from memos_assets.errors import UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
@@ -57,6 +59,15 @@ def consolidate(
         if swap:
             return consolidate_and_swap(instance, engine, settings, roots, files)
         return consolidation.consolidate(instance, engine, settings, roots, files, reload=reload)
+
+
+def maintain(settings: Settings, names: Sequence[str], *, rebuild: bool) -> Consolidation:
+    """Run the maintenance; it takes its turn among the builds of indexes."""
+    done = new_consolidation()
+    config = {maintain_op.name: {"config": {"names": list(names), "rebuild": rebuild}}}
+    with open_instance(settings) as instance:
+        consolidation.run_job(instance, maintenance_job.name, {}, done, config)
+    return done
 
 
 def verify(engine: sa.Engine, settings: Settings) -> Consolidation:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import typer
 from typer.exceptions import TyperException
 
-from memos_assets.cli import EXIT_INTERRUPTED, data, server
+from memos_assets.cli import EXIT_INTERRUPTED, data, maintenance, server
 from memos_assets.cli.display import errors
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres.answers import first_line
@@ -24,7 +24,18 @@ _INTERRUPTED = "Interrupted. What is in the ledger stays; run the same command a
 
 #: Commands of modules that do without Dagster until they run something.
 _LIGHT = frozenset(
-    {"plan", "consolidate", "demo", "up", "down", "status", "url", "report", "search"}
+    {
+        "plan",
+        "consolidate",
+        "demo",
+        "up",
+        "down",
+        "status",
+        "url",
+        "report",
+        "search",
+        "maintain",
+    }
 )
 
 
@@ -44,6 +55,7 @@ def assemble(first: str | None) -> typer.Typer:
     )
     data.add_commands(app)
     server.add_commands(app)
+    maintenance.add_commands(app)
     if first == "search" or first not in _LIGHT:
         from memos_assets.cli import search
 

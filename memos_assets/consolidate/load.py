@@ -190,6 +190,8 @@ def _load_chunk(
             "rules": {reason: decided.get(reason) for reason in sorted(counts.faults)},
         }
         ledger.record_chunk(conn, spec, task, entry, rejects, run_id)
+        # Else PostgreSQL may count these rows after the ANALYZE that saw them, and count them twice.
+        conn.execute(sa.select(sa.func.pg_stat_force_next_flush()))
     return counts
 
 

@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["pin", "load", "index", "verify"]
+Phase = Literal["pin", "load", "index", "verify", "maintain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,7 @@ class Progress:
     """A step forward: ``rows`` and ``bytes`` were done since the last report on ``what``.
 
     ``total_rows`` and ``total_bytes`` are known from the start of ``what``, 0 where they are not.
+    ``note`` is a line about it that people want to keep.
     """
 
     phase: Phase
@@ -23,6 +24,7 @@ class Progress:
     total_rows: int = 0
     total_bytes: int = 0
     done: bool = False
+    note: str = ""
 
 
 _listener: ContextVar[Callable[[Progress], None] | None] = ContextVar("progress", default=None)

@@ -1,6 +1,7 @@
 """One consolidation: observe the files, migrate each kind, index, check and report, as runs."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
@@ -184,9 +185,21 @@ def _stale_keys(
 
 
 def run_job(
-    instance: dg.DagsterInstance, job_name: str, tags: dict[str, str], done: Consolidation
+    instance: dg.DagsterInstance,
+    job_name: str,
+    tags: dict[str, str],
+    done: Consolidation,
+    ops: Mapping[str, Any] | None = None,
 ) -> None:
-    """Run a job in this process, and note its run and what failed."""
+    """Run a job in this process, and note its run and what failed.
+
+    Args:
+        instance: where the run is recorded.
+        job_name: of the job.
+        tags: of the run, beside the job's own.
+        done: takes the notes.
+        ops: configuration of its ops by name, where they have one.
+    """
     from memos_assets.definitions import defs
 
     job, run_id = defs().resolve_job_def(job_name), make_new_run_id()
@@ -197,7 +210,10 @@ def run_job(
                 instance=instance,
                 tags={**tags, PROCESS_TAG: process_of(run_id)},
                 raise_on_error=False,
-                run_config={"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}},
+                run_config={
+                    "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+                    **({"ops": dict(ops)} if ops else {}),
+                },
                 run_id=run_id,
             )
         # Once more after the one at its start: the server notices some time after a process is

@@ -1,10 +1,18 @@
-"""Jobs: observe the sources, migrate one kind of file, then index, check and report."""
+"""Jobs: observe the sources, migrate one kind of file, then index, check, report, and upkeep."""
 
 import dagster as dg
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
 from memos_assets.defs.assets.sources import source_key, sources_in_place
 from memos_assets.defs.assets.tables import table_key
+from memos_assets.defs.checks.health import health_check
+from memos_assets.defs.maintenance import maintain_indexes
+
+#: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
+#: the two places of `concurrency.runs` in dagster.yaml is always left to loads.
+UPKEEP = {"memos/upkeep": "true"}
+_HEALTH = dg.AssetSelection.checks(health_check)
+_PROOF = dg.AssetSelection.all_asset_checks() - _HEALTH
 
 
 def migrate_job_name(kind: FileKind) -> str:
@@ -41,15 +49,29 @@ migrate_jobs = {
 
 finish_job = dg.define_asset_job(
     "index_check_report",
-    selection=dg.AssetSelection.groups("application", "indexes", "search", "report")
-    | dg.AssetSelection.all_asset_checks(),
+    selection=(dg.AssetSelection.groups("application", "indexes", "search", "report") | _PROOF)
+    - _HEALTH,
+    tags=UPKEEP,
     description="Build the indexes, run the whole checklist, write the report.",
 )
 
 verify_job = dg.define_asset_job(
     "verify_checklist",
-    selection=dg.AssetSelection.groups("report") | dg.AssetSelection.all_asset_checks(),
+    selection=dg.AssetSelection.groups("report") | _PROOF,
+    tags=UPKEEP,
     description="Run the whole checklist, both sides are read again, and write the report.",
+)
+
+health_job = dg.define_asset_job(
+    "check_index_health",
+    selection=_HEALTH,
+    tags=UPKEEP,
+    description="Dead rows, drift, leftovers, statistics and use of tables and indexes.",
+)
+
+maintenance_job = maintain_indexes.to_job(
+    tags=UPKEEP,
+    description="Mend what `check_index_health` finds, beside readers and writers.",
 )
 
 archive_job = dg.define_asset_job(
@@ -58,4 +80,12 @@ archive_job = dg.define_asset_job(
     description="Show what is retired, and check it. Files are moved by `memos-assets retire`.",
 )
 
-jobs = [*observe_jobs, *migrate_jobs.values(), finish_job, verify_job, archive_job]
+jobs = [
+    *observe_jobs,
+    *migrate_jobs.values(),
+    finish_job,
+    verify_job,
+    archive_job,
+    health_job,
+    maintenance_job,
+]

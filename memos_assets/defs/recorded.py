@@ -18,6 +18,7 @@ from memos_assets.defs.assets.sources import (
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.checks.archive import archive_check
 from memos_assets.defs.checks.checklist import checks
+from memos_assets.defs.checks.health import health_check
 from memos_assets.defs.checks.version import version_check
 from memos_assets.defs.failures import said
 from memos_assets.report.compose import Recorded
@@ -43,6 +44,7 @@ _STEPS: dict[str, tuple[str, str]] = {
     },
     archive_check.op.name: ("check", "archive"),
     version_check.op.name: ("check", "live version"),
+    health_check.op.name: ("check", "health"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Schedules: load only chunks that are missing or changed; check everything daily."""
+"""Schedules: load only chunks that are missing or changed; check rows and health daily."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ import dagster as dg
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
 from memos_assets.defs.assets.sources import pins_of_tick, stale_keys
 from memos_assets.defs.failures import reported
-from memos_assets.defs.jobs import finish_job, migrate_jobs
+from memos_assets.defs.jobs import finish_job, health_job, migrate_jobs
 from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
@@ -57,4 +57,15 @@ checklist_schedule = dg.ScheduleDefinition(
     description="Builds indexes that are missing, runs the whole checklist, writes the report.",
 )
 
-schedules = [*(backfill_schedule(kind) for kind in CONSOLIDATED_KINDS), checklist_schedule]
+health_schedule = dg.ScheduleDefinition(
+    name="check_health_daily",
+    cron_schedule="50 5 * * *",
+    job=health_job,
+    description="Looks for dead rows, drift, leftovers, old statistics, indexes nobody uses.",
+)
+
+schedules = [
+    *(backfill_schedule(kind) for kind in CONSOLIDATED_KINDS),
+    checklist_schedule,
+    health_schedule,
+]

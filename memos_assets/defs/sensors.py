@@ -96,9 +96,10 @@ def _standing(
 
 def _left_to_do(name: str, evaluation: Evaluation) -> dict[str, int]:
     """Return the entry of the cursor for what a warning counts; nothing for any other check."""
-    if CLAIMS[evaluation.check].severity != "warning":
+    counted = CLAIMS[evaluation.check].left_to_do
+    if not counted:
         return {}
-    return {f"{name} open": int(evaluation.metadata.get("open_rejects", 0))}
+    return {f"{name} open": int(evaluation.metadata.get(counted, 0))}
 
 
 def _outcomes_since(

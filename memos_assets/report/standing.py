@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
@@ -50,8 +50,21 @@ def archive_name(group: str) -> str:
     return f"archive/{group}"
 
 
+def health_claims_made() -> Iterator[tuple[str, str]]:
+    """Yield (asset, claim) for every claim about health; no verdict waits for any of them."""
+    for kind in CONSOLIDATED_KINDS:
+        for spec in kind.tables:
+            yield table_name(spec.name), "v20_tables_are_vacuumed"
+            yield table_name(spec.name), "v23_statistics_are_there"
+            for index in spec.vector_indexes:
+                yield index_name(index.name), "v21_recall_has_not_drifted"
+            for search_index in search_indexes(spec):
+                yield index_name(search_index.name), "v24_indexes_are_used"
+    yield LIVE_VERSION, "v22_no_index_is_left_invalid"
+
+
 def claims_made() -> Iterator[tuple[str, str]]:
-    """Yield (asset, claim) for every claim and everything it is made about."""
+    """Yield (asset, claim) for every claim that proves a consolidation, and what it is about."""
     of_sources = [claim.name for claim in CHECKLIST if claim.scope == "source"]
     for kind in CONSOLIDATED_KINDS:
         yield from ((source_name(kind.name), name) for name in of_sources)
@@ -140,10 +153,21 @@ def latest(conn: sa.Connection) -> list[Evaluation]:
     ]
 
 
+def evidence_of(conn: sa.Connection, claim: str) -> dict[str, Mapping[str, Any]]:
+    """Return asset -> evidence of the latest evaluation of a claim."""
+    entry = tables.evaluations.c
+    rows = conn.execute(
+        sa.select(entry.asset, entry.evidence).where(
+            entry.target == tables.data_schema(conn), entry.claim == claim
+        )
+    )
+    return {row.asset: row.evidence for row in rows}
+
+
 def checklist_outcomes(
     conn: sa.Connection, assets: Collection[str] | None = None
 ) -> list[ClaimOutcome]:
-    """Return the latest outcome of every claim; what was loaded or pinned since makes it stale.
+    """Return the latest outcome of every claim that proves; loads and pins since make it stale.
 
     Args:
         conn: to the target database.

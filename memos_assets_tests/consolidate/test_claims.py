@@ -77,7 +77,8 @@ def test_every_claim_holds_in_an_untouched_world(engine: sa.Engine, tmp_path: Pa
 
 def test_every_table_claim_of_the_checklist_is_made_about_some_table() -> None:
     made = {name for spec in TABLES for name in claims_about(spec)}
-    assert made == {claim.name for claim in CHECKLIST if claim.scope == "table"}
+    proving = [claim for claim in CHECKLIST if claim.group == "proof"]
+    assert made == {claim.name for claim in proving if claim.scope == "table"}
 
 
 def test_findings_are_exactly_the_claims_that_are_announced(

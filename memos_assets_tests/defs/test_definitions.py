@@ -14,7 +14,7 @@ from memos_assets.definitions import defs
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.demo import write_demo
 from memos_assets.postgres.shapes import table_schema
-from memos_assets.report.standing import claims_made
+from memos_assets.report.standing import claims_made, health_claims_made
 
 GRAPH = defs().resolve_asset_graph()
 REPOSITORY = defs().get_repository_def()
@@ -38,7 +38,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 19
+    assert int(done.stdout) == 21
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -150,6 +150,11 @@ def test_the_check_names_are_an_api() -> None:
         "v14_live_version_is_complete",
         "v15_search_functions_are_ours",
         "v19_text_search_uses_index",
+        "v20_tables_are_vacuumed",
+        "v21_recall_has_not_drifted",
+        "v22_no_index_is_left_invalid",
+        "v23_statistics_are_there",
+        "v24_indexes_are_used",
         "v25_application_tables_are_whole",
     ]
 
@@ -157,7 +162,9 @@ def test_the_check_names_are_an_api() -> None:
 def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
     assert sorted(job.name for job in REPOSITORY.get_all_jobs()) == [
         "__ASSET_JOB",
+        "check_index_health",
         "index_check_report",
+        "maintain_indexes",
         "migrate_corpus",
         "migrate_embedding_aggregator",
         "migrate_hybrid",
@@ -185,6 +192,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "backfill_mixed_precision_embeddings",
         "backfill_semantic_memory",
         "check_daily",
+        "check_health_daily",
     ]
     assert [sensor.name for sensor in REPOSITORY.sensor_defs] == ["post_failed_checks"]
 
@@ -281,7 +289,7 @@ def test_an_index_says_how_it_searches_and_on_which_table() -> None:
 
 
 def test_evaluations_are_kept_of_every_check_and_of_no_other() -> None:
-    made = sorted(claims_made())
+    made = sorted([*claims_made(), *health_claims_made()])
     assert made == sorted(
         (key.asset_key.to_user_string(), key.name) for key in GRAPH.asset_check_keys
     )

@@ -12,6 +12,7 @@ import pytest
 from memos_assets.checklist import CHECKLIST, CLAIMS
 from memos_assets.consolidate.observe import register_files
 from memos_assets.definitions import defs
+from memos_assets.defs.jobs import health_job
 from memos_assets.defs.resources import Webhook
 from memos_assets_tests.defs.world import World, write_templates
 
@@ -234,6 +235,46 @@ def test_a_check_that_is_running_at_the_first_look_is_posted_when_it_fails(
     assert messages == ["first look", "no failed check since"]
     assert sensor.tick() == "1 posted"
     assert [alert["observed"] for alert in receiver.taken] == ["3 rows"]
+
+
+def test_a_red_check_of_health_is_posted(world: World, receiver: Receiver) -> None:
+    sensor = Sensor(world.instance)
+    sensor.tick()
+    # Rows that nobody analysed, and no index of the catalog.
+    world.execute(
+        "insert into memos.thought_templates (source, id, embedding_reason, chunk, source_rowid) "
+        "values ('s', '1', 'missing', 0, 1)"
+    )
+    assert world.run(health_job.name).success
+    assert sensor.tick().endswith(" posted")
+    alerts = {(alert["check"], alert["asset"]): alert for alert in receiver.taken}
+    alert = alerts["v23_statistics_are_there", "memos/thought_templates"]
+    assert alert["observed"].startswith("none of source, id, ")
+    assert alert["fix"] == CLAIMS["v23_statistics_are_there"].fix
+    assert {alert["check"] for alert in receiver.taken} == {
+        "v21_recall_has_not_drifted",
+        "v23_statistics_are_there",
+    }
+
+
+@pytest.mark.parametrize(("unused", "posted"), [((0, 1, 1), 1), ((1, 0, 2), 2)])
+def test_an_index_that_nobody_uses_is_posted_once(
+    instance: dg.DagsterInstance, receiver: Receiver, unused: tuple[int, ...], posted: int
+) -> None:
+    sensor = Sensor(instance)
+    sensor.tick()
+    for count in unused:
+        instance.report_runless_asset_event(
+            dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey(["memos", "indexes", "thought_templates_embedding_768_hnsw"]),
+                check_name="v24_indexes_are_used",
+                passed=count == 0,
+                severity=dg.AssetCheckSeverity.WARN,
+                metadata={"expected": "searched", "observed": "not", "unused": count},
+            )
+        )
+        sensor.tick()
+    assert len(receiver.taken) == posted
 
 
 def left_open(instance: dg.DagsterInstance, count: int) -> None:

@@ -53,7 +53,10 @@ def test_dagster_yaml_is_valid_and_says_what_we_mean() -> None:
     assert config["nux"] == {"enabled": False}
     assert config["run_retries"]["retry_on_asset_or_op_failure"] is False
     assert config["concurrency"]["pools"] == {"granularity": "op", "default_limit": 1}
-    assert config["concurrency"]["runs"]["max_concurrent_runs"] == 2
+    assert config["concurrency"]["runs"] == {
+        "max_concurrent_runs": 2,
+        "tag_concurrency_limits": [{"key": "memos/upkeep", "limit": 1}],
+    }
 
 
 def test_workspace_yaml_names_our_definitions() -> None:

@@ -82,6 +82,7 @@ def put(engine: sa.Engine, index: VectorIndex, texts: Sequence[str | None]) -> N
                 reason = ["zero", "missing"][number % 2] if text is None else None
                 row: list[Any] = ["test", *[f"r{number}"] * len(spec.key), text, dimension, reason]
                 copy.write_row([*row, *["missing"] * len(others), 0, number])
+        cursor.execute("select pg_stat_force_next_flush()")
 
 
 def _count(cursor: psycopg.Cursor, spec: TableSpec) -> int:

@@ -1,0 +1,59 @@
+"""The command about the health of tables and indexes: maintain."""
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from memos_assets.cli.display import console, errors, live_progress
+from memos_assets.postgres.target import open_target
+from memos_assets.search.maintenance import Work, due, scope_of
+from memos_assets.settings import load_settings
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command("maintain")(maintain)
+
+
+def maintain(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME...]", help="Tables and indexes; all if none is named."),
+    ] = None,
+    dry_run: Annotated[  # noqa: FBT002  flags at the terminal, here and below
+        bool, typer.Option("--dry-run", help="Say what is due, do nothing; 1 if something is.")
+    ] = False,
+    rebuild: Annotated[  # noqa: FBT002
+        bool, typer.Option("--rebuild", help="Rebuild the named indexes though nothing is wrong.")
+    ] = False,
+) -> int:
+    """VACUUM, ANALYZE and REINDEX what needs it, beside readers and writers, one at a time."""
+    settings = load_settings()
+    scope = scope_of(names or (), rebuild=rebuild)
+    if dry_run:
+        engine = open_target(settings, "memos_assets:maintain")
+        try:
+            found = due(engine, scope)
+        finally:
+            engine.dispose()
+        console.print(_table(found) if found else "Nothing is due.")
+        return 1 if found else 0
+    from memos_assets.cli import launch
+
+    with live_progress() as display:
+        done = launch.maintain(settings, names or (), rebuild=rebuild)
+    for failure in done.failures:
+        errors.print(failure, style="red", markup=False, soft_wrap=True)
+    if not done.failures and not display.worked:
+        console.print("Nothing was due.")
+    return 1 if done.failures else 0
+
+
+def _table(found: list[Work]) -> Table:
+    table = Table(title="Due", title_justify="left", box=None, pad_edge=False)
+    for name in ("", "what", "why"):
+        table.add_column(name, overflow="fold")
+    for work in found:
+        table.add_row(work.action, work.what, work.why)
+    return table

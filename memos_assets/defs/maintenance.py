@@ -1,0 +1,76 @@
+"""Maintenance as an op: it takes its turn among the builds of indexes, and shows what it did."""
+
+from collections.abc import Sequence
+
+import dagster as dg
+from pydantic import Field
+
+from memos_assets.defs.assets.indexes import BUILD_POOL
+from memos_assets.defs.failures import reported
+from memos_assets.defs.resources import Postgres
+from memos_assets.errors import TargetError
+from memos_assets.search.maintenance import Done, described, maintain, scope_of
+
+
+class Maintenance(dg.Config):
+    """What to maintain."""
+
+    names: list[str] = Field(default=[], description="Tables and indexes; all if none is named.")
+    rebuild: bool = Field(
+        default=False, description="Rebuild the indexes that are named though nothing is wrong."
+    )
+
+
+@dg.op(
+    name="maintain",
+    pool=BUILD_POOL,
+    out=dg.Out(dg.Nothing),
+    description="Drop leftovers of broken rebuilds, VACUUM, ANALYZE, REINDEX CONCURRENTLY.",
+)
+def maintain_op(context: dg.OpExecutionContext, config: Maintenance, postgres: Postgres) -> None:
+    """Do what is due, one object at a time; the step fails at the end if something did."""
+    with reported():
+        scope = scope_of(config.names, rebuild=config.rebuild)
+        memory = postgres.settings.maintenance_work_mem_mb
+        done: list[Done] = []
+        for one in maintain(postgres.engine, scope, maintenance_work_mem_mb=memory):
+            context.log.info(described(one))
+            done.append(one)
+        context.add_output_metadata(_metadata(done))
+        for error in errors_of(done):
+            context.log.error(str(error))
+        for error in errors_of(done):
+            raise error
+
+
+def errors_of(done: Sequence[Done]) -> list[TargetError]:
+    """Return what failed, in order."""
+    return [one.error for one in done if one.error is not None]
+
+
+def _metadata(done: Sequence[Done]) -> dict[str, dg.MetadataValue | int]:
+    records = [
+        dg.TableRecord(
+            {
+                "action": one.work.action,
+                "object": one.work.what,
+                "why": one.work.why,
+                "bytes before": one.bytes_before,
+                "bytes after": one.bytes_after,
+                "seconds": round(one.seconds, 3),
+                "error": str(one.error or ""),
+            }
+        )
+        for one in done
+    ]
+    metadata: dict[str, dg.MetadataValue | int] = {
+        "objects": len(done),
+        "bytes_freed": sum(one.bytes_before - one.bytes_after for one in done),
+    }
+    return metadata | ({"done": dg.MetadataValue.table(records)} if records else {})
+
+
+@dg.graph(name="maintain_indexes")
+def maintain_indexes() -> None:
+    """Mend what the health checks find."""
+    maintain_op()

@@ -1,0 +1,285 @@
+"""Whether tables and indexes stay as fast as a load leaves them; a consolidation proves the rows.
+
+V20, V22, V23 and V24 read what PostgreSQL counts and keeps; V21, which searches, is in `drift`.
+What mends each is in `maintenance`. The thresholds: docs/decisions/008-health-of-indexes.md.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.finding import Finding
+from memos_assets.postgres.tables import DATA_SCHEMA, OPS_SCHEMA, data_schema
+from memos_assets.search.drift import may_be_uncounted
+from memos_assets.search.indexes import driver_of
+
+#: Dead among all row versions of a table from which it is due for VACUUM, and how many it takes.
+DEAD_SHARE = 0.2
+DEAD_ROWS = 50
+#: Rows changed since ANALYZE, among all, from which statistics are old, and how many it takes.
+CHANGED_SHARE = 0.2
+CHANGED_ROWS = 50
+#: An index that nobody searched for so long is unused; long enough for a job of every month.
+UNUSED_DAYS = 30
+#: Scans between two looks that may be the checks' own, where PostgreSQL cannot leave them out.
+OWN_SCANS = 100
+
+#: Names that PostgreSQL gives to what REINDEX CONCURRENTLY builds and replaces.
+LEFTOVER = r"_cc(new|old)\d*$"
+
+#: Where the counts were reset, by hand or by a crash, the rows are those of the last VACUUM.
+_TABLE = sa.text(
+    """
+    select pg_total_relation_size(c.oid) as bytes, coalesce(s.n_dead_tup, 0) as dead,
+        greatest(
+            s.n_live_tup,
+            case
+                when coalesce(s.last_vacuum, s.last_autovacuum, s.last_analyze, s.last_autoanalyze)
+                    is null then c.reltuples::bigint
+            end,
+            0
+        ) as live,
+        coalesce(s.n_mod_since_analyze, 0) as changed,
+        greatest(s.last_vacuum, s.last_autovacuum) as vacuumed_at,
+        greatest(s.last_analyze, s.last_autoanalyze) as analyzed_at,
+        array(
+            select a.attname::text from pg_attribute a
+            where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                and coalesce(a.attstattarget, -1) <> 0 and a.attgenerated <> 'v'
+                and not exists (
+                    select from pg_stats p where p.schemaname = n.nspname
+                        and p.tablename = c.relname and p.attname = a.attname and not p.inherited
+                )
+            order by a.attnum
+        ) as unknown
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    left join pg_stat_user_tables s on s.relid = c.oid
+    where n.nspname = :schema and c.relname = :name and c.relkind in ('r', 'p')
+    """
+)
+
+#: An index that is being built at this moment is not left behind.
+_INVALID = sa.text(
+    """
+    select n.nspname as schema, c.relname as name, on_n.nspname as table_schema,
+        coalesce(owner.relname, t.relname) as table_name, pg_relation_size(c.oid) as bytes,
+        c.relname ~ :leftover as leftover
+    from pg_index i
+    join pg_class c on c.oid = i.indexrelid
+    join pg_namespace n on n.oid = c.relnamespace
+    join pg_class t on t.oid = i.indrelid
+    left join pg_class owner on owner.reltoastrelid = t.oid
+    join pg_namespace on_n on on_n.oid = coalesce(owner.relnamespace, t.relnamespace)
+    where not (i.indisvalid and i.indisready and i.indislive)
+        and on_n.nspname = any(:schemas)
+        and not exists (
+            select from pg_stat_progress_create_index p
+            where p.relid = i.indrelid and p.datname = current_database()
+        )
+    order by 1, 2
+    """
+)
+
+_INDEX = """
+    select c.oid::bigint as oid, coalesce(s.idx_scan, 0) as scans, {last_scan} as last_scan,
+        pg_relation_size(c.oid) as bytes,
+        array(
+            select o.relname::text from pg_index other
+            join pg_class o on o.oid = other.indexrelid and o.relam = c.relam
+            where other.indrelid = i.indrelid and other.indexrelid <> i.indexrelid
+                and other.indisvalid and other.indkey::text = i.indkey::text
+                and other.indclass::text = i.indclass::text
+                and pg_get_expr(other.indexprs, other.indrelid)
+                    is not distinct from pg_get_expr(i.indexprs, i.indrelid)
+                and pg_get_expr(other.indpred, other.indrelid)
+                    is not distinct from pg_get_expr(i.indpred, i.indrelid)
+            order by o.relname
+        ) as twins,
+        now() as seen_at
+    from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    join pg_index i on i.indexrelid = c.oid
+    left join pg_stat_user_indexes s on s.indexrelid = c.oid
+    where n.nspname = :schema and c.relname = :name
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class InvalidIndex:
+    """An index that PostgreSQL keeps up to date at best and never searches.
+
+    ``leftover`` of a REINDEX CONCURRENTLY that did not end: there is another one in its place.
+    """
+
+    schema: str
+    name: str
+    table: str
+    bytes: int
+    leftover: bool
+
+    @property
+    def qualified(self) -> str:
+        """Name with its schema."""
+        return f"{self.schema}.{self.name}"
+
+
+def table_is_vacuumed(conn: sa.Connection, table: str) -> Finding:
+    """V20: few of a table's row versions are dead.
+
+    An HNSW index keeps the elements of dead rows until VACUUM, and every search that comes by them
+    pays for them. PostgreSQL's own count is read, which lags some seconds behind.
+    """
+    expected = f"at most {DEAD_SHARE:.0%} dead rows"
+    row = _counted(conn, _TABLE, table)
+    if row is None:
+        return Finding(passed=False, expected=expected, observed="no such table")
+    versions = row.live + row.dead
+    share = row.dead / max(1, versions)
+    return Finding(
+        share <= DEAD_SHARE or row.dead < DEAD_ROWS,
+        expected,
+        f"{row.dead:,} of {versions:,} row versions dead ({share:.1%})",
+        evidence={
+            "dead_rows": row.dead,
+            "live_rows": row.live,
+            "bytes": row.bytes,
+            "vacuumed_at": _written(row.vacuumed_at),
+        },
+    )
+
+
+def statistics_are_there(conn: sa.Connection, table: str) -> Finding:
+    """V23: the planner has statistics of every column, and the rows are mostly those it saw."""
+    expected = f"statistics of every column, at most {CHANGED_SHARE:.0%} of the rows changed since"
+    row = _counted(conn, _TABLE, table)
+    if row is None:
+        return Finding(passed=False, expected=expected, observed="no such table")
+    evidence = {"changed_rows": row.changed, "analyzed_at": _written(row.analyzed_at)}
+    if not _has_rows(conn, table):
+        return Finding(passed=True, expected=expected, observed="no rows", evidence=evidence)
+    unknown: Sequence[str] = row.unknown
+    share = row.changed / max(1, row.live)
+    old = share > CHANGED_SHARE and row.changed >= CHANGED_ROWS
+    seen = f"{row.changed:,} of {row.live:,} rows changed since"
+    return Finding(
+        not unknown and not old,
+        expected,
+        f"none of {', '.join(unknown)}" if unknown else seen,
+        evidence={**evidence, "without_statistics": list(unknown)},
+    )
+
+
+def invalid_indexes(conn: sa.Connection) -> list[InvalidIndex]:
+    """Return every invalid index in our schemas, former versions and Dagster's included."""
+    found = conn.execute(_INVALID, {"schemas": _our_schemas(conn), "leftover": LEFTOVER})
+    return [
+        InvalidIndex(
+            row.schema, row.name, f"{row.table_schema}.{row.table_name}", row.bytes, row.leftover
+        )
+        for row in found
+    ]
+
+
+def no_index_is_left_invalid(conn: sa.Connection) -> Finding:
+    """V22: no build and no REINDEX CONCURRENTLY that broke left an index that is never searched."""
+    found = invalid_indexes(conn)
+    observed = "; ".join(
+        f"{index.qualified} on {index.table} ({index.bytes:,} bytes)" for index in found
+    )
+    return Finding(
+        not found,
+        "no invalid index",
+        observed or "none",
+        evidence={
+            "invalid": [index.qualified for index in found],
+            "bytes": sum(index.bytes for index in found),
+        },
+    )
+
+
+def index_is_used(conn: sa.Connection, name: str, rows: int, former: Mapping[str, Any]) -> Finding:
+    """V24: somebody searched by the index within ``UNUSED_DAYS``, and no other does the same.
+
+    It counts from the day on which this check first saw the index, so an index that was just built,
+    or statistics that were reset, are no news.
+
+    Args:
+        conn: to the target database.
+        name: of an index of the catalog.
+        rows: that it serves; an index of none costs nothing.
+        former: evidence of the former evaluation; empty where there is none.
+    """
+    expected = f"searched within {UNUSED_DAYS} days, and the only one of its kind"
+    last_scan = "s.last_idx_scan" if _server(conn) >= 16 else "null::timestamptz"
+    row = _counted(conn, sa.text(_INDEX.format(last_scan=last_scan)), name)
+    if row is None:
+        return Finding(passed=False, expected=expected, observed="missing", evidence={"unused": 0})
+    since, used_at = _watched(row, former, OWN_SCANS * (not may_be_uncounted(conn)))
+    idle = row.seen_at - max(filter(None, (since, used_at)))
+    unused = bool(rows) and idle >= timedelta(days=UNUSED_DAYS)
+    twins: Sequence[str] = row.twins
+    use = f"last searched {used_at:%Y-%m-%d}" if used_at else f"not searched since {since:%Y-%m-%d}"
+    also = f"; {', '.join(twins)} does the same" if twins else ""
+    return Finding(
+        not unused and not twins,
+        expected,
+        f"{use if rows else 'serves no rows'}, {row.bytes:,} bytes{also}",
+        evidence={
+            "index": row.oid,
+            "scans": row.scans,
+            "watched_since": since.isoformat(),
+            "used_at": _written(used_at),
+            "bytes": row.bytes,
+            "rows": rows,
+            "twins": list(twins),
+            "unused": int(unused) + len(twins),
+        },
+    )
+
+
+def _watched(
+    row: sa.Row[Any], former: Mapping[str, Any], own_scans: int
+) -> tuple[datetime, datetime | None]:
+    """Return since when an index is watched, and when it was last used, by what was seen before."""
+    if former.get("index") != row.oid:
+        return row.seen_at, None if own_scans else row.last_scan
+    since = datetime.fromisoformat(former["watched_since"])
+    used_at = datetime.fromisoformat(former["used_at"]) if former["used_at"] else None
+    before = int(former["scans"])
+    # Fewer scans than before: the statistics were reset, and all that they count came since.
+    rise = row.scans - before if row.scans >= before else row.scans
+    if rise > own_scans:
+        used_at = row.seen_at if own_scans else row.last_scan or row.seen_at
+    return since, used_at
+
+
+def _our_schemas(conn: sa.Connection) -> list[str]:
+    versions = sa.text("select schema_name from memos_ops.versions where state <> 'dropped'")
+    return sorted({DATA_SCHEMA, OPS_SCHEMA, "dagster", *conn.execute(versions).scalars()})
+
+
+def _counted(conn: sa.Connection, statement: sa.TextClause, name: str) -> sa.Row[Any] | None:
+    """Return what PostgreSQL counts of a table or index at this moment."""
+    conn.execute(sa.text("select pg_stat_clear_snapshot()"))
+    return conn.execute(statement, {"schema": data_schema(conn), "name": name}).first()
+
+
+def _has_rows(conn: sa.Connection, table: str) -> bool:
+    with driver_of(conn) as driver:
+        found = driver.execute(
+            sql.SQL("select exists(select from {})").format(
+                sql.Identifier(data_schema(conn), table)
+            )
+        ).fetchone()
+    return bool(found and found[0])
+
+
+def _server(conn: sa.Connection) -> int:
+    return int(conn.execute(sa.text("show server_version_num")).scalar_one()) // 10_000
+
+
+def _written(moment: datetime | None) -> str:
+    return moment.isoformat() if moment else ""

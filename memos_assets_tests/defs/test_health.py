@@ -1,0 +1,142 @@
+"""The health of tables and indexes in Dagster: checked by a job of its own, mended by another."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+import pytest
+import sqlalchemy as sa
+
+from memos_assets.catalog import TABLES
+from memos_assets.checklist import CHECKLIST
+from memos_assets.definitions import defs
+from memos_assets.defs.consolidation import run_job
+from memos_assets.defs.jobs import finish_job, health_job, maintenance_job, verify_job
+from memos_assets.report.consolidation import new_consolidation
+from memos_assets.report.standing import claims_made, evidence_of, health_claims_made
+from memos_assets.search.indexes import analyze, ensure_index, search_indexes
+from memos_assets_tests.defs.world import SPEC, World, failures, write_templates
+from memos_assets_tests.search.rows import EVERY_INDEX, put_clusters
+
+HNSW = "thought_templates_embedding_768_hnsw"
+LABELS = ["V20", "V21", "V22", "V23", "V24"]
+
+
+@pytest.fixture
+def filled(world: World) -> World:
+    """A world with 302 rows and its indexes, as a load leaves them."""
+    put_clusters(world.engine, EVERY_INDEX[HNSW])
+    analyze(world.engine, SPEC)
+    for spec in TABLES:
+        for index in search_indexes(spec):
+            ensure_index(world.engine, index, maintenance_work_mem_mb=64)
+    return world
+
+
+def kill_rows(world: World) -> None:
+    with world.engine.begin() as conn:
+        conn.execute(
+            sa.text(
+                "update memos.thought_templates set source_rowid = -1 - source_rowid "
+                "where source_rowid < 90"
+            )
+        )
+        conn.execute(sa.text("select pg_stat_force_next_flush()"))
+
+
+def check(world: World) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
+    result = world.run(health_job.name)
+    assert failures(result) == []
+    return {
+        (e.asset_key.to_user_string(), e.check_name): e
+        for e in result.get_asset_check_evaluations()
+    }
+
+
+def red(found: Mapping[tuple[str, str], dg.AssetCheckEvaluation]) -> list[tuple[str, str]]:
+    return [place for place, evaluation in found.items() if not evaluation.passed]
+
+
+def test_everything_is_healthy_right_after_a_consolidation(world: World) -> None:
+    write_templates(world.data / "meta_buffer.db", range(1, 61))
+    done = world.consolidate()
+    assert done.proven
+    # What nobody checked yet does not stand in the way of the verdict.
+    assert {outcome.claim.group for outcome in done.checklist} == {"proof"}
+    found = check(world)
+    assert sorted(found) == sorted(health_claims_made())
+    assert red(found) == []
+    statistics = found["memos/thought_templates", "v23_statistics_are_there"].metadata
+    assert statistics["observed"].value == "0 of 60 rows changed since"
+    with world.engine.connect() as conn:
+        kept = evidence_of(conn, "v24_indexes_are_used")
+    assert kept[f"memos/indexes/{HNSW}"]["rows"] == 60
+
+
+def test_what_a_check_of_use_saw_is_carried_on_to_the_next(filled: World) -> None:
+    check(filled)
+    filled.execute(
+        "update memos_ops.evaluations set evidence = jsonb_set(evidence, '{watched_since}', "
+        "to_jsonb(now() - interval '31 days')) where claim = 'v24_indexes_are_used'"
+    )
+    found = check(filled)
+    use = "v24_indexes_are_used"
+    assert red(found) == [(f"memos/indexes/{HNSW}", use)]
+    assert found[f"memos/indexes/{HNSW}", use].severity == dg.AssetCheckSeverity.WARN
+    # The search for stored rows in the same step is no use.
+    assert red(check(filled)) == red(found)
+
+
+@pytest.mark.parametrize("job_name", [finish_job.name, verify_job.name, health_job.name])
+def test_health_has_a_job_of_its_own(job_name: str) -> None:
+    job = defs().resolve_job_def(job_name)
+    made = health_claims_made() if job_name == health_job.name else claims_made()
+    assert {
+        (key.asset_key.to_user_string(), key.name)
+        for key in job.asset_layer.asset_graph.asset_check_keys
+    } == set(made)
+
+
+def test_maintenance_mends_what_the_checks_found_and_shows_what_it_did(
+    filled: World,
+) -> None:
+    kill_rows(filled)
+    result = filled.run(maintenance_job.name)
+    assert failures(result) == []
+    (output,) = [e for e in result.all_events if e.event_type_value == "STEP_OUTPUT"]
+    metadata = output.step_output_data.metadata
+    assert metadata["objects"].value == 1
+    (record,) = metadata["done"].records
+    assert (record.data["action"], record.data["object"], record.data["error"]) == (
+        "vacuum",
+        "memos.thought_templates",
+        "",
+    )
+    assert red(check(filled)) == []
+
+
+def test_maintenance_that_fails_says_why_in_one_line(filled: World) -> None:
+    done = new_consolidation()
+    config = {"maintain": {"config": {"names": ["no_such"]}}}
+    run_job(filled.instance, maintenance_job.name, {}, done, config)
+    (failure,) = done.failures
+    assert failure.startswith("M360 no_such: no table or search index of the catalog. Fix: ")
+
+
+def test_the_health_of_one_index_can_be_checked_by_itself(filled: World) -> None:
+    wanted = dg.AssetCheckKey(dg.AssetKey(["memos", "indexes", HNSW]), "v21_recall_has_not_drifted")
+    job = dg.define_asset_job("one", selection=dg.AssetSelection.checks(wanted))
+    merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
+    result = merged.resolve_job_def("one").execute_in_process(instance=filled.instance)
+    assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [wanted]
+
+
+def test_every_claim_belongs_to_one_group() -> None:
+    assert [claim.label for claim in CHECKLIST if claim.group == "health"] == LABELS
+    proof, health = set(claims_made()), set(health_claims_made())
+    assert not proof & health
+    assert {name for _, name in health} == {
+        claim.name for claim in CHECKLIST if claim.group == "health"
+    }
+    assert {name for _, name in proof} == {
+        claim.name for claim in CHECKLIST if claim.group == "proof"
+    }
