@@ -22,6 +22,7 @@ from memos_assets.consolidate.rules import rules_of
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import copy_binary, tables
 from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.builds import wait_for_build
 from memos_assets.postgres.shapes import table_schema
 
 #: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
@@ -148,6 +149,7 @@ def _load_chunk(
             # A crash may take back the latest of these commits, and with the rows their ledger row,
             # so the chunk is simply due again. The last commit waits for all before it.
             conn.execute(sa.text("set local synchronous_commit = off"))
+        wait_for_build(conn, tables.data_schema(conn), spec.name)
         # Two runs of one table and source queue here instead of colliding on keys.
         conn.execute(
             sa.select(
@@ -190,7 +192,7 @@ def _load_chunk(
             "rules": {reason: decided.get(reason) for reason in sorted(counts.faults)},
         }
         ledger.record_chunk(conn, spec, task, entry, rejects, run_id)
-        # Else PostgreSQL may count these rows after the ANALYZE that saw them, and count them twice.
+        # Else PostgreSQL may count these rows after the ANALYZE that saw them, and so twice.
         conn.execute(sa.select(sa.func.pg_stat_force_next_flush()))
     return counts
 

@@ -1,6 +1,9 @@
 """Jobs: observe the sources, migrate one kind of file, then index, check, report, and upkeep."""
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import (
+    UnresolvedAssetJobDefinition,
+)
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
 from memos_assets.defs.assets.sources import source_key, sources_in_place
@@ -80,7 +83,7 @@ archive_job = dg.define_asset_job(
     description="Show what is retired, and check it. Files are moved by `memos-assets retire`.",
 )
 
-jobs = [
+jobs: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     *observe_jobs,
     *migrate_jobs.values(),
     finish_job,

@@ -1,5 +1,6 @@
 """Search indexes and statistics around a bulk load."""
 
+import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
@@ -8,6 +9,9 @@ from memos_assets.postgres import tables
 from memos_assets.postgres.answers import count_rows
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.indexes import driver_of, drop_index, search_indexes, state_of
+
+#: Readers of a table wait behind whoever waits to drop an index of it.
+DROP_PATIENCE_MS = 2_000
 
 
 def analyze(engine: sa.Engine, spec: TableSpec) -> None:
@@ -21,7 +25,8 @@ def drop_before_bulk_load(engine: sa.Engine, spec: TableSpec, incoming: int) -> 
     """Drop a table's search indexes when most of its rows are about to be written.
 
     Inserting into an HNSW graph costs many times what building it once costs. Index assets are
-    downstream of the load and build them again.
+    downstream of the load and build them again. They stay where the table is in use for longer than
+    a moment, such as by maintenance: who waits for it to end would keep every reader waiting.
 
     Args:
         engine: of the target database.
@@ -38,6 +43,14 @@ def drop_before_bulk_load(engine: sa.Engine, spec: TableSpec, incoming: int) -> 
             return []
         if incoming * 2 < count_rows(conn, tables.CONSOLIDATED[spec.name], sa.true()):
             return []
-        for name in present:
-            drop_index(conn, name)
+        conn.execute(
+            sa.text("select set_config('lock_timeout', :patience, true)"),
+            {"patience": f"{DROP_PATIENCE_MS}ms"},
+        )
+        try:
+            for name in present:
+                drop_index(conn, name)
+        except psycopg.errors.LockNotAvailable:
+            conn.rollback()
+            return []
     return present

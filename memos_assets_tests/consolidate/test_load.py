@@ -3,7 +3,8 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,6 +17,9 @@ from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.progress import Progress, listening
 from memos_assets.consolidate.reader import CHUNKS, chunk_stream, chunk_task, tasks_of
 from memos_assets.errors import SourceError, TargetError
+from memos_assets.postgres import builds
+from memos_assets.postgres.engine import create_engine
+from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 
 SPEC = TABLES_BY_NAME["semantic_memories"]
@@ -310,3 +314,58 @@ def test_progress_adds_up_to_the_totals(engine: sa.Engine, tmp_path: Path) -> No
     assert reports[0].total_rows == sum(report.rows for report in reports) == 4
     assert reports[0].total_bytes == sum(report.bytes for report in reports)
     assert reports[-1].done
+
+
+@contextmanager
+def building(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Hold a build of an index on the table, as a long one would."""
+    with engine.connect() as builder, engine.connect() as writer, ThreadPoolExecutor(1) as threads:
+        # It holds the lock that keeps writers out, and waits for one that was there before.
+        writer.execute(
+            sa.text(
+                "create function slow(text) returns text immutable language plpgsql "
+                "as $$ begin perform pg_advisory_lock(42); perform pg_advisory_unlock(42); "
+                "return $1; end $$"
+            )
+        )
+        writer.commit()
+        writer.execute(sa.text("select pg_advisory_lock(42)"))
+        statement = sa.text("create index slow_idx on memos.semantic_memories (slow(id))")
+        future = threads.submit(builder.execute, statement)
+        while not b.rows(engine, "select from pg_stat_progress_create_index"):
+            time.sleep(0.01)
+        yield writer
+        writer.execute(sa.text("select pg_advisory_unlock_all()"))
+        future.result(timeout=10)
+        builder.commit()
+
+
+def test_a_load_waits_for_a_build_on_its_table_for_longer_than_for_other_locks(
+    engine: sa.Engine, settings: Settings, tmp_path: Path
+) -> None:
+    pin = b.observe(engine, memories(tmp_path / "data"))
+    b.load(engine, pin, SPEC, [chunk_task(pin, SPEC, 0)])
+    impatient = create_engine(
+        engine.url, settings.model_copy(update={"lock_timeout_ms": 50}), application_name="tests"
+    )
+    with ThreadPoolExecutor(1) as threads, building(engine):
+        future = threads.submit(b.load, impatient, pin, SPEC, [chunk_task(pin, SPEC, 1)])
+        time.sleep(0.3)
+        assert not future.done()
+    assert future.result(timeout=10)
+    impatient.dispose()
+    assert b.stale_chunks(engine, pin, SPEC.name) == [2]
+
+
+def test_a_build_that_does_not_end_is_m310(
+    engine: sa.Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(builds, "PATIENCE_SECONDS", 0)
+    pin = b.observe(engine, memories(tmp_path / "data"))
+    b.load(engine, pin, SPEC, [chunk_task(pin, SPEC, 0)])
+    impatient = create_engine(
+        engine.url, settings.model_copy(update={"lock_timeout_ms": 50}), application_name="tests"
+    )
+    with building(engine), pytest.raises(TargetError, match=r"^M310 .*lock timeout"):
+        b.load(impatient, pin, SPEC, [chunk_task(pin, SPEC, 1)])
+    impatient.dispose()

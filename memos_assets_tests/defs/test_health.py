@@ -105,7 +105,9 @@ def test_maintenance_mends_what_the_checks_found_and_shows_what_it_did(
     (output,) = [e for e in result.all_events if e.event_type_value == "STEP_OUTPUT"]
     metadata = output.step_output_data.metadata
     assert metadata["objects"].value == 1
-    (record,) = metadata["done"].records
+    done = metadata["done"]
+    assert isinstance(done, dg.TableMetadataValue)
+    (record,) = done.records
     assert (record.data["action"], record.data["object"], record.data["error"]) == (
         "vacuum",
         "memos.thought_templates",

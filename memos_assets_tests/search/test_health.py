@@ -1,7 +1,7 @@
 """The claims about health, green after a load and turned red on a real database."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -28,7 +28,7 @@ HELD = search_index(HNSW)
 
 
 @pytest.fixture
-def loaded(engine: sa.Engine) -> Iterator[sa.Engine]:
+def loaded(engine: sa.Engine) -> sa.Engine:
     """Hold 302 rows, 300 of them embedded, as a load leaves them: analysed, then indexed."""
     put_clusters(engine, INDEX)
     analyze(engine, SPEC)

@@ -8,6 +8,7 @@ from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.errors import TargetError
+from memos_assets.search import bulk
 from memos_assets.search.builds import ensure_index
 from memos_assets.search.bulk import drop_before_bulk_load
 from memos_assets.search.indexes import SearchIndex, search_indexes, state_of
@@ -116,3 +117,16 @@ def test_every_index_of_the_catalog_can_be_built(engine: sa.Engine) -> None:
     for spec in TABLES_BY_NAME.values():
         for index in search_indexes(spec):
             assert ensure(engine, index.name)
+
+
+def test_indexes_stay_where_the_table_is_in_use(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "DROP_PATIENCE_MS", 50)
+    names = [index.name for index in search_indexes(SPEC)]
+    for name in names:
+        ensure(engine, name)
+    with engine.connect() as reader:
+        reader.execute(sa.text("select count(*) from memos.thought_templates"))
+        assert drop_before_bulk_load(engine, SPEC, 1_000_000) == []
+    assert drop_before_bulk_load(engine, SPEC, 1_000_000) == names

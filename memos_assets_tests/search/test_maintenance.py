@@ -17,9 +17,7 @@ from memos_assets.search.indexes import analyze, ensure_index
 from memos_assets.search.maintenance import Done, described, due, scope_of
 from memos_assets_tests.search.rows import EVERY_INDEX, put, put_clusters, search_index
 from memos_assets_tests.search.test_health import (
-    HNSW,
     INDEX,
-    SPEC,
     TABLE,
     change,
     invalid,
@@ -27,11 +25,11 @@ from memos_assets_tests.search.test_health import (
     vacuumed,
 )
 from memos_assets_tests.search.test_health import drift as drifted
-from memos_assets_tests.search.test_indexes import GIN, identity, invalidate
+from memos_assets_tests.search.test_indexes import GIN, HNSW, SPEC, identity, invalidate
 
 
 @pytest.fixture
-def loaded(engine: sa.Engine) -> Iterator[sa.Engine]:
+def loaded(engine: sa.Engine) -> sa.Engine:
     """Hold 302 rows as a load leaves them, with two indexes."""
     put_clusters(engine, INDEX)
     analyze(engine, SPEC)
