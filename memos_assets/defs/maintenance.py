@@ -8,7 +8,6 @@ from pydantic import Field
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.errors import TargetError
 from memos_assets.search.maintenance import Done, described, maintain, scope_of
 
 
@@ -37,15 +36,13 @@ def maintain_op(context: dg.OpExecutionContext, config: Maintenance, postgres: P
             context.log.info(described(one))
             done.append(one)
         context.add_output_metadata(_metadata(done))
-        for error in errors_of(done):
-            context.log.error(str(error))
-        for error in errors_of(done):
-            raise error
-
-
-def errors_of(done: Sequence[Done]) -> list[TargetError]:
-    """Return what failed, in order."""
-    return [one.error for one in done if one.error is not None]
+    errors = [one.error for one in done if one.error is not None]
+    if errors:
+        raise dg.Failure(
+            description="\n".join(map(str, errors)),
+            metadata={"code": ", ".join(sorted({error.code for error in errors}))},
+            allow_retries=False,
+        )
 
 
 def _metadata(done: Sequence[Done]) -> dict[str, dg.MetadataValue | int]:

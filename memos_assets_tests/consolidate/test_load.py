@@ -317,27 +317,26 @@ def test_progress_adds_up_to_the_totals(engine: sa.Engine, tmp_path: Path) -> No
 
 
 @contextmanager
-def building(engine: sa.Engine) -> Iterator[sa.Connection]:
-    """Hold a build of an index on the table, as a long one would."""
-    with engine.connect() as builder, engine.connect() as writer, ThreadPoolExecutor(1) as threads:
-        # It holds the lock that keeps writers out, and waits for one that was there before.
-        writer.execute(
-            sa.text(
-                "create function slow(text) returns text immutable language plpgsql "
-                "as $$ begin perform pg_advisory_lock(42); perform pg_advisory_unlock(42); "
-                "return $1; end $$"
-            )
-        )
-        writer.commit()
-        writer.execute(sa.text("select pg_advisory_lock(42)"))
-        statement = sa.text("create index slow_idx on memos.semantic_memories (slow(id))")
-        future = threads.submit(builder.execute, statement)
-        while not b.rows(engine, "select from pg_stat_progress_create_index"):
-            time.sleep(0.01)
-        yield writer
-        writer.execute(sa.text("select pg_advisory_unlock_all()"))
+def building(engine: sa.Engine) -> Iterator[None]:
+    """Keep an index in the middle of its build on the table, until the block ends."""
+    b.execute(
+        engine,
+        "create function slow(text) returns text immutable language plpgsql as $$ begin "
+        "perform pg_advisory_lock(42); perform pg_advisory_unlock(42); return $1; end $$",
+    )
+    with ThreadPoolExecutor(1) as threads:
+        with engine.connect() as holder:
+            holder.execute(sa.text("select pg_advisory_lock(42)"))
+            create = "create index slow_idx on memos.semantic_memories (slow(id))"
+            future = threads.submit(b.execute, engine, create)
+            try:
+                at_work = "select from pg_stat_progress_create_index where phase ~ '^building'"
+                while not b.rows(engine, at_work):
+                    time.sleep(0.01)
+                yield
+            finally:
+                holder.execute(sa.text("select pg_advisory_unlock(42)"))
         future.result(timeout=10)
-        builder.commit()
 
 
 def test_a_load_waits_for_a_build_on_its_table_for_longer_than_for_other_locks(

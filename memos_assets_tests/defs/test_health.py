@@ -80,7 +80,11 @@ def test_what_a_check_of_use_saw_is_carried_on_to_the_next(filled: World) -> Non
     )
     found = check(filled)
     use = "v24_indexes_are_used"
-    assert red(found) == [(f"memos/indexes/{HNSW}", use)]
+    # Nobody wrote JSON into it, so the third of its indexes serves no rows.
+    assert red(found) == [
+        (f"memos/indexes/{HNSW}", use),
+        ("memos/indexes/thought_templates_search_text_gin", use),
+    ]
     assert found[f"memos/indexes/{HNSW}", use].severity == dg.AssetCheckSeverity.WARN
     # The search for stored rows in the same step is no use.
     assert red(check(filled)) == red(found)
