@@ -22,8 +22,8 @@ from memos_assets.consolidate.rules import rules_of
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import copy_binary, tables
 from memos_assets.postgres.answers import first_line
-from memos_assets.postgres.builds import wait_for_build
 from memos_assets.postgres.shapes import table_schema
+from memos_assets.postgres.turns import wait_for_build
 
 #: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
 _WAITING = 2

@@ -20,6 +20,7 @@ from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
 from memos_assets.postgres.answers import first_line
 from memos_assets.postgres.tables import data_schema
+from memos_assets.search.builds import CONCURRENT_PATIENCE_SECONDS
 from memos_assets.search.drift import sampled_recall
 from memos_assets.search.health import (
     LEFTOVER,
@@ -28,12 +29,13 @@ from memos_assets.search.health import (
     table_is_vacuumed,
 )
 from memos_assets.search.indexes import (
-    CONCURRENT_PATIENCE_SECONDS,
     SearchIndex,
     driver_of,
+    rows_in,
     search_indexes,
     state_of,
 )
+from memos_assets.search.watch import BuildStep, Watch, watched
 
 Action = Literal["drop", "vacuum", "analyze", "reindex"]
 
@@ -205,7 +207,7 @@ def _do(engine: sa.Engine, work: Work, memory_mb: int) -> Done:
     try:
         _refuse_strangers(engine, work)
         with _refusals(work), _session(engine, work, memory_mb) as driver:
-            _STATEMENTS[work.action](driver, work)
+            _STATEMENTS[work.action](engine, driver, work)
     except TargetError as refused:
         error = refused
         if work.action == "reindex":
@@ -229,27 +231,36 @@ def described(done: Done) -> str:
     return f"{work.action} {work.what}: {work.why}; {sizes} in {done.seconds:.2f} s{failed}"
 
 
-def _drop(driver: psycopg.Connection, work: Work) -> None:
+def _drop(_: sa.Engine, driver: psycopg.Connection, work: Work) -> None:
     statement = sql.SQL("drop index concurrently if exists {}")
     driver.execute(statement.format(sql.Identifier(work.schema, work.name)))
 
 
-def _vacuum(driver: psycopg.Connection, work: Work) -> None:
+def _vacuum(_: sa.Engine, driver: psycopg.Connection, work: Work) -> None:
     # Left to itself, VACUUM passes indexes by while few pages of the table hold dead rows.
     statement = sql.SQL("vacuum (analyze, index_cleanup on) {}")
     driver.execute(statement.format(sql.Identifier(work.schema, work.name)))
 
 
-def _analyze(driver: psycopg.Connection, work: Work) -> None:
+def _analyze(_: sa.Engine, driver: psycopg.Connection, work: Work) -> None:
     driver.execute(sql.SQL("analyze {}").format(sql.Identifier(work.schema, work.name)))
 
 
-def _reindex(driver: psycopg.Connection, work: Work) -> None:
+def _reindex(engine: sa.Engine, driver: psycopg.Connection, work: Work) -> None:
+    """Rebuild an index, and report how far it is."""
+    with engine.connect() as conn:
+        rows = rows_in(conn, _index_named(work.name)[0])
+    watch = Watch(
+        BuildStep(work.name, "rebuild", 0, rows, seconds=0, expected_seconds=0), tell=None
+    )
     statement = sql.SQL("reindex index concurrently {}")
-    driver.execute(statement.format(sql.Identifier(work.schema, work.name)))
+    watch.begin()
+    with watched(engine, driver, watch):
+        driver.execute(statement.format(sql.Identifier(work.schema, work.name)))
+    watch.end(_bytes(engine, work))
 
 
-_STATEMENTS: dict[Action, Callable[[psycopg.Connection, Work], None]] = {
+_STATEMENTS: dict[Action, Callable[[sa.Engine, psycopg.Connection, Work], None]] = {
     "drop": _drop,
     "vacuum": _vacuum,
     "analyze": _analyze,
@@ -367,7 +378,7 @@ def _drop_leftovers(engine: sa.Engine, work: Work) -> None:
             if index.table == table and re.search(LEFTOVER, index.name):
                 left = Work("drop", index.schema, index.name, work.table, "")
                 with _session(engine, left, 1) as driver:
-                    _drop(driver, left)
+                    _drop(engine, driver, left)
 
 
 def _bytes(engine: sa.Engine, work: Work) -> int:

@@ -17,7 +17,7 @@ from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.progress import Progress, listening
 from memos_assets.consolidate.reader import CHUNKS, chunk_stream, chunk_task, tasks_of
 from memos_assets.errors import SourceError, TargetError
-from memos_assets.postgres import builds
+from memos_assets.postgres import turns
 from memos_assets.postgres.engine import create_engine
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
@@ -359,7 +359,7 @@ def test_a_load_waits_for_a_build_on_its_table_for_longer_than_for_other_locks(
 def test_a_build_that_does_not_end_is_m310(
     engine: sa.Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(builds, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0)
     pin = b.observe(engine, memories(tmp_path / "data"))
     b.load(engine, pin, SPEC, [chunk_task(pin, SPEC, 0)])
     impatient = create_engine(

@@ -13,7 +13,8 @@ import sqlalchemy as sa
 from memos_assets.errors import TargetError
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.search import drift, maintenance
-from memos_assets.search.indexes import analyze, ensure_index
+from memos_assets.search.builds import ensure_index
+from memos_assets.search.bulk import analyze
 from memos_assets.search.maintenance import Done, described, due, scope_of
 from memos_assets_tests.search.rows import EVERY_INDEX, put, put_clusters, search_index
 from memos_assets_tests.search.test_health import (
