@@ -38,6 +38,7 @@ _VERBS: dict[Phase, tuple[str, str]] = {
     "index": ("Indexing", "Indexed"),
     "verify": ("Verifying", "Verified"),
     "maintain": ("Maintaining", "Maintained"),
+    "measure": ("Measuring", "Measured"),
 }
 
 
@@ -121,6 +122,7 @@ class ProgressDisplay:
         nouns: dict[Phase, str] = {
             "pin": "files", "load": "tables", "index": "indexes", "verify": "tables",
             "maintain": "objects",
+            "measure": "searches",
         }  # fmt: skip
         for name, phase in self._phases.items():
             what = f"{phase.objects} {nouns[name]}"

@@ -1,0 +1,327 @@
+"""What an index is worth on this machine: exact scans and index searches over growing tables.
+
+The plan promises "4,166 x at 100K". Here the same rows are searched by an exact scan of the table
+as memOS stores it, by exact scans of tables that store the embeddings better, and by the index of
+the catalog; `Impact` says how many times faster that is, and where 4,166 times would be reached.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.catalog import VectorIndex
+from memos_assets.catalog.columns import HNSW_VECTOR_LIMIT
+from memos_assets.consolidate.progress import Progress, report
+from memos_assets.errors import TargetError, UsageError
+from memos_assets.postgres.tables import data_schema
+from memos_assets.search.growth import Fit, fit, rows_where
+from memos_assets.search.indexes import drop_index, ensure_index, search_indexes
+from memos_assets.search.latency import SEARCH_SETTINGS, Sizes, Timing, scan, sizes, timed
+from memos_assets.search.queries import create_hnsw, nearest
+from memos_assets.search.trial import (
+    AS_STORED,
+    PAGE_BYTES,
+    Float,
+    Generated,
+    K,
+    Layout,
+    fits_page,
+    index_for,
+    load,
+    trial_schema,
+)
+
+#: What the plan promises, and for how many rows.
+PROMISED_RATIO = 4_166
+PROMISED_ROWS = 100_000
+DEFAULT_ROWS = (1_000, 10_000, 100_000)
+DEFAULT_DIMENSION = 1_024
+#: Above this a build takes hours here, and says nothing that the fit does not say.
+MOST_ROWS = 5_000_000
+
+#: Queries by an index, and the most that exact scans get: each of them reads every row.
+INDEX_QUERIES = 100
+SCANNED_ROWS = 2_000_000
+LEAST_SCANS = 5
+
+#: pgvector's own default, which the plan leaves as it is.
+PLAN_EF_SEARCH = "40"
+NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+
+STORED = "exact scan, as memOS stores it"
+INDEX = "index, as the catalog builds it"
+PLAN_INDEX = "index, the plan's settings"
+PLAN_QUERY = "the plan's query (<->), index there"
+BETTER = (
+    Layout("exact scan, vector in line", "vector", in_line=True),
+    Layout("exact scan, halfvec in line", "halfvec", in_line=True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One way to search one table.
+
+    Attributes:
+        way: in words, one of the names above.
+        rows: of the table.
+        timing: of its queries.
+        prepared_seconds: of the load, or of the index build.
+        sizes: of the table, with the index where there is one.
+    """
+
+    way: str
+    rows: int
+    timing: Timing
+    prepared_seconds: float
+    sizes: Sizes
+
+    @property
+    def is_scan(self) -> bool:
+        """Whether it computes the distance of every row by design."""
+        return self.way == STORED or any(self.way == layout.name for layout in BETTER)
+
+
+@dataclass(frozen=True, slots=True)
+class Impact:
+    """Everything that was measured, smallest table first.
+
+    Attributes:
+        dimension: elements per embedding.
+        strategy: of the catalog's index, in words.
+        measured: every way at every row count.
+        seconds: all of it took.
+    """
+
+    dimension: int
+    strategy: str
+    measured: tuple[Measured, ...]
+    seconds: float
+
+    @property
+    def row_counts(self) -> tuple[int, ...]:
+        """Row counts that were measured."""
+        return tuple(sorted({one.rows for one in self.measured}))
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """Names of the ways, in the order in which they were measured."""
+        return tuple(dict.fromkeys(one.way for one in self.measured))
+
+    def of(self, way: str, rows: int) -> Measured:
+        """Return one way at one row count."""
+        return next(one for one in self.measured if (one.way, one.rows) == (way, rows))
+
+    def ratio(self, one: Measured) -> float:
+        """Return how many times faster it is than the scan of the same rows as stored."""
+        return self.of(STORED, one.rows).timing.p50_ms / one.timing.p50_ms
+
+    def best_scan(self, rows: int) -> Measured:
+        """Return the fastest exact scan at a row count, however it stores the embeddings."""
+        scans = (one for one in self.measured if one.is_scan and one.rows == rows)
+        return min(scans, key=lambda one: one.timing.p50_ms)
+
+    @property
+    def scan_fit(self) -> Fit | None:
+        """Time of the scan as memOS stores it over row counts; None from a single one."""
+        return self._fit(STORED, logarithmic=False)
+
+    @property
+    def index_fit(self) -> Fit | None:
+        """Time of the index over row counts; None from a single one."""
+        return self._fit(INDEX, logarithmic=True)
+
+    def _fit(self, way: str, *, logarithmic: bool) -> Fit | None:
+        counts = self.row_counts
+        if len(counts) < 2:
+            return None
+        return fit(
+            counts, [self.of(way, rows).timing.p50_ms for rows in counts], logarithmic=logarithmic
+        )
+
+    def rows_for(self, ratio: float) -> float | None:
+        """Return at how many rows the fits reach a ratio; None where there is no fit for it."""
+        scanned, searched = self.scan_fit, self.index_fit
+        if scanned is None or searched is None:
+            return None
+        return rows_where(scanned, searched, ratio, least=self.row_counts[0])
+
+
+def forecast_bytes(index: VectorIndex, rows: int) -> int:
+    """Return the disk space that one table and its index take at most, in bytes.
+
+    TOAST cuts an embedding into chunks of which a page holds four. An HNSW index keeps an element
+    and its links together, as many to a page as fit whole: of 1,024 float32 one.
+    """
+    value = (4 if index.stored == "vector" else 2) * index.dimension
+    row = 700 + math.ceil(value / 1_996) * PAGE_BYTES / 4
+    element = PAGE_BYTES / max(1, PAGE_BYTES // (_indexed_bytes(index) + 350))
+    return round(rows * (row + element))
+
+
+def graph_megabytes(index: VectorIndex, rows: int) -> int:
+    """Return the memory that the graph of an index takes while it is built, in MB."""
+    links = 8 + 32 * index.m + (8 + 16 * index.m) / (index.m - 1)
+    return math.ceil(rows * (136 + links + _indexed_bytes(index)) * 1.05 / 1e6) + 8
+
+
+def _indexed_bytes(index: VectorIndex) -> int:
+    """Return the bytes of one value that the index holds."""
+    bits = {"vector": 32 * index.dimension, "bits": index.dimension}
+    return 8 + bits.get(index.method, 16 * index.dimension) // 8
+
+
+def measure_impact(
+    engine: sa.Engine,
+    *,
+    rows: Sequence[int] = DEFAULT_ROWS,
+    dimension: int = DEFAULT_DIMENSION,
+    free_bytes: int | None = None,
+) -> Impact:
+    """Measure every way at every row count, in a schema that is dropped at the end.
+
+    Args:
+        engine: of the database, which must have the extension.
+        rows: row counts.
+        dimension: of one of the catalog's embeddings.
+        free_bytes: on the database's disk, None where nobody knows.
+
+    Raises:
+        UsageError: M565 row counts that cannot be measured; M566 no such embedding.
+        TargetError: M365 not enough disk; M320 an index cannot be built; M367 another trial runs.
+    """
+    started = time.monotonic()
+    index = index_for(dimension)
+    counts = checked_rows(rows)
+    check_space(index, counts[-1], free_bytes)
+    measured: list[Measured] = []
+    with trial_schema(engine) as trial:
+        for count in counts:
+            measured += _measure(trial, Generated(index, count))
+    return Impact(dimension, index.strategy, tuple(measured), time.monotonic() - started)
+
+
+def checked_rows(rows: Sequence[int]) -> tuple[int, ...]:
+    """Return row counts in order, each once.
+
+    Raises:
+        UsageError: M565 there are none, or one cannot be measured.
+    """
+    wrong = [count for count in rows if not K <= count <= MOST_ROWS]
+    if wrong or not rows:
+        raise UsageError(
+            "M565",
+            f"{wrong[0]:,} rows cannot be measured" if wrong else "no row counts",
+            where="rows",
+            fix=f"pass counts from {K} to {MOST_ROWS:,}, such as 1000,10000,100000",
+        )
+    return tuple(sorted(set(rows)))
+
+
+def check_space(index: VectorIndex, rows: int, free_bytes: int | None) -> None:
+    """Refuse to fill a disk.
+
+    Raises:
+        TargetError: M365 the forecast is more than what is free.
+    """
+    needed = forecast_bytes(index, rows)
+    if free_bytes is not None and needed > free_bytes:
+        raise TargetError(
+            "M365",
+            f"a table of {rows:,} rows and its index take up to {needed / 1e9:,.1f} GB, "
+            f"{free_bytes / 1e9:,.1f} GB are free",
+            where="disk of the database",
+            fix="free disk space, or pass smaller row counts",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One row count: what is searched, for what, and the truth."""
+
+    engine: sa.Engine
+    generated: Generated
+    probes: Float
+    neighbours: npt.NDArray[np.int64]
+
+    @property
+    def scans(self) -> int:
+        """Queries that an exact scan gets."""
+        return min(INDEX_QUERIES, max(LEAST_SCANS, SCANNED_ROWS // self.generated.rows))
+
+    def measured(
+        self,
+        way: str,
+        statement: sql.Composed,
+        prepared_seconds: float,
+        *,
+        settings: Mapping[str, str] = NO_SETTINGS,
+        queries: int | None = None,
+    ) -> Measured:
+        """Search by a statement, as often as it says or as scans are."""
+        count = queries or self.scans
+        report(Progress("measure", f"{way}, {self.generated.rows:,} rows"))
+        timing = timed(
+            self.engine, statement, self.probes[:count], self.neighbours[:count], settings
+        )
+        report(Progress("measure", f"{way}, {self.generated.rows:,} rows", done=True))
+        held = sizes(self.engine, self.generated.spec.name)
+        return Measured(way, self.generated.rows, timing, prepared_seconds, held)
+
+
+def _measure(engine: sa.Engine, generated: Generated) -> Iterator[Measured]:
+    probes = generated.probes(INDEX_QUERIES)
+    table = _Table(engine, generated, probes, generated.neighbours(probes).rows)
+    seconds = load(engine, generated)
+    yield table.measured(STORED, scan(generated, data_schema(engine), AS_STORED), seconds)
+    yield from _measure_indexes(table)
+    for layout in BETTER:
+        if not fits_page(layout, generated.index.dimension):
+            continue
+        seconds = load(engine, generated, layout)
+        exact = scan(generated, data_schema(engine), layout)
+        yield table.measured(layout.name, exact, seconds)
+
+
+def _measure_indexes(table: _Table) -> Iterator[Measured]:
+    index, schema = table.generated.index, data_schema(table.engine)
+    seconds = _build(table, index)
+    yield table.measured(
+        INDEX, nearest(index, schema), seconds, settings=SEARCH_SETTINGS, queries=INDEX_QUERIES
+    )
+    if index.stored != "vector" or index.dimension > HNSW_VECTOR_LIMIT:
+        return
+    planned = replace(index, method="vector")
+    if index != planned:
+        with table.engine.begin() as conn:
+            drop_index(conn, index.name)
+        seconds = _build(table, planned)
+    yield table.measured(
+        PLAN_INDEX,
+        nearest(planned, schema),
+        seconds,
+        settings={"hnsw.ef_search": PLAN_EF_SEARCH},
+        queries=INDEX_QUERIES,
+    )
+    by_length = scan(table.generated, schema, AS_STORED, "<->")
+    yield table.measured(PLAN_QUERY, by_length, seconds)
+
+
+def _build(table: _Table, index: VectorIndex) -> float:
+    """Build an index with memory for its whole graph; return seconds."""
+    listed = next(one for one in search_indexes(table.generated.spec) if one.name == index.name)
+    return ensure_index(
+        table.engine,
+        replace(listed, strategy=index.strategy, create=partial(create_hnsw, index)),
+        maintenance_work_mem_mb=graph_megabytes(index, table.generated.rows),
+        parallel_workers=max(0, (os.cpu_count() or 1) - 1),
+    ).seconds

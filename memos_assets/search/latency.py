@@ -1,0 +1,144 @@
+"""How long searches take and how much of the truth they find; PostgreSQL's share and its bytes."""
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.postgres.tables import data_schema
+from memos_assets.search.explain import plan_nodes
+from memos_assets.search.indexes import driver_of
+from memos_assets.search.trial import Float, Generated, K, Layout
+from memos_assets.search.truth import recall
+
+#: One core for everybody: a search by an index never has more.
+SEARCH_SETTINGS = {
+    "hnsw.ef_search": "100",
+    "hnsw.iterative_scan": "relaxed_order",
+    "hnsw.max_scan_tuples": "2147483647",
+    "hnsw.scan_mem_multiplier": "8",
+    "enable_seqscan": "off",
+    "jit": "off",
+}
+ONE_CORE = {"max_parallel_workers_per_gather": "0", "jit": "off"}
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long a search took and what it found.
+
+    Attributes:
+        p50_ms: median of the queries in milliseconds, from statement sent to rows received.
+        p95_ms: 95 of 100 took at most this.
+        recall: mean share of the true neighbours that were found, 0 to 1.
+        worst_recall: of the worst query.
+        queries: how many were timed.
+        served_by: the index that PostgreSQL read, or the kind of scan.
+    """
+
+    p50_ms: float
+    p95_ms: float
+    recall: float
+    worst_recall: float
+    queries: int
+    served_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Bytes of a table: its rows, what lies outside of them, and all its search indexes."""
+
+    rows: int
+    toast: int
+    indexes: int
+
+
+def scan(generated: Generated, schema: str, layout: Layout, operator: str = "<=>") -> sql.Composed:
+    """Return the k-nearest query that computes every distance; bind ``probe`` and ``k``."""
+    parts = {
+        "key": sql.SQL(", ").join(map(sql.Identifier, generated.spec.primary_key)),
+        "distance": sql.SQL("{} {} %(probe)s::{}").format(
+            sql.Identifier(generated.vector.name),
+            sql.SQL(operator),
+            sql.SQL(layout.stored or generated.vector.stored),
+        ),
+        "table": sql.Identifier(schema, generated.spec.name),
+    }
+    return sql.SQL(
+        "select {key}, {distance} as distance from {table} order by {distance} limit %(k)s"
+    ).format(**parts)
+
+
+def timed(
+    engine: sa.Engine,
+    statement: sql.Composed,
+    probes: Float,
+    neighbours: npt.NDArray[np.int64],
+    settings: Mapping[str, str],
+) -> Timing:
+    """Send a query for every probe twice, one after another, and time the second pass.
+
+    Args:
+        engine: of the database.
+        statement: takes ``probe`` and ``k``; its second column is the row's number.
+        probes: ``(n, dimension)``.
+        neighbours: ``(n, K)``, the true ones.
+        settings: of PostgreSQL, in force for these queries alone.
+    """
+    texts = [json.dumps(probe.astype(np.float64).tolist()) for probe in probes]
+    with engine.begin() as conn, driver_of(conn) as driver:
+        for name, value in {**ONE_CORE, **settings}.items():
+            driver.execute("select set_config(%s, %s, true)", (name, value))
+        found = [_rows(driver, statement, text)[0] for text in texts]
+        milliseconds = [_rows(driver, statement, text)[1] for text in texts]
+        served_by = _served_by(driver, statement, texts[0])
+    recalls = [recall(rows, true) for rows, true in zip(found, neighbours, strict=True)]
+    p50, p95 = np.percentile(milliseconds, [50, 95]).tolist()
+    return Timing(
+        p50_ms=p50,
+        p95_ms=p95,
+        recall=float(np.mean(recalls)),
+        worst_recall=min(recalls),
+        queries=len(texts),
+        served_by=served_by,
+    )
+
+
+def _rows(
+    driver: psycopg.Connection, statement: sql.Composed, probe: str
+) -> tuple[Sequence[int], float]:
+    started = time.perf_counter()
+    rows = driver.execute(statement, {"probe": probe, "k": K}).fetchall()
+    return [int(row[1]) for row in rows], (time.perf_counter() - started) * 1e3
+
+
+def _served_by(driver: psycopg.Connection, statement: sql.Composed, probe: str) -> str:
+    explain = sql.SQL("explain (format json, costs off) {}").format(statement)
+    row = driver.execute(explain, {"probe": probe, "k": K}).fetchone()
+    assert row is not None
+    node = next(node for node in plan_nodes(row[0][0]["Plan"]) if "Relation Name" in node)
+    return str(node.get("Index Name") or node["Node Type"])
+
+
+def sizes(engine: sa.Engine, table: str) -> Sizes:
+    """Return the bytes of a table of the engine's schema; indexes are those named ``*_hnsw``."""
+    with engine.connect() as conn:
+        row = conn.execute(
+            sa.text(
+                "select pg_relation_size(c.oid) as rows, "
+                "coalesce(pg_total_relation_size(nullif(c.reltoastrelid, 0)), 0) as toast, "
+                "(select coalesce(sum(pg_relation_size(i.indexrelid)), 0) from pg_index i "
+                "join pg_class x on x.oid = i.indexrelid "
+                "where i.indrelid = c.oid and x.relname like '%hnsw') as indexes "
+                "from pg_class c join pg_namespace n on n.oid = c.relnamespace "
+                "where n.nspname = :schema and c.relname = :table"
+            ),
+            {"schema": data_schema(conn), "table": table},
+        ).one()
+    return Sizes(int(row.rows), int(row.toast), int(row.indexes))

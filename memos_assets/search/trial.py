@@ -1,0 +1,285 @@
+"""Generated vectors in a table of the catalog, in a schema of their own: loaded, searched, timed.
+
+Rows are written, indexed and searched by what production uses; vectors are a function of a seed
+and are made batch by batch, so that no trial needs memory for all of them.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import pyarrow as pa
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.catalog import TABLES, TABLES_BY_NAME, TableSpec, VectorColumn, VectorIndex
+from memos_assets.catalog.columns import Stored
+from memos_assets.consolidate.progress import Progress, report
+from memos_assets.demo.vectors import VectorSpace
+from memos_assets.errors import TargetError, UsageError
+from memos_assets.postgres import copy_binary, tables
+from memos_assets.postgres.engine import shown
+from memos_assets.postgres.shapes import POSTGRES_TYPE, table_schema
+from memos_assets.postgres.tables import data_schema, in_schema
+from memos_assets.search.indexes import driver_of
+from memos_assets.search.truth import Neighbours, nearest_in
+
+#: Where trials take place; it is gone when they are over.
+TRIAL_SCHEMA = "memos_impact"
+#: Neighbours that each query asks for.
+K = 10
+#: Rows that are generated and written at once.
+BATCH_ROWS = 1_000
+
+#: Held by the one process whose trial it is.
+_TRIAL_LOCK = 0x6D656D6F_10
+#: Rows of one table lie around this many centres.
+_CLUSTERS = 1_000
+PAGE_BYTES = 8_192
+#: The largest row that a page holds, and room for all but the embedding of one.
+_PAGE_ROW_BYTES = 8_160
+_OTHER_BYTES = 1_000
+_SENTENCE = (
+    "The robot stopped in cell {0}; its controller showed SRVO-{0}, see page {0} of the manual."
+)
+
+Float = npt.NDArray[np.float32] | npt.NDArray[np.float16]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a table stores its embeddings.
+
+    Attributes:
+        name: in words.
+        stored: type of the column; None: as the catalog has it.
+        in_line: keep embeddings within their rows as far as a page holds them, not in TOAST.
+    """
+
+    name: str
+    stored: Stored | None = None
+    in_line: bool = False
+
+
+AS_STORED = Layout("as stored")
+
+
+@dataclass(frozen=True)
+class Generated:
+    """Rows of a table of the catalog: unit vectors around centres, rounded to the stored type.
+
+    Attributes:
+        index: of the dimension, which names table and column.
+        rows: how many.
+        seed: what they are a function of.
+    """
+
+    index: VectorIndex
+    rows: int
+    seed: int = 1
+
+    @property
+    def spec(self) -> TableSpec:
+        """The table."""
+        return TABLES_BY_NAME[self.index.table]
+
+    @property
+    def vector(self) -> VectorColumn:
+        """The column of the embeddings."""
+        return next(v for v in self.spec.vectors if v.name == self.index.column)
+
+    @cached_property
+    def _space(self) -> VectorSpace:
+        seed = f"trial/{self.seed}"
+        return VectorSpace(seed, self.index.dimension, clusters=_CLUSTERS, norm=1.0)
+
+    def batches(self) -> Iterator[Float]:
+        """Yield the vectors, ``(n, dimension)`` at a time, the same ones whenever it is asked."""
+        for start in range(0, self.rows, BATCH_ROWS):
+            yield self._draw(min(BATCH_ROWS, self.rows - start), f"rows from {start}")
+
+    def probes(self, count: int) -> Float:
+        """Return vectors to search for, ``(count, dimension)``; none of them is a row."""
+        return self._draw(count, "probes")
+
+    def neighbours(self, probes: Float) -> Neighbours:
+        """Return the true neighbours of each probe, by float64 arithmetic over all rows."""
+        return nearest_in(self.batches(), probes, K)
+
+    def _draw(self, count: int, name: str) -> Float:
+        chosen = np.random.default_rng([self.seed, count, len(name)])
+        vectors = self._space.rows(chosen.integers(0, _CLUSTERS, count).tolist(), name)
+        return vectors.astype(np.float16) if self.index.stored == "halfvec" else vectors
+
+
+def index_for(dimension: int) -> VectorIndex:
+    """Return the catalog's index of a dimension, on a float32 column where there is one.
+
+    Raises:
+        UsageError: M566 the catalog has none.
+    """
+    indexes = [index for spec in TABLES for index in spec.vector_indexes]
+    found = [index for index in indexes if index.dimension == dimension]
+    if not found:
+        known = ", ".join(f"{known:,}" for known in sorted({i.dimension for i in indexes}))
+        raise UsageError(
+            "M566",
+            "no embedding of the catalog has this many elements",
+            where=f"dimension {dimension:,}",
+            fix=f"pass one of {known}",
+        )
+    preferred = "vector" if fits_page(Layout("", "vector"), dimension) else "halfvec"
+    # One vector column and a key of one column: nothing else has to be made up.
+    plainest = [index for index in found if len(TABLES_BY_NAME[index.table].vectors) == 1]
+    return min(plainest or found, key=lambda index: index.stored != preferred)
+
+
+def fits_page(layout: Layout, dimension: int) -> bool:
+    """Whether a page holds a row with its embedding; without that, none is stored in line."""
+    element_bytes = 2 if layout.stored == "halfvec" else 4
+    return element_bytes * dimension + _OTHER_BYTES <= _PAGE_ROW_BYTES
+
+
+@contextmanager
+def trial_schema(engine: sa.Engine) -> Iterator[sa.Engine]:
+    """Yield an engine for which an empty schema holds the consolidated tables; drop it afterwards.
+
+    Raises:
+        TargetError: M367 another process is at it.
+    """
+    # A connection of its own: the server frees the lock however we end.
+    with engine.connect() as conn:
+        conn.detach()
+        taken = conn.execute(sa.select(sa.func.pg_try_advisory_lock(_TRIAL_LOCK))).scalar_one()
+        conn.commit()
+        if not taken:
+            raise TargetError(
+                "M367",
+                "another trial is under way in this database",
+                where=shown(engine.url),
+                fix="wait until it has ended, then run again",
+            )
+        _drop(engine)
+        with engine.begin() as fresh:
+            fresh.execute(sa.schema.CreateSchema(TRIAL_SCHEMA))
+        try:
+            yield in_schema(engine, TRIAL_SCHEMA)
+        finally:
+            # Where the server is gone the next trial finds the schema, and drops it.
+            with suppress(sa.exc.OperationalError):
+                _drop(engine)
+
+
+def _drop(engine: sa.Engine) -> None:
+    with engine.begin() as conn:
+        conn.execute(sa.schema.DropSchema(TRIAL_SCHEMA, cascade=True, if_exists=True))
+
+
+def load(engine: sa.Engine, generated: Generated, layout: Layout = AS_STORED) -> float:
+    """Make the table anew, write the rows by binary COPY, and bring its statistics up to date.
+
+    Args:
+        engine: from `trial_schema`.
+        generated: the rows.
+        layout: how embeddings are stored.
+
+    Returns:
+        Seconds of the COPY; generating is part of it.
+    """
+    table = tables.CONSOLIDATED[generated.spec.name]
+    report(Progress("load", layout.name, total_rows=generated.rows))
+    with engine.begin() as conn, driver_of(conn) as driver:
+        place = sql.Identifier(data_schema(conn), table.name)
+        table.drop(conn, checkfirst=True)
+        table.create(conn)
+        _lay_out(driver, place, generated.vector, layout)
+        names = table_schema(generated.spec).names
+        copy_in = sql.SQL("copy {} ({}) from stdin (format binary)").format(
+            place, sql.SQL(", ").join(map(sql.Identifier, names))
+        )
+        started = time.perf_counter()
+        with driver.cursor() as cursor, cursor.copy(copy_in) as copy:
+            copy.write(copy_binary.HEADER)
+            for batch in _record_batches(generated, layout):
+                copy.write(copy_binary.encode(batch))
+                report(Progress("load", layout.name, rows=batch.num_rows))
+            copy.write(copy_binary.TRAILER)
+        seconds = time.perf_counter() - started
+    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with alone.connect() as conn, driver_of(conn) as driver:
+        driver.execute(sql.SQL("vacuum (analyze) {}").format(place))
+    report(Progress("load", layout.name, done=True))
+    return seconds
+
+
+def _lay_out(
+    driver: psycopg.Connection, place: sql.Identifier, vector: VectorColumn, layout: Layout
+) -> None:
+    column = sql.Identifier(vector.name)
+    # What is gone at the end needs no write-ahead log; pages are the same without it.
+    driver.execute(sql.SQL("alter table {} set unlogged").format(place))
+    if layout.stored is not None and layout.stored != vector.stored:
+        driver.execute(
+            sql.SQL("alter table {} alter column {} type {}").format(
+                place, column, sql.SQL(layout.stored)
+            )
+        )
+    if layout.in_line:
+        driver.execute(
+            sql.SQL(
+                "alter table {} alter column {} set storage main, set (toast_tuple_target = {})"
+            ).format(place, column, sql.Literal(_PAGE_ROW_BYTES))
+        )
+
+
+def _record_batches(generated: Generated, layout: Layout) -> Iterator[pa.RecordBatch]:
+    spec, vector = generated.spec, generated.vector
+    stored = layout.stored or vector.stored
+    half = stored == "halfvec"
+    field = pa.field(
+        vector.name,
+        pa.list_(pa.float16() if half else pa.float32()),
+        metadata={POSTGRES_TYPE: stored},
+    )
+    schema = table_schema(spec)
+    schema = schema.set(schema.get_field_index(vector.name), field)
+    first = 0
+    for drawn in generated.batches():
+        vectors: Float = drawn.astype(np.float16) if half else drawn.astype(np.float32)
+        numbers = np.arange(first, first + len(vectors))
+        first += len(vectors)
+        yield pa.record_batch(
+            [_values(spec, vector, field, numbers, vectors) for field in schema], schema=schema
+        )
+
+
+def _values(
+    spec: TableSpec,
+    vector: VectorColumn,
+    field: pa.Field,
+    numbers: npt.NDArray[np.int64],
+    vectors: Float,
+) -> pa.Array:
+    """Return one column of a batch; what is no key, no text and no embedding is NULL."""
+    count, dimension = vectors.shape
+    if field.name == vector.name:
+        offsets = np.arange(count + 1, dtype=np.int32) * dimension
+        return pa.ListArray.from_arrays(offsets, vectors.reshape(-1))
+    if field.name == vector.dimension_name:
+        return pa.array(np.full(count, dimension), field.type)
+    if field.name in spec.key:
+        return pa.array(map(str, numbers.tolist()), field.type)
+    if field.name in spec.texts:
+        return pa.array((_SENTENCE.format(number) for number in numbers.tolist()), field.type)
+    constant = {"source": "trial", "chunk": 0}.get(field.name)
+    if constant is not None:
+        return pa.array([constant] * count, field.type)
+    if field.name == "source_rowid":
+        return pa.array(numbers + 1, field.type)
+    others = {other.reason_name for other in spec.vectors if other is not vector}
+    return pa.array(["missing" if field.name in others else None] * count, field.type)
