@@ -1,5 +1,7 @@
 """The target database, ready to use: reached, checked, and at this checkout's schema revision."""
 
+import shutil
+
 import sqlalchemy as sa
 
 from memos_assets.postgres import migrations
@@ -34,3 +36,10 @@ def open_target(settings: Settings, application_name: str) -> sa.Engine:
         engine.dispose()
         raise
     return engine
+
+
+def free_bytes(settings: Settings) -> int | None:
+    """Return what is free on the embedded server's disk; nobody asks another server that."""
+    if settings.database_url is not None:
+        return None
+    return shutil.disk_usage(settings.home).free

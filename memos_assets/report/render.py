@@ -12,7 +12,8 @@ from markupsafe import Markup
 
 from memos_assets.files import write_whole
 from memos_assets.report import words
-from memos_assets.report.plots import phases_plot, reasons_plot, rows_plot
+from memos_assets.report.curves import Curves
+from memos_assets.report.plots import Plot, phases_plot, reasons_plot, rows_plot
 from memos_assets.report.tree import Report
 from memos_assets.settings import Settings
 
@@ -80,10 +81,16 @@ def markdown_summary(report: Report) -> str:
         lines.append(f"- and {len(report.to_do) - _MOST_TO_DO} more, in the file")
     plot = rows_plot(report)
     if plot.bars:
-        drawing = _environment().get_template("plot.svg.jinja").render(plot=plot)
-        picture = base64.b64encode(drawing.encode()).decode()
-        lines += ["", f"![{plot.about}](data:image/svg+xml;base64,{picture})"]
+        lines += ["", picture(plot)]
     return "\n".join(lines)
+
+
+def picture(plot: Plot | Curves) -> str:
+    """Return a drawing as Markdown that Dagster's UI shows where it stands."""
+    template = "plot.svg.jinja" if isinstance(plot, Plot) else "curves.svg.jinja"
+    drawing = _environment().get_template(template).render(plot=plot)
+    encoded = base64.b64encode(drawing.encode()).decode()
+    return f"![{plot.about}](data:image/svg+xml;base64,{encoded})"
 
 
 def write_report(folder: Path, report: Report) -> Path:

@@ -1,0 +1,105 @@
+"""The command that measures what an index is worth on this machine: impact."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from memos_assets.cli.display import console, live_progress
+from memos_assets.cli.outcome import write_json
+from memos_assets.errors import UsageError
+from memos_assets.postgres.target import free_bytes, open_target
+from memos_assets.report.impact import in_words, records
+from memos_assets.report.words import seconds, size
+from memos_assets.search.impact import DEFAULT_DIMENSION, DEFAULT_ROWS, Impact, measure_impact
+from memos_assets.settings import load_settings
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add the command of this module."""
+    app.command("impact")(impact)
+
+
+def impact(
+    rows: Annotated[
+        str, typer.Option("--rows", metavar="N,N,...", help="Row counts to measure.")
+    ] = ",".join(map(str, DEFAULT_ROWS)),
+    dimension: Annotated[
+        int, typer.Option("--dimension", help="Elements per embedding.")
+    ] = DEFAULT_DIMENSION,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", metavar="FILE", help="Write the numbers as JSON, too.")
+    ] = None,
+) -> int:
+    """Compare exact scans with the index on generated rows, in a schema that is dropped again."""
+    settings = load_settings()
+    counts = _counts(rows)
+    engine = open_target(settings, "memos_assets:impact")
+    try:
+        with live_progress():
+            measured = measure_impact(
+                engine, rows=counts, dimension=dimension, free_bytes=free_bytes(settings)
+            )
+    finally:
+        engine.dispose()
+    console.print(_table(measured))
+    for sentence in in_words(measured):
+        console.print(sentence, markup=False)
+    write_json(
+        json_file,
+        {
+            "dimension": measured.dimension,
+            "strategy": measured.strategy,
+            "measured": records(measured),
+            "summary": in_words(measured),
+        },
+    )
+    return 0
+
+
+def _counts(rows: str) -> list[int]:
+    try:
+        return [int(part.strip().replace("_", "")) for part in rows.split(",") if part.strip()]
+    except ValueError:
+        raise UsageError(
+            "M565",
+            f"{rows!r} is no list of row counts",
+            where="--rows",
+            fix="pass whole numbers with commas between, such as --rows 1000,10000",
+        ) from None
+
+
+def _table(measured: Impact) -> Table:
+    """Return the numbers, a block per row count."""
+    table = Table(
+        title=f"Top 10 of {measured.dimension:,} elements; index: {measured.strategy}",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    table.add_column("rows", justify="right")
+    table.add_column("way")
+    for name in ("p50 ms", "p95 ms", "x faster", "recall", "worst"):
+        table.add_column(name, justify="right")
+    table.add_column("served by", overflow="fold")
+    for name in ("load or build", "table", "index"):
+        table.add_column(name, justify="right")
+    for rows in measured.row_counts:
+        for one in measured.measured:
+            if one.rows == rows:
+                table.add_row(
+                    f"{rows:,}",
+                    one.way,
+                    f"{one.timing.p50_ms:.2f}",
+                    f"{one.timing.p95_ms:.2f}",
+                    f"{measured.ratio(one):,.1f}",
+                    f"{one.timing.recall:.3f}",
+                    f"{one.timing.worst_recall:.1f}",
+                    one.timing.served_by,
+                    seconds(one.prepared_seconds),
+                    size(one.sizes.rows + one.sizes.toast),
+                    size(one.sizes.indexes),
+                )
+        table.add_section()
+    return table
