@@ -4,6 +4,7 @@ import dagster as dg
 
 from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.archive import archive_assets
+from memos_assets.defs.assets.impact import impact
 from memos_assets.defs.assets.indexes import index_assets
 from memos_assets.defs.assets.report import report
 from memos_assets.defs.assets.search import search_functions
@@ -37,6 +38,7 @@ def defs() -> dg.Definitions:
             live_version,
             search_functions,
             report,
+            impact,
         ],
         asset_checks=[
             *checks,

@@ -63,7 +63,7 @@ def _counts(rows: str) -> list[int]:
         return [int(part.strip().replace("_", "")) for part in rows.split(",") if part.strip()]
     except ValueError:
         raise UsageError(
-            "M565",
+            "M585",
             f"{rows!r} is no list of row counts",
             where="--rows",
             fix="pass whole numbers with commas between, such as --rows 1000,10000",

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 import typer
 from typer.exceptions import TyperException
 
-from memos_assets.cli import EXIT_INTERRUPTED, data, maintenance, server
+from memos_assets.cli import EXIT_INTERRUPTED, data, impact, maintenance, server
 from memos_assets.cli.display import errors
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres.answers import first_line
@@ -35,6 +35,7 @@ _LIGHT = frozenset(
         "report",
         "search",
         "maintain",
+        "impact",
     }
 )
 
@@ -60,6 +61,7 @@ def assemble(first: str | None) -> typer.Typer:
         from memos_assets.cli import search
 
         search.add_commands(app)
+    impact.add_commands(app)
     if first not in _LIGHT:
         from memos_assets.cli import rejects, retire, versions
 

@@ -83,6 +83,12 @@ archive_job = dg.define_asset_job(
     description="Show what is retired, and check it. Files are moved by `memos-assets retire`.",
 )
 
+impact_job = dg.define_asset_job(
+    "measure_impact",
+    selection=dg.AssetSelection.groups("impact"),
+    description="Measure what an index is worth on this machine. Reads and writes no data.",
+)
+
 jobs: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     *observe_jobs,
     *migrate_jobs.values(),
@@ -91,4 +97,5 @@ jobs: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     archive_job,
     health_job,
     maintenance_job,
+    impact_job,
 ]

@@ -1,5 +1,8 @@
 """What an index is worth, in words, as rows of a table and as a drawing."""
 
+import math
+from collections.abc import Iterator
+
 from memos_assets.report.curves import Curves, curves
 from memos_assets.search.impact import (
     INDEX,
@@ -8,70 +11,73 @@ from memos_assets.search.impact import (
     PROMISED_ROWS,
     STORED,
     Impact,
+    Measured,
 )
 
 
 def in_words(impact: Impact) -> list[str]:
-    """Return what the numbers say, the plan's claim among it, a sentence each."""
+    """Return what the numbers say, a sentence each; what the plan claims is among it."""
+    return [*_largest(impact), *_promise(impact), *_growth(impact), *_plan_query(impact)]
+
+
+def _largest(impact: Impact) -> Iterator[str]:
     rows = impact.row_counts[-1]
     index, stored, best = impact.of(INDEX, rows), impact.of(STORED, rows), impact.best_scan(rows)
-    said = [
+    yield (
         f"At {rows:,} rows of {impact.dimension:,} elements a search by the index takes "
-        f"{_ms(index.timing.p50_ms)} and finds {index.timing.recall:.1%} of the true neighbours; "
-        f"an exact scan of the table as memOS stores it takes {_ms(stored.timing.p50_ms)}, "
-        f"{_times(impact.ratio(index))} as long."
-    ]
+        f"{_ms(index)} and finds {index.timing.recall:.1%} of the true neighbours; an exact scan "
+        f"of the table as memOS stores it takes {_ms(stored)}, {_times(impact.ratio(index))} as "
+        "long."
+    )
     if best is not stored:
-        said.append(
-            f"Stored better, the same rows are scanned in {_ms(best.timing.p50_ms)} "
-            f"({best.way.removeprefix('exact scan, ')}): {_times(best.timing.p50_ms / index.timing.p50_ms)} "
-            "as long."
+        ratio = best.timing.p50_ms / index.timing.p50_ms
+        yield (
+            f"Stored better ({best.way.removeprefix('exact scan, ')}), the same rows are scanned "
+            f"in {_ms(best)}, {_times(ratio)} as long."
         )
-    return [*said, *_promise(impact), *_plan_query(impact)]
 
 
-def _promise(impact: Impact) -> list[str]:
-    said = []
+def _promise(impact: Impact) -> Iterator[str]:
     if PROMISED_ROWS in impact.row_counts:
         ratio = impact.ratio(impact.of(INDEX, PROMISED_ROWS))
-        verdict = "which holds here" if ratio >= PROMISED_RATIO else "which does not hold here"
-        said.append(
-            f"The plan promises {PROMISED_RATIO:,} x at {PROMISED_ROWS:,} rows, {verdict}: "
-            f"it is {_times(ratio)}."
+        verdict = "holds" if ratio >= PROMISED_RATIO else "does not hold"
+        yield (
+            f"The plan's claim of {PROMISED_RATIO:,} x at {PROMISED_ROWS:,} rows {verdict} on "
+            f"this machine: it is {_times(ratio)}."
         )
+
+
+def _growth(impact: Impact) -> Iterator[str]:
     scanned, searched = impact.scan_fit, impact.index_fit
     if scanned is None or searched is None:
-        said.append("From a single row count nothing can be said about others.")
-        return said
+        yield "From a single row count nothing can be said about others."
+        return
     counts = impact.row_counts
     basis = (
-        f"A scan takes {scanned.slope * 1e3:.2g} us per row, a search by the index "
-        f"{searched.slope * 2.303:.2g} ms more for ten times the rows "
-        f"(fitted to {len(counts)} row counts, {counts[0]:,} to {counts[-1]:,})"
+        f"Fitted to {len(counts)} row counts from {counts[0]:,} to {counts[-1]:,}, a scan takes "
+        f"{scanned.slope * 1e3:.2g} us per row, and a search by the index "
+        f"{searched.slope * math.log(10):.2g} ms more for ten times the rows"
     )
     reached = impact.rows_for(PROMISED_RATIO)
     if reached is None:
-        said.append(f"{basis}; by that {PROMISED_RATIO:,} x is never reached.")
+        yield f"{basis}; by that {PROMISED_RATIO:,} x is never reached."
     elif reached > counts[-1]:
-        said.append(
+        yield (
             f"{basis}; if that went on, {PROMISED_RATIO:,} x would be reached at about "
-            f"{_round(reached)} rows. That is an extrapolation to "
-            f"{_times(reached / counts[-1])} the rows that were measured."
+            f"{_rounded(reached)} rows, which is an extrapolation to "
+            f"{_times(reached / counts[-1])} as many rows as were measured."
         )
     else:
-        said.append(f"{basis}; by that {PROMISED_RATIO:,} x is reached at {_round(reached)} rows.")
-    return said
+        yield f"{basis}; by that {PROMISED_RATIO:,} x is reached at {_rounded(reached)} rows."
 
 
-def _plan_query(impact: Impact) -> list[str]:
-    rows = impact.row_counts[-1]
-    if PLAN_QUERY not in impact.ways:
-        return []
-    query = impact.of(PLAN_QUERY, rows)
-    return [
-        f"The plan's own query orders by <-> (L2), which an index for cosine cannot serve: "
-        f"PostgreSQL answers it by {query.timing.served_by} in {_ms(query.timing.p50_ms)}."
-    ]
+def _plan_query(impact: Impact) -> Iterator[str]:
+    if PLAN_QUERY in impact.ways:
+        query = impact.of(PLAN_QUERY, impact.row_counts[-1])
+        yield (
+            "The plan's own query orders by <-> (L2), which an index for cosine cannot serve: "
+            f"PostgreSQL answers it by a {query.timing.served_by} in {_ms(query)}."
+        )
 
 
 #: Columns of the table, and what each of them is.
@@ -125,7 +131,8 @@ def latency_plot(impact: Impact) -> Curves:
     )
 
 
-def _ms(milliseconds: float) -> str:
+def _ms(one: Measured) -> str:
+    milliseconds = one.timing.p50_ms
     return f"{milliseconds:,.0f} ms" if milliseconds >= 100 else f"{milliseconds:.1f} ms"
 
 
@@ -133,11 +140,9 @@ def _times(ratio: float) -> str:
     return f"{ratio:,.0f} times" if ratio >= 10 else f"{ratio:.1f} times"
 
 
-def _round(rows: float) -> str:
+def _rounded(rows: float) -> str:
     """Return a row count with as many digits as an extrapolation deserves."""
     for unit, name in ((1e12, "trillion"), (1e9, "billion"), (1e6, "million")):
         if rows >= unit:
             return f"{rows / unit:.2g} {name}" if rows < 100 * unit else f"{rows / unit:.0f} {name}"
     return f"{float(f'{rows:.2g}'):,.0f}"
-
-

@@ -25,8 +25,8 @@ from memos_assets.errors import TargetError, UsageError
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.growth import Fit, fit, rows_where
 from memos_assets.search.indexes import drop_index, ensure_index, search_indexes
-from memos_assets.search.latency import SEARCH_SETTINGS, Sizes, Timing, scan, sizes, timed
-from memos_assets.search.queries import create_hnsw, nearest
+from memos_assets.search.latency import Sizes, Timing, scan, sizes, timed
+from memos_assets.search.queries import SEARCH_SETTINGS, create_hnsw, nearest
 from memos_assets.search.trial import (
     AS_STORED,
     PAGE_BYTES,
@@ -196,7 +196,7 @@ def measure_impact(
         free_bytes: on the database's disk, None where nobody knows.
 
     Raises:
-        UsageError: M565 row counts that cannot be measured; M566 no such embedding.
+        UsageError: M585 row counts that cannot be measured; M586 no such embedding.
         TargetError: M365 not enough disk; M320 an index cannot be built; M367 another trial runs.
     """
     started = time.monotonic()
@@ -214,12 +214,12 @@ def checked_rows(rows: Sequence[int]) -> tuple[int, ...]:
     """Return row counts in order, each once.
 
     Raises:
-        UsageError: M565 there are none, or one cannot be measured.
+        UsageError: M585 there are none, or one cannot be measured.
     """
     wrong = [count for count in rows if not K <= count <= MOST_ROWS]
     if wrong or not rows:
         raise UsageError(
-            "M565",
+            "M585",
             f"{wrong[0]:,} rows cannot be measured" if wrong else "no row counts",
             where="rows",
             fix=f"pass counts from {K} to {MOST_ROWS:,}, such as 1000,10000,100000",

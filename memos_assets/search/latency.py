@@ -18,14 +18,6 @@ from memos_assets.search.trial import Float, Generated, K, Layout
 from memos_assets.search.truth import recall
 
 #: One core for everybody: a search by an index never has more.
-SEARCH_SETTINGS = {
-    "hnsw.ef_search": "100",
-    "hnsw.iterative_scan": "relaxed_order",
-    "hnsw.max_scan_tuples": "2147483647",
-    "hnsw.scan_mem_multiplier": "8",
-    "enable_seqscan": "off",
-    "jit": "off",
-}
 ONE_CORE = {"max_parallel_workers_per_gather": "0", "jit": "off"}
 
 

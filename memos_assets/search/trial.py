@@ -121,14 +121,14 @@ def index_for(dimension: int) -> VectorIndex:
     """Return the catalog's index of a dimension, on a float32 column where there is one.
 
     Raises:
-        UsageError: M566 the catalog has none.
+        UsageError: M586 the catalog has none.
     """
     indexes = [index for spec in TABLES for index in spec.vector_indexes]
     found = [index for index in indexes if index.dimension == dimension]
     if not found:
         known = ", ".join(f"{known:,}" for known in sorted({i.dimension for i in indexes}))
         raise UsageError(
-            "M566",
+            "M586",
             "no embedding of the catalog has this many elements",
             where=f"dimension {dimension:,}",
             fix=f"pass one of {known}",

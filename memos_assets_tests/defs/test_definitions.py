@@ -38,7 +38,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 21
+    assert int(done.stdout) == 22
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -65,6 +65,7 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/hybrid_bm25_terms",
         "memos/hybrid_documents",
         "memos/hyperbolic_documents",
+        "memos/impact",
         "memos/live_version",
         "memos/memories",
         "memos/model_specs",
@@ -165,6 +166,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "check_index_health",
         "index_check_report",
         "maintain_indexes",
+        "measure_impact",
         "migrate_corpus",
         "migrate_embedding_aggregator",
         "migrate_hybrid",

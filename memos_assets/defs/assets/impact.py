@@ -20,7 +20,6 @@ from memos_assets.search.impact import (
 )
 
 
-
 class ImpactConfig(dg.Config):
     """How large the tables are that are measured."""
 
@@ -59,7 +58,7 @@ def impact(
 
 
 def described(measured: Impact) -> dict[str, dg.MetadataValue | int | float | str]:
-    """Return what the UI shows: sentences, the plot, every number, and those to follow over time."""
+    """Return what the UI shows: sentences, the plot, every number, and some to plot over time."""
     shown: dict[str, dg.MetadataValue | int | float | str] = {
         "summary": dg.MetadataValue.md("\n\n".join(in_words(measured))),
         "plot": dg.MetadataValue.md(picture(latency_plot(measured))),
