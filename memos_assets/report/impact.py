@@ -32,7 +32,7 @@ def _largest(impact: Impact) -> Iterator[str]:
     if best is not stored:
         ratio = best.timing.p50_ms / index.timing.p50_ms
         yield (
-            f"Stored better ({best.way.removeprefix('exact scan, ')}), the same rows are scanned "
+            f"Stored better ({best.way.removeprefix('scan, ')}), the same rows are scanned "
             f"in {_ms(best)}, {_times(ratio)} as long."
         )
 

@@ -57,13 +57,13 @@ LEAST_SCANS = 5
 PLAN_EF_SEARCH = "40"
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
-STORED = "exact scan, as memOS stores it"
-INDEX = "index, as the catalog builds it"
-PLAN_INDEX = "index, the plan's settings"
-PLAN_QUERY = "the plan's query (<->), index there"
+STORED = "scan, as memOS stores it"
+INDEX = "index of the catalog"
+PLAN_INDEX = "index of the plan"
+PLAN_QUERY = "query of the plan (<->)"
 BETTER = (
-    Layout("exact scan, vector in line", "vector", in_line=True),
-    Layout("exact scan, halfvec in line", "halfvec", in_line=True),
+    Layout("scan, vector in line", "vector", in_line=True),
+    Layout("scan, halfvec in line", "halfvec", in_line=True),
 )
 
 

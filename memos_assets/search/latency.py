@@ -21,6 +21,10 @@ from memos_assets.search.truth import recall
 ONE_CORE = {"max_parallel_workers_per_gather": "0", "jit": "off"}
 
 
+#: Timed passes; the faster one of each query counts, which leaves out what other programs did.
+_PASSES = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How long a search took and what it found.
@@ -74,7 +78,7 @@ def timed(
     neighbours: npt.NDArray[np.int64],
     settings: Mapping[str, str],
 ) -> Timing:
-    """Send a query for every probe twice, one after another, and time the second pass.
+    """Send a query for every probe, one after another: once to warm up, then timed.
 
     Args:
         engine: of the database.
@@ -88,10 +92,10 @@ def timed(
         for name, value in {**ONE_CORE, **settings}.items():
             driver.execute("select set_config(%s, %s, true)", (name, value))
         found = [_rows(driver, statement, text)[0] for text in texts]
-        milliseconds = [_rows(driver, statement, text)[1] for text in texts]
+        passes = [[_rows(driver, statement, text)[1] for text in texts] for _ in range(_PASSES)]
         served_by = _served_by(driver, statement, texts[0])
     recalls = [recall(rows, true) for rows, true in zip(found, neighbours, strict=True)]
-    p50, p95 = np.percentile(milliseconds, [50, 95]).tolist()
+    p50, p95 = np.percentile(np.min(passes, axis=0), [50, 95]).tolist()
     return Timing(
         p50_ms=p50,
         p95_ms=p95,
