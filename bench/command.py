@@ -12,6 +12,7 @@ from bench.consolidate_race import consolidate_race, ten_times_race
 from bench.load_race import load_race
 from bench.machine import machine_line
 from bench.measure import BenchError, progress
+from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
 from bench.verify_race import verify_race
 from bench.world import World, opened_world
@@ -19,7 +20,12 @@ from memos_assets.demo import Scale
 from memos_assets.errors import MemosAssetsError
 from memos_assets.settings import PROJECT_ROOT
 
-RACES = {"load": load_race, "consolidate": consolidate_race, "verify": verify_race}
+RACES = {
+    "load": load_race,
+    "consolidate": consolidate_race,
+    "verify": verify_race,
+    "search": search_race,
+}
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
 _console = Console(highlight=False)
@@ -43,7 +49,7 @@ def bench(
         Literal["plan", "small"], typer.Option("--scale", help="small: a quick look.")
     ] = "plan",
     only: Annotated[
-        Literal["load", "consolidate", "verify", "ten-times"] | None,
+        Literal["load", "consolidate", "verify", "search", "ten-times"] | None,
         typer.Option("--only", help="One race; consolidate includes second run and memory."),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of each race.")] = 3,

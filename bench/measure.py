@@ -52,7 +52,7 @@ def alternate(contestants: Mapping[str, Callable[[], float]], rounds: int) -> di
         for name in order[start:] + order[:start]:
             spreads[name].seconds.append(contestants[name]())
             progress.print(
-                f"  round {number + 1} of {rounds}: {name}: {spreads[name].seconds[-1]:.2f} s",
+                f"  round {number + 1} of {rounds}: {name}: {spreads[name].seconds[-1]:.3g} s",
                 markup=False,
                 soft_wrap=True,
             )

@@ -53,6 +53,11 @@ def verdict(observed: float, limit: float, unit: str) -> str:
     return f"<= {limit:g} {unit}: {'met' if observed <= limit else 'missed'}"
 
 
+def reached(observed: float, limit: float, unit: str) -> str:
+    """Say whether a target from below is met, e.g. ``>= 300 x: met``."""
+    return f">= {limit:g} {unit}: {'met' if observed >= limit else 'missed'}"
+
+
 def write_sheets(path: Path, sheets: Sequence[Sheet], measured: str) -> None:
     """Put each sheet between its markers, ``<!-- bench:NAME -->`` and ``<!-- /bench:NAME -->``.
 

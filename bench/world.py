@@ -30,10 +30,12 @@ class World:
     Attributes:
         folder: holds all of it.
         server: runs.
+        scale: of the demo.
     """
 
     folder: Path
     server: EmbeddedServer
+    scale: Scale
 
     @property
     def demo(self) -> Path:
@@ -125,7 +127,7 @@ def opened_world(scale: Scale, *, factor: float = 1.0) -> Iterator[World]:
             f"A demo of {manifest.rows:,} rows in {len(manifest.files)} files, "
             "and a server of its own."
         )
-        yield World(folder, server)
+        yield World(folder, server, scale)
     finally:
         server.stop()
         shutil.rmtree(folder, ignore_errors=True)

@@ -96,7 +96,7 @@ def _table(measured: Impact) -> Table:
                     f"{measured.ratio(one):,.1f}",
                     f"{one.timing.recall:.3f}",
                     f"{one.timing.worst_recall:.1f}",
-                    one.timing.served_by,
+                    one.served_by,
                     seconds(one.prepared_seconds),
                     size(one.sizes.rows + one.sizes.toast),
                     size(one.sizes.indexes),

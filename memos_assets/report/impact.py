@@ -76,7 +76,7 @@ def _plan_query(impact: Impact) -> Iterator[str]:
         query = impact.of(PLAN_QUERY, impact.row_counts[-1])
         yield (
             "The plan's own query orders by <-> (L2), which an index for cosine cannot serve: "
-            f"PostgreSQL answers it by a {query.timing.served_by} in {_ms(query)}."
+            f"PostgreSQL answers it by a {query.served_by} in {_ms(query)}."
         )
 
 
@@ -108,7 +108,7 @@ def records(impact: Impact) -> list[dict[str, str | int | float]]:
             "ratio": round(impact.ratio(one), 2),
             "recall_at_10": round(one.timing.recall, 4),
             "worst_recall": round(one.timing.worst_recall, 2),
-            "served_by": one.timing.served_by,
+            "served_by": one.served_by,
             "prepared_seconds": round(one.prepared_seconds, 2),
             "table_bytes": one.sizes.rows,
             "toast_bytes": one.sizes.toast,

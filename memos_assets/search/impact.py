@@ -5,12 +5,9 @@ as memOS stores it, by exact scans of tables that store the embeddings better, a
 the catalog; `Impact` says how many times faster that is, and where 4,166 times would be reached.
 """
 
-import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from types import MappingProxyType
 
 import numpy as np
@@ -24,17 +21,27 @@ from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.growth import Fit, fit, rows_where
-from memos_assets.search.indexes import drop_index, ensure_index, search_indexes
-from memos_assets.search.latency import Sizes, Timing, scan, sizes, timed
-from memos_assets.search.queries import SEARCH_SETTINGS, create_hnsw, nearest
+from memos_assets.search.indexes import drop_index
+from memos_assets.search.latency import (
+    Sizes,
+    Timing,
+    by_statement,
+    scan,
+    searching,
+    served_by,
+    sizes,
+    timed,
+)
+from memos_assets.search.queries import SEARCH_SETTINGS, nearest
 from memos_assets.search.trial import (
     AS_STORED,
-    PAGE_BYTES,
     Float,
     Generated,
     K,
     Layout,
+    build,
     fits_page,
+    forecast_bytes,
     index_for,
     load,
     trial_schema,
@@ -54,7 +61,7 @@ SCANNED_ROWS = 2_000_000
 LEAST_SCANS = 5
 
 #: pgvector's own default, which the plan leaves as it is.
-PLAN_EF_SEARCH = "40"
+PLAN_SETTINGS = {"hnsw.ef_search": "40"}
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 STORED = "scan, as memOS stores it"
@@ -75,6 +82,7 @@ class Measured:
         way: in words, one of the names above.
         rows: of the table.
         timing: of its queries.
+        served_by: the index that PostgreSQL read, or the kind of scan.
         prepared_seconds: of the load, or of the index build.
         sizes: of the table, with the index where there is one.
     """
@@ -82,6 +90,7 @@ class Measured:
     way: str
     rows: int
     timing: Timing
+    served_by: str
     prepared_seconds: float
     sizes: Sizes
 
@@ -154,30 +163,6 @@ class Impact:
         if scanned is None or searched is None:
             return None
         return rows_where(scanned, searched, ratio, least=self.row_counts[0])
-
-
-def forecast_bytes(index: VectorIndex, rows: int) -> int:
-    """Return the disk space that one table and its index take at most, in bytes.
-
-    TOAST cuts an embedding into chunks of which a page holds four. An HNSW index keeps an element
-    and its links together, as many to a page as fit whole: of 1,024 float32 one.
-    """
-    value = (4 if index.stored == "vector" else 2) * index.dimension
-    row = 700 + math.ceil(value / 1_996) * PAGE_BYTES / 4
-    element = PAGE_BYTES / max(1, PAGE_BYTES // (_indexed_bytes(index) + 350))
-    return round(rows * (row + element))
-
-
-def graph_megabytes(index: VectorIndex, rows: int) -> int:
-    """Return the memory that the graph of an index takes while it is built, in MB."""
-    links = 8 + 32 * index.m + (8 + 16 * index.m) / (index.m - 1)
-    return math.ceil(rows * (136 + links + _indexed_bytes(index)) * 1.05 / 1e6) + 8
-
-
-def _indexed_bytes(index: VectorIndex) -> int:
-    """Return the bytes of one value that the index holds."""
-    bits = {"vector": 32 * index.dimension, "bits": index.dimension}
-    return 8 + bits.get(index.method, 16 * index.dimension) // 8
 
 
 def measure_impact(
@@ -270,12 +255,13 @@ class _Table:
         """Search by a statement, as often as it says or as scans are."""
         count = queries or self.scans
         report(Progress("measure", f"{way}, {self.generated.rows:,} rows"))
-        timing = timed(
-            self.engine, statement, self.probes[:count], self.neighbours[:count], settings
-        )
+        probes = self.probes[:count]
+        with searching(self.engine, settings) as driver:
+            timing = timed(by_statement(driver, statement), probes, self.neighbours[:count])
+            served = served_by(driver, statement, probes[0])
         report(Progress("measure", f"{way}, {self.generated.rows:,} rows", done=True))
         held = sizes(self.engine, self.generated.spec.name)
-        return Measured(way, self.generated.rows, timing, prepared_seconds, held)
+        return Measured(way, self.generated.rows, timing, served, prepared_seconds, held)
 
 
 def _measure(engine: sa.Engine, generated: Generated) -> Iterator[Measured]:
@@ -294,7 +280,7 @@ def _measure(engine: sa.Engine, generated: Generated) -> Iterator[Measured]:
 
 def _measure_indexes(table: _Table) -> Iterator[Measured]:
     index, schema = table.generated.index, data_schema(table.engine)
-    seconds = _build(table, index)
+    seconds = build(table.engine, table.generated.spec, index)
     yield table.measured(
         INDEX, nearest(index, schema), seconds, settings=SEARCH_SETTINGS, queries=INDEX_QUERIES
     )
@@ -304,24 +290,13 @@ def _measure_indexes(table: _Table) -> Iterator[Measured]:
     if index != planned:
         with table.engine.begin() as conn:
             drop_index(conn, index.name)
-        seconds = _build(table, planned)
+        seconds = build(table.engine, table.generated.spec, planned)
     yield table.measured(
         PLAN_INDEX,
         nearest(planned, schema),
         seconds,
-        settings={"hnsw.ef_search": PLAN_EF_SEARCH},
+        settings=PLAN_SETTINGS,
         queries=INDEX_QUERIES,
     )
     by_length = scan(table.generated, schema, AS_STORED, "<->")
     yield table.measured(PLAN_QUERY, by_length, seconds)
-
-
-def _build(table: _Table, index: VectorIndex) -> float:
-    """Build an index with memory for its whole graph; return seconds."""
-    listed = next(one for one in search_indexes(table.generated.spec) if one.name == index.name)
-    return ensure_index(
-        table.engine,
-        replace(listed, strategy=index.strategy, create=partial(create_hnsw, index)),
-        maintenance_work_mem_mb=graph_megabytes(index, table.generated.rows),
-        parallel_workers=max(0, (os.cpu_count() or 1) - 1),
-    ).seconds

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,10 +20,11 @@ from memos_assets.search.truth import recall
 
 #: One core for everybody: a search by an index never has more.
 ONE_CORE = {"max_parallel_workers_per_gather": "0", "jit": "off"}
-
-
 #: Timed passes; the faster one of each query counts, which leaves out what other programs did.
 _PASSES = 2
+
+#: Takes a probe, ``(dimension,)``, and returns the numbers of the rows that it found.
+Search = Callable[[Float], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +32,11 @@ class Timing:
     """How long a search took and what it found.
 
     Attributes:
-        p50_ms: median of the queries in milliseconds, from statement sent to rows received.
+        p50_ms: median of the queries in milliseconds, from probe to rows.
         p95_ms: 95 of 100 took at most this.
         recall: mean share of the true neighbours that were found, 0 to 1.
         worst_recall: of the worst query.
         queries: how many were timed.
-        served_by: the index that PostgreSQL read, or the kind of scan.
     """
 
     p50_ms: float
@@ -43,7 +44,6 @@ class Timing:
     recall: float
     worst_recall: float
     queries: int
-    served_by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,52 +71,55 @@ def scan(generated: Generated, schema: str, layout: Layout, operator: str = "<=>
     ).format(**parts)
 
 
-def timed(
-    engine: sa.Engine,
-    statement: sql.Composed,
-    probes: Float,
-    neighbours: npt.NDArray[np.int64],
-    settings: Mapping[str, str],
-) -> Timing:
-    """Send a query for every probe, one after another: once to warm up, then timed.
-
-    Args:
-        engine: of the database.
-        statement: takes ``probe`` and ``k``; its second column is the row's number.
-        probes: ``(n, dimension)``.
-        neighbours: ``(n, K)``, the true ones.
-        settings: of PostgreSQL, in force for these queries alone.
-    """
-    texts = [json.dumps(probe.astype(np.float64).tolist()) for probe in probes]
+@contextmanager
+def searching(engine: sa.Engine, settings: Mapping[str, str]) -> Iterator[psycopg.Connection]:
+    """Yield a connection on one core and with these settings, in a transaction that ends them."""
     with engine.begin() as conn, driver_of(conn) as driver:
         for name, value in {**ONE_CORE, **settings}.items():
             driver.execute("select set_config(%s, %s, true)", (name, value))
-        found = [_rows(driver, statement, text)[0] for text in texts]
-        passes = [[_rows(driver, statement, text)[1] for text in texts] for _ in range(_PASSES)]
-        served_by = _served_by(driver, statement, texts[0])
+        yield driver
+
+
+def by_statement(driver: psycopg.Connection, statement: sql.Composed) -> Search:
+    """Return a search by a statement on ``probe`` and ``k``; row numbers in its second column."""
+
+    def search(probe: Float) -> Sequence[int]:
+        values = {"probe": written(probe), "k": K}
+        return [int(row[1]) for row in driver.execute(statement, values).fetchall()]
+
+    return search
+
+
+def written(probe: Float) -> str:
+    """Return an embedding in pgvector's text form."""
+    return json.dumps(probe.astype(np.float64).tolist())
+
+
+def timed(search: Search, probes: Float, neighbours: npt.NDArray[np.int64]) -> Timing:
+    """Search for every probe, one after another: once to warm up, then timed.
+
+    Args:
+        search: what is timed.
+        probes: ``(n, dimension)``.
+        neighbours: ``(n, K)``, the true ones.
+    """
+    found = [search(probe) for probe in probes]
+    passes = [[_milliseconds(search, probe) for probe in probes] for _ in range(_PASSES)]
     recalls = [recall(rows, true) for rows, true in zip(found, neighbours, strict=True)]
     p50, p95 = np.percentile(np.min(passes, axis=0), [50, 95]).tolist()
-    return Timing(
-        p50_ms=p50,
-        p95_ms=p95,
-        recall=float(np.mean(recalls)),
-        worst_recall=min(recalls),
-        queries=len(texts),
-        served_by=served_by,
-    )
+    return Timing(p50, p95, float(np.mean(recalls)), min(recalls), len(probes))
 
 
-def _rows(
-    driver: psycopg.Connection, statement: sql.Composed, probe: str
-) -> tuple[Sequence[int], float]:
+def _milliseconds(search: Search, probe: Float) -> float:
     started = time.perf_counter()
-    rows = driver.execute(statement, {"probe": probe, "k": K}).fetchall()
-    return [int(row[1]) for row in rows], (time.perf_counter() - started) * 1e3
+    search(probe)
+    return (time.perf_counter() - started) * 1e3
 
 
-def _served_by(driver: psycopg.Connection, statement: sql.Composed, probe: str) -> str:
+def served_by(driver: psycopg.Connection, statement: sql.Composed, probe: Float) -> str:
+    """Return the index by which PostgreSQL would answer a query, or the kind of scan."""
     explain = sql.SQL("explain (format json, costs off) {}").format(statement)
-    row = driver.execute(explain, {"probe": probe, "k": K}).fetchone()
+    row = driver.execute(explain, {"probe": written(probe), "k": K}).fetchone()
     assert row is not None
     node = next(node for node in plan_nodes(row[0][0]["Plan"]) if "Relation Name" in node)
     return str(node.get("Index Name") or node["Node Type"])
