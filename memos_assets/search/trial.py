@@ -28,7 +28,8 @@ from memos_assets.postgres import copy_binary, tables
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.shapes import POSTGRES_TYPE, table_schema
 from memos_assets.postgres.tables import data_schema, in_schema
-from memos_assets.search.indexes import driver_of, ensure_index, rows_in, search_indexes
+from memos_assets.search.builds import ensure_index
+from memos_assets.search.indexes import driver_of, rows_in, search_indexes
 from memos_assets.search.queries import create_hnsw
 from memos_assets.search.truth import Neighbours, nearest_in
 
