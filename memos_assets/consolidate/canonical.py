@@ -179,11 +179,9 @@ def vector_wires(vector: VectorColumn, stored: Value, stated: Value) -> tuple[Wi
         stored: its SQLite value.
         stated: the dimension that the row states, None where the length decides.
     """
-    elements, reason = _elements(vector, stored)
-    if elements is not None:
-        reason = _refusal(vector, elements, stated)
+    elements, reason = embedding(vector, stored, stated)
     wire = None
-    if elements is not None and reason is None:
+    if elements is not None:
         wide = ">f4" if vector.stored == "vector" else ">f2"
         wire = struct.pack("!hh", len(elements), 0) + elements.astype(wide).tobytes()
     if vector.rule == "column":
@@ -191,6 +189,22 @@ def vector_wires(vector: VectorColumn, stored: Value, stated: Value) -> tuple[Wi
     else:
         dimension = None if wire is None or elements is None else dimension_wire(len(elements))
     return wire, dimension, None if reason is None else reason.encode()
+
+
+def embedding(
+    vector: VectorColumn, stored: Value, stated: Value
+) -> tuple[npt.NDArray[Any] | None, str | None]:
+    """Return the elements of a stored embedding, float16 or float32, or why it is none.
+
+    Args:
+        vector: the column's description.
+        stored: its SQLite value.
+        stated: the dimension that the row states, None where the length decides.
+    """
+    elements, reason = _elements(vector, stored)
+    if elements is not None:
+        reason = _refusal(vector, elements, stated)
+    return (elements, None) if reason is None else (None, reason)
 
 
 def is_embedded(vector: VectorColumn, wire: Wire) -> bool:

@@ -65,7 +65,7 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
     with driver_of(conn) as driver:
         query = nearest(index, data_schema(conn))
         chosen = _scans(_plan(driver, query, values))
-        with _without(conn, "seqscan", "bitmapscan", "sort"):
+        with under(conn, without("seqscan", "bitmapscan", "sort")):
             usable = _scans(_plan(driver, query, values))
     must_choose = rows >= CHOSEN_FROM_ROWS
     passed = index.name in usable and (index.name in chosen or not must_choose)
@@ -87,7 +87,7 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
 def containment_uses_index(conn: sa.Connection, spec: IndexedTable, column: Column) -> Finding:
     """V11: a search on a JSON column, by containment or by keys, can be served by its GIN index."""
     name = gin_name(spec.name, column)
-    with driver_of(conn) as driver, _without(conn, "seqscan", "indexscan"):
+    with driver_of(conn) as driver, under(conn, without("seqscan", "indexscan")):
         query = containing(spec.name, column, data_schema(conn))
         part: str | list[str] = '{"a": 1}' if column.searched == "containment" else ["a"]
         usable = _scans(_plan(driver, query, {"part": part}))
@@ -101,7 +101,7 @@ def text_search_uses_index(conn: sa.Connection, table: Searchable) -> Finding:
     """V19: the full-text query that search sends can be served by the table's GIN index."""
     assert table.text_index is not None, f"{table.name} has no text to search"
     values = {"query": "'srvo-062'", "k": 10}
-    with driver_of(conn) as driver, _without(conn, "seqscan", "indexscan"):
+    with driver_of(conn) as driver, under(conn, without("seqscan", "indexscan")):
         usable = _scans(_plan(driver, matching(table, data_schema(conn)), values))
     found = table.text_index in usable
     return Finding(
@@ -131,14 +131,19 @@ def _scans(plan: Plan) -> list[str]:
 
 
 @contextmanager
-def _without(conn: sa.Connection, *methods: str) -> Iterator[None]:
-    """Switch planner methods off for a block, inside a savepoint that is rolled back."""
+def under(conn: sa.Connection, settings: Mapping[str, str]) -> Iterator[None]:
+    """Put settings in force for a block, inside a savepoint that is rolled back."""
     savepoint = conn.begin_nested()
     try:
-        for method in methods:
+        for name, value in settings.items():
             conn.execute(
-                sa.text("select set_config(:name, 'off', true)"), {"name": f"enable_{method}"}
+                sa.text("select set_config(:name, :value, true)"), {"name": name, "value": value}
             )
         yield
     finally:
         savepoint.rollback()
+
+
+def without(*methods: str) -> dict[str, str]:
+    """Return the settings that keep the planner from some methods."""
+    return {f"enable_{method}": "off" for method in methods}

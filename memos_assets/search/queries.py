@@ -180,6 +180,22 @@ def nearest(
     ).format(**parts)
 
 
+def exhaustive(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
+    """Return the question of `nearest` as no index can answer it: every distance is computed."""
+    table = SEARCHABLES[index.table]
+    return sql.SQL(
+        "select {key}, {column} <=> {probe} as distance from {table} where {scope} "
+        "order by distance limit {k}"
+    ).format(
+        key=columns(table.key),
+        column=sql.Identifier(index.column),
+        probe=sql.SQL("{}::{}").format(named("probe"), sql.SQL(index.stored)),
+        table=placed(table, schema),
+        scope=_scope(index),
+        k=named("k"),
+    )
+
+
 def containing(table: str, column: Column, schema: str = DATA_SCHEMA) -> sql.Composed:
     """Return the query that a GIN index on a JSON column serves.
 

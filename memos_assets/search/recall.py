@@ -1,0 +1,205 @@
+"""Search as people use it, against the truth of the files: what it finds, and how long it takes.
+
+Every claim here is judged on the very statement that search sends, under the settings of a search,
+in the schema that is being proven. The truth is computed from SQLite's pinned copies.
+"""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.catalog import TableSpec, VectorColumn, VectorIndex, kind_of_table
+from memos_assets.consolidate import registry
+from memos_assets.consolidate.pin import Pin
+from memos_assets.finding import Finding
+from memos_assets.postgres.tables import data_schema
+from memos_assets.search.explain import under
+from memos_assets.search.indexes import driver_of
+from memos_assets.search.judgements import (
+    Answer,
+    Asked,
+    K,
+    distances_match,
+    recall_is_exact_enough,
+    zero_and_null_never_surface,
+)
+from memos_assets.search.probes import Probe, choose
+from memos_assets.search.queries import SEARCH_SETTINGS, exhaustive, nearest
+from memos_assets.search.searchable import SEARCHABLES, Searchable
+from memos_assets.search.source_rows import Key, source_rows
+from memos_assets.search.source_truth import SMALL, Truth, walk
+
+#: Exact scans that are timed per index: at least so many, then as many as fit in these seconds.
+_LEAST_SCANS, _SCAN_SECONDS = 3, 0.1
+
+#: Claim -> how it is judged.
+CLAIMS_ABOUT_SEARCH = {
+    "v16_recall_is_exact_enough": recall_is_exact_enough,
+    "v17_distances_match_the_source": distances_match,
+    "v18_zero_and_null_never_surface": zero_and_null_never_surface,
+}
+
+
+def findings_about_search(engine: sa.Engine, spec: TableSpec) -> dict[tuple[str, str], Finding]:
+    """Ask PostgreSQL, read the table's sources once, and judge every vector index of it.
+
+    Args:
+        engine: of the target database; of its shadow, where that is being proven.
+        spec: the table.
+
+    Returns:
+        (claim, index) -> finding.
+
+    Raises:
+        SourceError: M107 when a pinned copy is gone.
+    """
+    with engine.connect() as conn:
+        sources = registry.registered_sources(conn, kind_of_table(spec.name).name)
+        pins = [registry.pin_required(conn, source) for source in sources]
+        return {
+            (claim, asked.index.name): judge(asked)
+            for vector in spec.vectors
+            if vector.indexed
+            for asked in _asked(conn, spec, vector, pins)
+            for claim, judge in CLAIMS_ABOUT_SEARCH.items()
+        }
+
+
+def _asked(
+    conn: sa.Connection, spec: TableSpec, vector: VectorColumn, pins: Sequence[Pin]
+) -> list[Asked]:
+    """Return what PostgreSQL and the files say of every index of a column."""
+    indexes = vector.indexes(spec.name)
+    with source_rows(conn, spec, vector, pins) as readings:
+        probes = choose(readings, indexes)
+        answers = {i.dimension: _answers(conn, i, probes.get(i.dimension, ())) for i in indexes}
+        returned = {
+            dimension: [answer.keys for answer in answers[dimension]] for dimension in probes
+        }
+        truth = walk(readings, probes, returned, K)
+    everything = {
+        index.dimension: _everything(conn, index, probes[index.dimension][0])
+        for index in indexes
+        if index.dimension in probes and truth.dimensions[index.dimension].rows <= SMALL
+    }
+    stored = _stored(conn, spec, vector)
+    return [
+        Asked(
+            index=index,
+            probes=probes.get(index.dimension, ()),
+            answers=answers[index.dimension],
+            scans_ms=_scans(conn, index, probes.get(index.dimension, ())),
+            truth=truth.dimensions.get(index.dimension, Truth()),
+            everything=everything.get(index.dimension),
+            without=truth.without,
+            source_reasons=dict(sorted(truth.reasons.items())),
+            stored_reasons=stored.reasons,
+            rows=stored.rows[index.dimension],
+            zeros=stored.zeros[index.dimension],
+            pins={pin.source: pin.digest for pin in pins},
+        )
+        for index in indexes
+    ]
+
+
+def settings_of(k: int) -> dict[str, str]:
+    """Return the settings of a search for ``k`` rows; the functions do the same."""
+    if k <= K * 5:
+        return dict(SEARCH_SETTINGS)
+    return {**SEARCH_SETTINGS, "hnsw.ef_search": str(min(2 * k, 1_000))}
+
+
+def _answers(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -> list[Answer]:
+    """Search for every query, as people do; the first one is asked twice, to warm up."""
+    table, schema = SEARCHABLES[index.table], data_schema(conn)
+    with driver_of(conn) as driver, under(conn, settings_of(K)):
+        statements = {
+            filtered: nearest(index, schema, filtered=filtered).as_bytes(driver)
+            for filtered in (False, True)
+        }
+        found = [
+            _ask(driver, statements[bool(probe.filters)], _values(table, probe, K))
+            for probe in (*probes[:1], *probes)
+        ]
+    return found[1:]
+
+
+def _everything(conn: sa.Connection, index: VectorIndex, probe: Probe) -> Answer:
+    """Ask a small index for all that it has, and for more than that."""
+    k = SMALL + 1
+    with driver_of(conn) as driver, under(conn, settings_of(k)):
+        statement = nearest(index, data_schema(conn)).as_bytes(driver)
+        return _ask(driver, statement, _values(SEARCHABLES[index.table], probe, k))
+
+
+def _scans(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -> list[float]:
+    """Return how long exact scans take, in milliseconds; what is found is not looked at."""
+    times: list[float] = []
+    plain = [probe for probe in probes if not probe.filters]
+    scan = {"enable_indexscan": "off", "enable_bitmapscan": "off", "jit": "off"}
+    with driver_of(conn) as driver, under(conn, scan):
+        statement = exhaustive(index, data_schema(conn)).as_bytes(driver)
+        for probe in plain[:1] + plain:
+            times.append(_ask(driver, statement, {"probe": probe.text, "k": K}).milliseconds)
+            if len(times) > _LEAST_SCANS and sum(times) > _SCAN_SECONDS * 1e3:
+                break
+    return times[1:]
+
+
+def _values(table: Searchable, probe: Probe, k: int) -> dict[str, object]:
+    narrowed = {
+        name: value if name == table.owner else json.dumps(value)
+        for name, value in probe.filters.items()
+    }
+    return dict.fromkeys(table.narrowing) | narrowed | {"probe": probe.text, "k": k}
+
+
+def _ask(driver: psycopg.Connection, statement: bytes, values: Mapping[str, object]) -> Answer:
+    started = time.perf_counter()
+    # Planned for its values, as the functions plan theirs.
+    rows = driver.execute(statement, values, prepare=False).fetchall()
+    milliseconds = (time.perf_counter() - started) * 1e3
+    return Answer([(_key(row[:-1]), float(row[-1])) for row in rows], milliseconds)
+
+
+def _key(values: Sequence[object]) -> Key:
+    return tuple(map(str, values))
+
+
+@dataclass(slots=True)
+class _Stored:
+    """What PostgreSQL holds in an embedding column."""
+
+    reasons: dict[str, int] = field(default_factory=dict)
+    rows: Counter[int] = field(default_factory=Counter)
+    zeros: Counter[int] = field(default_factory=Counter)
+
+
+def _stored(conn: sa.Connection, spec: TableSpec, vector: VectorColumn) -> _Stored:
+    """Count embeddings by dimension and NULLs by reason, whatever else the row says of them."""
+    statement = sql.SQL(
+        "select {reason}, vector_dims({column}), count(*), count(*) filter (where {norm} = 0) "
+        "from {table} group by 1, 2 order by 1, 2"
+    ).format(
+        reason=sql.Identifier(vector.reason_name),
+        column=sql.Identifier(vector.name),
+        norm=sql.SQL("l2_norm({})" if vector.stored == "halfvec" else "vector_norm({})").format(
+            sql.Identifier(vector.name)
+        ),
+        table=sql.Identifier(data_schema(conn), spec.name),
+    )
+    stored = _Stored()
+    with driver_of(conn) as driver:
+        for reason, dimension, rows, zeros in driver.execute(statement):
+            if dimension is None:
+                stored.reasons[str(reason)] = rows
+            else:
+                stored.rows[dimension] += rows
+                stored.zeros[dimension] += zeros
+    return stored
