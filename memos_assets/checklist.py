@@ -1,7 +1,7 @@
 """The checklist: every claim that proves a consolidation. V-numbers are stable; docs cite them.
 
-What each claim reads is in `consolidate.verify`, `consolidate.links` and `search.explain`; docs/
-checklist.md says what to do when one is red.
+What each claim reads is in `consolidate.verify`, `consolidate.links`, `search.explain` and
+`search.recall`; docs/checklist.md says what to do when one is red.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,7 @@ class Claim:
 
     ``severity``: red as a ``warning`` means that something is left to do, and nothing is wrong.
     ``group``: claims of ``health`` are no part of the verdict on a consolidation.
+    ``blocking``: red, it fails its run, and assets that come after what it is about wait.
     """
 
     number: int
@@ -30,6 +31,7 @@ class Claim:
     group: Group = "proof"
     #: Number in the evidence of a warning: how much is left to do.
     left_to_do: str = ""
+    blocking: bool = False
 
     @property
     def label(self) -> str:
@@ -144,6 +146,31 @@ CHECKLIST: tuple[Claim, ...] = (
         "search",
         "The SQL functions for search are those of this checkout, to the letter.",
         "materialise memos/search_functions, or consolidate again",
+    ),
+    Claim(
+        16,
+        "v16_recall_is_exact_enough",
+        "index",
+        "Search finds at least 99 of 100 of the 10 nearest rows that the files hold.",
+        "drop the index and materialise its asset again; if it stays, raise ef_construction in "
+        "memos_assets/catalog",
+        blocking=True,
+    ),
+    Claim(
+        17,
+        "v17_distances_match_the_source",
+        "index",
+        "Every distance that search returns is that of the file's own embedding, to rounding.",
+        "load the named row again: memos-assets consolidate --reload",
+        blocking=True,
+    ),
+    Claim(
+        18,
+        "v18_zero_and_null_never_surface",
+        "index",
+        "Rows without an embedding never surface in a search, and both sides count the same.",
+        "load again: memos-assets consolidate --reload",
+        blocking=True,
     ),
     Claim(
         19,

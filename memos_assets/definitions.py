@@ -15,6 +15,7 @@ from memos_assets.defs.checks.application import application_check
 from memos_assets.defs.checks.archive import archive_check
 from memos_assets.defs.checks.checklist import checks
 from memos_assets.defs.checks.health import health_check
+from memos_assets.defs.checks.recall import checks as recall_checks
 from memos_assets.defs.checks.search import search_functions_check
 from memos_assets.defs.checks.version import version_check
 from memos_assets.defs.io_managers import PostgresTableIOManager
@@ -42,6 +43,7 @@ def defs() -> dg.Definitions:
         ],
         asset_checks=[
             *checks,
+            *recall_checks,
             application_check,
             archive_check,
             version_check,

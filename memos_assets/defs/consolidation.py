@@ -18,6 +18,7 @@ from memos_assets.defs.abandoned import (
     running,
     settle_abandoned_runs,
 )
+from memos_assets.defs.assets.report import report
 from memos_assets.defs.assets.sources import (
     CONSOLIDATION_TAG,
     OTHER_FILES,
@@ -31,7 +32,7 @@ from memos_assets.defs.assets.sources import (
 )
 from memos_assets.defs.assets.tables import RELOAD_TAG
 from memos_assets.defs.failures import said
-from memos_assets.defs.jobs import finish_job, migrate_job_name, verify_job
+from memos_assets.defs.jobs import finish_job, migrate_job_name, report_job, verify_job
 from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_target
 from memos_assets.report.consolidation import Consolidation, new_consolidation
@@ -193,6 +194,8 @@ def run_job(
 ) -> None:
     """Run a job in this process, and note its run and what failed.
 
+    Where that kept the job's report from being written, a run of its own writes it.
+
     Args:
         instance: where the run is recorded.
         job_name: of the job.
@@ -230,3 +233,8 @@ def run_job(
         # Dagster takes Ctrl+C for a failed run; to the person it is Ctrl+C.
         raise KeyboardInterrupt
     done.failures += failures
+    if any(
+        event.is_step_skipped and event.step_key == report.op.name for event in result.all_events
+    ):
+        # What failed before it is what a person must read of.
+        run_job(instance, report_job.name, tags, done)

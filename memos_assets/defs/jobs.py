@@ -77,6 +77,13 @@ maintenance_job = maintain_indexes.to_job(
     description="Mend what `check_index_health` finds, beside readers and writers.",
 )
 
+report_job = dg.define_asset_job(
+    "write_report",
+    selection=dg.AssetSelection.groups("report") - dg.AssetSelection.all_asset_checks(),
+    description="Write the report as things stand: for a run whose own report a red blocking check "
+    "held up, or whose indexes could not be built.",
+)
+
 archive_job = dg.define_asset_job(
     "report_archive",
     selection=dg.AssetSelection.groups("archive"),
@@ -94,6 +101,7 @@ jobs: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
     *migrate_jobs.values(),
     finish_job,
     verify_job,
+    report_job,
     archive_job,
     health_job,
     maintenance_job,

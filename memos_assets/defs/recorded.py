@@ -19,6 +19,7 @@ from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.checks.archive import archive_check
 from memos_assets.defs.checks.checklist import checks
 from memos_assets.defs.checks.health import health_check
+from memos_assets.defs.checks.recall import checks as recall_checks
 from memos_assets.defs.checks.version import version_check
 from memos_assets.defs.failures import said
 from memos_assets.report.compose import Recorded
@@ -41,6 +42,10 @@ _STEPS: dict[str, tuple[str, str]] = {
             definition.op.name.replace("_indexes_checks", ": indexes").replace("_rows", ": rows"),
         )
         for definition in checks
+    },
+    **{
+        definition.op.name: ("check", definition.op.name.replace("_recall_checks", ": recall"))
+        for definition in recall_checks
     },
     archive_check.op.name: ("check", "archive"),
     version_check.op.name: ("check", "live version"),

@@ -18,6 +18,7 @@ from memos_assets.postgres import tables
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation, outcomes
 from memos_assets.search.indexes import search_indexes
 from memos_assets.search.queries import gin_name
+from memos_assets.search.recall import CLAIMS_ABOUT_SEARCH
 
 Kept = TypeVar("Kept")
 
@@ -70,6 +71,8 @@ def claims_made() -> Iterator[tuple[str, str]]:
         yield from ((source_name(kind.name), name) for name in of_sources)
         for spec in kind.tables:
             yield from ((table_name(spec.name), name) for name in claims_about(spec))
+            for index in spec.vector_indexes:
+                yield from ((index_name(index.name), name) for name in CLAIMS_ABOUT_SEARCH)
     for indexed in INDEXED:
         yield from ((index_name(index), claim) for index, claim in claims_about_indexes(indexed))
     yield from (
@@ -206,7 +209,7 @@ def last_changes(conn: sa.Connection) -> Mapping[str, float]:
             of_rows = loaded.get(spec.name, 0.0)
             changed[table_name(spec.name)] = max(of_rows, of_source)
             for index in search_indexes(spec):
-                changed[index_name(index.name)] = of_rows
+                changed[index_name(index.name)] = changed[table_name(spec.name)]
     adopted: dict[str, float] = {
         name: moment.timestamp()
         for name, moment in conn.execute(

@@ -45,6 +45,7 @@ def check_spec(name: str, asset: dg.AssetKey) -> dg.AssetCheckSpec:
         name=name,
         asset=asset,
         description=f"{claim.label}: {claim.claim}",
+        blocking=claim.blocking,
         metadata={"fix": claim.fix},
     )
 
