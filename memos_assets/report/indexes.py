@@ -19,6 +19,9 @@ _PLANNED = (
     "v11_containment_uses_index",
     "v19_text_search_uses_index",
 )
+#: The claim whose evidence says how much searches find and how long they take, and what it says.
+_MEASURED = "v16_recall_is_exact_enough"
+_MEASURES = ("recall", "search_p50_ms", "search_p95_ms", "scan_p50_ms", "scan_p95_ms")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,8 @@ def index_uses(
     conn: sa.Connection, checklist: Iterable[ClaimOutcome], builds: Mapping[str, Build]
 ) -> tuple[IndexUse, ...]:
     """Return every index of the catalog."""
-    planned = {
-        evaluation.asset.rpartition("/")[2]: evaluation
-        for outcome in checklist
-        if outcome.claim.name in _PLANNED
-        for evaluation in outcome.evaluations
-    }
+    checklist = list(checklist)
+    planned, measured = _latest(checklist, *_PLANNED), _latest(checklist, _MEASURED)
     found: list[IndexUse] = []
     for spec in INDEXED:
         methods = _methods(spec)
@@ -61,9 +60,27 @@ def index_uses(
                     built_at=moment(build.timestamp) if build else None,
                     usable=usable,
                     chosen=chosen,
+                    **_measures(measured.get(index.name)),
                 )
             )
     return tuple(found)
+
+
+def _latest(checklist: Iterable[ClaimOutcome], *claims: str) -> dict[str, Evaluation]:
+    """Return index -> the latest evaluation of one of the claims."""
+    return {
+        evaluation.asset.rpartition("/")[2]: evaluation
+        for outcome in checklist
+        if outcome.claim.name in claims
+        for evaluation in outcome.evaluations
+    }
+
+
+def _measures(evaluation: Evaluation | None) -> dict[str, float]:
+    if evaluation is None or evaluation.stale:
+        return {}
+    known = ((name, evaluation.metadata.get(name)) for name in _MEASURES)
+    return {name: float(value) for name, value in known if isinstance(value, int | float)}
 
 
 def _methods(spec: IndexedTable) -> dict[str, tuple[str, int | None]]:

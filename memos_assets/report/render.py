@@ -13,12 +13,16 @@ from markupsafe import Markup
 from memos_assets.files import write_whole
 from memos_assets.report import words
 from memos_assets.report.curves import Curves
+from memos_assets.report.latency import LatencyPlot, latency_plot
 from memos_assets.report.plots import Plot, phases_plot, reasons_plot, rows_plot
 from memos_assets.report.tree import Report
 from memos_assets.settings import Settings
 
 #: Lines of the summary; the event log keeps every one of them for good.
 _MOST_TO_DO = 10
+_LATENCY_HEAD = (
+    "| index | rows | recall@10 | search p50, ms | search p95 | exact scan p50 | exact scan p95 |"
+)
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
@@ -64,6 +68,7 @@ def as_html(report: Report) -> str:
             rows=rows_plot(report),
             reasons=reasons_plot(report),
             phases=phases_plot(report),
+            latency=latency_plot(report.indexes),
         )
     )
 
@@ -85,9 +90,28 @@ def markdown_summary(report: Report) -> str:
     return "\n".join(lines)
 
 
-def picture(plot: Plot | Curves) -> str:
+def markdown_latency(report: Report) -> str | None:
+    """Return how long searches and exact scans take, as a plot over rows and a table.
+
+    None where nothing was measured.
+    """
+    plot = latency_plot(report.indexes)
+    if not plot.points:
+        return None
+    lines = [picture(plot), "", _LATENCY_HEAD, "|---|" + "---:|" * 6]
+    lines += [
+        f"| {index.index} | {index.rows:,} | {index.recall} | {index.search_p50_ms} | "
+        f"{index.search_p95_ms} | {index.scan_p50_ms} | {index.scan_p95_ms} |"
+        for index in sorted(report.indexes, key=lambda index: -index.rows)
+        if index.search_p50_ms
+    ]
+    return "\n".join(lines)
+
+
+def picture(plot: Plot | Curves | LatencyPlot) -> str:
     """Return a drawing as Markdown that Dagster's UI shows where it stands."""
-    template = "plot.svg.jinja" if isinstance(plot, Plot) else "curves.svg.jinja"
+    templates = {Plot: "plot", Curves: "curves", LatencyPlot: "latency"}
+    template = f"{templates[type(plot)]}.svg.jinja"
     drawing = _environment().get_template(template).render(plot=plot)
     encoded = base64.b64encode(drawing.encode()).decode()
     return f"![{plot.about}](data:image/svg+xml;base64,{encoded})"

@@ -12,7 +12,12 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.recorded import recorded
 from memos_assets.defs.resources import Postgres
 from memos_assets.report.compose import compose
-from memos_assets.report.render import markdown_summary, reports_folder, write_report
+from memos_assets.report.render import (
+    markdown_latency,
+    markdown_summary,
+    reports_folder,
+    write_report,
+)
 
 
 @dg.asset(
@@ -32,11 +37,13 @@ def report(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.Material
         written = compose(postgres.engine, recorded(context.instance, postgres.engine, context.run))
     path = write_report(reports_folder(postgres.settings), written)
     claims = Counter(claim.status for claim in written.checklist)
+    latency = markdown_latency(written)
     return dg.MaterializeResult(
         metadata={
             "path": dg.MetadataValue.path(str(path)),
             "verdict": written.verdict.sentence,
             "summary": dg.MetadataValue.md(markdown_summary(written)),
+            **({"search_latency": dg.MetadataValue.md(latency)} if latency else {}),
             "rows_loaded": sum(row.rows for row in written.tables),
             "rows_rejected": sum(row.rejected for row in written.tables),
             "claims_proven": claims["proven"],
