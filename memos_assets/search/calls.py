@@ -134,7 +134,7 @@ def _call(
                 where=f"table {table}",
                 fix=f"use one of: {known}",
             )
-        named[f"{column}_contains"] = ("jsonb", json.dumps(value))
+        named[f"{column}_contains"] = ("jsonb", _json(place, value))
     given = ", ".join(f"{name} => cast(:{name} as {kind_})" for name, (kind_, _) in named.items())
     return Call(
         place,
@@ -231,9 +231,30 @@ def by_both(
                 where=f"table {table}",
                 fix="leave sparse weights out",
             )
-        arguments["sparse"] = ("jsonb", json.dumps(dict(sparse)))
+        arguments["sparse"] = ("jsonb", _json(place, dict(sparse)))
         arguments["vocabulary"] = ("text", vocabulary)
     return _call("hybrid", table, k, owner, filters, arguments)
+
+
+def _json(place: Searchable, value: Any) -> str:
+    """Return JSON that PostgreSQL takes; NaN, NUL and halves of surrogate pairs no row holds.
+
+    Raises:
+        UsageError: M580 for any other value.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        text = "\\u0000"
+    if "\\u0000" in text:
+        raise UsageError(
+            "M580",
+            "a value that no JSON in PostgreSQL holds",
+            where=f"table {place.name}",
+            fix="pass text, finite numbers, lists and objects of them",
+        )
+    return text
 
 
 def _storable(text: str) -> str:

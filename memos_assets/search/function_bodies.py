@@ -277,9 +277,10 @@ def _words_of(table: Searchable, name: str, variables: dict[str, str]) -> str:
     return (
         _refuse("btrim(coalesce(query, '')) = ''", f"M574 {name}: an empty query. Fix: pass words")
         + "    words := memos.search_query(query, true);\n"
+        "    ranking := memos.search_query(query, false);\n"
         f"    if numnode(words) = 0 or not exists (select from {relation} as held\n"
         f"        where held.search_text @@ words{condition}{narrow}) then\n"
-        "        words := memos.search_query(query, false);\n"
+        "        words := ranking;\n"
         "    end if;\n"
     )
 
@@ -287,14 +288,14 @@ def _words_of(table: Searchable, name: str, variables: dict[str, str]) -> str:
 def _by_text(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Function:
     name = f"match_{table.name}"
     arguments, variables = _parameters(table, "query text")
-    names = ("query", "k", *table.narrowing)
-    variables["query"] = "words"
+    names = ("query", "ranking", "k", *table.narrowing)
+    variables |= {"query": "words", "ranking": "ranking"}
     using = ", ".join(variables[n] for n in names)
     statement = _with_text(
         table, matching(table, filtered=True, bind=_numbered(names)), "found.rank desc", "rank"
     )
     body = (
-        "\ndeclare\n    words tsquery;\nbegin\n"
+        "\ndeclare\n    words tsquery;\n    ranking tsquery;\nbegin\n"
         + _refuse_k(name)
         + _words_of(table, name, variables)
         + _refuse(
@@ -313,8 +314,8 @@ def _by_both(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Functi
     first = ["query text"]
     first += [f"embedding {table.stored} default null"] if table.indexes else []
     arguments, variables = _parameters(table, *first)
-    names = ["query", "k", *table.narrowing]
-    variables["query"] = "words"
+    names = ["query", "ranking", "k", *table.narrowing]
+    variables |= {"query": "words", "ranking": "ranking"}
     sparse = ""
     if table.sparse is not None:
         arguments += ", sparse jsonb default null, vocabulary text default 'words'"
@@ -347,7 +348,7 @@ def _by_both(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Functi
         )
     using = ", ".join(variables[n] for n in names)
     body = (
-        "\ndeclare\n    words tsquery;\n    statement text;\nbegin\n"
+        "\ndeclare\n    words tsquery;\n    ranking tsquery;\n    statement text;\nbegin\n"
         + _refuse_k(name)
         + _words_of(table, name, variables)
         + sparse

@@ -24,16 +24,18 @@ def matching(
 ) -> sql.Composed:
     """Return the full-text query that the table's GIN index serves.
 
-    Columns: the table's key, then ``rank``, the best first. Bind ``query`` (tsquery, or its text
-    form), ``k`` and the filters.
+    Columns: the table's key, then ``rank``, the best first. Bind ``query`` and ``ranking``
+    (tsquery, or its text form), ``k`` and the filters. What ranks is any of the words: they have
+    positions, a code has none, and the rank of both together would be next to nothing.
     """
     return sql.SQL(
-        "select {key}, ts_rank({words}, {query}, 1)::float8 as rank from {table} "
+        "select {key}, ts_rank({words}, {ranking}, 1)::float8 as rank from {table} "
         "where {words} @@ {query}{where} order by rank desc, {key} limit {k}"
     ).format(
         key=columns(table.key),
         words=sql.Identifier(SEARCH_TEXT),
         query=sql.SQL("{}::tsquery").format(bind("query")),
+        ranking=sql.SQL("{}::tsquery").format(bind("ranking")),
         table=placed(table, schema),
         where=_where(table, bind, filtered=filtered),
         k=bind("k"),

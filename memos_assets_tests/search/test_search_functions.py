@@ -165,6 +165,12 @@ def test_a_text_finds(conn: sa.Connection, text: str, found: list[str]) -> None:
     assert matched(conn, text)[:1] == found[:1] or len(found) > 1
 
 
+def test_a_code_beside_words_counts_as_they_do(conn: sa.Connection) -> None:
+    (hit,) = api.match(conn, "hybrid_documents", "SRVO-062 battery")
+    assert hit.key["doc_id"] == "a"
+    assert (hit.score or 0) > 0.001
+
+
 def test_a_text_and_an_embedding_are_fused_by_reciprocal_rank(conn: sa.Connection) -> None:
     probe = np.ones(1_024)
     nearest = api.search(conn, "hybrid_documents", probe, 100)
@@ -216,6 +222,18 @@ def test_sparse_weights_count_where_their_vocabulary_fits(conn: sa.Connection) -
             "M575",
             lambda conn: api.search(
                 conn, "embeddings", np.ones(768), filters={"metadata": {"colour": "red"}}
+            ),
+        ),
+        (
+            "M580",
+            lambda conn: api.search(
+                conn, "embeddings", np.ones(768), filters={"metadata": {"x": float("nan")}}
+            ),
+        ),
+        (
+            "M580",
+            lambda conn: api.search(
+                conn, "embeddings", np.ones(768), filters={"metadata": {"x": "\0"}}
             ),
         ),
         ("M576", lambda conn: api.hybrid(conn, "embeddings", "x", sparse={"x": 1.0})),
