@@ -173,29 +173,31 @@ def record_created(conn: sa.Connection, name: str) -> None:
     _write_down(conn, table, digest, digest, adopted=False, converted=[])
 
 
-def give_back(conn: sa.Connection, names: Sequence[str]) -> None:
+def give_back(conn: sa.Connection, described: Mapping[str, Sequence[sa.Column[Any]]]) -> None:
     """Undo an adoption: columns are `json` again; what we created goes, unless it has rows.
 
     A value that is still what was made of it at the adoption gets its original text, byte for byte.
 
     Args:
         conn: within `adopting`.
-        names: of the tables, those first that others name.
+        described: name -> columns, the key first; tables come after those that they name.
 
     Raises:
-        TargetError: M351, M354 as `adopt`.
+        TargetError: M350, M351, M354 as `adopt`.
     """
     book = sa.text(
         "select adopted, converted from memos_ops.application_tables where table_name = :name"
     )
-    for name in reversed(names):
+    for name, columns in reversed(list(described.items())):
         table, entry = find_table(conn, name), conn.execute(book, {"name": name}).one_or_none()
         if table is None or not table.is_table or entry is None:
             continue
         if not entry.adopted:
             _drop_empty(conn, table)
             continue
-        (key,) = table.key or ("",)
+        key = columns[0].name
+        if key not in table.columns:
+            _refuse_others(table, columns)
         as_json = {
             column: sql.SQL("memos_ops.as_json({}, {}, {}::text, {})").format(
                 sql.Literal(name), sql.Literal(column), sql.Identifier(key), sql.Identifier(column)

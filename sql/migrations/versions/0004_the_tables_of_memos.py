@@ -331,7 +331,8 @@ def upgrade() -> None:
     conn = op.get_bind()
     tables = _tables()
     _create_books()
-    op.execute(f"create schema if not exists {APPLICATION}")
+    if not sa.inspect(conn).has_schema(APPLICATION):
+        op.execute(f"create schema {APPLICATION}")
     with adoption.adopting(conn, list(tables)):
         for name, columns in tables.items():
             found = find_table(conn, name)
@@ -344,8 +345,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     conn = op.get_bind()
-    tables = list(_tables())
-    with adoption.adopting(conn, tables):
+    tables = _tables()
+    with adoption.adopting(conn, list(tables)):
         for index in ASSET_INDEXES:
             op.execute(f"drop index if exists {APPLICATION}.{index}")
         adoption.give_back(conn, tables)
