@@ -130,5 +130,5 @@ def indexes_note(planned: Sequence[PlannedIndex], budget_mb: int) -> str:
         fit = f"Every graph fits {budget} (MEMOS_MAINTENANCE_WORK_MEM_MB)."
     return (
         f"{fit} Memory and disk follow from rows and dimensions; seconds are of one core at rates "
-        "that were measured elsewhere, and a build of 5,000 rows or more times a sample first."
+        "that were measured elsewhere, and a build of 10,000 rows or more times a sample first."
     )

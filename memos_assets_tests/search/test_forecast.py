@@ -137,7 +137,7 @@ def test_builds_share_one_budget() -> None:
 
 
 def test_only_large_tables_are_sampled_and_only_a_few_rows_of_them() -> None:
-    assert [sample.sample_rows(rows) for rows in (0, 4_999, 5_000, 20_000, 1_000_000)] == [
+    assert [sample.sample_rows(rows) for rows in (0, 9_999, 10_000, 40_000, 1_000_000)] == [
         0,
         0,
         200,
