@@ -4,9 +4,10 @@ import importlib.util
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from functools import lru_cache, partial
 
+import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from psycopg import sql
 
@@ -74,6 +75,13 @@ SCALES = {
 }
 
 
+@lru_cache(maxsize=4)
+def _truth(generated: Generated) -> tuple[Float, npt.NDArray[np.int64]]:
+    """Return what is searched for, and the numbers of the rows that are to be found."""
+    probes = generated.probes(QUERIES)
+    return probes, generated.neighbours(probes).rows
+
+
 @dataclass(slots=True)
 class _Course:
     """One table of generated rows, what is searched for, and what everybody found.
@@ -90,11 +98,10 @@ class _Course:
     timings: dict[str, list[Timing]] = field(default_factory=dict)
     built: dict[str, float] = field(default_factory=dict)
     probes: Float = field(init=False)
-    neighbours: Any = field(init=False)
+    neighbours: npt.NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.probes = self.generated.probes(QUERIES)
-        self.neighbours = self.generated.neighbours(self.probes).rows
+        self.probes, self.neighbours = _truth(self.generated)
 
     @property
     def index(self) -> VectorIndex:

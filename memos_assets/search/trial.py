@@ -9,8 +9,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -28,9 +28,10 @@ from memos_assets.postgres import copy_binary, tables
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.shapes import POSTGRES_TYPE, table_schema
 from memos_assets.postgres.tables import data_schema, in_schema
+from memos_assets.search.build_settings import memory_needed_mb
 from memos_assets.search.builds import ensure_index
-from memos_assets.search.indexes import driver_of, rows_in, search_indexes
-from memos_assets.search.queries import create_hnsw
+from memos_assets.search.forecast import forecast_graph, graph_of
+from memos_assets.search.indexes import driver_of, hnsw_index, rows_in, search_indexes
 from memos_assets.search.truth import Neighbours, nearest_in
 
 #: Where trials take place; it is gone when they are over.
@@ -300,33 +301,20 @@ def build(engine: sa.Engine, spec: TableSpec, index: VectorIndex) -> float:
     listed = next(one for one in search_indexes(spec) if one.name == index.name)
     with engine.connect() as conn:
         rows = rows_in(conn, listed)
+    workers = max(0, (os.cpu_count() or 1) - 1)
     return ensure_index(
         engine,
-        replace(listed, strategy=index.strategy, create=partial(create_hnsw, index)),
-        maintenance_work_mem_mb=graph_megabytes(index, rows),
-        parallel_workers=max(0, (os.cpu_count() or 1) - 1),
+        hnsw_index(index, serves=listed.condition),
+        maintenance_work_mem_mb=memory_needed_mb(forecast_graph(graph_of(index), rows), workers),
+        parallel_workers=workers,
     ).seconds
 
 
 def forecast_bytes(index: VectorIndex, rows: int) -> int:
     """Return the disk space that one table and its index take at most, in bytes.
 
-    TOAST cuts an embedding into chunks of which a page holds four. An HNSW index keeps an element
-    and its links together, as many to a page as fit whole: of 1,024 float32 one.
+    TOAST cuts an embedding into chunks of which a page holds four.
     """
     value = (4 if index.stored == "vector" else 2) * index.dimension
     row = 700 + math.ceil(value / 1_996) * PAGE_BYTES / 4
-    element = PAGE_BYTES / max(1, PAGE_BYTES // (_indexed_bytes(index) + 350))
-    return round(rows * (row + element))
-
-
-def graph_megabytes(index: VectorIndex, rows: int) -> int:
-    """Return the memory that the graph of an index takes while it is built, in MB."""
-    links = 8 + 32 * index.m + (8 + 16 * index.m) / (index.m - 1)
-    return math.ceil(rows * (136 + links + _indexed_bytes(index)) * 1.05 / 1e6) + 8
-
-
-def _indexed_bytes(index: VectorIndex) -> int:
-    """Return the bytes of one value that the index holds."""
-    bits = {"vector": 32 * index.dimension, "bits": index.dimension}
-    return 8 + bits.get(index.method, 16 * index.dimension) // 8
+    return round(rows * row) + forecast_graph(graph_of(index), rows).disk_bytes
