@@ -11,7 +11,7 @@ from memos_assets.report.words import number
 Series = Literal["search", "scan"]
 
 #: Units of the drawing: the space of the points, and the margins with what is written there.
-WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 480, 220, 48, 34, 22, 16
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP, RIGHT = 480, 220, 48, 34, 22, 28
 
 
 @dataclass(frozen=True, slots=True)

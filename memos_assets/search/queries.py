@@ -58,6 +58,14 @@ def _scope(index: VectorIndex) -> sql.Composable:
     )
 
 
+def _embedded(index: VectorIndex) -> sql.Composable:
+    """Return the condition of rows that a search may find.
+
+    A row may state a dimension and have no embedding. The index leaves it out, as a scan must.
+    """
+    return sql.SQL("{} and {} is not null").format(_scope(index), sql.Identifier(index.column))
+
+
 def _concurrently(*, asked: bool) -> sql.SQL:
     return sql.SQL("concurrently" if asked else "")
 
@@ -159,7 +167,9 @@ def nearest(
         "key": columns(table.key),
         "column": sql.Identifier(index.column),
         "table": placed(table, schema),
-        "where": _scope(index) + condition + (narrowed(table, bind) if filtered else sql.SQL("")),
+        "where": _embedded(index)
+        + condition
+        + (narrowed(table, bind) if filtered else sql.SQL("")),
         "probe": probe,
         "held": _held(index),
         "sought": _indexed(index, probe),
@@ -191,7 +201,7 @@ def exhaustive(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
         column=sql.Identifier(index.column),
         probe=sql.SQL("{}::{}").format(named("probe"), sql.SQL(index.stored)),
         table=placed(table, schema),
-        scope=_scope(index),
+        scope=_embedded(index),
         k=named("k"),
     )
 

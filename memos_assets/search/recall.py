@@ -5,6 +5,7 @@ in the schema that is being proven. The truth is computed from SQLite's pinned c
 """
 
 import json
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -165,7 +166,12 @@ def _ask(driver: psycopg.Connection, statement: bytes, values: Mapping[str, obje
     # Planned for its values, as the functions plan theirs.
     rows = driver.execute(statement, values, prepare=False).fetchall()
     milliseconds = (time.perf_counter() - started) * 1e3
-    return Answer([(_key(row[:-1]), float(row[-1])) for row in rows], milliseconds)
+    return Answer([(_key(row[:-1]), _distance(row[-1])) for row in rows], milliseconds)
+
+
+def _distance(value: float | None) -> float:
+    """Return a distance; NaN where there is none, which is wrong whatever it is compared with."""
+    return math.nan if value is None else float(value)
 
 
 def _key(values: Sequence[object]) -> Key:
