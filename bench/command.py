@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from bench.consolidate_race import consolidate_race, ten_times_race
+from bench.index_race import index_race
 from bench.load_race import load_race
 from bench.machine import machine_line
 from bench.measure import BenchError, progress
@@ -25,6 +26,7 @@ RACES = {
     "consolidate": consolidate_race,
     "verify": verify_race,
     "search": search_race,
+    "index": index_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
@@ -49,7 +51,7 @@ def bench(
         Literal["plan", "small"], typer.Option("--scale", help="small: a quick look.")
     ] = "plan",
     only: Annotated[
-        Literal["load", "consolidate", "verify", "search", "ten-times"] | None,
+        Literal["load", "consolidate", "verify", "search", "index", "ten-times"] | None,
         typer.Option("--only", help="One race; consolidate includes second run and memory."),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of each race.")] = 3,
