@@ -325,7 +325,7 @@ def _sheet(race: _Race) -> Sheet:
     return Sheet(
         "search",
         f"Search for the {K} nearest of {large.size} elements, and of other sizes",
-        ("rows", "way", "p50 ms", "min - max", "x search", "recall", "worst", "index s", "target"),
+        ("", "p50 ms", "min - max", "x search", "recall", "worst", "index s", "target"),
         rows,
         (
             f"Unit vectors around 1,000 centres. {QUERIES} queries a round, {SCANS} of each scan, "
@@ -346,8 +346,7 @@ def _row(
 ) -> tuple[str, ...]:
     medians = [timing.p50_ms for timing in timings]
     return (
-        size,
-        name,
+        f"{size}: {name}",
         f"{_median(timings):.2f}",
         f"{min(medians):.2f} - {max(medians):.2f}",
         f"{_median(timings) / ours:.2f}",

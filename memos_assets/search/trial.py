@@ -279,7 +279,7 @@ def _values(
         return pa.array(np.full(count, dimension), field.type)
     if field.name in spec.key:
         return pa.array(map(str, numbers.tolist()), field.type)
-    if field.name in spec.texts:
+    if field.name in spec.texts and field.metadata[POSTGRES_TYPE] == b"text":
         return pa.array((_SENTENCE.format(number) for number in numbers.tolist()), field.type)
     constant = {"source": "trial", "chunk": 0}.get(field.name)
     if constant is not None:

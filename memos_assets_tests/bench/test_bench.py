@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from bench import load_race
+from bench import load_race, search_race
 from bench.measure import BenchError
 from bench.memory import MemorySampler
-from bench.sheets import Sheet, verdict, write_sheets
+from bench.search_race import Scale
+from bench.sheets import Sheet, reached, verdict, write_sheets
 from bench.world import opened_world
+from memos_assets.search.impact import BETTER
 
 
 def test_the_load_race_names_every_contestant_and_its_ratio() -> None:
@@ -31,7 +33,30 @@ def test_the_load_race_names_every_contestant_and_its_ratio() -> None:
     assert all(row[0] in sheet.markdown() for row in sheet.rows)
 
 
+def test_the_search_race_names_every_contestant_and_its_recall(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tiny = Scale(rows=300, wide_rows=40, least_rows=60)
+    monkeypatch.setitem(search_race.SCALES, "small", tiny)
+    monkeypatch.setattr(search_race, "QUERIES", 5)
+    monkeypatch.setattr(search_race, "SCANS", 2)
+    with opened_world("small") as world:
+        (sheet,) = search_race.search_race(world, rounds=1)
+    recalls = {row[0]: float(row[4]) for row in sheet.rows}
+    ways = (search_race.STORED, search_race.API, search_race.FUNCTION, search_race.STATEMENT)
+    others = (search_race.PLAN, *(layout.name for layout in BETTER))
+    assert {f"300 x 1,024: {way}" for way in (*ways, *others)} <= set(recalls)
+    assert {f"{size}: {way}" for size in ("40 x 4,096", "60 x 1,024") for way in ways[:2]} <= set(
+        recalls
+    )
+    assert min(recalls.values()) >= 0.9
+    assert all(float(row[3]) > 0 for row in sheet.rows)
+    targets = {row[-1].rpartition(":")[0] for row in sheet.rows if row[-1]}
+    assert targets == {">= 300 x", ">= 80 x", ">= 10 x", ">= 0.99 recall", "<= 3 x from there"}
+
+
 def test_a_target_is_met_or_missed() -> None:
+    assert reached(0.99, 0.99, "recall") == ">= 0.99 recall: met"
     assert verdict(1.6, 1.6, "x") == "<= 1.6 x: met"
     assert verdict(61, 60, "s") == "<= 60 s: missed"
 

@@ -207,7 +207,16 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
     ]
     assert bare == []
     groups = {GRAPH.get(key).group_name for key in GRAPH.materializable_asset_keys}
-    assert groups == {"application", "archive", "indexes", "report", "search", "tables", "versions"}
+    assert groups == {
+        "application",
+        "archive",
+        "impact",
+        "indexes",
+        "report",
+        "search",
+        "tables",
+        "versions",
+    }
 
 
 def test_every_kind_of_file_has_one_partitions_definition_of_its_own() -> None:
