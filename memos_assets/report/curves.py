@@ -1,9 +1,10 @@
 """Lines over two logarithmic axes, measured for drawing: the template writes them as SVG."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+
+from memos_assets.report.axes import Tick, log_axis
 
 Points = Sequence[tuple[float, float]]
 
@@ -13,14 +14,6 @@ LEFT, TOP, BELOW, LABEL_WIDTH = 70, 14, 44, 290
 #: Told apart without colour, too: every line has its label at its end.
 COLOURS = ("#c2452d", "#3c8a5f", "#5b7a99", "#b07d2b", "#7a5b99", "#8a8a8a")
 _LINE_HEIGHT = 14
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A mark on an axis: where, and what is written there."""
-
-    at: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +43,10 @@ class Curves:
     curves: tuple[Curve, ...]
     left: int = LEFT
     top: int = TOP
-    field_width: int = FIELD_WIDTH
-    field_height: int = FIELD_HEIGHT
-
-    @property
-    def width(self) -> int:
-        """Width of the drawing."""
-        return self.left + self.field_width + LABEL_WIDTH
-
-    @property
-    def height(self) -> int:
-        """Height of the drawing."""
-        return self.top + self.field_height + BELOW
+    right: int = LEFT + FIELD_WIDTH
+    bottom: int = TOP + FIELD_HEIGHT
+    width: int = LEFT + FIELD_WIDTH + LABEL_WIDTH
+    height: int = TOP + FIELD_HEIGHT + BELOW
 
 
 def curves(about: str, across: str, upwards: str, series: Mapping[str, Points]) -> Curves:
@@ -73,48 +58,26 @@ def curves(about: str, across: str, upwards: str, series: Mapping[str, Points]) 
         upwards: name of the vertical axis.
         series: label -> points, both coordinates above 0; lines without points are left out.
     """
-    drawn = {label: points for label, points in series.items() if points}
+    drawn = {label: sorted(points) for label, points in series.items() if points}
     every = [point for points in drawn.values() for point in points]
-    first_column, last_column = _decades([x for x, _ in every])
-    first_line, last_line = _decades([y for _, y in every])
-
-    def place(x: float, y: float) -> tuple[float, float]:
-        across_share = (math.log10(x) - first_column) / (last_column - first_column)
-        up_share = (math.log10(y) - first_line) / (last_line - first_line)
-        return (
-            round(LEFT + across_share * FIELD_WIDTH, 1),
-            round(TOP + (1 - up_share) * FIELD_HEIGHT, 1),
-        )
-
-    corners = {label: tuple(place(*p) for p in sorted(points)) for label, points in drawn.items()}
+    columns = log_axis((x for x, _ in every), LEFT, LEFT + FIELD_WIDTH)
+    lines = log_axis((y for _, y in every), TOP + FIELD_HEIGHT, TOP)
+    corners = {
+        label: tuple((columns.place(x), lines.place(y)) for x, y in points)
+        for label, points in drawn.items()
+    }
     beside = _apart({label: line[-1][1] for label, line in corners.items()})
     return Curves(
         about=about,
         across=across,
         upwards=upwards,
-        columns=tuple(
-            Tick(place(10.0**n, 10.0**first_line)[0], _power(n))
-            for n in range(first_column, last_column + 1)
-        ),
-        lines=tuple(
-            Tick(place(10.0**first_column, 10.0**n)[1], _power(n))
-            for n in range(first_line, last_line + 1)
-        ),
+        columns=columns.ticks,
+        lines=lines.ticks,
         curves=tuple(
             Curve(label, COLOURS[number % len(COLOURS)], line, beside[label])
             for number, (label, line) in enumerate(corners.items())
         ),
     )
-
-
-def _decades(values: Sequence[float]) -> tuple[int, int]:
-    """Return the powers of ten around values, at least one decade apart."""
-    first = math.floor(math.log10(min(values, default=1)) + 1e-9)
-    return first, max(math.ceil(math.log10(max(values, default=1)) - 1e-9), first + 1)
-
-
-def _power(power: int) -> str:
-    return f"{10**power:,}" if power >= 0 else f"{10.0**power:g}"
 
 
 def _apart(ends: Mapping[str, float]) -> dict[str, float]:

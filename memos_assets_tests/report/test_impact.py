@@ -88,4 +88,4 @@ def test_a_line_climbs_by_a_decade_where_its_values_do() -> None:
     (line,) = plot.curves
     (first, second, third) = line.corners
     assert second[1] - first[1] == pytest.approx(third[1] - second[1])
-    assert [tick.text for tick in plot.columns] == ["1", "10", "100"]
+    assert [tick.label for tick in plot.columns] == ["1", "10", "100"]
