@@ -12,7 +12,13 @@ from memos_assets.errors import UsageError
 from memos_assets.postgres.target import free_bytes, open_target
 from memos_assets.report.impact import in_words, records
 from memos_assets.report.words import seconds, size
-from memos_assets.search.impact import DEFAULT_DIMENSION, DEFAULT_ROWS, Impact, measure_impact
+from memos_assets.search.impact import (
+    DEFAULT_DIMENSION,
+    DEFAULT_ROWS,
+    Impact,
+    disk_needed,
+    measure_impact,
+)
 from memos_assets.settings import load_settings
 
 
@@ -35,6 +41,8 @@ def impact(
     """Compare exact scans with the index on generated rows, in a schema that is dropped again."""
     settings = load_settings()
     counts = _counts(rows)
+    needed = size(disk_needed(counts, dimension))
+    console.print(f"Up to {needed} of disk are taken, one table after the other, and given back.")
     engine = open_target(settings, "memos_assets:impact")
     try:
         with live_progress():

@@ -10,7 +10,7 @@ Points = Sequence[tuple[float, float]]
 
 #: Units of the drawing: the field, and the room around it for ticks, axis names and labels.
 FIELD_WIDTH, FIELD_HEIGHT = 420, 260
-LEFT, TOP, BELOW, LABEL_WIDTH = 70, 14, 44, 290
+LEFT, TOP, BELOW, LABEL_WIDTH = 70, 14, 44, 190
 #: Told apart without colour, too: every line has its label at its end.
 COLOURS = ("#c2452d", "#3c8a5f", "#5b7a99", "#b07d2b", "#7a5b99", "#8a8a8a")
 _LINE_HEIGHT = 14

@@ -195,6 +195,15 @@ def measure_impact(
     return Impact(dimension, index.strategy, tuple(measured), time.monotonic() - started)
 
 
+def disk_needed(rows: Sequence[int], dimension: int) -> int:
+    """Return the bytes of disk that a measurement takes at most, until it is over.
+
+    Raises:
+        UsageError: M585, M586 as `measure_impact`.
+    """
+    return forecast_bytes(index_for(dimension), checked_rows(rows)[-1])
+
+
 def checked_rows(rows: Sequence[int]) -> tuple[int, ...]:
     """Return row counts in order, each once.
 

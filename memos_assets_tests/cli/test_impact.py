@@ -19,6 +19,7 @@ def test_impact_prints_every_way_and_what_it_means(
         "impact", "--rows", "200,20", "--dimension", "768", "--json", str(path)
     )
     assert (code, err) == (0, "")
+    assert out.startswith("Up to ")
     assert "scan, as memOS stores it" in out
     assert "index of the catalog" in out
     assert "At 200 rows of 768 elements" in out

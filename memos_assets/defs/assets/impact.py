@@ -10,12 +10,14 @@ from memos_assets.defs.resources import Postgres
 from memos_assets.postgres.target import free_bytes
 from memos_assets.report.impact import COLUMNS, in_words, latency_plot, records
 from memos_assets.report.render import picture
+from memos_assets.report.words import size
 from memos_assets.search.impact import (
     DEFAULT_DIMENSION,
     DEFAULT_ROWS,
     INDEX,
     STORED,
     Impact,
+    disk_needed,
     measure_impact,
 )
 
@@ -39,13 +41,15 @@ class ImpactConfig(dg.Config):
     pool=BUILD_POOL,
     description="How many times faster than an exact scan the index is, on this machine: the "
     "plan's claim of 4,166 x at 100,000 rows, measured on generated rows in a schema that is "
-    "dropped at the end. With the default row counts it takes some minutes, both cores and 2 GB.",
+    "dropped at the end. With the default row counts it takes some minutes, both cores, and 2 GB of disk.",
 )
 def impact(
     context: dg.AssetExecutionContext, config: ImpactConfig, postgres: Postgres
 ) -> dg.MaterializeResult[None]:
     """Load, index and search tables of growing size, and show ratios, recall, bytes and a plot."""
     with reported():
+        needed = disk_needed(config.rows, config.dimension)
+        context.log.info(f"Up to {size(needed)} of disk are taken, and given back at the end.")
         measured = measure_impact(
             postgres.engine,
             rows=config.rows,
