@@ -41,7 +41,7 @@ class ImpactConfig(dg.Config):
     pool=BUILD_POOL,
     description="How many times faster than an exact scan the index is, on this machine: the "
     "plan's claim of 4,166 x at 100,000 rows, measured on generated rows in a schema that is "
-    "dropped at the end. With the default row counts it takes some minutes, both cores, and 2 GB of disk.",
+    "dropped at the end. The default row counts take some minutes, both cores, and 2 GB of disk.",
 )
 def impact(
     context: dg.AssetExecutionContext, config: ImpactConfig, postgres: Postgres
