@@ -122,7 +122,8 @@ def _builds(instance: dg.DagsterInstance) -> Iterator[tuple[str, Build]]:
         built = latest if _value(latest, "built") else _former_build(instance, key)
         if built is not None:
             seconds = float(_value(built, "build_seconds") or 0)
-            yield INDEXES[key].name, Build(seconds, built.timestamp)
+            forecast = _value(built, "forecast_seconds")
+            yield INDEXES[key].name, Build(seconds, built.timestamp, forecast)
 
 
 def _former_build(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.EventLogRecord | None:

@@ -26,10 +26,17 @@ _MEASURES = ("recall", "search_p50_ms", "search_p95_ms", "scan_p50_ms", "scan_p9
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """The latest build of an index: how long it took, and when it was, seconds since 1970."""
+    """The latest build of an index.
+
+    Attributes:
+        seconds: that it took.
+        timestamp: when it was, seconds since 1970.
+        forecast_seconds: that it was to take; None where nothing was forecast.
+    """
 
     seconds: float
     timestamp: float
+    forecast_seconds: float | None = None
 
 
 def index_uses(
@@ -57,6 +64,7 @@ def index_uses(
                     bytes=state.bytes if state else 0,
                     valid=state is not None and state.valid,
                     build_seconds=build.seconds if build else None,
+                    forecast_seconds=build.forecast_seconds if build else None,
                     built_at=moment(build.timestamp) if build else None,
                     usable=usable,
                     chosen=chosen,

@@ -212,6 +212,7 @@ class IndexUse:
         search_p95_ms: 95 of 100 took at most this.
         scan_p50_ms: median of exact scans for the same queries.
         scan_p95_ms: 95 of 100 took at most this.
+        forecast_seconds: that the build was to take; None where nothing was forecast.
     """
 
     index: str
@@ -231,6 +232,7 @@ class IndexUse:
     search_p95_ms: float | None = None
     scan_p50_ms: float | None = None
     scan_p95_ms: float | None = None
+    forecast_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

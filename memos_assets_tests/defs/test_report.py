@@ -68,6 +68,7 @@ def test_a_report_says_what_was_loaded_from_which_bytes_and_how_it_was_proven(
     (index,) = [item for item in report["indexes"] if item["index"] == HNSW]
     assert (index["rows"], index["valid"], index["usable"]) == (3, True, True)
     assert index["build_seconds"] > 0
+    assert index["forecast_seconds"] is not None
     # The rejected row is left to do, and makes nothing unproven.
     assert claim(report, "V12")["status"] == "open"
     assert [(todo["subject"], todo["what"].split(":")[0]) for todo in report["to_do"]] == [
