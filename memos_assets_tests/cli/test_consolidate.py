@@ -22,7 +22,7 @@ def test_a_demo_is_planned_consolidated_and_proven(
     outcome = tmp_path / "outcome.json"
     code, out, err = memos_assets("consolidate", "--data", str(demo_folder), "--json", str(outcome))
     assert (code, err) == (0, "")
-    assert "Proven: 13 of 14 claims hold, 1 is open." in out
+    assert "Proven: 19 of 20 claims hold, 1 is open." in out
     assert "V02 ok" in out
     assert bytes_of(demo_folder) == before
 
@@ -52,11 +52,11 @@ def test_a_demo_is_planned_consolidated_and_proven(
     code, out, _ = memos_assets("verify")
     assert code == 1
     assert "V02 RED" in out
-    assert "Not proven: 12 of 14 claims hold, 1 is open." in out
+    assert "Not proven: 18 of 20 claims hold, 1 is open." in out
 
     code, out, _ = memos_assets("consolidate", "--data", str(demo_folder), "--reload")
     assert code == 0
-    assert "Proven: 13 of 14" in out
+    assert "Proven: 19 of 20" in out
 
 
 def test_the_samples_end_green_and_twice_is_once(
