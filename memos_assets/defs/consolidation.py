@@ -233,8 +233,13 @@ def run_job(
         # Dagster takes Ctrl+C for a failed run; to the person it is Ctrl+C.
         raise KeyboardInterrupt
     done.failures += failures
-    if any(
-        event.is_step_skipped and event.step_key == report.op.name for event in result.all_events
-    ):
+    if _has_held_up_report(job, result):
         # What failed before it is what a person must read of.
         run_job(instance, report_job.name, tags, done)
+
+
+def _has_held_up_report(job: dg.JobDefinition, result: dg.ExecuteInProcessResult) -> bool:
+    """Whether a step failed that the job's report comes after; Dagster has no event for that."""
+    started = {event.step_key for event in result.all_events if event.is_step_start}
+    failed = any(event.is_step_failure for event in result.all_events)
+    return failed and report.op.name in job.graph.node_dict and report.op.name not in started

@@ -8,7 +8,7 @@ from memos_assets.defs.checks.recording import as_result
 from memos_assets.defs.consolidation import verify
 from memos_assets.finding import Finding
 from memos_assets.report.standing import claims_made
-from memos_assets_tests.defs.world import World, write_templates
+from memos_assets_tests.defs.world import World, failures, write_templates
 
 HNSW = "thought_templates_embedding_768_hnsw"
 
@@ -73,8 +73,10 @@ def test_a_check_result_carries_expected_and_observed_first_and_then_its_evidenc
     missing = found[HNSW, "v06_index_is_valid"]
     assert not missing.passed
     assert missing.metadata["observed"].value == "missing"
-    # A red check is a finding, not a crash.
-    assert result.success
+    # A red check is a finding, not a crash; those of searches hold up what comes after.
+    (failure,) = failures(result)
+    assert "blocking asset checks failed" in failure
+    assert f"{HNSW}: v16_recall_is_exact_enough,v18_zero_and_null_never_surface" in failure
 
 
 def test_a_green_check_offers_no_fix() -> None:
@@ -103,7 +105,9 @@ def test_every_claim_says_what_it_claims_and_what_to_do_in_the_ui() -> None:
         claim = CLAIMS[key.name]
         assert spec.description == f"{claim.label}: {claim.claim}"
         assert spec.metadata["fix"] == claim.fix
-        assert not spec.blocking
+        assert spec.blocking == claim.blocking
+    blocking = [claim.label for claim in CHECKLIST if claim.blocking]
+    assert blocking == ["V16", "V17", "V18"]
     numbers = [claim.number for claim in CHECKLIST]
     assert numbers == sorted(set(numbers))
     assert all(claim.name.startswith(f"v{claim.number:02d}_") for claim in CHECKLIST)

@@ -38,7 +38,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 22
+    assert int(done.stdout) == 23
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -150,6 +150,9 @@ def test_the_check_names_are_an_api() -> None:
         "v13_archived_files_are_whole",
         "v14_live_version_is_complete",
         "v15_search_functions_are_ours",
+        "v16_recall_is_exact_enough",
+        "v17_distances_match_the_source",
+        "v18_zero_and_null_never_surface",
         "v19_text_search_uses_index",
         "v20_tables_are_vacuumed",
         "v21_recall_has_not_drifted",
@@ -184,6 +187,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "observe_semantic_memory",
         "report_archive",
         "verify_checklist",
+        "write_report",
     ]
     assert sorted(schedule.name for schedule in REPOSITORY.schedule_defs) == [
         "backfill_corpus",
