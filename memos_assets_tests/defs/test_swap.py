@@ -20,6 +20,7 @@ from memos_assets.postgres.exchange import Exchange, roll_back
 from memos_assets.postgres.tables import in_schema
 from memos_assets.postgres.versions import SHADOW, create_shadow, list_versions, sole_swap
 from memos_assets.report.consolidation import Consolidation
+from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.world import World, failures, put_template, write_templates
 
 IDS = "select id from memos.thought_templates order by id"
@@ -86,6 +87,7 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     before = world.rows("select source, pin_digest from memos_ops.sources")
     put_template(path, "t2")
     monkeypatch.setattr("memos_assets.search.explain.CHOSEN_FROM_ROWS", 0)
+    monkeypatch.setitem(SEARCH_SETTINGS, "enable_indexscan", "off")
     done = swap(world)
     assert done.failures == []
     assert red(done) == ["V07"]
