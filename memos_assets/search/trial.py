@@ -7,6 +7,7 @@ and are made batch by batch, so that no trial needs memory for all of them.
 import math
 import os
 import time
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -117,7 +118,7 @@ class Generated:
         return nearest_in(self.batches(), probes, K)
 
     def _draw(self, count: int, name: str) -> Float:
-        chosen = np.random.default_rng([self.seed, count, len(name)])
+        chosen = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
         vectors = self._space.rows(chosen.integers(0, _CLUSTERS, count).tolist(), name)
         return vectors.astype(np.float16) if self.index.stored == "halfvec" else vectors
 

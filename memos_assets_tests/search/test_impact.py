@@ -93,6 +93,8 @@ def test_rows_are_the_same_whenever_they_are_asked_for_and_others_for_another_se
     assert first.shape == (1_200, 768)
     assert np.array_equal(first, second)
     assert np.allclose(np.linalg.norm(first, axis=1), 1)
+    # Batches are around other centres: their rows at the same place have nothing in common.
+    assert abs(np.sum(first[:200] * first[1_000:], axis=1).mean()) < 0.1
     other = np.concatenate(list(replace(rows, seed=2).batches()))
     assert not np.isclose(first, other).all(axis=1).any()
     assert not any((probe == first).all(axis=1).any() for probe in rows.probes(3))
