@@ -33,7 +33,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+# Without a C++ compiler hnswlib cannot be installed; the race of searches then does without it.
 bench: $(READY)
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m bench
 
 faults: $(READY)

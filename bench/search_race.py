@@ -331,9 +331,14 @@ def _sheet(race: _Race) -> Sheet:
             f"Unit vectors around 1,000 centres. {QUERIES} queries a round, {SCANS} of each scan, "
             "one client on one core, warm; the median of the rounds. `x search` is against "
             f"`{API}` on the same rows. Strategies: {large.index.strategy}; "
-            f"{wide.index.strategy}."
+            f"{wide.index.strategy}.{_missing(race)}"
         ),
     )
+
+
+def _missing(race: _Race) -> str:
+    raced = HNSWLIB.format(_HNSWLIB_EF[0]) in race.large.timings
+    return "" if raced else " hnswlib is not installed (`pip install --editable '.[bench]'`)."
 
 
 def _row(
