@@ -1,7 +1,7 @@
 """Race 5: building the search indexes, against the bare statement with the best settings."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from bench.encoded import work_of
-from bench.measure import Spread, alternate, seconds_of
+from bench.measure import Spread, progress, seconds_of
 from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES, VectorIndex
@@ -40,6 +40,9 @@ _LINES = 4
 _LARGE_ROWS, _LARGE_DIMENSION = 20_000, 1_024
 _LARGE = "index_race"
 
+#: Beside the first process, as many as there are other cores.
+WORKERS = (os.cpu_count() or 1) - 1
+
 BARE = "bare create index, all cores for each"
 PLAIN = "bare create index, workers as PostgreSQL counts them"
 BEST = "bare create index, the faster of both for each index (the limit)"
@@ -49,12 +52,24 @@ ALL = "ours, all of them"
 
 @dataclass(slots=True)
 class _Race:
-    """Builds every index of the loaded tables, in one way or another, from none."""
+    """Builds indexes of the loaded tables, in one way or another.
+
+    Attributes:
+        world: where.
+        engine: of its database.
+        indexes: of the catalog, and one more.
+        enough_mb: memory that the largest graph needs; more is only slower to allocate.
+        each: way and index -> seconds.
+        whole: seconds of all indexes side by side.
+        built: index -> its latest build by us.
+    """
 
     world: World
     engine: sa.Engine
     indexes: Sequence[SearchIndex]
+    enough_mb: int
     each: dict[tuple[str, str], Spread] = field(default_factory=dict)
+    whole: Spread = field(default_factory=Spread)
     built: dict[str, BuiltIndex] = field(default_factory=dict)
 
     @property
@@ -62,74 +77,73 @@ class _Race:
         """Memory that we may take."""
         return self.world.settings.maintenance_work_mem_mb
 
-    @property
-    def enough_mb(self) -> int:
-        """Memory that the largest graph needs; more is only slower to allocate."""
-        with self.engine.connect() as conn:
-            return max(
-                memory_needed_mb(forecast_graph(index.graph, rows_in(conn, index)), self.workers)
-                for index in self.indexes
-                if index.graph is not None
-            )
+    def run(self, rounds: int) -> None:
+        """Build each index in every way, one right after the other, and then all of them."""
+        ways = {BARE: self._bare, PLAIN: self._plain, EACH: self._ours}
+        for number in range(rounds):
+            start = number % len(ways)
+            order = [*ways][start:] + [*ways][:start]
+            for index in self.indexes:
+                for way in order:
+                    self._drop([index])
+                    spread = self.each.setdefault((way, index.name), Spread())
+                    spread.seconds.append(ways[way](index))
+            self._drop(self.indexes)
+            self.whole.seconds.append(seconds_of(self._ours_all))
+            progress.print(f"  round {number + 1} of {rounds}")
 
-    @property
-    def workers(self) -> int:
-        """As many as there are other cores."""
-        return (os.cpu_count() or 1) - 1
+    def total(self, ways: Sequence[str]) -> Spread:
+        """Sum up the indexes, each in the fastest of some ways."""
+        best = [
+            min((self.each[way, index.name] for way in ways), key=lambda spread: spread.median)
+            for index in self.indexes
+        ]
+        return Spread([sum(of) for of in zip(*(spread.seconds for spread in best), strict=True)])
 
-    def bare(self) -> float:
-        """Give each build all cores, whatever its table's pages say."""
-        return self._bare(BARE, {"min_parallel_table_scan_size": "0"})
+    def by_hand(self, name: str) -> Spread:
+        """Return the faster of both ways to build an index by hand."""
+        return min(self.each[BARE, name], self.each[PLAIN, name], key=lambda s: s.median)
 
-    def plain(self) -> float:
+    def _bare(self, index: SearchIndex) -> float:
+        """Give the build all cores, whatever its table's pages say."""
+        return self._by_hand(index, {"min_parallel_table_scan_size": "0"})
+
+    def _plain(self, index: SearchIndex) -> float:
         """Leave the number of workers to PostgreSQL, which does not count what lies outside."""
-        return self._bare(PLAIN, {})
+        return self._by_hand(index, {})
 
-    def _bare(self, way: str, settings: dict[str, str]) -> float:
+    def _by_hand(self, index: SearchIndex, settings: Mapping[str, str]) -> float:
+        settings = {
+            "maintenance_work_mem": f"{self.enough_mb}MB",
+            "max_parallel_maintenance_workers": str(WORKERS),
+            **settings,
+        }
+        statement = index.create(index.schema or DATA_SCHEMA, concurrently=False)
         with self.world.administrator(DATABASE) as conn:
-            settings = settings | {
-                "maintenance_work_mem": f"{self.enough_mb}MB",
-                "max_parallel_maintenance_workers": str(self.workers),
-            }
             for name, value in settings.items():
                 conn.execute("select set_config(%s, %s, false)", (name, value))
-            self._drop()
-            return sum(self._timed_bare(way, conn, index) for index in self.indexes)
+            return seconds_of(lambda: conn.execute(statement))
 
-    def _timed_bare(self, way: str, conn: psycopg.Connection, index: SearchIndex) -> float:
-        statement = index.create(index.schema or DATA_SCHEMA, concurrently=False)
-        return self._timed(way, index, seconds_of(lambda: conn.execute(statement)))
+    def _ours(self, index: SearchIndex) -> float:
+        """Forecast, build and follow."""
 
-    def ours_each(self) -> float:
-        """Forecast, build and follow each index."""
-        self._drop()
-        return sum(self._timed_ours(index) for index in self.indexes)
-
-    def _timed_ours(self, index: SearchIndex) -> float:
         def build() -> None:
             self.built[index.name] = ensure_index(
                 self.engine,
                 index,
                 maintenance_work_mem_mb=self.budget_mb,
-                parallel_workers=self.workers,
+                parallel_workers=WORKERS,
             )
 
-        return self._timed(EACH, index, seconds_of(build))
+        return seconds_of(build)
 
-    def ours(self) -> float:
+    def _ours_all(self) -> list[BuiltIndex]:
         """Build as the assets do: side by side, within one budget."""
-        self._drop()
-        return seconds_of(
-            lambda: list(build_indexes(self.engine, self.indexes, budget_mb=self.budget_mb))
-        )
+        return list(build_indexes(self.engine, self.indexes, budget_mb=self.budget_mb))
 
-    def _timed(self, way: str, index: SearchIndex, seconds: float) -> float:
-        self.each.setdefault((way, index.name), Spread()).seconds.append(seconds)
-        return seconds
-
-    def _drop(self) -> None:
+    def _drop(self, indexes: Sequence[SearchIndex]) -> None:
         with self.engine.begin() as conn:
-            for index in self.indexes:
+            for index in indexes:
                 drop_index(conn, index.name, index.schema)
         self.world.settle()
 
@@ -145,11 +159,19 @@ def index_race(world: World, rounds: int) -> list[Sheet]:
             _make_large_table(conn)
             conn.execute("vacuum analyze")
         indexes = [index for spec in TABLES for index in search_indexes(spec)]
-        race = _Race(world, engine, [*indexes, _large_index()])
-        spreads = alternate(
-            {BARE: race.bare, PLAIN: race.plain, EACH: race.ours_each, ALL: race.ours}, rounds
+        indexes.append(_large_index())
+        race = _Race(world, engine, indexes, _enough_mb(engine, indexes))
+        race.run(rounds)
+    return [_sheet(race), _forecast_sheet(race)]
+
+
+def _enough_mb(engine: sa.Engine, indexes: Sequence[SearchIndex]) -> int:
+    with engine.connect() as conn:
+        return max(
+            memory_needed_mb(forecast_graph(index.graph, rows_in(conn, index)), WORKERS)
+            for index in indexes
+            if index.graph is not None
         )
-        return [_sheet(race, spreads), _forecast_sheet(race)]
 
 
 def _make_large_table(conn: psycopg.Connection) -> None:
@@ -170,28 +192,23 @@ def _large_index() -> SearchIndex:
     )
 
 
-def _best(race: _Race, name: str) -> Spread:
-    """Return the faster of both ways to build an index by hand."""
-    return min(race.each[BARE, name], race.each[PLAIN, name], key=lambda spread: spread.median)
-
-
 def _longest(race: _Race) -> list[str]:
-    return sorted(race.built, key=lambda name: -_best(race, name).median)[:_LINES]
+    return sorted(race.built, key=lambda name: -race.by_hand(name).median)[:_LINES]
 
 
-def _sheet(race: _Race, spreads: dict[str, Spread]) -> Sheet:
-    best = [_best(race, name).seconds for name in race.built]
-    limit = Spread([sum(seconds) for seconds in zip(*best, strict=True)])
+def _sheet(race: _Race) -> Sheet:
+    limit = race.total([BARE, PLAIN])
+    lines = [
+        (BEST, limit, limit),
+        *((way, race.total([way]), limit) for way in (BARE, PLAIN, EACH)),
+        (ALL, race.whole, limit),
+        *((f"ours, {n}", race.each[EACH, n], race.by_hand(n)) for n in _longest(race)),
+    ]
     rows = []
-    for name, spread in {BEST: limit, **spreads}.items():
-        ratio = spread.median / limit.median
-        target = verdict(ratio, LIMIT, "x") if name in (EACH, ALL) else ""
+    for name, spread, hand in lines:
+        ratio = spread.median / hand.median
+        target = verdict(ratio, LIMIT, "x") if name.startswith("ours") else ""
         rows.append((name, *spread_cells(spread), f"{ratio:.2f}", target))
-    for name in _longest(race):
-        ours, bare = race.each[EACH, name], _best(race, name)
-        ratio = ours.median / bare.median
-        target = verdict(ratio, LIMIT, "x")
-        rows.append((f"ours, {name}", *spread_cells(ours), f"{ratio:.2f}", target))
     return Sheet(
         "index",
         f"Build of {len(race.indexes)} search indexes, one of them on "
@@ -199,7 +216,7 @@ def _sheet(race: _Race, spreads: dict[str, Spread]) -> Sheet:
         ("way", "s", "min - max", "x limit", "target"),
         rows,
         (
-            f"By hand: {race.enough_mb} MB, which the largest graph needs, and {race.workers} "
+            f"By hand: {race.enough_mb} MB, which the largest graph needs, and {WORKERS} "
             "worker(s) beside the first process; PostgreSQL starts none where the embeddings lie "
             "outside of the rows, unless the least size of a table for them is 0. Ours counts "
             "rows, forecasts, times a sample of large tables, and looks on twice a second."

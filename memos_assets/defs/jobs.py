@@ -93,6 +93,7 @@ archive_job = dg.define_asset_job(
 impact_job = dg.define_asset_job(
     "measure_impact",
     selection=dg.AssetSelection.groups("impact"),
+    tags=UPKEEP,
     description="Measure what an index is worth on this machine. Reads and writes no data.",
 )
 

@@ -105,6 +105,7 @@ def test_loads_and_builds_take_turns_in_pools_of_their_own() -> None:
     assert {step for step, of in pools.items() if BUILD_POOL in of} == {
         "search_indexes",
         "maintain",
+        "memos__impact",
     }
     loads = {step for step, of in pools.items() if WRITE_POOL in of}
     assert len(loads) == 16
