@@ -119,4 +119,6 @@ def test_what_takes_long_and_loads_nothing_is_upkeep() -> None:
         for job in defs().get_repository_def().get_all_jobs()
         if job.run_tags.items() >= UPKEEP.items()
     }
-    assert tagged == {finish_job.name, verify_job.name, health_job.name, maintenance_job.name}
+    assert tagged == {
+        job.name for job in (finish_job, verify_job, health_job, maintenance_job, impact_job)
+    }
