@@ -19,7 +19,14 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
 from memos_assets.definitions import defs
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.assets.tables import WRITE_POOL
-from memos_assets.defs.jobs import UPKEEP, finish_job, health_job, maintenance_job, verify_job
+from memos_assets.defs.jobs import (
+    UPKEEP,
+    finish_job,
+    health_job,
+    impact_job,
+    maintenance_job,
+    verify_job,
+)
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import World
 
