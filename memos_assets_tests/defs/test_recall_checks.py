@@ -8,6 +8,7 @@ import dagster as dg
 import pytest
 
 from memos_assets.definitions import defs
+from memos_assets.defs.checks.recall import checks
 from memos_assets.defs.consolidation import verify
 from memos_assets.defs.swap import consolidate_and_swap
 from memos_assets.postgres.versions import SHADOW
@@ -71,9 +72,9 @@ def test_what_comes_after_an_index_is_held_up_in_the_run_of_a_red_recall(
         started = {event.step_key for event in result.all_events if event.is_step_start}
         assert "meta_buffer_recall_checks" in started
         assert "memos__report" not in started
-        # Every claim was judged all the same.
+        # Every other index was judged all the same.
         seen = {e.asset_check_key for e in result.get_asset_check_evaluations()}
-        assert seen == set(defs().resolve_asset_graph().asset_check_keys)
+        assert {key for definition in checks for key in definition.check_keys} <= seen
     assert world.run("write_report").success
 
 
