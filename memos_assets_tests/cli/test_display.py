@@ -1,6 +1,7 @@
 """What progress looks like at a terminal and in a log."""
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -29,7 +30,8 @@ def test_progress_counts_rows_and_bytes_and_ends_with_a_line_per_phase(
     monkeypatch.setattr(display, "console", console)
     with display.live_progress():
         _work()
-    shown = out.getvalue()
+    # A busy machine takes its time.
+    shown = re.sub(r"in \d+\.\d s", "in 0.0 s", out.getvalue())
     if terminal:
         assert "Loading memos.thought_templates" in shown
         assert "14 rows 2.5 kB" in shown
