@@ -207,7 +207,7 @@ def _sheet(race: _Race) -> Sheet:
     rows = []
     for name, spread, hand in lines:
         ratio = spread.median / hand.median
-        target = verdict(ratio, LIMIT, "x") if name.startswith("ours") else ""
+        target = verdict(ratio, LIMIT, "x") if name in (EACH, ALL) else ""
         rows.append((name, *spread_cells(spread), f"{ratio:.2f}", target))
     return Sheet(
         "index",

@@ -159,4 +159,5 @@ def watched(engine: sa.Engine, driver: psycopg.Connection, watch: Watch) -> Iter
         watch.seconds = time.monotonic() - watch.started
         done.set()
         driver.remove_notice_handler(watch.hear)
-        thread.join()
+        # A look that hangs, because connections have run out, is left to itself.
+        thread.join(timeout=INTERVAL_SECONDS)
