@@ -11,13 +11,7 @@ from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.assets.sources import source_assets
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.assets.version import live_version
-from memos_assets.defs.checks.application import application_check
-from memos_assets.defs.checks.archive import archive_check
-from memos_assets.defs.checks.checklist import checks
-from memos_assets.defs.checks.health import health_check
-from memos_assets.defs.checks.recall import checks as recall_checks
-from memos_assets.defs.checks.search import search_functions_check
-from memos_assets.defs.checks.version import version_check
+from memos_assets.defs.checks.gathered import CHECKS
 from memos_assets.defs.io_managers import PostgresTableIOManager
 from memos_assets.defs.jobs import jobs
 from memos_assets.defs.resources import Postgres, Webhook
@@ -41,15 +35,7 @@ def defs() -> dg.Definitions:
             report,
             impact,
         ],
-        asset_checks=[
-            *checks,
-            *recall_checks,
-            application_check,
-            archive_check,
-            version_check,
-            search_functions_check,
-            health_check,
-        ],
+        asset_checks=CHECKS,
         jobs=jobs,
         schedules=schedules,
         sensors=sensors,

@@ -3,26 +3,13 @@
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
-from memos_assets.defs.checks.archive import archive_check
-from memos_assets.defs.checks.checklist import checks
-from memos_assets.defs.checks.health import health_check
-from memos_assets.defs.checks.recall import checks as recall_checks
-from memos_assets.defs.checks.search import search_functions_check
-from memos_assets.defs.checks.version import version_check
+from memos_assets.defs.checks.gathered import CHECKS
 from memos_assets.report.outcomes import Evaluation
 
 
 def check_keys() -> list[dg.AssetCheckKey]:
     """Return every check of the checklist."""
-    definitions = (
-        *checks,
-        *recall_checks,
-        archive_check,
-        version_check,
-        search_functions_check,
-        health_check,
-    )
-    return sorted(key for definition in definitions for key in definition.check_keys)
+    return sorted(key for definition in CHECKS for key in definition.check_keys)
 
 
 def evaluation_of(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> Evaluation | None:

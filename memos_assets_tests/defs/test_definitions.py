@@ -12,6 +12,7 @@ from memos_assets.consolidate.discover import Root, find_files
 from memos_assets.consolidate.sqlite_file import layout, opened
 from memos_assets.definitions import defs
 from memos_assets.defs.assets.tables import table_key
+from memos_assets.defs.evaluations import check_keys
 from memos_assets.demo import write_demo
 from memos_assets.postgres.shapes import table_schema
 from memos_assets.report.standing import claims_made, health_claims_made
@@ -301,6 +302,10 @@ def test_an_index_says_how_it_searches_and_on_which_table() -> None:
     )
     assert node.metadata["dagster/table_name"] == "memos.embeddings"
     assert node.parent_keys == {dg.AssetKey(["memos", "embeddings"])}
+
+
+def test_alerts_are_watched_for_of_every_check() -> None:
+    assert check_keys() == sorted(GRAPH.asset_check_keys)
 
 
 def test_evaluations_are_kept_of_every_check_and_of_no_other() -> None:
