@@ -16,7 +16,7 @@ from psycopg import sql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.answers import first_line, put_in_force
 from memos_assets.postgres.found_tables import FoundTable, differences_from, find_table
 
 _log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ def adopting(conn: sa.Connection, names: Sequence[str]) -> Iterator[None]:
     """
     before = {name: conn.execute(sa.text(f"show {name}")).scalar_one() for name in _SETTINGS}
     try:
-        _set(conn, _SETTINGS)
+        put_in_force(conn, _SETTINGS)
         for statement in _FUNCTIONS:
             conn.exec_driver_sql(statement)
         for name in names:
@@ -119,7 +119,7 @@ def adopting(conn: sa.Connection, names: Sequence[str]) -> Iterator[None]:
                 _run(conn, sql.SQL("lock table {} in access exclusive mode"), found)
         yield
         conn.exec_driver_sql(_DROP_FUNCTIONS)
-        _set(conn, before)
+        put_in_force(conn, before)
     except (sa.exc.DBAPIError, psycopg.Error) as error:
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if isinstance(cause, psycopg.errors.LockNotAvailable | psycopg.errors.DeadlockDetected):
@@ -387,10 +387,3 @@ def _run(
     driver = conn.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     return driver.execute(placed)
-
-
-def _set(conn: sa.Connection, settings: Mapping[str, str]) -> None:
-    for name, value in settings.items():
-        conn.execute(
-            sa.text("select set_config(:name, :value, true)"), {"name": name, "value": value}
-        )

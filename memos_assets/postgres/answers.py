@@ -1,4 +1,6 @@
-"""What PostgreSQL says, as the rooms want it: counts, and the first line of a refusal."""
+"""What the rooms ask of any connection: counts, parameters, and the first line of a refusal."""
+
+from collections.abc import Mapping
 
 import sqlalchemy as sa
 
@@ -7,6 +9,13 @@ def count_rows(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[boo
     """Count the rows of a table for which a condition holds."""
     statement = sa.select(sa.func.count()).select_from(table).where(where)
     return int(conn.execute(statement).scalar_one())
+
+
+def put_in_force(conn: sa.Connection, settings: Mapping[str, str], *, local: bool = True) -> None:
+    """Set parameters by name, until the transaction ends or, if not ``local``, the session."""
+    # `set` takes no bind parameters; set_config does.
+    for name, value in settings.items():
+        conn.execute(sa.select(sa.func.set_config(name, value, local)))
 
 
 def first_line(error: Exception) -> str:

@@ -19,8 +19,8 @@ async def _run(conn: Caller, call: Call) -> list[Hit]:
     except sa.exc.DBAPIError as error:
         raise call.refusal(error) or error from None
     if not hits:
-        for statement, values, column, key in call.keys_nobody_has():
-            if not (await conn.execute(statement, values)).scalar_one():
+        for statement, column, key in call.keys_nobody_has():
+            if not (await conn.execute(statement)).scalar_one():
                 raise call.missing_key(column, key)
     return hits
 

@@ -11,6 +11,7 @@ from psycopg import sql
 
 from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
+from memos_assets.postgres.answers import put_in_force
 from memos_assets.search.build_settings import BuildSettings, memory_needed_mb, settings_for
 from memos_assets.search.forecast import (
     IndexForecast,
@@ -192,7 +193,7 @@ def _build_in_transaction(
     with engine.begin() as conn, driver_of(conn) as driver:
         if _unless_others_build(conn, index) is not None:
             drop_index(conn, index.name, index.schema)
-        _set(conn, settings, local=True)
+        put_in_force(conn, settings)
         with watched(engine, driver, watch):
             driver.execute(index.create(index.schema_in(conn), concurrently=False))
 
@@ -209,7 +210,7 @@ def _build_concurrently(
     alone = engine.execution_options(isolation_level="AUTOCOMMIT")
     with alone.connect() as conn, driver_of(conn) as driver:
         broken = _unless_others_build(conn, index) is not None
-        _set(conn, settings, local=False)
+        put_in_force(conn, settings, local=False)
         try:
             if broken:
                 drop_index(conn, index.name, index.schema, concurrently=True)
@@ -232,15 +233,6 @@ def _unless_others_build(conn: sa.Connection, index: SearchIndex) -> IndexState 
             fix="wait for it, then run again",
         )
     return state
-
-
-def _set(conn: sa.Connection, settings: Mapping[str, str], *, local: bool) -> None:
-    # `set` takes no bind parameters; set_config does.
-    for name, value in settings.items():
-        conn.execute(
-            sa.text("select set_config(:name, :value, :local)"),
-            {"name": name, "value": value, "local": local},
-        )
 
 
 def _left_invalid(engine: sa.Engine, index: SearchIndex) -> bool:

@@ -82,17 +82,15 @@ class Call:
             )
         return None
 
-    def keys_nobody_has(self) -> list[tuple[sa.TextClause, Mapping[str, Any], str, str]]:
+    def keys_nobody_has(self) -> list[tuple[sa.Select[tuple[bool]], str, str]]:
         """Return, per key of each filter, the question whether any row has it."""
-        questions: list[tuple[sa.TextClause, Mapping[str, Any], str, str]] = []
-        relation = ".".join(map(_quoted, (self.table.schema or DATA_SCHEMA, self.table.name)))
+        place = self.table
+        questions: list[tuple[sa.Select[tuple[bool]], str, str]] = []
         for column, value in self.filters.items():
-            keys = list(value) if isinstance(value, dict) else []
-            for key in keys:
-                statement = sa.text(
-                    f"select exists (select from {relation} where {_quoted(column)} ? :key)"
-                )
-                questions.append((statement, {"key": key}, column, key))
+            held = sa.table(place.name, sa.column(column), schema=place.schema or DATA_SCHEMA)
+            for key in value if isinstance(value, dict) else ():
+                has = sa.exists().select_from(held).where(held.c[column].op("?")(key))
+                questions.append((sa.select(has), column, key))
         return questions
 
     def missing_key(self, column: str, key: str) -> UsageError:
@@ -103,10 +101,6 @@ class Call:
             where=f"table {self.table.name}",
             fix="filter by a key that rows have, spelt as they spell it",
         )
-
-
-def _quoted(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'
 
 
 def _call(

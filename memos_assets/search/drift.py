@@ -4,16 +4,16 @@ A self-check inside PostgreSQL, cheap enough for every day. The truth from the s
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import VectorIndex
 from memos_assets.finding import Finding
+from memos_assets.postgres.answers import put_in_force
 from memos_assets.search.indexes import SearchIndex, driver_of, state_of
 from memos_assets.search.queries import SEARCH_SETTINGS, columns, nearest
 from memos_assets.search.searchable import SEARCHABLES
@@ -148,9 +148,9 @@ def sampled_recall(
     with uncounted(conn), driver_of(conn) as driver:
         for name, probe in driver.execute(chosen).fetchall():
             values = {"probe": probe, "k": NEIGHBOURS}
-            _set(driver, _SCAN)
+            put_in_force(conn, _SCAN)
             true = set(driver.execute(exact, values).fetchall())
-            _set(driver, _SEARCH)
+            put_in_force(conn, _SEARCH)
             found = {tuple(row[: len(key)]) for row in driver.execute(by_index, values).fetchall()}
             wanted = min(NEIGHBOURS, len(true))
             recalls.append((len(found & true) / wanted, name))
@@ -162,8 +162,3 @@ def sampled_recall(
         lacking=lacking,
         seconds=time.monotonic() - began,
     )
-
-
-def _set(driver: psycopg.Connection, settings: Mapping[str, str]) -> None:
-    for name, value in settings.items():
-        driver.execute("select set_config(%s, %s, true)", (name, value))

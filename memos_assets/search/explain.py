@@ -11,6 +11,7 @@ from psycopg import sql
 
 from memos_assets.catalog import Column, IndexedTable, VectorIndex
 from memos_assets.finding import Finding
+from memos_assets.postgres.answers import put_in_force
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.indexes import driver_of, state_of
 from memos_assets.search.queries import SEARCH_SETTINGS, containing, gin_name, nearest
@@ -154,10 +155,7 @@ def under(conn: sa.Connection, settings: Mapping[str, str]) -> Iterator[None]:
     """Put settings in force for a block, inside a savepoint that is rolled back."""
     savepoint = conn.begin_nested()
     try:
-        for name, value in settings.items():
-            conn.execute(
-                sa.text("select set_config(:name, :value, true)"), {"name": name, "value": value}
-            )
+        put_in_force(conn, settings)
         yield
     finally:
         savepoint.rollback()

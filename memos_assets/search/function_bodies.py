@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from memos_assets.postgres.tables import DATA_SCHEMA
-from memos_assets.search.queries import SEARCH_SETTINGS, columns, nearest, placed
+from memos_assets.search.queries import PLENTY, SEARCH_SETTINGS, columns, narrowed, nearest, placed
 from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
 from memos_assets.search.text_queries import fused, matching
 
@@ -255,8 +255,8 @@ def _by_embedding(table: Searchable, settings: tuple[tuple[str, str], ...]) -> F
         + _refuse("query is null", f"M572 search_{table.name}: no embedding. Fix: pass one")
         + _of_dimension(table, "query", statement)
         + _refuse_embedding(f"search_{table.name}", "query")
-        + "    if k > 50 then\n"
-        "        perform set_config('hnsw.ef_search', least(k * 2, 1000)::text, true);\n"
+        + f"    if k > {PLENTY} then\n"
+        f"        perform set_config('hnsw.ef_search', least(k * 2, {MOST_HITS})::text, true);\n"
         "    end if;\n"
         f"    return query execute statement using {using};\nend\n"
     )
@@ -266,12 +266,7 @@ def _by_embedding(table: Searchable, settings: tuple[tuple[str, str], ...]) -> F
 
 def _words_of(table: Searchable, name: str, variables: dict[str, str]) -> str:
     """Return what finds the words to search for: all of them, or any where no row has all."""
-    narrow = "".join(
-        f" and ({variables[n]} is null or {column} "
-        f"{'=' if n == table.owner else '@>'} {variables[n]})"
-        for n in table.narrowing
-        if (column := sql.Identifier("held", n).as_string())
-    )
+    narrow = narrowed(table, lambda n: sql.SQL(variables[n]), "held").as_string()
     condition = f" and {table.condition}" if table.condition else ""
     relation = placed(table, DATA_SCHEMA).as_string()
     return (

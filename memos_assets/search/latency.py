@@ -12,6 +12,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.postgres.answers import put_in_force
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.explain import plan_nodes
 from memos_assets.search.indexes import driver_of
@@ -75,8 +76,7 @@ def scan(generated: Generated, schema: str, layout: Layout, operator: str = "<=>
 def searching(engine: sa.Engine, settings: Mapping[str, str]) -> Iterator[psycopg.Connection]:
     """Yield a connection on one core and with these settings, in a transaction that ends them."""
     with engine.begin() as conn, driver_of(conn) as driver:
-        for name, value in {**ONE_CORE, **settings}.items():
-            driver.execute("select set_config(%s, %s, true)", (name, value))
+        put_in_force(conn, {**ONE_CORE, **settings})
         yield driver
 
 

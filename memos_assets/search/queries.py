@@ -7,7 +7,7 @@ from psycopg import sql
 from memos_assets.catalog import Column, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.postgres.tables import DATA_SCHEMA
-from memos_assets.search.searchable import SEARCHABLES, Searchable
+from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
 
 #: What stands for a value: a named placeholder of psycopg, or a parameter of a function.
 Bind = Callable[[str], sql.Composable]
@@ -24,6 +24,8 @@ SEARCH_SETTINGS = {
     "enable_seqscan": "off",
     "jit": "off",
 }
+#: Beyond so many rows a search proposes twice as many candidates as it asks for.
+PLENTY = 50
 
 
 def gin_name(table: str, column: Column) -> str:
@@ -115,6 +117,13 @@ def create_text_index(
     )
 
 
+def search_settings(k: int) -> dict[str, str]:
+    """Return the settings of a search for ``k`` rows; the functions do the same by ``PLENTY``."""
+    if k <= PLENTY:
+        return dict(SEARCH_SETTINGS)
+    return {**SEARCH_SETTINGS, "hnsw.ef_search": str(min(2 * k, MOST_HITS))}
+
+
 def placed(table: Searchable, schema: str) -> sql.Identifier:
     """Return the table, in the schema that holds the consolidated tables or in its own."""
     return sql.Identifier(table.schema or schema, table.name)
@@ -125,8 +134,10 @@ def columns(names: Sequence[str], of: str = "") -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(of, n) if of else sql.Identifier(n) for n in names)
 
 
-def narrowed(table: Searchable, bind: Bind) -> sql.Composed:
+def narrowed(table: Searchable, bind: Bind, of: str = "") -> sql.Composed:
     """Return ``and`` conditions, one for each column of `Searchable.narrowing`; NULL is no filter.
+
+    ``of`` names the relation of the columns, where something else has their names, too.
 
     The planner knows the values, and what does not narrow the search is no condition any more.
     """
@@ -138,7 +149,7 @@ def narrowed(table: Searchable, bind: Bind) -> sql.Composed:
                 value=sql.SQL("{}::{}").format(
                     bind(name), sql.SQL("text" if is_owner else "jsonb")
                 ),
-                column=sql.Identifier(name),
+                column=columns([name], of),
                 operator=sql.SQL("=" if is_owner else "@>"),
             )
         )

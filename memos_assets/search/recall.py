@@ -31,7 +31,7 @@ from memos_assets.search.judgements import (
     zero_and_null_never_surface,
 )
 from memos_assets.search.probes import Probe, choose
-from memos_assets.search.queries import SEARCH_SETTINGS, exhaustive, nearest
+from memos_assets.search.queries import exhaustive, nearest, search_settings
 from memos_assets.search.searchable import SEARCHABLES, Searchable
 from memos_assets.search.source_rows import Key, source_rows
 from memos_assets.search.source_truth import SMALL, Truth, walk
@@ -109,17 +109,10 @@ def _asked(
     ]
 
 
-def settings_of(k: int) -> dict[str, str]:
-    """Return the settings of a search for ``k`` rows; the functions do the same."""
-    if k <= K * 5:
-        return dict(SEARCH_SETTINGS)
-    return {**SEARCH_SETTINGS, "hnsw.ef_search": str(min(2 * k, 1_000))}
-
-
 def _answers(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -> list[Answer]:
     """Search for every query, as people do; the first one is asked twice, to warm up."""
     table, schema = SEARCHABLES[index.table], data_schema(conn)
-    with driver_of(conn) as driver, under(conn, settings_of(K)):
+    with driver_of(conn) as driver, under(conn, search_settings(K)):
         statements = {
             filtered: nearest(index, schema, filtered=filtered).as_bytes(driver)
             for filtered in (False, True)
@@ -134,7 +127,7 @@ def _answers(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -
 def _everything(conn: sa.Connection, index: VectorIndex, probe: Probe) -> Answer:
     """Ask a small index for all that it has, and for more than that."""
     k = SMALL + 1
-    with driver_of(conn) as driver, under(conn, settings_of(k)):
+    with driver_of(conn) as driver, under(conn, search_settings(k)):
         statement = nearest(index, data_schema(conn)).as_bytes(driver)
         return _ask(driver, statement, _values(SEARCHABLES[index.table], probe, k))
 
