@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.defs.world import put_template, write_templates
 
@@ -52,6 +53,7 @@ def test_a_swap_that_is_not_proven_ends_with_1_and_names_where_it_lies(
     data = tmp_path / "data"
     write_templates(data / "meta_buffer.db", [1])
     monkeypatch.setattr("memos_assets.search.explain.CHOSEN_FROM_ROWS", 0)
+    monkeypatch.setitem(SEARCH_SETTINGS, "enable_indexscan", "off")
     code, out, _ = memos_assets("consolidate", "--data", str(data), "--swap")
     assert code == 1
     assert "Note: not swapped: readers keep what they had; what was loaded stays in memos_sh" in out
