@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import psycopg
 import sqlalchemy as sa
 
@@ -140,12 +141,13 @@ def _call(
 
 
 def _written(place: Searchable, embedding: Embedding) -> str:
-    """Return an embedding in pgvector's text form, exact for float32.
+    """Return an embedding in pgvector's text form, each element as the float32 that it reads.
 
     Raises:
         UsageError: M571 no index serves its dimension; M572 it is empty, not finite, or zero.
     """
-    elements = np.asarray(embedding, dtype=np.float64)
+    with np.errstate(over="ignore"):
+        elements = np.ascontiguousarray(embedding, dtype=np.float32)
     if elements.ndim != 1 or not elements.size:
         raise UsageError(
             "M572",
@@ -163,7 +165,7 @@ def _written(place: Searchable, embedding: Embedding) -> str:
             where=f"table {place.name}",
             fix="embed the query again; memOS stores zeros when that failed",
         )
-    return "[" + ",".join(map(repr, elements.tolist())) + "]"
+    return orjson.dumps(elements, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def _need_text(place: Searchable, text: str) -> None:

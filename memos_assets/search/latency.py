@@ -1,6 +1,5 @@
 """How long searches take and how much of the truth they find; PostgreSQL's share and its bytes."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
@@ -92,7 +92,7 @@ def by_statement(driver: psycopg.Connection, statement: sql.Composed) -> Search:
 
 def written(probe: Float) -> str:
     """Return an embedding in pgvector's text form."""
-    return json.dumps(probe.astype(np.float64).tolist())
+    return orjson.dumps(probe.astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
 
 def timed(search: Search, probes: Float, neighbours: npt.NDArray[np.int64]) -> Timing:

@@ -212,6 +212,8 @@ def test_sparse_weights_count_where_their_vocabulary_fits(conn: sa.Connection) -
         ("M571", lambda conn: api.hybrid(conn, "embeddings", "x", np.ones(5))),
         ("M572", lambda conn: api.search(conn, "embeddings", np.zeros(768))),
         ("M572", lambda conn: api.search(conn, "embeddings", np.full(768, np.nan))),
+        ("M572", lambda conn: api.search(conn, "embeddings", np.full(768, 1e39))),
+        ("M572", lambda conn: api.search(conn, "embeddings", np.full(768, 1e-50))),
         ("M572", lambda conn: api.search(conn, "embeddings", [])),
         ("M573", lambda conn: api.search(conn, "embeddings", np.ones(768), 0)),
         ("M573", lambda conn: api.match(conn, "embeddings", "x", 1_000_000)),
