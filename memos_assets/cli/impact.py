@@ -87,10 +87,10 @@ def _table(measured: Impact) -> Table:
         pad_edge=False,
     )
     table.add_column("rows", justify="right")
-    table.add_column("way")
+    table.add_column("way", no_wrap=True)
     for name in ("p50 ms", "p95 ms", "x faster", "recall", "worst"):
         table.add_column(name, justify="right")
-    table.add_column("served by", overflow="fold")
+    table.add_column("by")
     for name in ("load or build", "table", "index"):
         table.add_column(name, justify="right")
     for rows in measured.row_counts:
@@ -104,7 +104,7 @@ def _table(measured: Impact) -> Table:
                     f"{measured.ratio(one):,.1f}",
                     f"{one.timing.recall:.3f}",
                     f"{one.timing.worst_recall:.1f}",
-                    one.served_by,
+                    "index" if one.served_by.endswith("_hnsw") else one.served_by,
                     seconds(one.prepared_seconds),
                     size(one.sizes.rows + one.sizes.toast),
                     size(one.sizes.indexes),

@@ -213,7 +213,7 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = AS_STORED) ->
             copy.write(copy_binary.HEADER)
             for batch in _record_batches(generated, layout):
                 copy.write(copy_binary.encode(batch))
-                report(Progress("load", layout.name, rows=batch.num_rows))
+                report(Progress("load", layout.name, rows=batch.num_rows, bytes=batch.nbytes))
             copy.write(copy_binary.TRAILER)
         seconds = time.perf_counter() - started
     alone = engine.execution_options(isolation_level="AUTOCOMMIT")
