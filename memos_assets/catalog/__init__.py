@@ -27,12 +27,19 @@ INDEXED: tuple[IndexedTable, ...] = (
     *(table for table in APPLICATION_TABLES if table.vector_indexes or table.searched),
 )
 
+#: Every table whose health we look after: consolidated ones, then those of memOS with our indexes.
+MAINTAINED: tuple[IndexedTable, ...] = (
+    *TABLES,
+    *(spec for spec in INDEXED if isinstance(spec, ApplicationTable)),
+)
+
 __all__ = [
     "APPLICATION_TABLES",
     "CONSOLIDATED_KINDS",
     "INDEXED",
     "KINDS",
     "KINDS_BY_NAME",
+    "MAINTAINED",
     "TABLES",
     "TABLES_BY_NAME",
     "ApplicationTable",

@@ -8,7 +8,8 @@ from pydantic import Field
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.search.maintenance import Done, described, maintain, scope_of
+from memos_assets.search.due import scope_of
+from memos_assets.search.maintenance import Done, described, maintain
 
 
 class Maintenance(dg.Config):

@@ -1,6 +1,6 @@
 """Build a search index: forecast it, choose its settings, follow it, say what it took."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,17 +13,13 @@ from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
 from memos_assets.postgres.answers import put_in_force
 from memos_assets.search.build_settings import BuildSettings, memory_needed_mb, settings_for
-from memos_assets.search.forecast import (
-    IndexForecast,
-    extrapolated,
-    forecast_gin,
-    forecast_graph,
-)
+from memos_assets.search.forecast import IndexForecast, extrapolated
 from memos_assets.search.indexes import (
     IndexState,
     SearchIndex,
     driver_of,
     drop_index,
+    forecast_by_rate,
     measured,
     state_of,
 )
@@ -105,16 +101,11 @@ def ensure_index(
         settings = settings_for(
             forecast, budget_mb=maintenance_work_mem_mb, workers=parallel_workers
         )
-        watch = Watch(_first_step(index, forecast, settings), tell)
+        watch = Watch(first_step(index, forecast, settings), tell)
         watch.begin()
-        try:
-            _build(engine, index, settings, watch)
-        except psycopg.Error as error:
-            if not (settings.parallel_workers and _lacks_shared_memory(error)):
-                raise
-            watch.note("no shared memory for workers, one process builds")
-            settings = settings_for(forecast, budget_mb=maintenance_work_mem_mb, workers=0)
-            _build(engine, index, settings, watch)
+        settings = built_with(
+            settings, forecast, watch, lambda chosen: _build(engine, index, chosen, watch)
+        )
         with engine.connect() as conn:
             state = state_of(conn, index.name, index.schema)
     assert state is not None
@@ -132,11 +123,9 @@ def ensure_index(
 
 
 def _forecast(engine: sa.Engine, index: SearchIndex, rows: int, column_bytes: int) -> IndexForecast:
-    if index.graph is None:
-        return forecast_gin(rows, column_bytes)
-    forecast = forecast_graph(index.graph, rows)
+    forecast = forecast_by_rate(index, rows, column_bytes)
     sample = sample_rows(rows)
-    if not (sample and index.reads):
+    if index.graph is None or not (sample and index.reads):
         return forecast
     timed = sampled_seconds(
         engine,
@@ -153,7 +142,26 @@ def _forecast(engine: sa.Engine, index: SearchIndex, rows: int, column_bytes: in
     return replace(forecast, seconds=extrapolated(*timed, rows), basis="sample")
 
 
-def _first_step(index: SearchIndex, forecast: IndexForecast, settings: BuildSettings) -> BuildStep:
+def built_with(
+    settings: BuildSettings,
+    forecast: IndexForecast,
+    watch: Watch,
+    build: Callable[[BuildSettings], None],
+) -> BuildSettings:
+    """Build, once more with one process where workers get no shared memory; return the settings."""
+    try:
+        build(settings)
+    except psycopg.Error as error:
+        if not (settings.parallel_workers and _lacks_shared_memory(error)):
+            raise
+        watch.note("no shared memory for workers, one process builds")
+        settings = settings_for(forecast, budget_mb=settings.maintenance_work_mem_mb, workers=0)
+        build(settings)
+    return settings
+
+
+def first_step(index: SearchIndex, forecast: IndexForecast, settings: BuildSettings) -> BuildStep:
+    """Return what is to be said of a build before it begins."""
     needed = memory_needed_mb(forecast, settings.parallel_workers)
     return BuildStep(
         index.name,

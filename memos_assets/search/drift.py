@@ -28,13 +28,13 @@ _SEED = 20_261_122
 
 #: A zero vector has no angle to any other: its distances are NaN, which is no less than anything.
 _CHOSEN = sql.SQL(
-    "select row({key})::text, {column}::text from {table} where {serves} "
+    "select row({key})::text, {column}::text from {table} where {offered} "
     "and ({column} <=> {column}) < 1 "
     "order by hashtextextended(row({key})::text, {seed}), {key} limit {count}"
 )
 #: Rows of one distance are as good as each other: all that are as near as the last one are taken.
 _EXACT = sql.SQL(
-    "select {key} from {table} where {serves} and ({column} <=> {probe}) < 3 "
+    "select {key} from {table} where {offered} and ({column} <=> {probe}) < 3 "
     "order by {column} <=> {probe} fetch first %(k)s rows with ties"
 )
 #: The planner for an exact scan, and for a search by the index as applications send it.
@@ -128,15 +128,20 @@ def sampled_recall(
 ) -> Sampled:
     """Search for stored rows by the index and by exact scans, and compare.
 
-    The rows are chosen by a hash of their keys, so that two looks at the same rows ask the same.
+    Only rows that a search may show count. They are chosen by a hash of their keys, so that two
+    looks at the same rows ask the same.
     """
     began = time.monotonic()
-    schema, key = held.schema_in(conn), SEARCHABLES[index.table].key
+    schema, table = held.schema_in(conn), SEARCHABLES[index.table]
+    key = table.key
+    offered = held.condition
+    if table.condition:
+        offered = sql.SQL("{} and {}").format(offered, sql.SQL(table.condition))
     shared = {
         "key": columns(key),
         "column": sql.Identifier(index.column),
         "table": sql.Identifier(schema, index.table),
-        "serves": held.serves or sql.SQL("true"),
+        "offered": offered,
         "probe": sql.SQL("%(probe)s::{}").format(sql.SQL(index.stored)),
         "seed": sql.Literal(_SEED),
         "count": sql.Literal(probes),

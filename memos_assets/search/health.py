@@ -12,10 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
 from memos_assets.finding import Finding
 from memos_assets.postgres.tables import DATA_SCHEMA, OPS_SCHEMA, data_schema
 from memos_assets.search.drift import may_be_uncounted
-from memos_assets.search.indexes import driver_of
+from memos_assets.search.indexes import SearchIndex, driver_of, rows_in
 
 #: Dead among all row versions of a table from which it is due for VACUUM, and how many it takes.
 DEAD_SHARE = 0.2
@@ -75,7 +76,11 @@ _INVALID = sa.text(
     left join pg_class owner on owner.reltoastrelid = t.oid
     join pg_namespace on_n on on_n.oid = coalesce(owner.relnamespace, t.relnamespace)
     where not (i.indisvalid and i.indisready and i.indislive)
-        and on_n.nspname = any(:schemas)
+        and (
+            on_n.nspname = any(:schemas)
+            or on_n.nspname = :application
+                and coalesce(owner.relname, t.relname) = any(:adopted)
+        )
         and not exists (
             select from pg_stat_progress_create_index p
             where p.relid = i.indrelid and p.datname = current_database()
@@ -126,14 +131,19 @@ class InvalidIndex:
         return f"{self.schema}.{self.name}"
 
 
-def table_is_vacuumed(conn: sa.Connection, table: str) -> Finding:
+def table_is_vacuumed(conn: sa.Connection, table: str, schema: str | None = None) -> Finding:
     """V20: few of a table's row versions are dead.
 
     An HNSW index keeps the elements of dead rows until VACUUM, and every search that comes by them
     pays for them. PostgreSQL's own count is read, which lags some seconds behind.
+
+    Args:
+        conn: to the target database.
+        table: of the catalog.
+        schema: that holds it; None is the one of the consolidated tables.
     """
     expected = f"at most {DEAD_SHARE:.0%} dead rows"
-    row = _counted(conn, _TABLE, table)
+    row = _counted(conn, _TABLE, table, schema)
     if row is None:
         return Finding(passed=False, expected=expected, observed="no such table")
     versions = row.live + row.dead
@@ -151,14 +161,20 @@ def table_is_vacuumed(conn: sa.Connection, table: str) -> Finding:
     )
 
 
-def statistics_are_there(conn: sa.Connection, table: str) -> Finding:
-    """V23: the planner has statistics of every column, and the rows are mostly those it saw."""
+def statistics_are_there(conn: sa.Connection, table: str, schema: str | None = None) -> Finding:
+    """V23: the planner has statistics of every column, and the rows are mostly those it saw.
+
+    Args:
+        conn: to the target database.
+        table: of the catalog.
+        schema: that holds it; None is the one of the consolidated tables.
+    """
     expected = f"statistics of every column, at most {CHANGED_SHARE:.0%} of the rows changed since"
-    row = _counted(conn, _TABLE, table)
+    row = _counted(conn, _TABLE, table, schema)
     if row is None:
         return Finding(passed=False, expected=expected, observed="no such table")
     evidence = {"changed_rows": row.changed, "analyzed_at": _written(row.analyzed_at)}
-    if not _has_rows(conn, table):
+    if not _has_rows(conn, table, schema):
         return Finding(passed=True, expected=expected, observed="no rows", evidence=evidence)
     unknown: Sequence[str] = row.unknown
     share = row.changed / max(1, row.live)
@@ -173,8 +189,17 @@ def statistics_are_there(conn: sa.Connection, table: str) -> Finding:
 
 
 def invalid_indexes(conn: sa.Connection) -> list[InvalidIndex]:
-    """Return every invalid index in our schemas, former versions and Dagster's included."""
-    found = conn.execute(_INVALID, {"schemas": _our_schemas(conn), "leftover": LEFTOVER})
+    """Return every invalid index in our schemas and on memOS's tables.
+
+    Former versions and Dagster's schema are ours, too.
+    """
+    values = {
+        "schemas": _our_schemas(conn),
+        "application": APPLICATION_SCHEMA,
+        "adopted": [spec.name for spec in APPLICATION_TABLES],
+        "leftover": LEFTOVER,
+    }
+    found = conn.execute(_INVALID, values)
     return [
         InvalidIndex(
             row.schema, row.name, f"{row.table_schema}.{row.table_name}", row.bytes, row.leftover
@@ -200,7 +225,7 @@ def no_index_is_left_invalid(conn: sa.Connection) -> Finding:
     )
 
 
-def index_is_used(conn: sa.Connection, name: str, rows: int, former: Mapping[str, Any]) -> Finding:
+def index_is_used(conn: sa.Connection, held: SearchIndex, former: Mapping[str, Any]) -> Finding:
     """V24: somebody searched by the index within ``UNUSED_DAYS``, and no other does the same.
 
     It counts from the day on which this check first saw the index, so an index that was just built,
@@ -208,15 +233,15 @@ def index_is_used(conn: sa.Connection, name: str, rows: int, former: Mapping[str
 
     Args:
         conn: to the target database.
-        name: of an index of the catalog.
-        rows: that it serves; an index of none costs nothing.
+        held: an index of the catalog; one that serves no rows costs nothing.
         former: evidence of the former evaluation; empty where there is none.
     """
     expected = f"searched within {UNUSED_DAYS} days, and the only one of its kind"
     last_scan = "s.last_idx_scan" if _server(conn) >= 16 else "null::timestamptz"
-    row = _counted(conn, sa.text(_INDEX.format(last_scan=last_scan)), name)
+    row = _counted(conn, sa.text(_INDEX.format(last_scan=last_scan)), held.name, held.schema)
     if row is None:
         return Finding(passed=False, expected=expected, observed="missing", evidence={"unused": 0})
+    rows = rows_in(conn, held)
     since, used_at = _watched(row, former, OWN_SCANS * (not may_be_uncounted(conn)))
     idle = row.seen_at - max(filter(None, (since, used_at)))
     unused = bool(rows) and idle >= timedelta(days=UNUSED_DAYS)
@@ -261,17 +286,19 @@ def _our_schemas(conn: sa.Connection) -> list[str]:
     return sorted({DATA_SCHEMA, OPS_SCHEMA, "dagster", *conn.execute(versions).scalars()})
 
 
-def _counted(conn: sa.Connection, statement: sa.TextClause, name: str) -> sa.Row[Any] | None:
+def _counted(
+    conn: sa.Connection, statement: sa.TextClause, name: str, schema: str | None
+) -> sa.Row[Any] | None:
     """Return what PostgreSQL counts of a table or index at this moment."""
     conn.execute(sa.text("select pg_stat_clear_snapshot()"))
-    return conn.execute(statement, {"schema": data_schema(conn), "name": name}).first()
+    return conn.execute(statement, {"schema": schema or data_schema(conn), "name": name}).first()
 
 
-def _has_rows(conn: sa.Connection, table: str) -> bool:
+def _has_rows(conn: sa.Connection, table: str, schema: str | None) -> bool:
     with driver_of(conn) as driver:
         found = driver.execute(
             sql.SQL("select exists(select from {})").format(
-                sql.Identifier(data_schema(conn), table)
+                sql.Identifier(schema or data_schema(conn), table)
             )
         ).fetchone()
     return bool(found and found[0])

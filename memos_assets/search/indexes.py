@@ -13,7 +13,13 @@ from psycopg import sql
 from memos_assets.catalog import INDEXED, ApplicationTable, IndexedTable, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.postgres.tables import data_schema
-from memos_assets.search.forecast import Graph, graph_of
+from memos_assets.search.forecast import (
+    Graph,
+    IndexForecast,
+    forecast_gin,
+    forecast_graph,
+    graph_of,
+)
 from memos_assets.search.queries import create_gin, create_hnsw, create_text_index, gin_name
 
 
@@ -135,7 +141,8 @@ def hnsw_index(
 @contextmanager
 def driver_of(conn: sa.Connection) -> Iterator[psycopg.Connection]:
     """Yield the psycopg connection of a SQLAlchemy one, inside its transaction."""
-    driver = conn.connection.driver_connection
+    # `driver_connection` is the same, but None once the connection is detached from its pool.
+    driver = conn.connection.dbapi_connection
     assert isinstance(driver, psycopg.Connection)
     yield driver
 
@@ -200,6 +207,13 @@ def rows_served(conn: sa.Connection, name: str) -> int:
 def rows_in(conn: sa.Connection, index: SearchIndex) -> int:
     """Count rows that an index serves, or would serve."""
     return measured(conn, replace(index, reads=()))[0]
+
+
+def forecast_by_rate(index: SearchIndex, rows: int, column_bytes: int) -> IndexForecast:
+    """Forecast a build from what `measured` returns."""
+    if index.graph is None:
+        return forecast_gin(rows, column_bytes)
+    return forecast_graph(index.graph, rows)
 
 
 def measured(conn: sa.Connection, index: SearchIndex) -> tuple[int, int]:

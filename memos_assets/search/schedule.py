@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from memos_assets.search.build_settings import MemoryBudget, memory_needed_mb
 from memos_assets.search.builds import BuiltIndex, ensure_index
-from memos_assets.search.forecast import IndexForecast, forecast_gin, forecast_graph
-from memos_assets.search.indexes import SearchIndex, measured, state_of
+from memos_assets.search.forecast import IndexForecast
+from memos_assets.search.indexes import SearchIndex, forecast_by_rate, measured, state_of
 from memos_assets.search.watch import Tell
 
 #: Indexes that are built side by side. Many small builds use two cores better this way than by
@@ -95,6 +95,4 @@ def _by_rate(conn: sa.Connection, index: SearchIndex) -> IndexForecast:
     """Forecast what is left to do: nothing where a valid index is there."""
     state = state_of(conn, index.name, index.schema)
     rows, column_bytes = (0, 0) if state is not None and state.valid else measured(conn, index)
-    if index.graph is None:
-        return forecast_gin(rows, column_bytes)
-    return forecast_graph(index.graph, rows)
+    return forecast_by_rate(index, rows, column_bytes)

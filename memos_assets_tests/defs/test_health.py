@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import MAINTAINED
 from memos_assets.checklist import CHECKLIST
 from memos_assets.definitions import defs
 from memos_assets.defs.consolidation import run_job
@@ -28,7 +28,7 @@ def filled(world: World) -> World:
     """A world with 302 rows and its indexes, as a load leaves them."""
     put_clusters(world.engine, EVERY_INDEX[HNSW])
     analyze(world.engine, SPEC)
-    for spec in TABLES:
+    for spec in MAINTAINED:
         for index in search_indexes(spec):
             ensure_index(world.engine, index, maintenance_work_mem_mb=64)
     return world

@@ -15,7 +15,8 @@ from memos_assets.postgres.engine import libpq_url
 from memos_assets.search import drift, maintenance
 from memos_assets.search.builds import ensure_index
 from memos_assets.search.bulk import analyze
-from memos_assets.search.maintenance import Done, described, due, scope_of
+from memos_assets.search.due import due, scope_of
+from memos_assets.search.maintenance import Done, described
 from memos_assets_tests.search.rows import EVERY_INDEX, put, put_clusters, search_index
 from memos_assets_tests.search.test_health import (
     INDEX,
@@ -255,7 +256,7 @@ def test_a_table_of_somebody_else_is_m361_and_is_not_passed_over(loaded: sa.Engi
         loaded,
         f"create role {role} login",
         f"grant usage on schema memos, memos_ops to {role}",
-        f"grant select on all tables in schema memos, memos_ops to {role}",
+        f"grant select on all tables in schema memos, memos_ops, public to {role}",
     )
     visitor = sa.create_engine(loaded.url.set(username=role))
     try:

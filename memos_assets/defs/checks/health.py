@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterator
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES, TableSpec
+from memos_assets.catalog import MAINTAINED, IndexedTable
 from memos_assets.defs.assets.indexes import index_key
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.assets.version import LIVE_VERSION
@@ -22,7 +22,7 @@ from memos_assets.search.health import (
     statistics_are_there,
     table_is_vacuumed,
 )
-from memos_assets.search.indexes import rows_in, search_indexes
+from memos_assets.search.indexes import search_indexes
 
 _OF_TABLES = {
     "v20_tables_are_vacuumed": table_is_vacuumed,
@@ -58,16 +58,16 @@ def _findings(
     if dg.AssetCheckKey(LIVE_VERSION, _INVALID) in wanted:
         with engine.connect() as conn:
             yield LIVE_VERSION, _INVALID, no_index_is_left_invalid(conn)
-    for spec in TABLES:
+    for spec in MAINTAINED:
         for claim, judge in _OF_TABLES.items():
             if dg.AssetCheckKey(table_key(spec), claim) in wanted:
                 with engine.connect() as conn:
-                    yield table_key(spec), claim, judge(conn, spec.name)
+                    yield table_key(spec), claim, judge(conn, spec.name, spec.schema)
         yield from _index_findings(engine, spec, wanted)
 
 
 def _index_findings(
-    engine: sa.Engine, spec: TableSpec, wanted: Collection[dg.AssetCheckKey]
+    engine: sa.Engine, spec: IndexedTable, wanted: Collection[dg.AssetCheckKey]
 ) -> Iterator[tuple[dg.AssetKey, str, Finding]]:
     by_vector = {index.name: index for index in spec.vector_indexes}
     for held in search_indexes(spec):
@@ -75,6 +75,6 @@ def _index_findings(
         with engine.connect() as conn:
             if dg.AssetCheckKey(key, _USE) in wanted:
                 former = evidence_of(conn, _USE).get(key.to_user_string(), {})
-                yield key, _USE, index_is_used(conn, held.name, rows_in(conn, held), former)
+                yield key, _USE, index_is_used(conn, held, former)
             if held.name in by_vector and dg.AssetCheckKey(key, _DRIFT) in wanted:
                 yield key, _DRIFT, recall_has_not_drifted(conn, by_vector[held.name], held)
