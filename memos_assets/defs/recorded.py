@@ -8,7 +8,9 @@ import sqlalchemy as sa
 from dagster._core.execution.stats import StepEventStatus
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, TABLES
+from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.indexes import INDEXES, index_assets
+from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.assets.sources import (
     CONSOLIDATION_TAG,
     OTHER_FILES,
@@ -16,11 +18,7 @@ from memos_assets.defs.assets.sources import (
     source_key,
 )
 from memos_assets.defs.assets.tables import table_key
-from memos_assets.defs.checks.archive import archive_check
-from memos_assets.defs.checks.checklist import checks
-from memos_assets.defs.checks.health import health_check
-from memos_assets.defs.checks.recall import checks as recall_checks
-from memos_assets.defs.checks.version import version_check
+from memos_assets.defs.checks.gathered import CHECKS
 from memos_assets.defs.failures import said
 from memos_assets.report.compose import Recorded
 from memos_assets.report.indexes import Build
@@ -32,24 +30,21 @@ from memos_assets.report.words import moment
 _MATERIALIZATIONS = 25
 _BECOMES: dict[str, Becomes] = {"list": "left alone", "unusable": "unusable"}
 
+
+def _about(step: str) -> str:
+    """Return what a step of checks works on, in words."""
+    about, _, part = step.removesuffix("_checks").rpartition("_")
+    of_a_kind = part in ("rows", "indexes", "recall")
+    return f"{about}: {part}" if of_a_kind else f"{about} {part}".replace("_", " ").strip()
+
+
 #: Step -> phase and what it works on.
 _STEPS: dict[str, tuple[str, str]] = {
     **{table_key(spec).to_python_identifier(): ("load", spec.qualified) for spec in TABLES},
     index_assets.op.name: ("index", "search indexes"),
-    **{
-        definition.op.name: (
-            "check",
-            definition.op.name.replace("_indexes_checks", ": indexes").replace("_rows", ": rows"),
-        )
-        for definition in checks
-    },
-    **{
-        definition.op.name: ("check", definition.op.name.replace("_recall_checks", ": recall"))
-        for definition in recall_checks
-    },
-    archive_check.op.name: ("check", "archive"),
-    version_check.op.name: ("check", "live version"),
-    health_check.op.name: ("check", "health"),
+    search_functions.op.name: ("index", "search functions"),
+    application_assets.op.name: ("check", "tables of memOS"),
+    **{definition.op.name: ("check", _about(definition.op.name)) for definition in CHECKS},
 }
 
 

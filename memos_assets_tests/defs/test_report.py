@@ -62,6 +62,7 @@ def test_a_report_says_what_was_loaded_from_which_bytes_and_how_it_was_proven(
     phases = [phase["phase"] for phase in report["timings"]["phases"]]
     assert phases[0] == "find and pin files"
     assert {"load", "index", "check"} <= set(phases)
+    assert [step["what"] for step in report["timings"]["steps"] if step["phase"] == "other"] == []
     spent = sum(phase["seconds"] for phase in report["timings"]["phases"])
     assert spent == pytest.approx(report["timings"]["total_seconds"], abs=0.1)
     assert {step["run"] for step in report["timings"]["steps"]} == set(done.run_ids)

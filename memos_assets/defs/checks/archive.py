@@ -6,27 +6,21 @@ import dagster as dg
 
 from memos_assets.consolidate.archive_proof import GROUPS, archived_files_are_whole
 from memos_assets.defs.assets.sources import archive_key
-from memos_assets.defs.checks.checklist import check_spec
-from memos_assets.defs.checks.recording import evaluated
-from memos_assets.defs.failures import reported
+from memos_assets.defs.checks.one_claim import checks_of_one_claim
 from memos_assets.defs.resources import Postgres
+from memos_assets.finding import Finding
 
-_CLAIM = "v13_archived_files_are_whole"
 
-
-@dg.multi_asset_check(
-    name="archive_checks",
-    specs=[check_spec(_CLAIM, archive_key(group)) for group in GROUPS],
-    can_subset=True,
-)
-def archive_check(
-    context: dg.AssetCheckExecutionContext, postgres: Postgres
-) -> Iterator[dg.AssetCheckResult]:
+def _judge(postgres: Postgres) -> Iterator[tuple[dg.AssetKey, Finding]]:
     """Read every archived file and compare its digest with its manifest's."""
-    with reported():
-        findings = archived_files_are_whole(postgres.engine, postgres.settings.archive_folder)
-        yield from evaluated(
-            context,
-            postgres.engine,
-            ((archive_key(group), _CLAIM, finding) for group, finding in findings.items()),
-        )
+    found = archived_files_are_whole(postgres.engine, postgres.settings.archive_folder)
+    for group, finding in found.items():
+        yield archive_key(group), finding
+
+
+archive_check = checks_of_one_claim(
+    "archive_checks",
+    "v13_archived_files_are_whole",
+    [archive_key(group) for group in GROUPS],
+    _judge,
+)

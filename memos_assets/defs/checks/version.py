@@ -5,23 +5,18 @@ from collections.abc import Iterator
 import dagster as dg
 
 from memos_assets.defs.assets.version import LIVE_VERSION
-from memos_assets.defs.checks.checklist import check_spec
-from memos_assets.defs.checks.recording import evaluated
-from memos_assets.defs.failures import reported
+from memos_assets.defs.checks.one_claim import checks_of_one_claim
 from memos_assets.defs.resources import Postgres
+from memos_assets.finding import Finding
 from memos_assets.postgres.versions import version_is_complete
 
-_CLAIM = "v14_live_version_is_complete"
 
-
-@dg.multi_asset_check(
-    name="version_checks", specs=[check_spec(_CLAIM, LIVE_VERSION)], can_subset=True
-)
-def version_check(
-    context: dg.AssetCheckExecutionContext, postgres: Postgres
-) -> Iterator[dg.AssetCheckResult]:
+def _judge(postgres: Postgres) -> Iterator[tuple[dg.AssetKey, Finding]]:
     """Count every table and compare it with its books."""
-    with reported():
-        with postgres.engine.connect() as conn:
-            finding = version_is_complete(conn)
-        yield from evaluated(context, postgres.engine, [(LIVE_VERSION, _CLAIM, finding)])
+    with postgres.engine.connect() as conn:
+        yield LIVE_VERSION, version_is_complete(conn)
+
+
+version_check = checks_of_one_claim(
+    "version_checks", "v14_live_version_is_complete", [LIVE_VERSION], _judge
+)
