@@ -186,7 +186,7 @@ def _make_large_table(conn: psycopg.Connection) -> None:
 
 def _large_index() -> SearchIndex:
     return hnsw_index(
-        VectorIndex(_LARGE, "embedding", "vector", _LARGE_DIMENSION, "vector"),
+        VectorIndex(_LARGE, "embedding", "vector", _LARGE_DIMENSION, "halfvec"),
         serves=sql.SQL("true"),
         schema="public",
     )

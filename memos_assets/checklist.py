@@ -79,8 +79,8 @@ CHECKLIST: tuple[Claim, ...] = (
         6,
         "v06_index_is_valid",
         "index",
-        "The index exists and PostgreSQL considers it valid.",
-        "materialise the index asset again; an invalid index is dropped and rebuilt",
+        "The index exists, is valid, and is what the catalog defines.",
+        "materialise the index asset again; an invalid or outdated index is dropped and rebuilt",
     ),
     Claim(
         7,

@@ -52,16 +52,15 @@ def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[Cla
 
 
 def _is_up_to_date(conn: sa.Connection, pins: Collection[Pin]) -> bool:
-    """Whether every chunk is loaded as its pin holds it and every index is valid."""
+    """Whether every chunk is loaded as its pin holds it and every index is built."""
     for pin in pins:
         if any(ledger.stale_tasks(conn, spec, pin) for spec in registry.specs_in(pin)):
             return False
-    states = (
-        state_of(conn, index.name, index.schema)
+    return all(
+        index.is_built(state_of(conn, index.name, index.schema))
         for spec in INDEXED
         for index in search_indexes(spec)
     )
-    return all(state is not None and state.valid for state in states)
 
 
 def _are_unchanged(pins: Collection[Pin]) -> bool:

@@ -21,6 +21,7 @@ from memos_assets.search.indexes import (
     drop_index,
     forecast_by_rate,
     measured,
+    put_mark,
     state_of,
 )
 from memos_assets.search.refusals import refusals
@@ -75,6 +76,8 @@ def ensure_index(
 ) -> BuiltIndex:
     """Build an index unless a valid one is there; an invalid one is dropped first.
 
+    So is one that was built by another definition, such as that of a former checkout.
+
     Args:
         engine: of the target database.
         index: from `search_indexes`, or described by hand.
@@ -93,7 +96,7 @@ def ensure_index(
         with engine.connect() as conn:
             state = _unless_others_build(conn, index)
             rows, column_bytes = measured(conn, index)
-        if state is not None and state.valid:
+        if state is not None and index.is_built(state):
             report(Progress("index", index.name, total_rows=rows))
             report(Progress("index", index.name, rows=rows, bytes=state.bytes, done=True))
             return BuiltIndex(index.name, built=False, seconds=0, bytes=state.bytes, rows=rows)
@@ -104,7 +107,10 @@ def ensure_index(
         watch = Watch(first_step(index, forecast, settings), tell)
         watch.begin()
         settings = built_with(
-            settings, forecast, watch, lambda chosen: _build(engine, index, chosen, watch)
+            settings,
+            lambda: settings_for(forecast, budget_mb=maintenance_work_mem_mb, workers=0),
+            watch,
+            lambda chosen: _build(engine, index, chosen, watch),
         )
         with engine.connect() as conn:
             state = state_of(conn, index.name, index.schema)
@@ -144,18 +150,18 @@ def _forecast(engine: sa.Engine, index: SearchIndex, rows: int, column_bytes: in
 
 def built_with(
     settings: BuildSettings,
-    forecast: IndexForecast,
+    alone: Callable[[], BuildSettings],
     watch: Watch,
     build: Callable[[BuildSettings], None],
 ) -> BuildSettings:
-    """Build, once more with one process where workers get no shared memory; return the settings."""
+    """Build, and return the settings: those of ``alone`` where workers get no shared memory."""
     try:
         build(settings)
     except psycopg.Error as error:
         if not (settings.parallel_workers and _lacks_shared_memory(error)):
             raise
         watch.note("no shared memory for workers, one process builds")
-        settings = settings_for(forecast, budget_mb=settings.maintenance_work_mem_mb, workers=0)
+        settings = alone()
         build(settings)
     return settings
 
@@ -197,19 +203,20 @@ def _build(engine: sa.Engine, index: SearchIndex, settings: BuildSettings, watch
 def _build_in_transaction(
     engine: sa.Engine, index: SearchIndex, settings: Mapping[str, str], watch: Watch
 ) -> None:
-    """Drop what is invalid and build, both or neither; the table takes no writes meanwhile."""
+    """Drop what is there and build, both or neither; the table takes no writes meanwhile."""
     with engine.begin() as conn, driver_of(conn) as driver:
         if _unless_others_build(conn, index) is not None:
             drop_index(conn, index.name, index.schema)
         put_in_force(conn, settings)
         with watched(engine, driver, watch):
             driver.execute(index.create(index.schema_in(conn), concurrently=False))
+        put_mark(conn, index)
 
 
 def _build_concurrently(
     engine: sa.Engine, index: SearchIndex, settings: Mapping[str, str], watch: Watch
 ) -> None:
-    """Drop what is invalid and build beside readers and writers of the table.
+    """Drop what is invalid or outdated and build beside readers and writers of the table.
 
     Outside of a transaction, as PostgreSQL demands. It waits for transactions that are older than
     the build, and holds nobody up while it does: it may be patient.
@@ -217,13 +224,14 @@ def _build_concurrently(
     settings = {**settings, "lock_timeout": f"{CONCURRENT_PATIENCE_SECONDS}s"}
     alone = engine.execution_options(isolation_level="AUTOCOMMIT")
     with alone.connect() as conn, driver_of(conn) as driver:
-        broken = _unless_others_build(conn, index) is not None
+        former = _unless_others_build(conn, index) is not None
         put_in_force(conn, settings, local=False)
         try:
-            if broken:
+            if former:
                 drop_index(conn, index.name, index.schema, concurrently=True)
             with watched(engine, driver, watch):
                 driver.execute(index.create(index.schema_in(conn), concurrently=True))
+            put_mark(conn, index)
         finally:
             # The connection goes back to its pool, or is lost.
             with suppress(psycopg.Error):

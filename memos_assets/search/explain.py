@@ -13,7 +13,7 @@ from memos_assets.catalog import Column, IndexedTable, VectorIndex
 from memos_assets.finding import Finding
 from memos_assets.postgres.answers import put_in_force
 from memos_assets.postgres.tables import data_schema
-from memos_assets.search.indexes import driver_of, state_of
+from memos_assets.search.indexes import SearchIndex, driver_of, state_of
 from memos_assets.search.queries import SEARCH_SETTINGS, containing, gin_name, nearest
 from memos_assets.search.searchable import SEARCHABLES, Searchable
 from memos_assets.search.text_queries import matching
@@ -36,16 +36,12 @@ def plan_nodes(plan: Plan) -> Iterator[Plan]:
         yield from plan_nodes(child)
 
 
-def index_is_valid(conn: sa.Connection, name: str, schema: str | None = None) -> Finding:
-    """V06: the index exists and PostgreSQL considers it valid and ready.
-
-    Args:
-        conn: to the target database.
-        name: of the index.
-        schema: that it is in; None is the one that holds the consolidated tables.
-    """
-    state = state_of(conn, name, schema)
+def index_is_valid(conn: sa.Connection, index: SearchIndex) -> Finding:
+    """V06: the index exists, is valid and ready, and was built as the catalog defines it."""
+    state = state_of(conn, index.name, index.schema)
     observed = "missing" if state is None else ("valid" if state.valid else "invalid")
+    if observed == "valid" and not index.is_built(state):
+        observed = "valid, but built by another definition"
     evidence = {} if state is None else {"definition": state.definition, "bytes": state.bytes}
     return Finding(observed == "valid", "valid", observed, evidence)
 

@@ -1,5 +1,6 @@
 """The search indexes: which there are, and what PostgreSQL has of them."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,29 @@ class Create(Protocol):
     def __call__(self, schema: str, *, concurrently: bool) -> sql.Composed:
         """Return ``create index``."""
         ...
+
+
+#: Begins the comment of every index of ours; a digest of its definition follows.
+_MARK = "memos-assets "
+
+
+@dataclass(frozen=True, slots=True)
+class IndexState:
+    """An index as PostgreSQL has it.
+
+    Attributes:
+        valid: PostgreSQL searches it.
+        definition: as PostgreSQL writes it.
+        bytes: on disk.
+        builder: the process at work on it.
+        mark: `SearchIndex.mark` when it was built; None: not by us, or before there were marks.
+    """
+
+    valid: bool
+    definition: str
+    bytes: int
+    builder: int | None = None
+    mark: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +86,19 @@ class SearchIndex:
         """Return the condition of its rows."""
         return self.serves or sql.SQL("true")
 
+    @property
+    def mark(self) -> str:
+        """What the index says in PostgreSQL of its definition, its schema left out."""
+        definition = self.create("", concurrently=False).as_string()
+        return _MARK + hashlib.sha256(definition.encode()).hexdigest()[:16]
+
+    def is_built(self, state: IndexState | None) -> bool:
+        """Whether it is there and valid, and as it is defined today."""
+        return state is not None and state.valid and state.mark == self.mark
+
     def schema_in(self, bind: sa.Connection | sa.Engine) -> str:
         """Return the schema of its table for this engine or connection."""
         return self.schema or data_schema(bind)
-
-
-@dataclass(frozen=True, slots=True)
-class IndexState:
-    """An index as PostgreSQL has it; ``builder`` is the process at work on it."""
-
-    valid: bool
-    definition: str
-    bytes: int
-    builder: int | None = None
 
 
 def search_indexes(spec: IndexedTable) -> list[SearchIndex]:
@@ -159,7 +183,8 @@ def state_of(conn: sa.Connection, name: str, schema: str | None = None) -> Index
         sa.text(
             "select i.indisvalid and i.indisready as valid, pg_get_indexdef(c.oid) as definition, "
             "pg_relation_size(c.oid) as bytes, (select min(p.pid) "
-            "from pg_stat_progress_create_index p where p.index_relid = c.oid) as builder "
+            "from pg_stat_progress_create_index p where p.index_relid = c.oid) as builder, "
+            "obj_description(c.oid, 'pg_class') as mark "
             "from pg_class c join pg_index i on i.indexrelid = c.oid "
             "join pg_namespace n on n.oid = c.relnamespace "
             "where n.nspname = :schema and c.relname = :name"
@@ -168,7 +193,7 @@ def state_of(conn: sa.Connection, name: str, schema: str | None = None) -> Index
     ).first()
     if row is None:
         return None
-    return IndexState(row.valid, row.definition, row.bytes, row.builder)
+    return IndexState(row.valid, row.definition, row.bytes, row.builder, row.mark)
 
 
 def drop_index(
@@ -188,6 +213,13 @@ def drop_index(
     with driver_of(conn) as driver:
         index = sql.Identifier(schema or data_schema(conn), name)
         driver.execute(sql.SQL(statement).format(index))
+
+
+def put_mark(conn: sa.Connection, index: SearchIndex) -> None:
+    """Write down by which definition an index was built."""
+    name = sql.Identifier(index.schema_in(conn), index.name)
+    with driver_of(conn) as driver:
+        driver.execute(sql.SQL("comment on index {} is {}").format(name, sql.Literal(index.mark)))
 
 
 def rows_served(conn: sa.Connection, name: str) -> int:

@@ -128,7 +128,11 @@ def _reindex(engine: sa.Engine, conn: sa.Connection, work: Work, means: _Means) 
     """Rebuild an index with the memory that it needs, and report how far it is."""
     index = index_named(work.name)[0]
     forecast = forecast_by_rate(index, *measured(conn, index))
-    settings = settings_for(forecast, budget_mb=means.memory_mb, workers=means.parallel_workers)
+
+    def within(workers: int) -> BuildSettings:
+        return settings_for(forecast, budget_mb=means.memory_mb, workers=workers)
+
+    settings = within(means.parallel_workers)
     watch = Watch(first_step(index, forecast, settings), tell=None)
 
     def rebuild(chosen: BuildSettings) -> None:
@@ -141,7 +145,7 @@ def _reindex(engine: sa.Engine, conn: sa.Connection, work: Work, means: _Means) 
             raise
 
     watch.begin()
-    built_with(settings, forecast, watch, rebuild)
+    built_with(settings, lambda: within(0), watch, rebuild)
     watch.end(_bytes(engine, work))
 
 

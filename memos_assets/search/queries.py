@@ -41,6 +41,9 @@ def _indexed(index: VectorIndex, value: sql.Composable) -> sql.Composable:
         return sql.SQL("(subvector({}, 1, {})::halfvec({}))").format(
             value, sql.Literal(index.prefix), sql.Literal(index.prefix)
         )
+    if index.method == "halfvec" and index.reranked:
+        # Of length 1 no element is too large or too small for half precision; angles stay.
+        value = sql.SQL("l2_normalize({})").format(value)
     return sql.SQL("({}::{}({}))").format(
         value, sql.SQL(index.method), sql.Literal(index.dimension)
     )
@@ -48,7 +51,7 @@ def _indexed(index: VectorIndex, value: sql.Composable) -> sql.Composable:
 
 def _held(index: VectorIndex) -> sql.Composable:
     column = sql.Identifier(index.column)
-    return _indexed(index, column) if index.dimension_name else column
+    return _indexed(index, column) if index.dimension_name or index.reranked else column
 
 
 def _scope(index: VectorIndex) -> sql.Composable:
@@ -185,15 +188,14 @@ def nearest(
         "held": _held(index),
         "sought": _indexed(index, probe),
         "operator": sql.SQL(index.operator),
-        "candidates": sql.Literal(index.ef_search),
+        "candidates": sql.Literal(index.candidates),
         "k": bind("k"),
     }
     if index.reranked or filtered or table.condition:
         return sql.SQL(
-            "with candidate as materialized (select {key}, {column} from {table} where {where} "
-            "order by {held} {operator} {sought} limit greatest({k} * 2, {candidates})) "
-            "select {key}, {column} <=> {probe} as distance from candidate "
-            "order by distance, {key} limit {k}"
+            "select {key}, distance from (select {key}, {column} <=> {probe} as distance "
+            "from {table} where {where} order by {held} {operator} {sought} "
+            "limit greatest({k} * 2, {candidates})) as candidate order by distance, {key} limit {k}"
         ).format(**parts)
     return sql.SQL(
         "select {key}, {held} {operator} {sought} as distance from {table} where {where} "

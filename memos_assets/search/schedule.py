@@ -94,5 +94,5 @@ def build_indexes(
 def _by_rate(conn: sa.Connection, index: SearchIndex) -> IndexForecast:
     """Forecast what is left to do: nothing where a valid index is there."""
     state = state_of(conn, index.name, index.schema)
-    rows, column_bytes = (0, 0) if state is not None and state.valid else measured(conn, index)
+    rows, column_bytes = (0, 0) if index.is_built(state) else measured(conn, index)
     return forecast_by_rate(index, rows, column_bytes)

@@ -13,6 +13,7 @@ from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.search.api import search
 from memos_assets.search.builds import ensure_index
+from memos_assets.search.due import index_named
 from memos_assets.search.explain import (
     containment_uses_index,
     index_is_valid,
@@ -69,14 +70,14 @@ def test_the_memories_get_the_three_indexes_of_the_plan_once(indexed: sa.Engine)
 
 def test_the_claims_about_indexes_hold_for_them(indexed: sa.Engine) -> None:
     with indexed.connect() as conn:
-        for one in NAMES:
-            assert index_is_valid(conn, one, "public").passed
+        for one in search_indexes(MEMORIES):
+            assert index_is_valid(conn, one).passed
         assert nearest_uses_index(conn, HNSW, rows=23).passed
         for column in MEMORIES.searched:
             assert containment_uses_index(conn, MEMORIES, column).passed
     execute(indexed, *(f"drop index {one}" for one in NAMES))
     with indexed.connect() as conn:
-        assert index_is_valid(conn, NAMES[0], "public").observed == "missing"
+        assert index_is_valid(conn, search_indexes(MEMORIES)[0]).observed == "missing"
         assert not nearest_uses_index(conn, HNSW, rows=23).passed
         assert not containment_uses_index(conn, MEMORIES, MEMORIES.searched[0]).passed
 
@@ -128,7 +129,7 @@ def test_an_index_that_a_broken_build_left_invalid_is_noticed_and_built_again(
 ) -> None:
     execute(indexed, f"update pg_index set indisvalid = false where indexrelid = '{one}'::regclass")
     with indexed.connect() as conn:
-        assert index_is_valid(conn, one, "public").observed == "invalid"
+        assert index_is_valid(conn, index_named(one)[0]).observed == "invalid"
     assert ensure_all(indexed) == [name == one for name in NAMES]
     assert rows(indexed, VALIDITY.format(one)) == [(True,)]
 

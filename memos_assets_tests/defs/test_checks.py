@@ -9,6 +9,7 @@ from memos_assets.defs.consolidation import verify
 from memos_assets.finding import Finding
 from memos_assets.report.standing import claims_made
 from memos_assets_tests.defs.world import World, failures, write_templates
+from memos_assets_tests.search.rows import search_index
 
 HNSW = "thought_templates_embedding_768_hnsw"
 
@@ -23,7 +24,9 @@ def test_a_red_check_makes_a_consolidation_not_proven_and_says_what_to_do(world:
     write_templates(world.data / "meta_buffer.db", [1, 2])
     world.execute(
         f"create index {HNSW} on memos.thought_templates "
-        "using hnsw ((embedding::vector(768)) vector_l2_ops) where dimension = 768"
+        "using hnsw ((embedding::vector(768)) vector_l2_ops) where dimension = 768",
+        # Without its mark it would be taken for outdated, and built again.
+        f"comment on index memos.{HNSW} is '{search_index(HNSW).mark}'",
     )
     done = world.consolidate()
     assert done.failures == []

@@ -125,9 +125,10 @@ class World:
         with self.engine.connect() as conn:
             return [tuple(row) for row in conn.execute(sa.text(statement))]
 
-    def execute(self, statement: str) -> None:
+    def execute(self, *statements: str) -> None:
         with self.engine.begin() as conn:
-            conn.execute(sa.text(statement))
+            for statement in statements:
+                conn.execute(sa.text(statement))
 
     def ledger(self, table: str = SPEC.name) -> dict[str, str]:
         """Return the run that loaded each chunk of a table."""

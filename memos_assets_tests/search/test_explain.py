@@ -1,6 +1,8 @@
 """The claims about indexes, green and turned red."""
 
 import json
+from dataclasses import replace
+from functools import partial
 
 import pytest
 import sqlalchemy as sa
@@ -14,8 +16,11 @@ from memos_assets.search.explain import (
     index_is_valid,
     nearest_uses_index,
 )
+from memos_assets.search.queries import create_hnsw
 from memos_assets_tests.search.rows import EVERY_INDEX, put, search_index
 from memos_assets_tests.search.test_indexes import GIN, HNSW, SPEC, invalidate
+
+OUTDATED = "valid, but built by another definition"
 
 
 @pytest.fixture
@@ -33,7 +38,7 @@ def execute(engine: sa.Engine, *statements: str) -> None:
 
 def valid(engine: sa.Engine, name: str = HNSW) -> Finding:
     with engine.connect() as conn:
-        return index_is_valid(conn, name)
+        return index_is_valid(conn, search_index(name))
 
 
 def nearest(engine: sa.Engine, name: str = HNSW, *, rows: int = 0) -> Finding:
@@ -76,6 +81,25 @@ def test_v06_index_is_valid_fails_when_invalid(built: sa.Engine) -> None:
     assert (finding.passed, finding.observed) == (False, "invalid")
 
 
+def test_v06_index_is_valid_fails_when_the_catalog_defines_it_otherwise(built: sa.Engine) -> None:
+    index = search_index(HNSW)
+    finer = replace(EVERY_INDEX[HNSW], m=32)
+    redefined = replace(index, create=partial(create_hnsw, finer))
+    with built.connect() as conn:
+        finding = index_is_valid(conn, redefined)
+    assert (finding.passed, finding.observed) == (False, OUTDATED)
+    ensure_index(built, redefined, maintenance_work_mem_mb=64)
+    with built.connect() as conn:
+        finding = index_is_valid(conn, redefined)
+    assert finding.passed
+    assert "m='32'" in finding.evidence["definition"]
+    assert not ensure_index(built, redefined, maintenance_work_mem_mb=64).built
+    # Rebuilding it beside its readers changes nothing of that.
+    with built.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        conn.execute(sa.text(f"reindex index concurrently memos.{HNSW}"))
+        assert index_is_valid(conn, redefined).passed
+
+
 def test_v07_nearest_uses_index_fails_when_the_operator_class_is_another(
     built: sa.Engine,
 ) -> None:
@@ -85,7 +109,7 @@ def test_v07_nearest_uses_index_fails_when_the_operator_class_is_another(
         f"create index {HNSW} on memos.thought_templates "
         "using hnsw ((embedding::vector(768)) vector_l2_ops) where dimension = 768",
     )
-    assert valid(built).passed
+    assert valid(built).observed == OUTDATED
     finding = nearest(built)
     assert not finding.passed
     assert finding.expected == f"{HNSW} usable"
@@ -124,7 +148,7 @@ def test_v11_containment_uses_index_fails_when_the_index_is_on_another_column(
         f"drop index memos.{GIN}",
         f"create index {GIN} on memos.thought_templates using gin (example_queries jsonb_path_ops)",
     )
-    assert valid(built, GIN).passed
+    assert valid(built, GIN).observed == OUTDATED
     assert not containment(built).passed
 
 

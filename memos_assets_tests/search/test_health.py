@@ -26,6 +26,8 @@ from memos_assets_tests.search.test_indexes import HNSW, SPEC, invalidate
 TABLE = SPEC.name
 INDEX = EVERY_INDEX[HNSW]
 HELD = search_index(HNSW)
+#: What the index holds.
+EXPRESSION = "(l2_normalize(embedding)::halfvec(768))"
 
 
 @pytest.fixture
@@ -261,9 +263,9 @@ def test_v24_indexes_are_used_fails_when_another_does_the_same(loaded: sa.Engine
     change(
         loaded,
         f"create index theirs on memos.{TABLE} using hnsw "
-        "((embedding::vector(768)) vector_cosine_ops) with (m = 8) where dimension = 768",
+        f"({EXPRESSION} halfvec_cosine_ops) with (m = 8) where dimension = 768",
         f"create index other on memos.{TABLE} using hnsw "
-        "((embedding::vector(768)) vector_l2_ops) where dimension = 768",
+        f"({EXPRESSION} halfvec_l2_ops) where dimension = 768",
     )
     finding = use(loaded)
     assert not finding.passed
@@ -276,7 +278,7 @@ def search_once(engine: sa.Engine) -> None:
         engine,
         "set local enable_seqscan = off",
         "set local enable_sort = off",
-        f"select id from memos.{TABLE} where dimension = 768 order by embedding::vector(768) <=> "
+        f"select id from memos.{TABLE} where dimension = 768 order by {EXPRESSION} <=> "
         f"'{json.dumps([1.0] * 768)}' limit 1",
     )
 

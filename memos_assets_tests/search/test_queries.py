@@ -18,7 +18,7 @@ from memos_assets_tests.search.rows import (
     stored,
 )
 
-# One per strategy: vector, halfvec, sign bits of a halfvec, sign bits of a vector.
+# One per strategy: halfvec of a vector and as stored, sign bits of a halfvec and of a vector.
 STRATEGIES = [
     "thought_templates_embedding_768_hnsw",
     "embeddings_embedding_1024_hnsw",
@@ -65,6 +65,26 @@ def test_rows_without_an_embedding_and_of_another_dimension_never_surface(
             values = {"probe": json.dumps([1.0] * 768), "k": 100}
             rows = driver.execute(nearest(index), values).fetchall()
         assert [row[:2] for row in rows] == [("test", "r0")]
+
+
+@pytest.mark.parametrize("size", [1e-9, 1e9])
+def test_values_that_half_precision_does_not_hold_are_indexed_and_found(
+    engine: sa.Engine, size: float
+) -> None:
+    index = EVERY_INDEX["thought_templates_embedding_768_hnsw"]
+    random = np.random.default_rng(5)
+    vectors = size * random.standard_normal((60, 768))
+    put(engine, index, [json.dumps(vector.tolist()) for vector in vectors[:30]])
+    ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
+    put(engine, index, [json.dumps(vector.tolist()) for vector in vectors[30:]])
+    held = stored(engine, index)
+    with engine.begin() as conn, driver_of(conn) as driver:
+        driver.execute("set local enable_seqscan = off")
+        for place in (3, 33):
+            values = {"probe": json.dumps(vectors[place].tolist()), "k": 10}
+            rows = driver.execute(nearest(index), values).fetchall()
+            assert [row[-2] for row in rows] == held.nearest(vectors[place], 10)
+            assert rows[0][-1] == pytest.approx(0, abs=1e-6)
 
 
 def test_containment_finds_the_rows_that_hold_the_part(engine: sa.Engine) -> None:

@@ -99,7 +99,7 @@ def _index_findings(engine: sa.Engine, spec: IndexedTable) -> Iterator[tuple[str
     """Yield claim, index and finding for every index of a table."""
     with engine.connect() as conn:
         for index in search_indexes(spec):
-            finding = index_is_valid(conn, index.name, index.schema)
+            finding = index_is_valid(conn, index)
             yield "v06_index_is_valid", index.name, finding
         for vector_index in spec.vector_indexes:
             rows = rows_served(conn, vector_index.name)
