@@ -41,7 +41,7 @@ HNSW_VECTOR_LIMIT = 2_000
 HNSW_HALFVEC_LIMIT = 4_000
 
 #: Rows that are re-ranked where an index holds float32 at half precision, or twice as many as are
-#: asked for: as exact as 40 on 100,000 x 1,024 elements (docs/benchmarks.md).
+#: asked for: as exact as 40 on 100,000 x 1,024 elements (docs/decisions/010).
 HALFVEC_CANDIDATES = 20
 
 NOMIC = ("nomic-embed-text",)
@@ -104,7 +104,7 @@ class VectorIndex:
         models: names of the models that wrote embeddings of this dimension; empty: not known.
         m: links per element of the graph.
         ef_construction: candidates per insertion.
-        ef_search: candidates per search.
+        ef_search: rows that are re-ranked under ``prefix`` and ``bits``, at least.
         prefix: elements under the method ``prefix``.
         dimension_name: column that tells dimensions apart; None where ``column`` has only one.
     """
@@ -178,7 +178,7 @@ class VectorColumn:
         dimensions: dimensions that get an index.
         models: dimension -> names of the models that wrote it; 1,024 elements may be of three
             models, whose distances mean nothing to each other. Absent: whoever stored them knows.
-        methods: dimension -> how it is indexed, where that is not the best way.
+        methods: dimension -> how it is indexed, where another way is better than `indexes` chooses.
         dimension_name: integer column beside it in PostgreSQL; NULL when ``name`` is.
         dimension_origin: SQLite column that holds the dimension, under ``column``.
         indexed: False where nearest neighbours by cosine mean nothing or the table is tiny.

@@ -27,7 +27,7 @@ _LITERAL = re.compile(r"[A-Za-z0-9 _./'\"-]+")
 #: Written to memos.conf. Loads write much WAL once, so there is room for it before a checkpoint is
 #: forced; nothing replicates from this server, so WAL is minimal; a commit is on disk. The buffers
 #: hold most of an index of 100,000 x 1,024 elements, and no process comes to 300 MB with them. On
-#: two cores scans are twice as fast where no other process reads for them (docs/benchmarks.md).
+#: two cores scans are twice as fast where no other process reads for them (docs/decisions/010).
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
     "port": str(PORT),

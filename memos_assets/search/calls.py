@@ -140,6 +140,11 @@ def _call(
     )
 
 
+def in_text_form(elements: npt.NDArray[np.float32]) -> str:
+    """Return an embedding, ``(dimension,)`` and contiguous, as pgvector reads it, to the bit."""
+    return orjson.dumps(elements, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
 def _written(place: Searchable, embedding: Embedding) -> str:
     """Return an embedding in pgvector's text form, each element as the float32 that it reads.
 
@@ -165,7 +170,7 @@ def _written(place: Searchable, embedding: Embedding) -> str:
             where=f"table {place.name}",
             fix="embed the query again; memOS stores zeros when that failed",
         )
-    return orjson.dumps(elements, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return in_text_form(elements)
 
 
 def _need_text(place: Searchable, text: str) -> None:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import sqlalchemy as sa
 
 from memos_assets.catalog import MAINTAINED, IndexedTable, VectorIndex
 from memos_assets.errors import TargetError
+from memos_assets.finding import Finding
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.drift import sampled_recall
 from memos_assets.search.health import invalid_indexes, statistics_are_there, table_is_vacuumed
@@ -109,22 +111,20 @@ def _leftovers(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
             yield Work("drop", index.schema, index.name, index.table.partition(".")[2], why)
 
 
-def _dead_rows(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
+def _sick_tables(
+    action: Action,
+    judge: Callable[[sa.Connection, str, str], Finding],
+    engine: sa.Engine,
+    scope: Scope,
+    said: str = "",
+) -> Iterator[Work]:
     for spec in scope.tables():
+        schema = spec.schema or data_schema(engine)
         with engine.connect() as conn:
-            schema = spec.schema or data_schema(conn)
-            finding = table_is_vacuumed(conn, spec.name, schema)
-        if not finding.passed and "dead_rows" in finding.evidence:
-            yield Work("vacuum", schema, spec.name, spec.name, finding.observed)
-
-
-def _old_statistics(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
-    for spec in scope.tables():
-        with engine.connect() as conn:
-            schema = spec.schema or data_schema(conn)
-            finding = statistics_are_there(conn, spec.name, schema)
-        if not finding.passed and "changed_rows" in finding.evidence:
-            yield Work("analyze", schema, spec.name, spec.name, f"statistics: {finding.observed}")
+            finding = judge(conn, spec.name, schema)
+        # A table that is not there leaves no evidence, and cannot be mended.
+        if not finding.passed and finding.evidence:
+            yield Work(action, schema, spec.name, spec.name, said + finding.observed)
 
 
 def _sick_indexes(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
@@ -148,4 +148,9 @@ def _sick_indexes(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
 
 Stage = Callable[[sa.Engine, Scope], Iterator[Work]]
 #: In the order in which they are done: what comes later may be mended by what comes before.
-STAGES: Sequence[Stage] = (_leftovers, _dead_rows, _old_statistics, _sick_indexes)
+STAGES: Sequence[Stage] = (
+    _leftovers,
+    partial(_sick_tables, "vacuum", table_is_vacuumed),
+    partial(_sick_tables, "analyze", statistics_are_there, said="statistics: "),
+    _sick_indexes,
+)

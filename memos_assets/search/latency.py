@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.postgres.answers import put_in_force
 from memos_assets.postgres.tables import data_schema
+from memos_assets.search.calls import in_text_form
 from memos_assets.search.explain import plan_nodes
 from memos_assets.search.indexes import driver_of
 from memos_assets.search.trial import Float, Generated, K, Layout
@@ -92,7 +92,7 @@ def by_statement(driver: psycopg.Connection, statement: sql.Composed) -> Search:
 
 def written(probe: Float) -> str:
     """Return an embedding in pgvector's text form."""
-    return orjson.dumps(probe.astype(np.float32), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return in_text_form(probe.astype(np.float32))
 
 
 def timed(search: Search, probes: Float, neighbours: npt.NDArray[np.int64]) -> Timing:
