@@ -15,6 +15,7 @@ from bench.measure import alternate, progress, seconds_of
 from bench.sheets import Sheet, reached, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES_BY_NAME, VectorIndex
+from memos_assets.catalog.columns import Stored
 from memos_assets.postgres.tables import data_schema, in_schema
 from memos_assets.search import api
 from memos_assets.search.functions import install
@@ -131,19 +132,21 @@ class _Course:
         statement: sql.Composed,
         settings: Mapping[str, str],
         queries: int = QUERIES,
+        stored: Stored | None = None,
     ) -> float:
-        """Time a statement."""
+        """Time a statement; it casts the probe to ``stored``, the type of the column as a rule."""
         with searching(self.engine, settings) as driver:
-            return self.time(name, by_statement(driver, statement), queries)
+            search = by_statement(driver, statement, stored or self.generated.vector.stored)
+            return self.time(name, search, queries)
 
-    def scan(self, name: str, layout: Layout = AS_STORED) -> float:
+    def scan(self, name: str, layout: Layout) -> float:
         """Compute every distance. The index cannot serve it: it is on an expression."""
         statement = scan(self.generated, data_schema(self.engine), layout)
-        return self.send(name, statement, {}, SCANS)
+        return self.send(name, statement, {}, SCANS, layout.stored)
 
     def statement(self) -> float:
         """Send what the function sends."""
-        return self.send(STATEMENT, nearest(self.index), SEARCH_SETTINGS)
+        return self.send(STATEMENT, nearest(self.index, hits=True), SEARCH_SETTINGS)
 
     def function(self) -> float:
         """Call the function as any client does."""
@@ -169,37 +172,40 @@ class _Race:
 
     Attributes:
         large: that is raced.
-        planned: the same rows under the plan's index.
+        stored: the same rows as memOS stores them, under the plan's index.
         better: layout -> the same rows, stored so.
         wide: embeddings whose bits are indexed.
         small: the smallest table.
+        small_stored: the same rows as memOS stores them.
     """
 
     large: _Course
-    planned: _Course
+    stored: _Course
     better: dict[Layout, _Course]
     wide: _Course
     small: _Course
+    small_stored: _Course
 
     def prepare(self) -> None:
         """Load and index everything."""
         for course in (self.large, self.wide, self.small):
             course.prepare()
-        if self.planned is not self.large:
-            progress.print(f"  {self.planned.size}: load, and index as the plan does")
-            load(self.planned.engine, self.planned.generated)
-            self.planned.built[PLAN] = build(
-                self.planned.engine, self.planned.generated.spec, _as_planned(self.large.index)
-            )
+        progress.print(f"  {self.stored.size}: load, and index as the plan does")
+        for course in (self.stored, self.small_stored):
+            load(course.engine, course.generated, AS_STORED)
+        self.stored.built[PLAN] = build(
+            self.stored.engine, self.stored.generated.spec, _as_planned(self.large.index)
+        )
         for layout, course in self.better.items():
-            progress.print(f"  {course.size}: load, {layout.name}")
-            load(course.engine, course.generated, layout)
+            if course is not self.large:
+                progress.print(f"  {course.size}: load, {layout.name}")
+                load(course.engine, course.generated, layout)
 
     def contestants(self) -> dict[str, Callable[[], float]]:
         """Return name -> what runs."""
         large = self.large
         found: dict[str, Callable[[], float]] = {
-            f"{large.size} {STORED}": partial(large.scan, STORED),
+            f"{large.size} {STORED}": partial(self.stored.scan, STORED, AS_STORED),
             f"{large.size} {API}": large.api,
             f"{large.size} {FUNCTION}": large.function,
             f"{large.size} {STATEMENT}": large.statement,
@@ -210,13 +216,14 @@ class _Race:
         for ef, search in self._hnswlib().items():
             name = HNSWLIB.format(ef)
             found[f"{large.size} {name}"] = partial(large.time, name, search)
-        for course in (self.wide, self.small):
-            found[f"{course.size} {STORED}"] = partial(course.scan, STORED)
-            found[f"{course.size} {API}"] = course.api
+        found[f"{self.wide.size} {STORED}"] = partial(self.wide.scan, STORED, AS_STORED)
+        found[f"{self.wide.size} {API}"] = self.wide.api
+        found[f"{self.small.size} {STORED}"] = partial(self.small_stored.scan, STORED, AS_STORED)
+        found[f"{self.small.size} {API}"] = self.small.api
         return found
 
     def _plan(self) -> float:
-        course = self.planned
+        course = self.stored
         statement = nearest(_as_planned(course.index), data_schema(course.engine))
         return course.send(PLAN, statement, PLAN_SETTINGS)
 
@@ -273,30 +280,38 @@ def _race(engine: sa.Engine, scale: Scale) -> _Race:
 
     generated = Generated(index_for(scale.dimension), scale.rows)
     large = _Course(engine, generated)
-    same = _as_planned(generated.index) == generated.index
-    layouts = [layout for layout in BETTER if fits_page(layout, scale.dimension)]
+    as_stored = beside("bench_stored")
+    better = {
+        layout: large
+        if generated.is_stored_by(layout)
+        else _Course(beside(f"bench_{layout.stored}"), generated)
+        for layout in BETTER
+        if fits_page(layout, scale.dimension)
+    }
     (small_index,) = (
         index
         for index in TABLES_BY_NAME[_SMALL_TABLE].vector_indexes
         if index.dimension == scale.dimension
     )
+    small = Generated(small_index, scale.least_rows)
     return _Race(
         large=large,
-        planned=large if same else _Course(beside("bench_plan"), generated),
-        better={layout: _Course(beside(f"bench_{layout.stored}"), generated) for layout in layouts},
+        stored=_Course(as_stored, generated),
+        better=better,
         wide=_Course(engine, Generated(index_for(scale.wide_dimension), scale.wide_rows)),
-        small=_Course(engine, Generated(small_index, scale.least_rows)),
+        small=_Course(engine, small),
+        small_stored=_Course(as_stored, small),
     )
 
 
 def _sheet(race: _Race) -> Sheet:
     large, wide, small = race.large, race.wide, race.small
     whole = {
+        **race.stored.timings,
         **large.timings,
-        **race.planned.timings,
         **{name: t for course in race.better.values() for name, t in course.timings.items()},
     }
-    built = {**large.built, **race.planned.built}
+    built = {**large.built, **race.stored.built}
     ours = _median(whole[API])
     scans = [whole[layout.name] for layout in race.better] + [whole[STORED]]
     best = min(scans, key=_median)
@@ -318,7 +333,7 @@ def _sheet(race: _Race) -> Sheet:
         rows.append(
             _row(wide.size, name, timings, _median(wide.timings[API]), wide.built.get(name), target)
         )
-    for name, timings in small.timings.items():
+    for name, timings in {**race.small_stored.timings, **small.timings}.items():
         least = _median(small.timings[API])
         target = verdict(ours / least, LIMIT_GROWTH, "x from there") if name == API else ""
         rows.append(_row(small.size, name, timings, least, small.built.get(name), target))

@@ -40,6 +40,11 @@ POSTGRES_TYPES: dict[ColumnKind, str] = {
 HNSW_VECTOR_LIMIT = 2_000
 HNSW_HALFVEC_LIMIT = 4_000
 
+#: Bytes of the largest row that a page of PostgreSQL holds, and what all of it but its embeddings
+#: takes at most as a rule.
+PAGE_ROW_BYTES = 8_160
+OTHER_BYTES = 1_000
+
 #: Rows that are re-ranked where an index holds float32 at half precision, or twice as many as are
 #: asked for: as exact as 40 on 100,000 x 1,024 elements (docs/decisions/010).
 HALFVEC_CANDIDATES = 20
@@ -83,6 +88,11 @@ class Column:
     def postgres_type(self) -> str:
         """Type of the column in PostgreSQL."""
         return POSTGRES_TYPES[self.kind]
+
+
+def value_bytes(stored: Stored, dimension: int) -> int:
+    """Return the bytes of one embedding as pgvector stores it."""
+    return (2 if stored == "halfvec" else 4) * dimension + 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +217,11 @@ class VectorColumn:
     def element_bytes(self) -> int | None:
         """Bytes per element in SQLite; None for JSON."""
         return {"float16": 2, "float32": 4}.get(self.encoding)
+
+    @property
+    def most_bytes(self) -> int:
+        """Bytes of the longest embedding that it is meant for."""
+        return value_bytes(self.stored, max(self.dimensions))
 
     def indexes(self, table: str) -> tuple[VectorIndex, ...]:
         """One strategy per dimension: half precision as far as pgvector's limits allow."""

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from typing import Literal
 
-from memos_assets.catalog.columns import Column, VectorColumn, VectorIndex
+from memos_assets.catalog.columns import (
+    OTHER_BYTES,
+    PAGE_ROW_BYTES,
+    Column,
+    VectorColumn,
+    VectorIndex,
+)
 
 #: Generated column of every table with texts: their words and codes, for full-text search.
 SEARCH_TEXT = "search_text"
@@ -92,6 +98,18 @@ class TableSpec:
     def has_loose_links(self) -> bool:
         """Whether rows carry the column ``missing``."""
         return any(not link.declared for link in self.links)
+
+    @property
+    def row_target(self) -> int | None:
+        """Bytes that PostgreSQL shortens rows to, so that embeddings stay within them.
+
+        As many rows share a page as their longest embeddings allow. None where a page does not
+        hold one, and embeddings lie outside of their rows (docs/decisions/011).
+        """
+        row = sum(vector.most_bytes for vector in self.vectors) + OTHER_BYTES
+        if not self.vectors or row > PAGE_ROW_BYTES:
+            return None
+        return PAGE_ROW_BYTES // (PAGE_ROW_BYTES // row)
 
     @property
     def vector_indexes(self) -> tuple[VectorIndex, ...]:

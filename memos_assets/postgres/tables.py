@@ -3,10 +3,12 @@
 Alembic compares a database with this; the revisions under sql/migrations are the history.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from pgvector.sqlalchemy import HALFVEC, VECTOR
+from psycopg import sql
 from sqlalchemy.dialects import postgresql as pg
 
 from memos_assets.catalog import TABLES, Column, TableSpec, VectorColumn
@@ -123,7 +125,7 @@ def _consolidated(spec: TableSpec) -> sa.Table:
     ]
     if spec.texts:
         columns.append(_search_text(spec))
-    return sa.Table(
+    table = sa.Table(
         spec.name,
         metadata,
         *columns,
@@ -132,6 +134,33 @@ def _consolidated(spec: TableSpec) -> sa.Table:
         schema=DATA_SCHEMA,
         comment=spec.about,
     )
+    if spec.row_target is not None:
+        sa.event.listen(table, "after_create", _keep_in_line(spec, spec.row_target))
+    return table
+
+
+def _keep_in_line(spec: TableSpec, row_target: int) -> Callable[..., None]:
+    """Return what keeps embeddings within their rows, once the table is made."""
+
+    def keep(_table: sa.Table, connection: sa.Connection, **_: object) -> None:
+        place = sql.Identifier(data_schema(connection), spec.name)
+        columns = [vector.name for vector in spec.vectors]
+        connection.exec_driver_sql(stored_in_line(place, columns, row_target).as_string())
+
+    return keep
+
+
+def stored_in_line(place: sql.Identifier, columns: Sequence[str], row_target: int) -> sql.Composed:
+    """Return the statement by which rows of a table, from now on, hold their embeddings.
+
+    PostgreSQL moves a value out of its row into TOAST where the row is long. These columns are
+    moved last, and rows may be long: up to ``row_target`` bytes.
+    """
+    changes = [
+        sql.SQL("alter column {} set storage main").format(sql.Identifier(name)) for name in columns
+    ]
+    changes.append(sql.SQL("set (toast_tuple_target = {})").format(sql.Literal(row_target)))
+    return sql.SQL("alter table {} {}").format(place, sql.SQL(", ").join(changes))
 
 
 CONSOLIDATED: dict[str, sa.Table] = {spec.name: _consolidated(spec) for spec in TABLES}

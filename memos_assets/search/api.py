@@ -19,13 +19,14 @@ __all__ = ["Caller", "Embedding", "Hit", "hybrid", "match", "search"]
 
 
 def _run(conn: Caller, call: Call) -> list[Hit]:
+    connection = conn.connection() if isinstance(conn, Session) else conn
     try:
-        hits = call.hits(conn.execute(call.statement, call.values).all())
+        hits = call.hits(connection.execute(call.statement, call.on(connection)))
     except sa.exc.DBAPIError as error:
         raise call.refusal(error) or error from None
     if not hits:
         for statement, column, key in call.keys_nobody_has():
-            if not conn.execute(statement).scalar_one():
+            if not connection.execute(statement).scalar_one():
                 raise call.missing_key(column, key)
     return hits
 

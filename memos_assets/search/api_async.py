@@ -14,13 +14,15 @@ __all__ = ["Caller", "Embedding", "Hit", "hybrid", "match", "search"]
 
 
 async def _run(conn: Caller, call: Call) -> list[Hit]:
+    connection = await conn.connection() if isinstance(conn, AsyncSession) else conn
+    values = await connection.run_sync(call.on)
     try:
-        hits = call.hits((await conn.execute(call.statement, call.values)).all())
+        hits = call.hits(await connection.execute(call.statement, values))
     except sa.exc.DBAPIError as error:
         raise call.refusal(error) or error from None
     if not hits:
         for statement, column, key in call.keys_nobody_has():
-            if not (await conn.execute(statement)).scalar_one():
+            if not (await connection.execute(statement)).scalar_one():
                 raise call.missing_key(column, key)
     return hits
 

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import psycopg
 import sqlalchemy as sa
 
 from memos_assets.errors import MemosAssetsError, TargetError, UsageError
 from memos_assets.postgres.answers import first_line
 from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
 from memos_assets.search.searchable import MOST_HITS, Searchable, searchable
 
 #: An embedding: elements in order, or an array of shape (dimension,).
@@ -41,6 +41,16 @@ class Hit:
     score: float | None = None
 
 
+#: What a hit shows -> the column of an answer.
+_SHOWN = (
+    ("text", "text"),
+    ("metadata", "metadata"),
+    ("distance", "distance"),
+    ("score", "score"),
+    ("score", "rank"),
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Call:
     """A statement with its values, and how its rows become hits."""
@@ -51,19 +61,24 @@ class Call:
     owner: str | None
     filters: Mapping[str, Any]
 
-    def hits(self, rows: Sequence[sa.Row[Any]]) -> list[Hit]:
-        """Return the rows of the answer as hits."""
-        return [self._hit(row._mapping) for row in rows]  # noqa: SLF001  its documented name
+    def on(self, conn: sa.Connection) -> Mapping[str, Any]:
+        """Return the values as the connection's driver sends them."""
+        return bound(conn, self.values)
 
-    def _hit(self, row: sa.RowMapping) -> Hit:
-        return Hit(
-            table=self.table.name,
-            key={name: str(row[name]) for name in self.table.key},
-            text=row.get("text"),
-            metadata=row.get("metadata"),
-            distance=row.get("distance"),
-            score=row.get("score", row.get("rank")),
-        )
+    def hits(self, answer: sa.CursorResult[Any]) -> list[Hit]:
+        """Return the rows of the answer as hits."""
+        # Each row as a mapping, which SQLAlchemy offers, takes three times as long.
+        place = {name: number for number, name in enumerate(answer.keys())}
+        key = [(name, place[name]) for name in self.table.key]
+        shown = {of_hit: place[column] for of_hit, column in _SHOWN if column in place}
+        return [
+            Hit(
+                self.table.name,
+                {name: str(row[number]) for name, number in key},
+                **{name: row[number] for name, number in shown.items()},
+            )
+            for row in answer.all()
+        ]
 
     def refusal(self, error: sa.exc.DBAPIError) -> MemosAssetsError | None:
         """Return what to say instead of a driver's error; None where it is no fault of the call."""
@@ -140,13 +155,8 @@ def _call(
     )
 
 
-def in_text_form(elements: npt.NDArray[np.float32]) -> str:
-    """Return an embedding, ``(dimension,)`` and contiguous, as pgvector reads it, to the bit."""
-    return orjson.dumps(elements, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-
-
-def _written(place: Searchable, embedding: Embedding) -> str:
-    """Return an embedding in pgvector's text form, each element as the float32 that it reads.
+def _checked(place: Searchable, embedding: Embedding) -> QueryEmbedding:
+    """Return an embedding as it is searched for, each element as the nearest float32.
 
     Raises:
         UsageError: M571 no index serves its dimension; M572 it is empty, not finite, or zero.
@@ -170,7 +180,7 @@ def _written(place: Searchable, embedding: Embedding) -> str:
             where=f"table {place.name}",
             fix="embed the query again; memOS stores zeros when that failed",
         )
-    return in_text_form(elements)
+    return query_embedding(elements, place.stored)
 
 
 def _need_text(place: Searchable, text: str) -> None:
@@ -196,8 +206,8 @@ def by_embedding(
 ) -> Call:
     """Return a search by embedding; raises as `api.search`."""
     place = searchable(table)
-    written = _written(place, embedding)
-    return _call("search", table, k, owner, filters, {"query": (place.stored, written)})
+    sought = _checked(place, embedding)
+    return _call("search", table, k, owner, filters, {"query": (sought.stored, sought)})
 
 
 def by_text(
@@ -223,7 +233,8 @@ def by_both(
     _need_text(place, text)
     arguments: dict[str, tuple[str, Any]] = {"query": ("text", _storable(text))}
     if embedding is not None:
-        arguments["embedding"] = (place.stored if place.indexes else "", _written(place, embedding))
+        sought = _checked(place, embedding)
+        arguments["embedding"] = (sought.stored, sought)
     if sparse is not None:
         if place.sparse is None:
             raise UsageError(

@@ -12,7 +12,16 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from memos_assets.postgres.tables import DATA_SCHEMA
-from memos_assets.search.queries import PLENTY, SEARCH_SETTINGS, columns, narrowed, nearest, placed
+from memos_assets.search.queries import (
+    PLENTY,
+    SEARCH_SETTINGS,
+    columns,
+    key_of_hit,
+    narrowed,
+    nearest,
+    placed,
+    text_and_metadata,
+)
 from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
 from memos_assets.search.text_queries import fused, matching
 
@@ -139,13 +148,8 @@ def _parameters(table: Searchable, *first: str) -> tuple[str, dict[str, str]]:
     return ", ".join(arguments), variables | {n: f"{n}_contains" for n in table.filters}
 
 
-def _type_of(table: Searchable, key: str) -> str:
-    """Return the type in which a hit shows a column of the key."""
-    return "uuid" if key == "id" and table.schema else "text"
-
-
 def _types(table: Searchable, *first: str) -> str:
-    key = [f"{name} {_type_of(table, name)}" for name in table.key]
+    key = [f"{name} {table.key_type(name)}" for name in table.key]
     more = ["text text"] if table.texts else []
     more += ["metadata jsonb"] if table.details else []
     return f"table ({', '.join([*key, *first, *more])})"
@@ -155,31 +159,30 @@ def _numbered(names: Sequence[str]) -> Callable[[str], sql.Composable]:
     return lambda name: sql.SQL(f"${names.index(name) + 1}")
 
 
+def _literal(statement: sql.Composable) -> str:
+    return sql.Literal(statement.as_string()).as_string()
+
+
 def _with_text(table: Searchable, statement: sql.Composable, order: str, *shown: str) -> str:
     """Return a statement with each row's text and metadata beside it, as a literal of a body."""
-    texts = [sql.Identifier("held", name) for name in table.texts]
-    text = texts[0] if len(texts) == 1 else None
-    more: list[sql.Composable] = []
-    if texts:
-        joined = sql.SQL("concat_ws(E'\\n', {})").format(sql.SQL(", ").join(texts))
-        more.append(text or joined)
-    if table.details:
-        more.append(sql.Identifier("held", table.details))
-    key = [
-        sql.SQL("{}::{}").format(sql.Identifier("found", name), sql.SQL(_type_of(table, name)))
-        for name in table.key
-    ]
-    whole = sql.SQL(
-        "select {shown} from ({statement}) as found join {table} as held using ({key}) "
-        "order by {order}"
-    ).format(
-        shown=sql.SQL(", ").join([*key, *(sql.Identifier("found", n) for n in shown), *more]),
-        statement=statement,
-        table=placed(table, DATA_SCHEMA),
-        key=columns(table.key),
-        order=sql.SQL(order) + sql.SQL(", ") + columns(table.key, "found"),
+    return _literal(
+        sql.SQL(
+            "select {shown} from ({statement}) as found join {table} as held using ({key}) "
+            "order by {order}"
+        ).format(
+            shown=sql.SQL(", ").join(
+                [
+                    *key_of_hit(table, "found"),
+                    *(sql.Identifier("found", name) for name in shown),
+                    *text_and_metadata(table, "held"),
+                ]
+            ),
+            statement=statement,
+            table=placed(table, DATA_SCHEMA),
+            key=columns(table.key),
+            order=sql.SQL(order) + sql.SQL(", ") + columns(table.key, "found"),
+        )
     )
-    return sql.Literal(whole.as_string()).as_string()
 
 
 def _refuse(condition: str, message: str, *values: str) -> str:
@@ -241,8 +244,8 @@ def _by_embedding(table: Searchable, settings: tuple[tuple[str, str], ...]) -> F
     def statement(dimension: int) -> str:
         index = table.index_for(dimension)
         plain, narrow = (
-            _with_text(table, nearest(index, filtered=f, bind=bind), "found.distance", "distance")
-            for f in (False, True)
+            _literal(nearest(index, filtered=filtered, hits=True, bind=bind))
+            for filtered in (False, True)
         )
         return (
             f"\n        statement := case when {_is_filtered(table, variables)} then\n"

@@ -16,12 +16,11 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import VectorIndex
-from memos_assets.catalog.columns import HNSW_VECTOR_LIMIT
+from memos_assets.catalog.columns import HNSW_VECTOR_LIMIT, Stored
 from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.growth import Fit, fit, rows_where
-from memos_assets.search.indexes import drop_index
 from memos_assets.search.latency import (
     Sizes,
     Timing,
@@ -72,6 +71,7 @@ BETTER = (
     Layout("scan, vector in line", "vector", in_line=True),
     Layout("scan, halfvec in line", "halfvec", in_line=True),
 )
+WAYS = (STORED, INDEX, PLAN_INDEX, PLAN_QUERY, *(layout.name for layout in BETTER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,9 @@ class Impact:
 
     @property
     def ways(self) -> tuple[str, ...]:
-        """Names of the ways, in the order in which they were measured."""
-        return tuple(dict.fromkeys(one.way for one in self.measured))
+        """Names of the ways that were measured."""
+        measured = {one.way for one in self.measured}
+        return tuple(way for way in WAYS if way in measured)
 
     def of(self, way: str, rows: int) -> Measured:
         """Return one way at one row count."""
@@ -191,7 +192,8 @@ def measure_impact(
     measured: list[Measured] = []
     with trial_schema(engine) as trial:
         for count in counts:
-            measured += _measure(trial, Generated(index, count))
+            ways = _measure(trial, Generated(index, count))
+            measured += sorted(ways, key=lambda one: WAYS.index(one.way))
     return Impact(dimension, index.strategy, tuple(measured), time.monotonic() - started)
 
 
@@ -260,14 +262,16 @@ class _Table:
         *,
         settings: Mapping[str, str] = NO_SETTINGS,
         queries: int | None = None,
+        stored: Stored | None = None,
     ) -> Measured:
         """Search by a statement, as often as it says or as scans are."""
         count = queries or self.scans
         report(Progress("measure", f"{way}, {self.generated.rows:,} rows"))
         probes = self.probes[:count]
+        stored = stored or self.generated.vector.stored
         with searching(self.engine, settings) as driver:
-            timing = timed(by_statement(driver, statement), probes, self.neighbours[:count])
-            served = served_by(driver, statement, probes[0])
+            timing = timed(by_statement(driver, statement, stored), probes, self.neighbours[:count])
+            served = served_by(driver, statement, probes[0], stored)
         report(Progress("measure", f"{way}, {self.generated.rows:,} rows", done=True))
         held = sizes(self.engine, self.generated.spec.name)
         return Measured(way, self.generated.rows, timing, served, prepared_seconds, held)
@@ -276,30 +280,36 @@ class _Table:
 def _measure(engine: sa.Engine, generated: Generated) -> Iterator[Measured]:
     probes = generated.probes(INDEX_QUERIES)
     table = _Table(engine, generated, probes, generated.neighbours(probes).rows)
-    seconds = load(engine, generated)
-    yield table.measured(STORED, scan(generated, data_schema(engine), AS_STORED), seconds)
-    yield from _measure_indexes(table)
-    for layout in BETTER:
-        if not fits_page(layout, generated.index.dimension):
+    for layout in (AS_STORED, *BETTER):
+        if layout.in_line and not fits_page(layout, generated.index.dimension):
             continue
         seconds = load(engine, generated, layout)
         exact = scan(generated, data_schema(engine), layout)
-        yield table.measured(layout.name, exact, seconds)
+        yield table.measured(_way(layout), exact, seconds, stored=layout.stored)
+        if generated.is_stored_by(layout):
+            yield from _measure_index(table)
+        if layout == AS_STORED:
+            yield from _measure_plan(table)
 
 
-def _measure_indexes(table: _Table) -> Iterator[Measured]:
-    index, schema = table.generated.index, data_schema(table.engine)
+def _way(layout: Layout) -> str:
+    return STORED if layout == AS_STORED else layout.name
+
+
+def _measure_index(table: _Table) -> Iterator[Measured]:
+    index = table.generated.index
     seconds = build(table.engine, table.generated.spec, index)
-    yield table.measured(
-        INDEX, nearest(index, schema), seconds, settings=SEARCH_SETTINGS, queries=INDEX_QUERIES
-    )
+    by_index = nearest(index, data_schema(table.engine))
+    yield table.measured(INDEX, by_index, seconds, settings=SEARCH_SETTINGS, queries=INDEX_QUERIES)
+
+
+def _measure_plan(table: _Table) -> Iterator[Measured]:
+    """Search as the plan does, where pgvector can build its index."""
+    index, schema = table.generated.index, data_schema(table.engine)
     if index.stored != "vector" or index.dimension > HNSW_VECTOR_LIMIT:
         return
     planned = replace(index, method="vector")
-    if index != planned:
-        with table.engine.begin() as conn:
-            drop_index(conn, index.name)
-        seconds = build(table.engine, table.generated.spec, planned)
+    seconds = build(table.engine, table.generated.spec, planned)
     yield table.measured(
         PLAN_INDEX,
         nearest(planned, schema),

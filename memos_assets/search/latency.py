@@ -11,11 +11,12 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.catalog.columns import Stored
 from memos_assets.postgres.answers import put_in_force
 from memos_assets.postgres.tables import data_schema
-from memos_assets.search.calls import in_text_form
 from memos_assets.search.explain import plan_nodes
 from memos_assets.search.indexes import driver_of
+from memos_assets.search.query_embedding import query_embedding, send_binary
 from memos_assets.search.trial import Float, Generated, K, Layout
 from memos_assets.search.truth import recall
 
@@ -80,19 +81,24 @@ def searching(engine: sa.Engine, settings: Mapping[str, str]) -> Iterator[psycop
         yield driver
 
 
-def by_statement(driver: psycopg.Connection, statement: sql.Composed) -> Search:
-    """Return a search by a statement on ``probe`` and ``k``; row numbers in its second column."""
+def by_statement(driver: psycopg.Connection, statement: sql.Composed, stored: Stored) -> Search:
+    """Return a search by a statement on ``probe`` and ``k``; row numbers in its second column.
+
+    Args:
+        driver: of a connection.
+        statement: that is sent.
+        stored: the type that it casts the probe to.
+    """
+    send_binary(driver)
 
     def search(probe: Float) -> Sequence[int]:
-        values = {"probe": written(probe), "k": K}
-        return [int(row[1]) for row in driver.execute(statement, values).fetchall()]
+        return [int(row[1]) for row in driver.execute(statement, _values(probe, stored)).fetchall()]
 
     return search
 
 
-def written(probe: Float) -> str:
-    """Return an embedding in pgvector's text form."""
-    return in_text_form(probe.astype(np.float32))
+def _values(probe: Float, stored: Stored) -> dict[str, object]:
+    return {"probe": query_embedding(probe.astype(np.float32), stored), "k": K}
 
 
 def timed(search: Search, probes: Float, neighbours: npt.NDArray[np.int64]) -> Timing:
@@ -116,10 +122,13 @@ def _milliseconds(search: Search, probe: Float) -> float:
     return (time.perf_counter() - started) * 1e3
 
 
-def served_by(driver: psycopg.Connection, statement: sql.Composed, probe: Float) -> str:
+def served_by(
+    driver: psycopg.Connection, statement: sql.Composed, probe: Float, stored: Stored
+) -> str:
     """Return the index by which PostgreSQL would answer a query, or the kind of scan."""
+    send_binary(driver)
     explain = sql.SQL("explain (format json, costs off) {}").format(statement)
-    row = driver.execute(explain, {"probe": written(probe), "k": K}).fetchone()
+    row = driver.execute(explain, _values(probe, stored)).fetchone()
     assert row is not None
     node = next(node for node in plan_nodes(row[0][0]["Plan"]) if "Relation Name" in node)
     return str(node.get("Index Name") or node["Node Type"])

@@ -68,6 +68,8 @@ def _embedded(index: VectorIndex) -> sql.Composable:
 
     A row may state a dimension and have no embedding. The index leaves it out, as a scan must.
     """
+    if index.dimension_name is None:
+        return _scope(index)
     return sql.SQL("{} and {} is not null").format(_scope(index), sql.Identifier(index.column))
 
 
@@ -159,48 +161,80 @@ def narrowed(table: Searchable, bind: Bind, of: str = "") -> sql.Composed:
     return sql.Composed(parts)
 
 
+def key_of_hit(table: Searchable, of: str = "") -> list[sql.Composable]:
+    """Return the columns of the key as a hit shows them, each of the relation ``of`` if named."""
+    return [
+        sql.SQL("{}::{}").format(columns([name], of), sql.SQL(table.key_type(name)))
+        for name in table.key
+    ]
+
+
+def text_and_metadata(table: Searchable, of: str = "") -> list[sql.Composable]:
+    """Return what a hit shows beside its key, as far as the table has it."""
+    shown: list[sql.Composable] = []
+    if len(table.texts) == 1:
+        shown.append(columns(table.texts, of))
+    elif table.texts:
+        shown.append(sql.SQL("concat_ws(E'\\n', {})").format(columns(table.texts, of)))
+    if table.details:
+        shown.append(columns([table.details], of))
+    return shown
+
+
 def nearest(
-    index: VectorIndex, schema: str = DATA_SCHEMA, *, filtered: bool = False, bind: Bind = named
+    index: VectorIndex,
+    schema: str = DATA_SCHEMA,
+    *,
+    filtered: bool = False,
+    hits: bool = False,
+    bind: Bind = named,
 ) -> sql.Composed:
     """Return the k-nearest query that the index serves, under `SEARCH_SETTINGS`.
 
-    Columns: the table's key, then ``distance`` (cosine, 0 to 2). Where the index holds something
-    else than the stored value, or rows are left out on the way, it proposes candidates and the
-    stored embeddings decide their order.
+    Columns: the table's key, then ``distance`` (cosine, 0 to 2), then what hits show. Where the
+    index holds something else than the stored value, or rows are left out on the way, it proposes
+    candidates and the stored embeddings decide their order.
 
     Args:
         index: the strategy of one dimension.
         schema: of the consolidated tables.
         filtered: narrow the search, see `narrowed`.
+        hits: show each row's text and metadata, too.
         bind: gives ``probe`` (an embedding, or its text form), ``k`` (integer) and the filters.
     """
     table = SEARCHABLES[index.table]
     probe = sql.SQL("{}::{}").format(bind("probe"), sql.SQL(index.stored))
-    condition = sql.SQL(f" and {table.condition}" if table.condition else "")
-    parts = {
-        "key": columns(table.key),
-        "column": sql.Identifier(index.column),
-        "table": placed(table, schema),
-        "where": _embedded(index)
-        + condition
-        + (narrowed(table, bind) if filtered else sql.SQL("")),
-        "probe": probe,
-        "held": _held(index),
-        "sought": _indexed(index, probe),
-        "operator": sql.SQL(index.operator),
-        "candidates": sql.Literal(index.candidates),
-        "k": bind("k"),
-    }
+    held, sought = _held(index), _indexed(index, probe)
+    ordered = sql.SQL("{} {} {}").format(held, sql.SQL(index.operator), sought)
+    distance, limit = ordered, bind("k")
     if index.reranked or filtered or table.condition:
-        return sql.SQL(
-            "select {key}, distance from (select {key}, {column} <=> {probe} as distance "
-            "from {table} where {where} order by {held} {operator} {sought} "
-            "limit greatest({k} * 2, {candidates})) as candidate order by distance, {key} limit {k}"
-        ).format(**parts)
+        distance = sql.SQL("{} <=> {}").format(sql.Identifier(index.column), probe)
+        limit = sql.SQL("greatest({} * 2, {})").format(limit, sql.Literal(index.candidates))
+    condition = sql.SQL(f" and {table.condition}" if table.condition else "")
+    # Taken along, texts are read for rows that are no hits in the end; a join would look every hit
+    # up again, which takes longer.
+    more = [*table.texts, *([table.details] if table.details else [])] if hits else []
+    key: list[sql.Composable] = [columns([name]) for name in table.key]
     return sql.SQL(
-        "select {key}, {held} {operator} {sought} as distance from {table} where {where} "
-        "order by {held} {operator} {sought} limit {k}"
-    ).format(**parts)
+        "select {shown} from (select {carried}, {distance} as distance from {table} where {where} "
+        "order by {ordered} limit {limit}) as candidate order by distance, {key} limit {k}"
+    ).format(
+        shown=sql.SQL(", ").join(
+            [
+                *(key_of_hit(table) if hits else key),
+                sql.SQL("distance"),
+                *(text_and_metadata(table) if hits else []),
+            ]
+        ),
+        carried=columns(list(dict.fromkeys([*table.key, *more]))),
+        distance=distance,
+        table=placed(table, schema),
+        where=_embedded(index) + condition + (narrowed(table, bind) if filtered else sql.SQL("")),
+        ordered=ordered,
+        limit=limit,
+        key=columns(table.key, "candidate"),
+        k=bind("k"),
+    )
 
 
 def exhaustive(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from memos_assets.catalog import INDEXED, IndexedTable, TableSpec, VectorIndex
 from memos_assets.catalog.application import MEMORIES
+from memos_assets.catalog.columns import Stored
 from memos_assets.errors import UsageError
 
 #: The largest k: pgvector's limit of candidates per search.
@@ -60,9 +61,13 @@ class Searchable:
         return tuple(index.dimension for index in self.indexes)
 
     @property
-    def stored(self) -> str:
+    def stored(self) -> Stored:
         """The pgvector type of its embeddings; only where it has any."""
         return self.indexes[0].stored
+
+    def key_type(self, name: str) -> str:
+        """Return the type in which a hit shows a column of the key."""
+        return "uuid" if name == "id" and self.schema else "text"
 
     def index_for(self, dimension: int) -> VectorIndex:
         """Return the index that serves a dimension.

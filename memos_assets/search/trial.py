@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import TABLES, TABLES_BY_NAME, TableSpec, VectorColumn, VectorIndex
-from memos_assets.catalog.columns import Stored
+from memos_assets.catalog.columns import OTHER_BYTES, PAGE_ROW_BYTES, Stored, value_bytes
 from memos_assets.consolidate.progress import Progress, report
 from memos_assets.demo.vectors import VectorSpace
 from memos_assets.errors import TargetError, UsageError
@@ -47,9 +47,6 @@ _TRIAL_LOCK = 0x6D656D6F_10
 #: Rows of one table lie around this many centres.
 _CLUSTERS = 1_000
 PAGE_BYTES = 8_192
-#: The largest row that a page holds, and room for all but the embedding of one.
-_PAGE_ROW_BYTES = 8_160
-_OTHER_BYTES = 1_000
 _SENTENCE = (
     "The robot stopped in cell {0}; its controller showed SRVO-{0}, see page {0} of the manual."
 )
@@ -64,15 +61,18 @@ class Layout:
     Attributes:
         name: in words.
         stored: type of the column; None: as the catalog has it.
-        in_line: keep embeddings within their rows as far as a page holds them, not in TOAST.
+        in_line: keep embeddings within their rows as far as a page holds them, or move them to
+            TOAST; None: as the catalog has it.
     """
 
     name: str
     stored: Stored | None = None
-    in_line: bool = False
+    in_line: bool | None = None
 
 
-AS_STORED = Layout("as stored")
+OURS = Layout("as the catalog stores it")
+#: pgvector's default, which memOS leaves as it is.
+AS_STORED = Layout("as memOS stores it", in_line=False)
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,13 @@ class Generated:
     def vector(self) -> VectorColumn:
         """The column of the embeddings."""
         return next(v for v in self.spec.vectors if v.name == self.index.column)
+
+    def is_stored_by(self, layout: Layout) -> bool:
+        """Whether a layout is the catalog's own."""
+        is_in_line = self.spec.row_target is not None
+        return (layout.stored or self.vector.stored) == self.vector.stored and (
+            layout.in_line is None or layout.in_line == is_in_line
+        )
 
     @cached_property
     def _space(self) -> VectorSpace:
@@ -147,8 +154,7 @@ def index_for(dimension: int) -> VectorIndex:
 
 def fits_page(layout: Layout, dimension: int) -> bool:
     """Whether a page holds a row with its embedding; without that, none is stored in line."""
-    element_bytes = 2 if layout.stored == "halfvec" else 4
-    return element_bytes * dimension + _OTHER_BYTES <= _PAGE_ROW_BYTES
+    return value_bytes(layout.stored or "vector", dimension) + OTHER_BYTES <= PAGE_ROW_BYTES
 
 
 @contextmanager
@@ -186,7 +192,7 @@ def _drop(engine: sa.Engine) -> None:
         conn.execute(sa.schema.DropSchema(TRIAL_SCHEMA, cascade=True, if_exists=True))
 
 
-def load(engine: sa.Engine, generated: Generated, layout: Layout = AS_STORED) -> float:
+def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> float:
     """Make the table anew, write the rows by binary COPY, and bring its statistics up to date.
 
     Args:
@@ -236,10 +242,12 @@ def _lay_out(
             )
         )
     if layout.in_line:
+        driver.execute(tables.stored_in_line(place, [vector.name], PAGE_ROW_BYTES))
+    elif layout.in_line is not None:
         driver.execute(
             sql.SQL(
-                "alter table {} alter column {} set storage main, set (toast_tuple_target = {})"
-            ).format(place, column, sql.Literal(_PAGE_ROW_BYTES))
+                "alter table {} alter column {} set storage external, reset (toast_tuple_target)"
+            ).format(place, column)
         )
 
 
@@ -312,10 +320,12 @@ def build(engine: sa.Engine, spec: TableSpec, index: VectorIndex) -> float:
 
 
 def forecast_bytes(index: VectorIndex, rows: int) -> int:
-    """Return the disk space that one table and its index take at most, in bytes.
+    """Return the disk space that one table and its index take at most, however it is stored.
 
-    TOAST cuts an embedding into chunks of which a page holds four.
+    TOAST cuts an embedding into chunks of which a page holds four; in line a page holds as many
+    rows as it can.
     """
-    value = (4 if index.stored == "vector" else 2) * index.dimension
-    row = 700 + math.ceil(value / 1_996) * PAGE_BYTES / 4
-    return round(rows * row) + forecast_graph(graph_of(index), rows).disk_bytes
+    value = value_bytes(index.stored, index.dimension)
+    outside = 700 + math.ceil(value / 1_996) * PAGE_BYTES / 4
+    in_line = PAGE_BYTES / max(1, PAGE_ROW_BYTES // (value + OTHER_BYTES))
+    return round(rows * max(outside, in_line)) + forecast_graph(graph_of(index), rows).disk_bytes

@@ -1,0 +1,83 @@
+"""Embeddings that are searched for, on their way into a statement."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import psycopg
+import sqlalchemy as sa
+from pgvector import HalfVector, Vector
+from psycopg.adapt import Dumper
+from psycopg.pq import Format
+
+from memos_assets.catalog.columns import Stored
+
+#: Magnitudes that half precision holds with all its digits.
+_LEAST_HALF, _MOST_HALF = 2.0**-14, 65_504.0
+
+
+@dataclass(frozen=True, slots=True)
+class QueryEmbedding:
+    """An embedding that is searched for.
+
+    Attributes:
+        elements: float32, ``(dimension,)``, contiguous.
+        stored: the pgvector type of the column.
+    """
+
+    elements: npt.NDArray[np.float32]
+    stored: Stored
+
+    @property
+    def text(self) -> str:
+        """What pgvector reads as text, to the bit."""
+        return orjson.dumps(self.elements, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+    @property
+    def binary(self) -> bytes:
+        """What pgvector receives: a tenth of the time that text takes."""
+        kind = HalfVector if self.stored == "halfvec" else Vector
+        return kind(self.elements).to_binary()
+
+
+class _BinaryDumper(Dumper):
+    """Sends it without a type: the statement casts it, and the server knows what to."""
+
+    format = Format.BINARY
+
+    def dump(self, obj: QueryEmbedding) -> bytes:
+        return obj.binary
+
+
+def query_embedding(elements: npt.NDArray[np.float32], stored: Stored) -> QueryEmbedding:
+    """Return an embedding to search for.
+
+    It gets length 1 where half precision would lose what is large or small in it: angles stay.
+    """
+    largest = np.abs(elements).max()
+    if stored == "halfvec" and not _LEAST_HALF <= largest <= _MOST_HALF:
+        direction = elements.astype(np.float64) / float(largest)
+        elements = (direction / np.linalg.norm(direction)).astype(np.float32)
+    return QueryEmbedding(elements, stored)
+
+
+def bound(conn: sa.Connection, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the values of a statement in a form that the connection's driver sends.
+
+    psycopg is told how, on this connection alone; other drivers get text.
+    """
+    dbapi_connection = conn.connection.dbapi_connection
+    assert dbapi_connection is not None, "a connection in use is open"
+    driver = conn.dialect.get_driver_connection(dbapi_connection)
+    if isinstance(driver, psycopg.BaseConnection):
+        send_binary(driver)
+        return values
+    return {k: v.text if isinstance(v, QueryEmbedding) else v for k, v in values.items()}
+
+
+def send_binary(driver: psycopg.BaseConnection[Any]) -> None:
+    """Let a connection send `QueryEmbedding`; nothing else about it changes."""
+    driver.adapters.register_dumper(QueryEmbedding, _BinaryDumper)
