@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,6 @@ class Call:
     table: Searchable
     statement: sa.TextClause
     values: Mapping[str, Any]
-    owner: str | None
     filters: Mapping[str, Any]
 
     def on(self, conn: sa.Connection) -> Mapping[str, Any]:
@@ -119,6 +119,13 @@ class Call:
         )
 
 
+@lru_cache(maxsize=256)
+def _calling(function: str, types: tuple[tuple[str, str], ...]) -> sa.TextClause:
+    """Return the call of a function with named arguments, each cast to its type."""
+    given = ", ".join(f"{name} => cast(:{name} as {type_name})" for name, type_name in types)
+    return sa.text(f"select * from {DATA_SCHEMA}.{function}({given})")
+
+
 def _call(
     kind: str,
     table: str,
@@ -145,12 +152,11 @@ def _call(
                 fix=f"use one of: {known}",
             )
         named[f"{column}_contains"] = ("jsonb", _json(place, value))
-    given = ", ".join(f"{name} => cast(:{name} as {kind_})" for name, (kind_, _) in named.items())
+    types = tuple((name, type_name) for name, (type_name, _) in named.items())
     return Call(
         place,
-        sa.text(f"select * from {DATA_SCHEMA}.{kind}_{place.name}({given})"),
+        _calling(f"{kind}_{place.name}", types),
         {name: value for name, (_, value) in named.items()},
-        owner,
         filters or {},
     )
 

@@ -15,8 +15,12 @@ from psycopg.pq import Format
 
 from memos_assets.catalog.columns import Stored
 
-#: Magnitudes that half precision holds with all its digits.
-_LEAST_HALF, _MOST_HALF = 2.0**-14, 65_504.0
+#: Magnitudes of the largest element that are sent as they are: half precision has all its digits
+#: from there to there, and so have the squares of float32 that pgvector sums up.
+_AS_IT_IS: Mapping[Stored, tuple[float, float]] = {
+    "halfvec": (2.0**-14, 65_504.0),
+    "vector": (2.0**-50, 2.0**50),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +59,11 @@ class _BinaryDumper(Dumper):
 def query_embedding(elements: npt.NDArray[np.float32], stored: Stored) -> QueryEmbedding:
     """Return an embedding to search for.
 
-    It gets length 1 where half precision would lose what is large or small in it: angles stay.
+    It gets length 1 where the type would lose what is large or small in it: angles stay.
     """
     largest = np.abs(elements).max()
-    if stored == "halfvec" and not _LEAST_HALF <= largest <= _MOST_HALF:
+    least, most = _AS_IT_IS[stored]
+    if not least <= largest <= most:
         direction = elements.astype(np.float64) / float(largest)
         elements = (direction / np.linalg.norm(direction)).astype(np.float32)
     return QueryEmbedding(elements, stored)
