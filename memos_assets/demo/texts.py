@@ -19,6 +19,8 @@ _GROUPS = (
     "SENS SHAP SPOT SPRM SRIO SSPC TAST TCPP TG THSR TJOG TKSP TMAT TOOL TRAK TRSV UAPC WEAV"
 )
 CATEGORIES = tuple(_GROUPS.split())
+#: Number of the first code of a category, 1 for others: everybody knows SRVO-062.
+_FIRST_NUMBERS = {"SRVO": 62}
 
 SEVERITIES = ("warning", "alarm", "pause", "stop", "servo")
 
@@ -131,7 +133,7 @@ def code(seed: str, index: int) -> Code:
     """Return the alarm code number ``index``, counted over all categories in turn."""
     draw = random.Random(f"{seed}/code/{index}")
     category = CATEGORIES[index % len(CATEGORIES)]
-    number = index // len(CATEGORIES) + 1
+    number = index // len(CATEGORIES) + _FIRST_NUMBERS.get(category, 1)
     topic_index = draw.randrange(len(TOPICS))
     topic, seen, help_text = TOPICS[topic_index]
     cause = (

@@ -6,6 +6,7 @@ No alembic.ini and no logging configuration: the connection is ours, and so is t
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import psycopg
 import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
@@ -14,6 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from memos_assets.errors import TargetError
+from memos_assets.postgres.answers import first_line
 from memos_assets.postgres.engine import shown
 from memos_assets.settings import PROJECT_ROOT
 
@@ -33,7 +35,8 @@ def upgrade(engine: sa.Engine) -> list[str]:
         The revisions applied, oldest first; empty when there was nothing to do.
 
     Raises:
-        TargetError: M305 the database is at a revision that this checkout does not have.
+        TargetError: M305 the database is at a revision that this checkout does not have; M307 the
+            user may not.
     """
     with _migrating(engine) as (conn, config):
         scripts = ScriptDirectory.from_config(config)
@@ -48,7 +51,8 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
     """Take the schema back to a revision, or to ``base``, in one transaction.
 
     Raises:
-        TargetError: M305 the database's revision, or the one asked for, is not in this checkout.
+        TargetError: M305 the database's revision, or the one asked for, is not in this checkout;
+            M307 the user may not.
     """
     with _migrating(engine, revision) as (_, config):
         command.downgrade(config, revision)
@@ -82,7 +86,7 @@ def _current(conn: sa.Connection) -> str | None:
 def _migrating(engine: sa.Engine, *revisions: str) -> Iterator[tuple[sa.Connection, Config]]:
     """Open the one transaction of a migration: locked, with a known revision to start from."""
     config = _config()
-    with engine.begin() as conn:
+    with _permitted(engine), engine.begin() as conn:
         # Another process's migration may take longer than lock_timeout; ours may not wait for
         # tables in use that long.
         timeout = conn.exec_driver_sql("show lock_timeout").scalar_one()
@@ -96,6 +100,23 @@ def _migrating(engine: sa.Engine, *revisions: str) -> Iterator[tuple[sa.Connecti
             _require(scripts, revision, shown(engine.url))
         config.attributes["connection"] = conn
         yield conn, config
+
+
+@contextmanager
+def _permitted(engine: sa.Engine) -> Iterator[None]:
+    """Say who may migrate, where PostgreSQL refuses it to this user."""
+    try:
+        yield
+    except sa.exc.ProgrammingError as error:
+        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+            raise
+        raise TargetError(
+            "M307",
+            f"this user may not change the schema ({first_line(error)})",
+            where=shown(engine.url),
+            fix="run `memos-assets migrate` as the owner of the database and of the schemas memos "
+            "and memos_ops with their tables, or as a superuser",
+        ) from None
 
 
 def _require(scripts: ScriptDirectory, revision: str, where: str) -> None:
