@@ -21,7 +21,7 @@ from memos_assets.consolidate.reader import ChunkTask, is_loaded, rejects_of, ta
 from memos_assets.consolidate.rules import rules_of
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import copy_binary, tables
-from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.answers import driver_of, first_line
 from memos_assets.postgres.shapes import table_schema
 from memos_assets.postgres.turns import wait_for_build
 
@@ -168,8 +168,7 @@ def _load_chunk(
         others = ledger.has_chunks_of_other_pins(conn, spec, task)
         target = _staging(conn, table) if others else table
         names = (target.name,) if others else (tables.data_schema(conn), target.name)
-        driver = conn.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        driver = driver_of(conn)
         with driver.cursor() as cursor, cursor.copy(_copy_statement(spec, names)) as copy:
             copy.write(copy_binary.HEADER)
             for encoded in batches:
@@ -198,8 +197,7 @@ def _load_chunk(
 
 
 def _staging(conn: sa.Connection, table: sa.Table) -> sa.Table:
-    driver = conn.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver = driver_of(conn)
     driver.execute(
         pgsql.SQL(
             "create temporary table if not exists {} (like {} including defaults) on commit drop"

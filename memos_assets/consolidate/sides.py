@@ -17,6 +17,7 @@ from memos_assets.consolidate.content import Value, row_digest
 from memos_assets.consolidate.rejected import Rejected, dangling, rejected_rows
 from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres import tables
+from memos_assets.postgres.answers import driver_of
 
 __all__ = [
     "UNENCODABLE",
@@ -167,8 +168,7 @@ def target_rows(
             number, rowid = (int.from_bytes(field, "big", signed=True) for field in fields[:2])
             yield number, rowid, fields[2:]
 
-    driver = conn.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver = driver_of(conn)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         yield rows(copy)
         # Leaving early would cancel the COPY; what is left is read and dropped.

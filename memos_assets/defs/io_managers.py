@@ -17,11 +17,11 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import by_source, chunk_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import UsageError
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.copy_reader import read_batches
 from memos_assets.postgres.shapes import table_schema
 from memos_assets.postgres.tables import DATA_SCHEMA, data_schema
 from memos_assets.search.bulk import analyze, drop_before_bulk_load
-from memos_assets.search.indexes import driver_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -179,7 +179,8 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
 
     @contextmanager
     def _batches(self, reference: TableReference) -> Iterator[Iterator[pa.RecordBatch]]:
-        with self.postgres.engine.begin() as conn, driver_of(conn) as driver:
+        with self.postgres.engine.begin() as conn:
+            driver = driver_of(conn)
             query = reference.query(data_schema(conn))
             yield read_batches(driver, query, table_schema(reference.spec))
 

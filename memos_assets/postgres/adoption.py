@@ -16,7 +16,7 @@ from psycopg import sql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import first_line, put_in_force
+from memos_assets.postgres.answers import driver_of, first_line, put_in_force
 from memos_assets.postgres.found_tables import FoundTable, differences_from, find_table
 
 _log = logging.getLogger(__name__)
@@ -384,6 +384,5 @@ def _run(
 ) -> psycopg.Cursor:
     """Execute a statement on a table, whose name goes in place of ``{}`` or ``{table}``."""
     placed = statement.format(table.identifier, table=table.identifier, **parts)
-    driver = conn.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver = driver_of(conn)
     return driver.execute(placed)

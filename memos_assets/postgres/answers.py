@@ -1,8 +1,17 @@
-"""What the rooms ask of any connection: counts, parameters, and the first line of a refusal."""
+"""What the rooms ask of any connection: its driver, counts, parameters, and a refusal in a line."""
 
 from collections.abc import Mapping
 
+import psycopg
 import sqlalchemy as sa
+
+
+def driver_of(conn: sa.Connection) -> psycopg.Connection:
+    """Return the psycopg connection of a SQLAlchemy one, for statements inside its transaction."""
+    # `driver_connection` is the same, but None once the connection is detached from its pool.
+    driver = conn.connection.dbapi_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver
 
 
 def count_rows(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:

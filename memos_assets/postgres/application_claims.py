@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog.application import ApplicationTable
 from memos_assets.finding import Finding
 from memos_assets.postgres import tables
-from memos_assets.postgres.answers import count_rows
+from memos_assets.postgres.answers import count_rows, driver_of
 from memos_assets.postgres.application import APPLICATION
 from memos_assets.postgres.found_tables import FoundTable, differences_from, find_table
 
@@ -88,8 +87,7 @@ def _faults_of_shape(spec: ApplicationTable, found: FoundTable) -> Iterator[str]
 def _originals(conn: sa.Connection, spec: ApplicationTable, found: FoundTable) -> tuple[int, int]:
     """Count the kept originals whose value is as it was converted, and those whose row is gone."""
     unchanged = deleted = 0
-    driver = conn.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver = driver_of(conn)
     for column in spec.json_columns:
         if found.columns.get(column) != "jsonb" or spec.key not in found.columns:
             continue

@@ -17,6 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from memos_assets.errors import TargetError
 from memos_assets.postgres import tables
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.dependents import refuse_hanging, relations
 from memos_assets.postgres.tables import CONSOLIDATED, DATA_SCHEMA
 from memos_assets.postgres.versions import (
@@ -170,12 +171,6 @@ def _attempt(engine: sa.Engine, chosen: sa.ColumnElement[bool], filled_at: datet
     return Exchange(incoming.version, live.version, kept, rows, at, seconds)
 
 
-def _driver(conn: sa.Connection) -> psycopg.Connection:
-    driver = conn.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    return driver
-
-
 def _lock_live(conn: sa.Connection) -> None:
     """Lock every live table or none, in the order of their names."""
     names = [sql.Identifier(DATA_SCHEMA, name) for name in relations(conn, DATA_SCHEMA)]
@@ -186,7 +181,7 @@ def _lock_live(conn: sa.Connection) -> None:
     ).scalar_one()
     wait = max(1, min(_LOCK_WAIT_MS, timeout // 2))
     conn.execute(sa.text(f"set local statement_timeout = {wait}"))
-    _driver(conn).execute(
+    driver_of(conn).execute(
         sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(names))
     )
     conn.execute(sa.text("set local statement_timeout = 0"))
@@ -249,7 +244,7 @@ def _move_tables(conn: sa.Connection, source: str, target: str) -> None:
     if target != DATA_SCHEMA:
         conn.execute(sa.schema.CreateSchema(target, if_not_exists=True))
     for name in relations(conn, source):
-        _driver(conn).execute(
+        driver_of(conn).execute(
             sql.SQL("alter table {} set schema {}").format(
                 sql.Identifier(source, name), sql.Identifier(target)
             )
@@ -347,11 +342,11 @@ def _carry_over(conn: sa.Connection, incoming: str) -> None:
         table = sql.Identifier(incoming, row.relname)
         if model.owner != row.owner:
             change = sql.SQL("alter table {} owner to {}")
-            _driver(conn).execute(change.format(table, sql.Identifier(model.owner)))
+            driver_of(conn).execute(change.format(table, sql.Identifier(model.owner)))
         for option in sorted(set(model.options) - set(row.options)):
             key, _, value = option.partition("=")
             change = sql.SQL("alter table {} set ({} = {})")
-            _driver(conn).execute(change.format(table, sql.Identifier(key), sql.Literal(value)))
+            driver_of(conn).execute(change.format(table, sql.Identifier(key), sql.Literal(value)))
     granted = {tuple(row) for row in conn.execute(_GRANTS, {"relations": list(live.values())})}
     present = {tuple(row) for row in conn.execute(_GRANTS, {"relations": list(other.values())})}
     names: Mapping[int, str] = {
@@ -361,7 +356,7 @@ def _carry_over(conn: sa.Connection, incoming: str) -> None:
     for verb, grants in (("revoke", present - granted), ("grant", granted - present)):
         for name, attribute, grantee, privilege, grantable in sorted(grants, key=repr):
             role = sql.Identifier(names[grantee]) if grantee else sql.SQL("public")
-            _driver(conn).execute(
+            driver_of(conn).execute(
                 sql.SQL("{verb} {privilege} {column} on table {table} {to} {role} {option}").format(
                     verb=sql.SQL(verb),
                     privilege=sql.SQL(privilege),

@@ -6,6 +6,8 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.postgres.answers import driver_of
+
 #: A build of a large index takes minutes. Whoever waits to write holds no reader up.
 PATIENCE_SECONDS = 1_800
 
@@ -24,8 +26,7 @@ def wait_for_build(conn: sa.Connection, schema: str, table: str) -> None:
         psycopg.errors.LockNotAvailable: somebody else holds the table, or the build does not end.
     """
     name = sql.Identifier(schema, table)
-    driver = conn.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver = driver_of(conn)
     until = time.monotonic() + PATIENCE_SECONDS
     while True:
         savepoint = conn.begin_nested()

@@ -18,7 +18,7 @@ from psycopg import sql
 from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
 from memos_assets.postgres import tables
-from memos_assets.postgres.answers import count_rows, first_line
+from memos_assets.postgres.answers import count_rows, driver_of, first_line
 from memos_assets.postgres.dependents import relations
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
@@ -246,8 +246,7 @@ def _drop_tables(conn: sa.Connection, schema: str) -> None:
     names = list(relations(conn, schema))
     if not names:
         return
-    driver = conn.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver = driver_of(conn)
     statement = sql.SQL("drop table {} restrict").format(
         sql.SQL(", ").join(sql.Identifier(schema, name) for name in names)
     )

@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.errors import UsageError
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search import api
 from memos_assets.search.embed import Vectors, check_fit, configured_embedder
-from memos_assets.search.indexes import driver_of, state_of
+from memos_assets.search.indexes import state_of
 from memos_assets.search.like import Probe, probes_named, the_one
 from memos_assets.search.queries import placed
 from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
@@ -246,6 +247,6 @@ def _served(conn: sa.Connection, table: Searchable, question: Question) -> str:
 def has_rows(conn: sa.Connection, table: Searchable) -> bool:
     """Whether there is anything in a table."""
     statement = sql.SQL("select exists (select from {})").format(placed(table, data_schema(conn)))
-    with driver_of(conn) as driver:
-        row = driver.execute(statement).fetchone()
+    driver = driver_of(conn)
+    row = driver.execute(statement).fetchone()
     return row is not None and bool(row[0])

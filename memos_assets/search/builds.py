@@ -11,13 +11,12 @@ from psycopg import sql
 
 from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import put_in_force
+from memos_assets.postgres.answers import driver_of, put_in_force
 from memos_assets.search.build_settings import BuildSettings, memory_needed_mb, settings_for
 from memos_assets.search.forecast import IndexForecast, extrapolated
 from memos_assets.search.indexes import (
     IndexState,
     SearchIndex,
-    driver_of,
     drop_index,
     forecast_by_rate,
     measured,
@@ -204,7 +203,8 @@ def _build_in_transaction(
     engine: sa.Engine, index: SearchIndex, settings: Mapping[str, str], watch: Watch
 ) -> None:
     """Drop what is there and build, both or neither; the table takes no writes meanwhile."""
-    with engine.begin() as conn, driver_of(conn) as driver:
+    with engine.begin() as conn:
+        driver = driver_of(conn)
         if _unless_others_build(conn, index) is not None:
             drop_index(conn, index.name, index.schema)
         put_in_force(conn, settings)
@@ -223,7 +223,8 @@ def _build_concurrently(
     """
     settings = {**settings, "lock_timeout": f"{CONCURRENT_PATIENCE_SECONDS}s"}
     alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with alone.connect() as conn, driver_of(conn) as driver:
+    with alone.connect() as conn:
+        driver = driver_of(conn)
         former = _unless_others_build(conn, index) is not None
         put_in_force(conn, settings, local=False)
         try:

@@ -6,9 +6,9 @@ from psycopg import sql
 
 from memos_assets.catalog import TableSpec
 from memos_assets.postgres import tables
-from memos_assets.postgres.answers import count_rows
+from memos_assets.postgres.answers import count_rows, driver_of
 from memos_assets.postgres.tables import data_schema
-from memos_assets.search.indexes import driver_of, drop_index, search_indexes, state_of
+from memos_assets.search.indexes import drop_index, search_indexes, state_of
 
 #: Readers of a table wait behind whoever waits to drop an index of it.
 DROP_PATIENCE_MS = 2_000
@@ -16,7 +16,8 @@ DROP_PATIENCE_MS = 2_000
 
 def analyze(engine: sa.Engine, spec: TableSpec) -> None:
     """Refresh the planner's statistics of a table after a load."""
-    with engine.begin() as conn, driver_of(conn) as driver:
+    with engine.begin() as conn:
+        driver = driver_of(conn)
         table = sql.Identifier(data_schema(conn), spec.name)
         driver.execute(sql.SQL("analyze {}").format(table))
 

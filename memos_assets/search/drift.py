@@ -13,8 +13,8 @@ from psycopg import sql
 
 from memos_assets.catalog import VectorIndex
 from memos_assets.finding import Finding
-from memos_assets.postgres.answers import put_in_force
-from memos_assets.search.indexes import SearchIndex, driver_of, state_of
+from memos_assets.postgres.answers import driver_of, put_in_force
+from memos_assets.search.indexes import SearchIndex, state_of
 from memos_assets.search.queries import SEARCH_SETTINGS, columns, nearest
 from memos_assets.search.searchable import SEARCHABLES
 
@@ -150,7 +150,8 @@ def sampled_recall(
     by_index = nearest(index, schema)
     recalls: list[tuple[float, str]] = []
     lacking = 0
-    with uncounted(conn), driver_of(conn) as driver:
+    with uncounted(conn):
+        driver = driver_of(conn)
         for name, probe in driver.execute(chosen).fetchall():
             values = {"probe": probe, "k": NEIGHBOURS}
             put_in_force(conn, _SCAN)

@@ -11,9 +11,9 @@ from psycopg import sql
 
 from memos_assets.catalog import Column, IndexedTable, VectorIndex
 from memos_assets.finding import Finding
-from memos_assets.postgres.answers import put_in_force
+from memos_assets.postgres.answers import driver_of, put_in_force
 from memos_assets.postgres.tables import data_schema
-from memos_assets.search.indexes import SearchIndex, driver_of, state_of
+from memos_assets.search.indexes import SearchIndex, state_of
 from memos_assets.search.queries import SEARCH_SETTINGS, containing, gin_name, nearest
 from memos_assets.search.searchable import SEARCHABLES, Searchable
 from memos_assets.search.text_queries import matching
@@ -66,9 +66,10 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
         part = "a" if name == table.owner else '{"a": 1}'
         ways[name] = dict.fromkeys(table.narrowing) | values | {name: part}
     usable, chosen = {}, {}
-    with driver_of(conn) as driver, under(conn, SEARCH_SETTINGS):
+    driver = driver_of(conn)
+    with under(conn, SEARCH_SETTINGS):
         for name, bound in ways.items():
-            query = nearest(index, schema, filtered=bool(name))
+            query = nearest(index, schema, filtered=bool(name), hits=True)
             chosen[name] = _scans(_plan(driver, query, bound))
             with under(conn, without("seqscan", "bitmapscan", "sort")):
                 usable[name] = _scans(_plan(driver, query, bound))
@@ -103,7 +104,8 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
 def containment_uses_index(conn: sa.Connection, spec: IndexedTable, column: Column) -> Finding:
     """V11: a search on a JSON column, by containment or by keys, can be served by its GIN index."""
     name = gin_name(spec.name, column)
-    with driver_of(conn) as driver, under(conn, without("seqscan", "indexscan")):
+    driver = driver_of(conn)
+    with under(conn, without("seqscan", "indexscan")):
         query = containing(spec.name, column, data_schema(conn))
         part: str | list[str] = '{"a": 1}' if column.searched == "containment" else ["a"]
         usable = _scans(_plan(driver, query, {"part": part}))
@@ -117,7 +119,8 @@ def text_search_uses_index(conn: sa.Connection, table: Searchable) -> Finding:
     """V19: the full-text query that search sends can be served by the table's GIN index."""
     assert table.text_index is not None, f"{table.name} has no text to search"
     values = {"query": "'srvo-062'", "ranking": "'srvo-062'", "k": 10}
-    with driver_of(conn) as driver, under(conn, without("seqscan", "indexscan")):
+    driver = driver_of(conn)
+    with under(conn, without("seqscan", "indexscan")):
         usable = _scans(_plan(driver, matching(table, data_schema(conn)), values))
     found = table.text_index in usable
     return Finding(

@@ -8,10 +8,9 @@ from psycopg import sql
 
 from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
-from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.answers import driver_of, first_line
 from memos_assets.postgres.tables import DATA_SCHEMA
 from memos_assets.search.function_bodies import functions
-from memos_assets.search.indexes import driver_of
 
 #: Begins the comment of every function of ours; its digest follows.
 _MARK = "memos-assets "
@@ -65,31 +64,31 @@ def install(conn: sa.Connection) -> list[str]:
     held = list(_present(conn))
     current = {name for name, _, digest in held if name in wanted and wanted[name].digest == digest}
     made = [name for name in wanted if name not in current]
-    with driver_of(conn) as driver:
-        try:
-            for name, signature, _ in held:
-                if name not in current:
-                    driver.execute(sql.SQL("drop function {}").format(sql.SQL(signature)))
-            for name in made:
-                function = wanted[name]
-                driver.execute(function.create())
-                (held_now,) = driver.execute(
-                    f"select {_HELD} from pg_proc p where p.oid = %s::regproc",
-                    (f"{DATA_SCHEMA}.{name}",),
-                ).fetchone() or ("",)
-                driver.execute(
-                    sql.SQL("comment on function {} is {}").format(
-                        sql.Identifier(DATA_SCHEMA, name),
-                        sql.Literal(f"{_MARK}{function.digest} {held_now}"),
-                    )
+    driver = driver_of(conn)
+    try:
+        for name, signature, _ in held:
+            if name not in current:
+                driver.execute(sql.SQL("drop function {}").format(sql.SQL(signature)))
+        for name in made:
+            function = wanted[name]
+            driver.execute(function.create())
+            (held_now,) = driver.execute(
+                f"select {_HELD} from pg_proc p where p.oid = %s::regproc",
+                (f"{DATA_SCHEMA}.{name}",),
+            ).fetchone() or ("",)
+            driver.execute(
+                sql.SQL("comment on function {} is {}").format(
+                    sql.Identifier(DATA_SCHEMA, name),
+                    sql.Literal(f"{_MARK}{function.digest} {held_now}"),
                 )
-        except psycopg.Error as error:
-            raise TargetError(
-                "M325",
-                f"the search functions cannot be made ({first_line(error)})",
-                where=f"schema {DATA_SCHEMA}",
-                fix="drop what is named or depends on it, then run again",
-            ) from error
+            )
+    except psycopg.Error as error:
+        raise TargetError(
+            "M325",
+            f"the search functions cannot be made ({first_line(error)})",
+            where=f"schema {DATA_SCHEMA}",
+            fix="drop what is named or depends on it, then run again",
+        ) from error
     return made
 
 

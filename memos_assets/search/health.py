@@ -14,9 +14,10 @@ from psycopg import sql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
 from memos_assets.finding import Finding
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.tables import DATA_SCHEMA, OPS_SCHEMA, data_schema
 from memos_assets.search.drift import may_be_uncounted
-from memos_assets.search.indexes import SearchIndex, driver_of, rows_in
+from memos_assets.search.indexes import SearchIndex, rows_in
 
 #: Dead among all row versions of a table from which it is due for VACUUM, and how many it takes.
 DEAD_SHARE = 0.2
@@ -295,12 +296,12 @@ def _counted(
 
 
 def _has_rows(conn: sa.Connection, table: str, schema: str | None) -> bool:
-    with driver_of(conn) as driver:
-        found = driver.execute(
-            sql.SQL("select exists(select from {})").format(
-                sql.Identifier(schema or data_schema(conn), table)
-            )
-        ).fetchone()
+    driver = driver_of(conn)
+    found = driver.execute(
+        sql.SQL("select exists(select from {})").format(
+            sql.Identifier(schema or data_schema(conn), table)
+        )
+    ).fetchone()
     return bool(found and found[0])
 
 

@@ -1,18 +1,16 @@
 """The search indexes: which there are, and what PostgreSQL has of them."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol
 
-import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import INDEXED, ApplicationTable, IndexedTable, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.forecast import (
     Graph,
@@ -162,15 +160,6 @@ def hnsw_index(
     )
 
 
-@contextmanager
-def driver_of(conn: sa.Connection) -> Iterator[psycopg.Connection]:
-    """Yield the psycopg connection of a SQLAlchemy one, inside its transaction."""
-    # `driver_connection` is the same, but None once the connection is detached from its pool.
-    driver = conn.connection.dbapi_connection
-    assert isinstance(driver, psycopg.Connection)
-    yield driver
-
-
 def state_of(conn: sa.Connection, name: str, schema: str | None = None) -> IndexState | None:
     """Return an index as it is, None when there is none.
 
@@ -210,16 +199,16 @@ def drop_index(
     statement = (
         "drop index concurrently if exists {}" if concurrently else "drop index if exists {}"
     )
-    with driver_of(conn) as driver:
-        index = sql.Identifier(schema or data_schema(conn), name)
-        driver.execute(sql.SQL(statement).format(index))
+    driver = driver_of(conn)
+    index = sql.Identifier(schema or data_schema(conn), name)
+    driver.execute(sql.SQL(statement).format(index))
 
 
 def put_mark(conn: sa.Connection, index: SearchIndex) -> None:
     """Write down by which definition an index was built."""
     name = sql.Identifier(index.schema_in(conn), index.name)
-    with driver_of(conn) as driver:
-        driver.execute(sql.SQL("comment on index {} is {}").format(name, sql.Literal(index.mark)))
+    driver = driver_of(conn)
+    driver.execute(sql.SQL("comment on index {} is {}").format(name, sql.Literal(index.mark)))
 
 
 def rows_served(conn: sa.Connection, name: str) -> int:
@@ -259,9 +248,9 @@ def measured(conn: sa.Connection, index: SearchIndex) -> tuple[int, int]:
         if (index.reads)
         else sql.SQL("null")
     )
-    with driver_of(conn) as driver:
-        counted = driver.execute(
-            sql.SQL("select count(*), {} from {} where {}").format(size, table, index.condition)
-        ).fetchone()
+    driver = driver_of(conn)
+    counted = driver.execute(
+        sql.SQL("select count(*), {} from {} where {}").format(size, table, index.condition)
+    ).fetchone()
     assert counted is not None
     return int(counted[0]), int(counted[1] or 0)

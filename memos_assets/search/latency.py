@@ -12,10 +12,9 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog.columns import Stored
-from memos_assets.postgres.answers import put_in_force
+from memos_assets.postgres.answers import driver_of, put_in_force
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.explain import plan_nodes
-from memos_assets.search.indexes import driver_of
 from memos_assets.search.query_embedding import query_embedding, send_binary
 from memos_assets.search.trial import Float, Generated, K, Layout
 from memos_assets.search.truth import recall
@@ -76,7 +75,8 @@ def scan(generated: Generated, schema: str, layout: Layout, operator: str = "<=>
 @contextmanager
 def searching(engine: sa.Engine, settings: Mapping[str, str]) -> Iterator[psycopg.Connection]:
     """Yield a connection on one core and with these settings, in a transaction that ends them."""
-    with engine.begin() as conn, driver_of(conn) as driver:
+    with engine.begin() as conn:
+        driver = driver_of(conn)
         put_in_force(conn, {**ONE_CORE, **settings})
         yield driver
 

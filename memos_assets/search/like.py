@@ -11,8 +11,8 @@ from psycopg import sql
 
 from memos_assets.consolidate.looks import shown_value
 from memos_assets.errors import UsageError
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.tables import data_schema
-from memos_assets.search.indexes import driver_of
 from memos_assets.search.queries import columns, placed
 from memos_assets.search.searchable import Searchable
 
@@ -61,8 +61,8 @@ def probes_named(
         owner=sql.Identifier(table.owner),
         most=sql.Literal(_NAMED),
     )
-    with driver_of(conn) as driver:
-        rows = driver.execute(statement, {"name": name, "owner": owner}).fetchall()
+    driver = driver_of(conn)
+    rows = driver.execute(statement, {"name": name, "owner": owner}).fetchall()
     found = [
         Probe(
             table.name,

@@ -17,13 +17,13 @@ from psycopg import sql
 
 from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import first_line, put_in_force
+from memos_assets.postgres.answers import driver_of, first_line, put_in_force
 from memos_assets.search.build_settings import BuildSettings, settings_for
 from memos_assets.search.builds import CONCURRENT_PATIENCE_SECONDS, built_with, first_step
 from memos_assets.search.drift import sampled_recall
 from memos_assets.search.due import STAGES, Action, Scope, Work, index_named
 from memos_assets.search.health import LEFTOVER, invalid_indexes, table_is_vacuumed
-from memos_assets.search.indexes import driver_of, forecast_by_rate, measured
+from memos_assets.search.indexes import forecast_by_rate, measured
 from memos_assets.search.watch import Watch, watched
 
 
@@ -107,8 +107,8 @@ _DROP = "drop index concurrently if exists {}"
 
 
 def _execute(conn: sa.Connection, statement: str, work: Work) -> None:
-    with driver_of(conn) as driver:
-        driver.execute(sql.SQL(statement).format(sql.Identifier(work.schema, work.name)))
+    driver = driver_of(conn)
+    driver.execute(sql.SQL(statement).format(sql.Identifier(work.schema, work.name)))
 
 
 def _drop(_: sa.Engine, conn: sa.Connection, work: Work, __: _Means) -> None:
@@ -138,7 +138,8 @@ def _reindex(engine: sa.Engine, conn: sa.Connection, work: Work, means: _Means) 
     def rebuild(chosen: BuildSettings) -> None:
         put_in_force(conn, chosen.as_settings(), local=False)
         try:
-            with driver_of(conn) as driver, watched(engine, driver, watch):
+            driver = driver_of(conn)
+            with watched(engine, driver, watch):
                 _execute(conn, "reindex index concurrently {}", work)
         except BaseException:
             _drop_leftovers(engine, work)

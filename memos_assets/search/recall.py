@@ -19,9 +19,9 @@ from memos_assets.catalog import TableSpec, VectorColumn, VectorIndex, kind_of_t
 from memos_assets.consolidate import registry
 from memos_assets.consolidate.pin import Pin
 from memos_assets.finding import Finding
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.explain import under
-from memos_assets.search.indexes import driver_of
 from memos_assets.search.judgements import (
     Answer,
     Asked,
@@ -112,7 +112,8 @@ def _asked(
 def _answers(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -> list[Answer]:
     """Search for every query, as people do; the first one is asked twice, to warm up."""
     table, schema = SEARCHABLES[index.table], data_schema(conn)
-    with driver_of(conn) as driver, under(conn, search_settings(K)):
+    driver = driver_of(conn)
+    with under(conn, search_settings(K)):
         statements = {
             filtered: nearest(index, schema, filtered=filtered).as_bytes(driver)
             for filtered in (False, True)
@@ -127,7 +128,8 @@ def _answers(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -
 def _everything(conn: sa.Connection, index: VectorIndex, probe: Probe) -> Answer:
     """Ask a small index for all that it has, and for more than that."""
     k = SMALL + 1
-    with driver_of(conn) as driver, under(conn, search_settings(k)):
+    driver = driver_of(conn)
+    with under(conn, search_settings(k)):
         statement = nearest(index, data_schema(conn)).as_bytes(driver)
         return _ask(driver, statement, _values(SEARCHABLES[index.table], probe, k))
 
@@ -137,7 +139,8 @@ def _scans(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -> 
     times: list[float] = []
     plain = [probe for probe in probes if not probe.filters]
     scan = {"enable_indexscan": "off", "enable_bitmapscan": "off", "jit": "off"}
-    with driver_of(conn) as driver, under(conn, scan):
+    driver = driver_of(conn)
+    with under(conn, scan):
         statement = exhaustive(index, data_schema(conn)).as_bytes(driver)
         for probe in plain[:1] + plain:
             times.append(_ask(driver, statement, {"probe": probe.text, "k": K}).milliseconds)
@@ -194,11 +197,11 @@ def _stored(conn: sa.Connection, spec: TableSpec, vector: VectorColumn) -> _Stor
         table=sql.Identifier(data_schema(conn), spec.name),
     )
     stored = _Stored()
-    with driver_of(conn) as driver:
-        for reason, dimension, rows, zeros in driver.execute(statement):
-            if dimension is None:
-                stored.reasons[str(reason)] = rows
-            else:
-                stored.rows[dimension] += rows
-                stored.zeros[dimension] += zeros
+    driver = driver_of(conn)
+    for reason, dimension, rows, zeros in driver.execute(statement):
+        if dimension is None:
+            stored.reasons[str(reason)] = rows
+        else:
+            stored.rows[dimension] += rows
+            stored.zeros[dimension] += zeros
     return stored

@@ -8,6 +8,8 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.postgres.answers import driver_of
+
 #: Fewer rows are built in a second or two: 200 of 5,000 took up to 14 % of the build (2026-11-22).
 SAMPLED_FROM_ROWS = 10_000
 #: An eightieth of the rows takes 1 to 4 % of the time that the build takes.
@@ -64,8 +66,7 @@ def sampled_seconds(
         engine.connect() as conn,
         conn.begin() as whole,
     ):
-        driver = conn.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        driver = driver_of(conn)
         taken = driver.execute(copy).rowcount
         conn.execute(
             sa.text(

@@ -26,13 +26,14 @@ from memos_assets.consolidate.progress import Progress, report
 from memos_assets.demo.vectors import VectorSpace
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.postgres import copy_binary, tables
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.shapes import POSTGRES_TYPE, table_schema
 from memos_assets.postgres.tables import data_schema, in_schema
 from memos_assets.search.build_settings import memory_needed_mb
 from memos_assets.search.builds import ensure_index
 from memos_assets.search.forecast import forecast_graph, graph_of
-from memos_assets.search.indexes import driver_of, hnsw_index, rows_in, search_indexes
+from memos_assets.search.indexes import hnsw_index, rows_in, search_indexes
 from memos_assets.search.truth import Neighbours, nearest_in
 
 #: Where trials take place; it is gone when they are over.
@@ -205,7 +206,8 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> floa
     """
     table = tables.CONSOLIDATED[generated.spec.name]
     report(Progress("load", layout.name, total_rows=generated.rows))
-    with engine.begin() as conn, driver_of(conn) as driver:
+    with engine.begin() as conn:
+        driver = driver_of(conn)
         place = sql.Identifier(data_schema(conn), table.name)
         table.drop(conn, checkfirst=True)
         table.create(conn)
@@ -223,7 +225,8 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> floa
             copy.write(copy_binary.TRAILER)
         seconds = time.perf_counter() - started
     alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with alone.connect() as conn, driver_of(conn) as driver:
+    with alone.connect() as conn:
+        driver = driver_of(conn)
         driver.execute(sql.SQL("vacuum (analyze) {}").format(place))
     report(Progress("load", layout.name, done=True))
     return seconds

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
@@ -19,6 +18,7 @@ from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.demo import mixed
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.copy_reader import read_batches
 from memos_assets.postgres.shapes import table_schema
 from memos_assets_tests.consolidate import builders as b
@@ -59,8 +59,7 @@ def read_back(engine: sa.Engine, target: str) -> pa.Table:
         sql.SQL(", ").join(map(sql.Identifier, schema.names)), sql.Identifier("memos", target)
     )
     with engine.connect() as conn:
-        driver = conn.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        driver = driver_of(conn)
         return pa.Table.from_batches(list(read_batches(driver, query, schema)), schema)
 
 

@@ -11,8 +11,8 @@ from memos_assets.defs.assets.indexes import BUILD_POOL, index_assets, index_key
 from memos_assets.defs.assets.tables import WRITE_POOL
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import TargetError
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.engine import create_engine
-from memos_assets.search.indexes import driver_of
 from memos_assets.search.queries import create_hnsw
 from memos_assets.search.watch import BuildStep
 from memos_assets_tests.consolidate import builders as b
@@ -96,7 +96,8 @@ def test_warnings_are_logged_at_once_and_progress_at_a_low_rate(
 @contextmanager
 def under_construction(engine: sa.Engine) -> Iterator[None]:
     """Hold what a build that is not done holds."""
-    with engine.connect() as conn, driver_of(conn) as driver:
+    with engine.connect() as conn:
+        driver = driver_of(conn)
         driver.execute(create_hnsw(EVERY_INDEX[HNSW]))
         yield
         driver.rollback()

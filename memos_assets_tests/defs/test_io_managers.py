@@ -17,6 +17,7 @@ from memos_assets.defs.assets.tables import stale_work, table_assets, table_key
 from memos_assets.defs.io_managers import PostgresTableIOManager, TableReference
 from memos_assets.defs.partitions import CHUNKS, range_tags
 from memos_assets.defs.resources import Postgres
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.shapes import table_schema
 from memos_assets_tests.defs.world import (
     DIMENSION,
@@ -166,8 +167,7 @@ def test_a_reference_carries_no_rows_and_asks_the_database_nothing(loaded: World
     assert reference.spec is SPEC
     assert reference.chunks == (("a", (0, 1)), ("b", (0,)))
     with loaded.engine.connect() as conn:
-        driver = conn.connection.driver_connection
-        assert driver is not None
+        driver = driver_of(conn)
         assert len(driver.execute(reference.query()).fetchall()) == 4
 
 

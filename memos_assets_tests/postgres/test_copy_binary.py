@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
-import psycopg
 import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.postgres import copy_binary
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.copy_reader import read_batches
 from memos_assets.postgres.shapes import POSTGRES_TYPE
 
@@ -55,8 +55,7 @@ def batch_of(postgres: str, values: Sequence[Any]) -> pa.RecordBatch:
 def copied(engine: sa.Engine, postgres: str, *payloads: bytes, schema: pa.Schema) -> pa.Table:
     """Send encoded tuples to PostgreSQL and read them back in order."""
     with engine.connect() as conn:
-        driver = conn.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        driver = driver_of(conn)
         create = sql.SQL("create temporary table t (number integer, value {}) on commit drop")
         driver.execute(create.format(sql.SQL(postgres)))
         with driver.cursor() as cursor:
@@ -164,8 +163,7 @@ def test_more_rows_than_one_batch_are_read_in_order(engine: sa.Engine) -> None:
 def test_a_null_inside_a_text_array_is_read(engine: sa.Engine) -> None:
     schema = batch_of("text[]", []).schema
     with engine.connect() as conn:
-        driver = conn.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
+        driver = driver_of(conn)
         query = sql.SQL("select 0, array['a', null, '']")
         (batch,) = read_batches(driver, query, schema)
     assert batch.column("value").to_pylist() == [["a", None, ""]]

@@ -12,10 +12,11 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec, VectorIndex
+from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.copy_reader import read_batches
 from memos_assets.postgres.shapes import table_schema
 from memos_assets.postgres.tables import CONSOLIDATED
-from memos_assets.search.indexes import SearchIndex, driver_of, search_indexes
+from memos_assets.search.indexes import SearchIndex, search_indexes
 
 EVERY_INDEX = {
     index.name: index for spec in TABLES_BY_NAME.values() for index in spec.vector_indexes
@@ -74,7 +75,7 @@ def put(engine: sa.Engine, index: VectorIndex, texts: Sequence[str | None]) -> N
     statement = sql.SQL("copy {} ({}) from stdin").format(
         sql.Identifier("memos", spec.name), sql.SQL(", ").join(map(sql.Identifier, columns))
     )
-    with engine.begin() as conn, driver_of(conn) as driver, driver.cursor() as cursor:
+    with engine.begin() as conn, driver_of(conn).cursor() as cursor:
         start = _count(cursor, spec)
         with cursor.copy(statement) as copy:
             for number, text in enumerate(texts, start):
@@ -102,7 +103,8 @@ def stored(engine: sa.Engine, index: VectorIndex) -> Stored:
     )
     names: list[str] = []
     vectors: list[npt.NDArray[np.float64]] = []
-    with engine.begin() as conn, driver_of(conn) as driver:
+    with engine.begin() as conn:
+        driver = driver_of(conn)
         for batch in read_batches(driver, query, schema):
             column = batch.column(index.column)
             for place, name in enumerate(batch.column(name_column(spec)).to_pylist()):

@@ -7,8 +7,8 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.postgres.answers import driver_of
 from memos_assets.search.builds import ensure_index
-from memos_assets.search.indexes import driver_of
 from memos_assets.search.queries import containing, nearest
 from memos_assets_tests.search.rows import (
     EVERY_INDEX,
@@ -35,7 +35,8 @@ def test_nearest_by_the_index_are_the_exact_neighbours(engine: sa.Engine, name: 
     held = stored(engine, index)
     assert held.vectors.shape == (200, index.dimension)
     random = np.random.default_rng(11)
-    with engine.begin() as conn, driver_of(conn) as driver:
+    with engine.begin() as conn:
+        driver = driver_of(conn)
         driver.execute("set local hnsw.ef_search = 400")
         driver.execute("set local enable_seqscan = off")
         for place in (0, 90, 199):
@@ -59,7 +60,8 @@ def test_rows_without_an_embedding_and_of_another_dimension_never_surface(
         if is_built:
             for name in (index.name, other.name):
                 ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
-        with engine.begin() as conn, driver_of(conn) as driver:
+        with engine.begin() as conn:
+            driver = driver_of(conn)
             if is_built:
                 driver.execute("set local enable_seqscan = off")
             values = {"probe": json.dumps([1.0] * 768), "k": 100}
@@ -78,7 +80,8 @@ def test_values_that_half_precision_does_not_hold_are_indexed_and_found(
     ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
     put(engine, index, [json.dumps(vector.tolist()) for vector in vectors[30:]])
     held = stored(engine, index)
-    with engine.begin() as conn, driver_of(conn) as driver:
+    with engine.begin() as conn:
+        driver = driver_of(conn)
         driver.execute("set local enable_seqscan = off")
         for place in (3, 33):
             values = {"probe": json.dumps(vectors[place].tolist()), "k": 10}
@@ -89,7 +92,8 @@ def test_values_that_half_precision_does_not_hold_are_indexed_and_found(
 
 def test_containment_finds_the_rows_that_hold_the_part(engine: sa.Engine) -> None:
     spec = TABLES_BY_NAME["thought_templates"]
-    with engine.begin() as conn, driver_of(conn) as driver:
+    with engine.begin() as conn:
+        driver = driver_of(conn)
         for number, hints in enumerate(['{"a": 1, "b": 2}', '{"a": 2}', '["a"]', None]):
             driver.execute(
                 "insert into memos.thought_templates (source, id, domain_hints, embedding_reason, "
