@@ -212,7 +212,7 @@ class _Race:
             f"{large.size} {PLAN}": self._plan,
         }
         for layout, course in self.better.items():
-            found[f"{large.size} {layout.name}"] = partial(course.scan, layout.name, layout)
+            found[f"{large.size} {layout.scan}"] = partial(course.scan, layout.scan, layout)
         for ef, search in self._hnswlib().items():
             name = HNSWLIB.format(ef)
             found[f"{large.size} {name}"] = partial(large.time, name, search)
@@ -313,7 +313,7 @@ def _sheet(race: _Race) -> Sheet:
     }
     built = {**large.built, **race.stored.built}
     ours = _median(whole[API])
-    scans = [whole[layout.name] for layout in race.better] + [whole[STORED]]
+    scans = [whole[layout.scan] for layout in race.better] + [whole[STORED]]
     best = min(scans, key=_median)
     rows = []
     for name, timings in whole.items():

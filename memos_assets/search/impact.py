@@ -63,15 +63,15 @@ LEAST_SCANS = 5
 PLAN_SETTINGS = {"hnsw.ef_search": "40"}
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
-STORED = "scan, as memOS stores it"
+STORED = AS_STORED.scan
 INDEX = "index of the catalog"
 PLAN_INDEX = "index of the plan"
 PLAN_QUERY = "query of the plan (<->)"
 BETTER = (
-    Layout("scan, vector in line", "vector", in_line=True),
-    Layout("scan, halfvec in line", "halfvec", in_line=True),
+    Layout("vector in line", "vector", in_line=True),
+    Layout("halfvec in line", "halfvec", in_line=True),
 )
-WAYS = (STORED, INDEX, PLAN_INDEX, PLAN_QUERY, *(layout.name for layout in BETTER))
+WAYS = (STORED, INDEX, PLAN_INDEX, PLAN_QUERY, *(layout.scan for layout in BETTER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Measured:
     @property
     def is_scan(self) -> bool:
         """Whether it computes the distance of every row by design."""
-        return self.way == STORED or any(self.way == layout.name for layout in BETTER)
+        return any(self.way == layout.scan for layout in (AS_STORED, *BETTER))
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,15 +285,11 @@ def _measure(engine: sa.Engine, generated: Generated) -> Iterator[Measured]:
             continue
         seconds = load(engine, generated, layout)
         exact = scan(generated, data_schema(engine), layout)
-        yield table.measured(_way(layout), exact, seconds, stored=layout.stored)
+        yield table.measured(layout.scan, exact, seconds, stored=layout.stored)
         if generated.is_stored_by(layout):
             yield from _measure_index(table)
         if layout == AS_STORED:
             yield from _measure_plan(table)
-
-
-def _way(layout: Layout) -> str:
-    return STORED if layout == AS_STORED else layout.name
 
 
 def _measure_index(table: _Table) -> Iterator[Measured]:

@@ -70,6 +70,11 @@ class Layout:
     stored: Stored | None = None
     in_line: bool | None = None
 
+    @property
+    def scan(self) -> str:
+        """An exact scan of such a table, in words."""
+        return f"scan, {self.name}"
+
 
 OURS = Layout("as the catalog stores it")
 #: pgvector's default, which memOS leaves as it is.

@@ -44,7 +44,7 @@ def test_the_search_race_names_every_contestant_and_its_recall(
         (sheet,) = search_race.search_race(world, rounds=1)
     recalls = {row[0]: float(row[4]) for row in sheet.rows}
     ways = (search_race.STORED, search_race.API, search_race.FUNCTION, search_race.STATEMENT)
-    others = (search_race.PLAN, *(layout.name for layout in BETTER))
+    others = (search_race.PLAN, *(layout.scan for layout in BETTER))
     assert {f"300 x 1,024: {way}" for way in (*ways, *others)} <= set(recalls)
     assert {f"{size}: {way}" for size in ("40 x 4,096", "60 x 1,024") for way in ways[:2]} <= set(
         recalls

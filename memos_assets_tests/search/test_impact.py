@@ -54,7 +54,13 @@ def test_every_way_is_measured_at_every_row_count_and_leaves_nothing_behind(
     engine: sa.Engine, measured: Impact
 ) -> None:
     assert measured.row_counts == (50, 400)
-    assert measured.ways == (STORED, INDEX, PLAN_INDEX, PLAN_QUERY, *(way.name for way in BETTER))
+    assert measured.ways == (
+        STORED,
+        INDEX,
+        PLAN_INDEX,
+        PLAN_QUERY,
+        *(layout.scan for layout in BETTER),
+    )
     assert len(measured.measured) == 12
     assert TRIAL_SCHEMA not in schemas(engine)
     with engine.connect() as conn:
@@ -65,7 +71,7 @@ def test_every_way_is_measured_at_every_row_count_and_leaves_nothing_behind(
 def test_scans_find_the_truth_and_the_index_is_searched_as_production_searches_it(
     measured: Impact,
 ) -> None:
-    for way in (STORED, PLAN_QUERY, BETTER[0].name):
+    for way in (STORED, PLAN_QUERY, BETTER[0].scan):
         assert measured.of(way, 400).timing.recall == 1.0
         assert measured.of(way, 400).served_by == "Seq Scan"
     index = measured.of(INDEX, 400)
@@ -80,10 +86,10 @@ def test_scans_find_the_truth_and_the_index_is_searched_as_production_searches_i
 def test_embeddings_lie_outside_of_their_rows_as_memos_stores_them_and_within_them_in_line(
     measured: Impact,
 ) -> None:
-    stored, in_line = measured.of(STORED, 400).sizes, measured.of(BETTER[0].name, 400).sizes
+    stored, in_line = measured.of(STORED, 400).sizes, measured.of(BETTER[0].scan, 400).sizes
     assert stored.toast > 400 * 768 * 4 > stored.rows
     assert in_line.rows > 400 * 768 * 4 > in_line.toast
-    assert measured.of(BETTER[1].name, 400).sizes.rows < in_line.rows
+    assert measured.of(BETTER[1].scan, 400).sizes.rows < in_line.rows
     # The catalog's index is searched on the table as the catalog stores it.
     index = measured.of(INDEX, 400).sizes
     assert (index.rows, index.toast) == (in_line.rows, in_line.toast)
