@@ -8,7 +8,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import INDEXED, ApplicationTable, IndexedTable, VectorIndex
+from memos_assets.catalog import ApplicationTable, IndexedTable, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.tables import data_schema
@@ -211,22 +211,8 @@ def put_mark(conn: sa.Connection, index: SearchIndex) -> None:
     driver.execute(sql.SQL("comment on index {} is {}").format(name, sql.Literal(index.mark)))
 
 
-def rows_served(conn: sa.Connection, name: str) -> int:
-    """Count rows that an index of the catalog serves.
-
-    Args:
-        conn: to the target database.
-        name: of the index; embedded rows of its dimension count, or rows with JSON in its column.
-    """
-    for spec in INDEXED:
-        for index in search_indexes(spec):
-            if index.name == name:
-                return rows_in(conn, index)
-    raise KeyError(name)
-
-
 def rows_in(conn: sa.Connection, index: SearchIndex) -> int:
-    """Count rows that an index serves, or would serve."""
+    """Count rows that an index serves, or would serve: those its condition holds for."""
     return measured(conn, replace(index, reads=()))[0]
 
 

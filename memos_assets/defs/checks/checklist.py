@@ -28,7 +28,7 @@ from memos_assets.search.explain import (
     nearest_uses_index,
     text_search_uses_index,
 )
-from memos_assets.search.indexes import rows_served, search_indexes
+from memos_assets.search.indexes import rows_in, search_indexes
 from memos_assets.search.queries import gin_name
 from memos_assets.search.searchable import SEARCHABLES
 
@@ -98,11 +98,11 @@ def _pins(engine: sa.Engine, kind: FileKind) -> list[Pin]:
 def _index_findings(engine: sa.Engine, spec: IndexedTable) -> Iterator[tuple[str, str, Finding]]:
     """Yield claim, index and finding for every index of a table."""
     with engine.connect() as conn:
-        for index in search_indexes(spec):
-            finding = index_is_valid(conn, index)
-            yield "v06_index_is_valid", index.name, finding
+        listed = {index.name: index for index in search_indexes(spec)}
+        for name, index in listed.items():
+            yield "v06_index_is_valid", name, index_is_valid(conn, index)
         for vector_index in spec.vector_indexes:
-            rows = rows_served(conn, vector_index.name)
+            rows = rows_in(conn, listed[vector_index.name])
             finding = nearest_uses_index(conn, vector_index, rows)
             yield "v07_nearest_uses_index", vector_index.name, finding
         for column in spec.searched:
