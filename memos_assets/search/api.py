@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, scoped_session
 
 from memos_assets.search.calls import Call, Embedding, Hit, by_both, by_embedding, by_text
 
-Caller = sa.Connection | Session
+Caller = sa.Connection | Session | scoped_session[Session]
 
 __all__ = ["Caller", "Embedding", "Hit", "hybrid", "match", "search"]
 
 
 def _run(conn: Caller, call: Call) -> list[Hit]:
-    connection = conn.connection() if isinstance(conn, Session) else conn
+    connection = conn if isinstance(conn, sa.Connection) else conn.connection()
     try:
         hits = call.hits(connection.execute(call.statement, call.on(connection)))
     except sa.exc.DBAPIError as error:

@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
 from memos_assets.search.calls import Call, Embedding, Hit, by_both, by_embedding, by_text
 
-Caller = AsyncConnection | AsyncSession
+Caller = AsyncConnection | AsyncSession | async_scoped_session[AsyncSession]
 
 __all__ = ["Caller", "Embedding", "Hit", "hybrid", "match", "search"]
 
 
 async def _run(conn: Caller, call: Call) -> list[Hit]:
-    connection = await conn.connection() if isinstance(conn, AsyncSession) else conn
+    connection = conn if isinstance(conn, AsyncConnection) else await conn.connection()
     values = await connection.run_sync(call.on)
     try:
         hits = call.hits(await connection.execute(call.statement, values))

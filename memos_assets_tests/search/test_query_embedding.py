@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+from sqlalchemy.orm import scoped_session, sessionmaker
 
 from memos_assets.catalog.columns import Stored
 from memos_assets.search import api, api_async
@@ -97,3 +98,11 @@ def test_an_asynchronous_connection_and_session_find_the_same(searched: sa.Engin
         wanted = api.search(conn, "corpus_chunks", PROBE, 5)
     assert asyncio.run(_asked(searched.url, PROBE)) == [wanted, wanted]
     assert len(wanted) == 5
+
+
+def test_a_session_of_each_thread_is_a_session(searched: sa.Engine) -> None:
+    sessions = scoped_session(sessionmaker(searched))
+    with searched.connect() as conn:
+        wanted = api.search(conn, "corpus_chunks", PROBE, 5)
+    assert api.search(sessions, "corpus_chunks", PROBE, 5) == wanted
+    sessions.remove()
