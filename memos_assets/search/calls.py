@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -135,14 +136,14 @@ def _call(
     arguments: Mapping[str, tuple[str, Any]],
 ) -> Call:
     place = searchable(table)
-    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= MOST_HITS:
+    if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= MOST_HITS:
         raise UsageError(
             "M573", f"k is {k!r}", where=f"table {table}", fix=f"ask for 1 to {MOST_HITS} rows"
         )
-    named = {"k": ("integer", k), **arguments}
+    named = {"k": ("integer", int(k)), **arguments}
     if owner is not None:
         named[f"of_{place.owner}"] = ("text", owner)
-    for column, value in (filters or {}).items():
+    for column in filters or ():
         if column not in place.filters:
             known = ", ".join(place.filters) or "none"
             raise UsageError(
@@ -151,6 +152,7 @@ def _call(
                 where=f"table {table}",
                 fix=f"use one of: {known}",
             )
+    for column, value in (filters or {}).items():
         named[f"{column}_contains"] = ("jsonb", _json(place, value))
     types = tuple((name, type_name) for name, (type_name, _) in named.items())
     return Call(
@@ -167,12 +169,16 @@ def _checked(place: Searchable, embedding: Embedding) -> QueryEmbedding:
     Raises:
         UsageError: M571 no index serves its dimension; M572 it is empty, not finite, or zero.
     """
-    with np.errstate(over="ignore"):
-        elements = np.ascontiguousarray(embedding, dtype=np.float32)
-    if elements.ndim != 1 or not elements.size:
+    try:
+        with np.errstate(over="ignore"):
+            elements = np.asarray(embedding, dtype=np.float32, order="C")
+        odd = "" if elements.ndim == 1 and elements.size else f"of shape {elements.shape}"
+    except (TypeError, ValueError):
+        odd = f"that is not made of numbers ({type(embedding).__name__})"
+    if odd:
         raise UsageError(
             "M572",
-            f"an embedding of shape {elements.shape}",
+            f"an embedding {odd}",
             where=f"table {place.name}",
             fix="pass one embedding, a sequence of numbers",
         )

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import psycopg
@@ -72,6 +73,15 @@ def test_a_search_asks_for_more_rows_than_the_index_proposes_at_once(conn: sa.Co
     every = api.search(conn, "embeddings", np.ones(768), 1_000)
     assert len(every) == 32
     assert [hit.distance for hit in every] == sorted(hit.distance or 0 for hit in every)
+
+
+def test_k_may_be_any_integer_and_an_embedding_any_sequence_of_numbers(
+    conn: sa.Connection,
+) -> None:
+    wanted = api.search(conn, "embeddings", np.ones(768), 5)
+    assert len(wanted) == 5
+    five: Any = np.int64(5)
+    assert api.search(conn, "embeddings", (1,) * 768, five) == wanted
 
 
 def test_a_search_is_narrowed_by_source_and_by_json(conn: sa.Connection) -> None:
@@ -248,6 +258,26 @@ def test_bad_input_is_one_clear_error(conn: sa.Connection, code: str, ask: objec
         ask(conn)
     assert raised.value.__cause__ is None
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "embedding", "options"),
+    [
+        ("M572", None, {}),
+        ("M572", "[1, 2]", {}),
+        ("M572", [1j] * 768, {}),
+        ("M572", [[1.0] * 768], {}),
+        ("M572", [[1.0], 2.0], {}),
+        ("M573", [1.0] * 768, {"k": True}),
+        ("M573", [1.0] * 768, {"k": 2.5}),
+        ("M580", [1.0] * 768, {"filters": "x"}),
+    ],
+)
+def test_what_is_of_another_type_is_one_clear_error_too(
+    conn: sa.Connection, code: str, embedding: Any, options: dict[str, Any]
+) -> None:
+    with pytest.raises(MemosAssetsError, match=rf"^{code} .*\. Fix: "):
+        api.search(conn, "embeddings", embedding, **options)
 
 
 @pytest.mark.parametrize(
