@@ -19,16 +19,7 @@ __all__ = ["Caller", "Embedding", "Hit", "hybrid", "match", "search"]
 
 
 def _run(conn: Caller, call: Call) -> list[Hit]:
-    connection = conn if isinstance(conn, sa.Connection) else conn.connection()
-    try:
-        hits = call.hits(connection.execute(call.statement, call.on(connection)))
-    except sa.exc.DBAPIError as error:
-        raise call.refusal(error) or error from None
-    if not hits:
-        for statement, column, key in call.keys_nobody_has():
-            if not connection.execute(statement).scalar_one():
-                raise call.missing_key(column, key)
-    return hits
+    return call.answer(conn if isinstance(conn, sa.Connection) else conn.connection())
 
 
 def search(

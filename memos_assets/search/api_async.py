@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
 from memos_assets.search.calls import Call, Embedding, Hit, by_both, by_embedding, by_text
@@ -15,16 +14,7 @@ __all__ = ["Caller", "Embedding", "Hit", "hybrid", "match", "search"]
 
 async def _run(conn: Caller, call: Call) -> list[Hit]:
     connection = conn if isinstance(conn, AsyncConnection) else await conn.connection()
-    values = await connection.run_sync(call.on)
-    try:
-        hits = call.hits(await connection.execute(call.statement, values))
-    except sa.exc.DBAPIError as error:
-        raise call.refusal(error) or error from None
-    if not hits:
-        for statement, column, key in call.keys_nobody_has():
-            if not (await connection.execute(statement)).scalar_one():
-                raise call.missing_key(column, key)
-    return hits
+    return await connection.run_sync(call.answer)
 
 
 async def search(

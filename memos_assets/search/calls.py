@@ -62,11 +62,22 @@ class Call:
     values: Mapping[str, Any]
     filters: Mapping[str, Any]
 
-    def on(self, conn: sa.Connection) -> Mapping[str, Any]:
-        """Return the values as the connection's driver sends them."""
-        return bound(conn, self.values)
+    def answer(self, conn: sa.Connection) -> list[Hit]:
+        """Send it within the connection's transaction.
 
-    def hits(self, answer: sa.CursorResult[Any]) -> list[Hit]:
+        Raises:
+            UsageError: M571 to M574 the function refuses; M575 a filter on a key that no row has.
+            TargetError: M326 the functions are not there.
+        """
+        try:
+            hits = self._hits(conn.execute(self.statement, bound(conn, self.values)))
+        except sa.exc.DBAPIError as error:
+            raise self._refusal(error) or error from None
+        if not hits:
+            self._need_keys(conn)
+        return hits
+
+    def _hits(self, answer: sa.CursorResult[Any]) -> list[Hit]:
         """Return the rows of the answer as hits."""
         # Each row as a mapping, which SQLAlchemy offers, takes three times as long.
         place = {name: number for number, name in enumerate(answer.keys())}
@@ -81,7 +92,7 @@ class Call:
             for row in answer.all()
         ]
 
-    def refusal(self, error: sa.exc.DBAPIError) -> MemosAssetsError | None:
+    def _refusal(self, error: sa.exc.DBAPIError) -> MemosAssetsError | None:
         """Return what to say instead of a driver's error; None where it is no fault of the call."""
         cause = error.orig
         if isinstance(cause, psycopg.errors.InvalidParameterValue):
@@ -99,25 +110,20 @@ class Call:
             )
         return None
 
-    def keys_nobody_has(self) -> list[tuple[sa.Select[tuple[bool]], str, str]]:
-        """Return, per key of each filter, the question whether any row has it."""
+    def _need_keys(self, conn: sa.Connection) -> None:
+        """Refuse a filter on a key that no row has, which nothing would ever pass."""
         place = self.table
-        questions: list[tuple[sa.Select[tuple[bool]], str, str]] = []
         for column, value in self.filters.items():
             held = sa.table(place.name, sa.column(column), schema=place.schema or DATA_SCHEMA)
             for key in value if isinstance(value, dict) else ():
                 has = sa.exists().select_from(held).where(held.c[column].op("?")(key))
-                questions.append((sa.select(has), column, key))
-        return questions
-
-    def missing_key(self, column: str, key: str) -> UsageError:
-        """Return what to say of a filter on a key that no row has."""
-        return UsageError(
-            "M575",
-            f"no row has the key {key!r} in {column}",
-            where=f"table {self.table.name}",
-            fix="filter by a key that rows have, spelt as they spell it",
-        )
+                if not conn.execute(sa.select(has)).scalar_one():
+                    raise UsageError(
+                        "M575",
+                        f"no row has the key {key!r} in {column}",
+                        where=f"table {place.name}",
+                        fix="filter by a key that rows have, spelt as they spell it",
+                    )
 
 
 @lru_cache(maxsize=256)

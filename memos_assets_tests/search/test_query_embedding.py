@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 
 from memos_assets.catalog.columns import Stored
+from memos_assets.errors import UsageError
 from memos_assets.search import api, api_async
 from memos_assets.search.builds import ensure_index
 from memos_assets.search.functions import install
@@ -98,6 +99,22 @@ def test_an_asynchronous_connection_and_session_find_the_same(searched: sa.Engin
         wanted = api.search(conn, "corpus_chunks", PROBE, 5)
     assert asyncio.run(_asked(searched.url, PROBE)) == [wanted, wanted]
     assert len(wanted) == 5
+
+
+async def _refused(url: sa.URL) -> str:
+    engine = create_async_engine(url)
+    try:
+        async with engine.connect() as conn:
+            filters = {"metadata": {"nobody": 1}}
+            with pytest.raises(UsageError) as raised:
+                await api_async.search(conn, "embeddings", PROBE, filters=filters)
+            return str(raised.value)
+    finally:
+        await engine.dispose()
+
+
+def test_an_asynchronous_search_refuses_the_same_filter(searched: sa.Engine) -> None:
+    assert asyncio.run(_refused(searched.url)).startswith("M575 table embeddings: no row has the")
 
 
 def test_a_session_of_each_thread_is_a_session(searched: sa.Engine) -> None:
