@@ -1,5 +1,6 @@
 """How a stored value is read and what it becomes: plain columns, vectors and their indexes."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -20,6 +21,8 @@ Encoding = Literal["float16", "float32", "json_text", "json_blob"]
 Stored = Literal["halfvec", "vector"]
 DimensionRule = Literal["column", "length"]
 IndexMethod = Literal["vector", "halfvec", "prefix", "bits"]
+#: What an HNSW index holds of each row.
+Held = Literal["vector", "halfvec", "bits"]
 #: What a GIN index on a JSON column answers: ``@>`` on its values, or ``?|`` on its keys.
 JsonSearch = Literal["containment", "keys"]
 
@@ -43,7 +46,7 @@ HNSW_HALFVEC_LIMIT = 4_000
 #: Bytes of the largest row that a page of PostgreSQL holds, and what all of it but its embeddings
 #: takes at most as a rule.
 PAGE_ROW_BYTES = 8_160
-OTHER_BYTES = 1_000
+_OTHER_BYTES = 1_000
 
 #: Rows that are re-ranked where an index holds float32 at half precision, or twice as many as are
 #: asked for: as exact as 40 on 100,000 x 1,024 elements (docs/decisions/010).
@@ -90,9 +93,15 @@ class Column:
         return POSTGRES_TYPES[self.kind]
 
 
-def value_bytes(stored: Stored, dimension: int) -> int:
-    """Return the bytes of one embedding as pgvector stores it."""
-    return (2 if stored == "halfvec" else 4) * dimension + 8
+def value_bytes(held: Held, dimension: int) -> int:
+    """Return the bytes of one value of pgvector's, in a table or an index."""
+    per_element = {"vector": 4.0, "halfvec": 2.0, "bits": 1 / 8}[held]
+    return 8 + math.ceil(dimension * per_element)
+
+
+def rows_of_a_page(embedding_bytes: int) -> int:
+    """Return how many rows with so many bytes of embeddings share a page; 0: it holds none."""
+    return PAGE_ROW_BYTES // (embedding_bytes + _OTHER_BYTES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ from fnmatch import fnmatch
 from typing import Literal
 
 from memos_assets.catalog.columns import (
-    OTHER_BYTES,
     PAGE_ROW_BYTES,
     Column,
     VectorColumn,
     VectorIndex,
+    rows_of_a_page,
 )
 
 #: Generated column of every table with texts: their words and codes, for full-text search.
@@ -106,10 +106,8 @@ class TableSpec:
         As many rows share a page as their longest embeddings allow. None where a page does not
         hold one, and embeddings lie outside of their rows (docs/decisions/011).
         """
-        row = sum(vector.most_bytes for vector in self.vectors) + OTHER_BYTES
-        if not self.vectors or row > PAGE_ROW_BYTES:
-            return None
-        return PAGE_ROW_BYTES // (PAGE_ROW_BYTES // row)
+        rows = rows_of_a_page(sum(vector.most_bytes for vector in self.vectors))
+        return PAGE_ROW_BYTES // rows if self.vectors and rows else None
 
     @property
     def vector_indexes(self) -> tuple[VectorIndex, ...]:

@@ -20,7 +20,7 @@ from memos_assets.search.ask import (
     Mode,
     Question,
     ask_all,
-    has_rows,
+    is_empty,
     questions_from_row,
     questions_from_text,
 )
@@ -94,7 +94,7 @@ def search(
             answers, refused = ask_all(conn, asked, alone=only is not None)
             notes += refused
             stems = _stems(conn, question.text)
-            empty = [a.table.name for a in answers if not a.hits and not has_rows(conn, a.table)]
+            empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
     finally:
         engine.dispose()
     if str(json_file) != "-":

@@ -197,8 +197,7 @@ def _load_chunk(
 
 
 def _staging(conn: sa.Connection, table: sa.Table) -> sa.Table:
-    driver = driver_of(conn)
-    driver.execute(
+    driver_of(conn).execute(
         pgsql.SQL(
             "create temporary table if not exists {} (like {} including defaults) on commit drop"
         ).format(pgsql.Identifier(_STAGING), pgsql.Identifier(tables.data_schema(conn), table.name))

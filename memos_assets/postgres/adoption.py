@@ -16,7 +16,7 @@ from psycopg import sql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import driver_of, first_line, put_in_force
+from memos_assets.postgres.answers import driver_of, first_line, has_rows, put_in_force
 from memos_assets.postgres.found_tables import FoundTable, differences_from, find_table
 
 _log = logging.getLogger(__name__)
@@ -362,8 +362,7 @@ def _write_down(
 
 def _drop_empty(conn: sa.Connection, table: FoundTable) -> None:
     """Drop a table that we created; it stays if it has rows, or if others depend on it."""
-    row = _run(conn, sql.SQL("select exists (select from {})"), table).fetchone()
-    if row is None or row[0]:
+    if has_rows(conn, table.identifier):
         _log.warning("%s has rows and stays; it was created by an upgrade.", table.where)
         return
     savepoint = conn.begin_nested()
@@ -384,5 +383,4 @@ def _run(
 ) -> psycopg.Cursor:
     """Execute a statement on a table, whose name goes in place of ``{}`` or ``{table}``."""
     placed = statement.format(table.identifier, table=table.identifier, **parts)
-    driver = driver_of(conn)
-    return driver.execute(placed)
+    return driver_of(conn).execute(placed)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import psycopg
 import sqlalchemy as sa
+from psycopg import sql
 
 
 def driver_of(conn: sa.Connection) -> psycopg.Connection:
@@ -18,6 +19,13 @@ def count_rows(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[boo
     """Count the rows of a table for which a condition holds."""
     statement = sa.select(sa.func.count()).select_from(table).where(where)
     return int(conn.execute(statement).scalar_one())
+
+
+def has_rows(conn: sa.Connection, table: sql.Identifier) -> bool:
+    """Whether there is anything in a table."""
+    statement = sql.SQL("select exists (select from {})").format(table)
+    row = driver_of(conn).execute(statement).fetchone()
+    return row is not None and bool(row[0])
 
 
 def put_in_force(conn: sa.Connection, settings: Mapping[str, str], *, local: bool = True) -> None:

@@ -9,10 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from psycopg import sql
 
 from memos_assets.errors import UsageError
-from memos_assets.postgres.answers import driver_of
+from memos_assets.postgres.answers import has_rows
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search import api
 from memos_assets.search.embed import Vectors, check_fit, configured_embedder
@@ -244,9 +243,6 @@ def _served(conn: sa.Connection, table: Searchable, question: Question) -> str:
     return " and ".join(said)
 
 
-def has_rows(conn: sa.Connection, table: Searchable) -> bool:
-    """Whether there is anything in a table."""
-    statement = sql.SQL("select exists (select from {})").format(placed(table, data_schema(conn)))
-    driver = driver_of(conn)
-    row = driver.execute(statement).fetchone()
-    return row is not None and bool(row[0])
+def is_empty(conn: sa.Connection, table: Searchable) -> bool:
+    """Whether there is nothing in a table that is searched."""
+    return not has_rows(conn, placed(table, data_schema(conn)))

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from memos_assets.catalog import VectorIndex
+from memos_assets.catalog.columns import Held, value_bytes
 
-#: What an HNSW index holds of each row.
-Held = Literal["vector", "halfvec", "bits"]
 #: Where the seconds come from: a build of a few of the rows on this very server, or a table.
 Basis = Literal["sample", "rate"]
 
@@ -50,8 +49,7 @@ class Graph:
     @property
     def value_bytes(self) -> int:
         """Bytes of one value."""
-        per_element = {"vector": 4.0, "halfvec": 2.0, "bits": 1 / 8}[self.held]
-        return 8 + math.ceil(self.dimension * per_element)
+        return value_bytes(self.held, self.dimension)
 
     @property
     def row_bytes(self) -> float:

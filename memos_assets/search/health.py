@@ -14,7 +14,7 @@ from psycopg import sql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
 from memos_assets.finding import Finding
-from memos_assets.postgres.answers import driver_of
+from memos_assets.postgres.answers import has_rows
 from memos_assets.postgres.tables import DATA_SCHEMA, OPS_SCHEMA, data_schema
 from memos_assets.search.drift import may_be_uncounted
 from memos_assets.search.indexes import SearchIndex, rows_in
@@ -175,7 +175,7 @@ def statistics_are_there(conn: sa.Connection, table: str, schema: str | None = N
     if row is None:
         return Finding(passed=False, expected=expected, observed="no such table")
     evidence = {"changed_rows": row.changed, "analyzed_at": _written(row.analyzed_at)}
-    if not _has_rows(conn, table, schema):
+    if not has_rows(conn, sql.Identifier(schema or data_schema(conn), table)):
         return Finding(passed=True, expected=expected, observed="no rows", evidence=evidence)
     unknown: Sequence[str] = row.unknown
     share = row.changed / max(1, row.live)
@@ -293,16 +293,6 @@ def _counted(
     """Return what PostgreSQL counts of a table or index at this moment."""
     conn.execute(sa.text("select pg_stat_clear_snapshot()"))
     return conn.execute(statement, {"schema": schema or data_schema(conn), "name": name}).first()
-
-
-def _has_rows(conn: sa.Connection, table: str, schema: str | None) -> bool:
-    driver = driver_of(conn)
-    found = driver.execute(
-        sql.SQL("select exists(select from {})").format(
-            sql.Identifier(schema or data_schema(conn), table)
-        )
-    ).fetchone()
-    return bool(found and found[0])
 
 
 def _server(conn: sa.Connection) -> int:

@@ -199,16 +199,15 @@ def drop_index(
     statement = (
         "drop index concurrently if exists {}" if concurrently else "drop index if exists {}"
     )
-    driver = driver_of(conn)
     index = sql.Identifier(schema or data_schema(conn), name)
-    driver.execute(sql.SQL(statement).format(index))
+    driver_of(conn).execute(sql.SQL(statement).format(index))
 
 
 def put_mark(conn: sa.Connection, index: SearchIndex) -> None:
     """Write down by which definition an index was built."""
     name = sql.Identifier(index.schema_in(conn), index.name)
-    driver = driver_of(conn)
-    driver.execute(sql.SQL("comment on index {} is {}").format(name, sql.Literal(index.mark)))
+    comment = sql.SQL("comment on index {} is {}").format(name, sql.Literal(index.mark))
+    driver_of(conn).execute(comment)
 
 
 def rows_in(conn: sa.Connection, index: SearchIndex) -> int:
@@ -234,9 +233,12 @@ def measured(conn: sa.Connection, index: SearchIndex) -> tuple[int, int]:
         if (index.reads)
         else sql.SQL("null")
     )
-    driver = driver_of(conn)
-    counted = driver.execute(
-        sql.SQL("select count(*), {} from {} where {}").format(size, table, index.condition)
-    ).fetchone()
+    counted = (
+        driver_of(conn)
+        .execute(
+            sql.SQL("select count(*), {} from {} where {}").format(size, table, index.condition)
+        )
+        .fetchone()
+    )
     assert counted is not None
     return int(counted[0]), int(counted[1] or 0)

@@ -61,8 +61,7 @@ def probes_named(
         owner=sql.Identifier(table.owner),
         most=sql.Literal(_NAMED),
     )
-    driver = driver_of(conn)
-    rows = driver.execute(statement, {"name": name, "owner": owner}).fetchall()
+    rows = driver_of(conn).execute(statement, {"name": name, "owner": owner}).fetchall()
     found = [
         Probe(
             table.name,

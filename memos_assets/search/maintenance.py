@@ -107,8 +107,7 @@ _DROP = "drop index concurrently if exists {}"
 
 
 def _execute(conn: sa.Connection, statement: str, work: Work) -> None:
-    driver = driver_of(conn)
-    driver.execute(sql.SQL(statement).format(sql.Identifier(work.schema, work.name)))
+    driver_of(conn).execute(sql.SQL(statement).format(sql.Identifier(work.schema, work.name)))
 
 
 def _drop(_: sa.Engine, conn: sa.Connection, work: Work, __: _Means) -> None:
@@ -138,8 +137,7 @@ def _reindex(engine: sa.Engine, conn: sa.Connection, work: Work, means: _Means) 
     def rebuild(chosen: BuildSettings) -> None:
         put_in_force(conn, chosen.as_settings(), local=False)
         try:
-            driver = driver_of(conn)
-            with watched(engine, driver, watch):
+            with watched(engine, driver_of(conn), watch):
                 _execute(conn, "reindex index concurrently {}", work)
         except BaseException:
             _drop_leftovers(engine, work)

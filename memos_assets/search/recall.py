@@ -197,8 +197,7 @@ def _stored(conn: sa.Connection, spec: TableSpec, vector: VectorColumn) -> _Stor
         table=sql.Identifier(data_schema(conn), spec.name),
     )
     stored = _Stored()
-    driver = driver_of(conn)
-    for reason, dimension, rows, zeros in driver.execute(statement):
+    for reason, dimension, rows, zeros in driver_of(conn).execute(statement):
         if dimension is None:
             stored.reasons[str(reason)] = rows
         else:

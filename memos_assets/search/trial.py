@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import TABLES, TABLES_BY_NAME, TableSpec, VectorColumn, VectorIndex
-from memos_assets.catalog.columns import OTHER_BYTES, PAGE_ROW_BYTES, Stored, value_bytes
+from memos_assets.catalog.columns import PAGE_ROW_BYTES, Stored, rows_of_a_page, value_bytes
 from memos_assets.consolidate.progress import Progress, report
 from memos_assets.demo.vectors import VectorSpace
 from memos_assets.errors import TargetError, UsageError
@@ -152,7 +152,7 @@ def index_for(dimension: int) -> VectorIndex:
             where=f"dimension {dimension:,}",
             fix=f"pass one of {known}",
         )
-    preferred = "vector" if fits_page(Layout("", "vector"), dimension) else "halfvec"
+    preferred = "vector" if rows_of_a_page(value_bytes("vector", dimension)) else "halfvec"
     # One vector column and a key of one column: nothing else has to be made up.
     plainest = [index for index in found if len(TABLES_BY_NAME[index.table].vectors) == 1]
     return min(plainest or found, key=lambda index: index.stored != preferred)
@@ -160,7 +160,7 @@ def index_for(dimension: int) -> VectorIndex:
 
 def fits_page(layout: Layout, dimension: int) -> bool:
     """Whether a page holds a row with its embedding; without that, none is stored in line."""
-    return value_bytes(layout.stored or "vector", dimension) + OTHER_BYTES <= PAGE_ROW_BYTES
+    return rows_of_a_page(value_bytes(layout.stored or "vector", dimension)) > 0
 
 
 @contextmanager
@@ -335,5 +335,5 @@ def forecast_bytes(index: VectorIndex, rows: int) -> int:
     """
     value = value_bytes(index.stored, index.dimension)
     outside = 700 + math.ceil(value / 1_996) * PAGE_BYTES / 4
-    in_line = PAGE_BYTES / max(1, PAGE_ROW_BYTES // (value + OTHER_BYTES))
+    in_line = PAGE_BYTES / max(1, rows_of_a_page(value))
     return round(rows * max(outside, in_line)) + forecast_graph(graph_of(index), rows).disk_bytes
