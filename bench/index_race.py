@@ -14,10 +14,10 @@ from bench.measure import Spread, progress, seconds_of
 from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES, VectorIndex
+from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.consolidate.load import load_stream
 from memos_assets.consolidate.reader import chunk_stream
 from memos_assets.consolidate.registry import specs_in
-from memos_assets.demo.vectors import VectorSpace
 from memos_assets.postgres.embedded import DATABASE
 from memos_assets.postgres.tables import DATA_SCHEMA
 from memos_assets.search.build_settings import memory_needed_mb

@@ -16,7 +16,6 @@ from psycopg import sql as pgsql
 
 from memos_assets.catalog import TableSpec
 from memos_assets.consolidate import ledger
-from memos_assets.consolidate.progress import Progress, report
 from memos_assets.consolidate.reader import ChunkTask, is_loaded, rejects_of, tasks_of
 from memos_assets.consolidate.rules import rules_of
 from memos_assets.errors import MemosAssetsError, TargetError
@@ -24,6 +23,7 @@ from memos_assets.postgres import copy_binary, tables
 from memos_assets.postgres.answers import driver_of, first_line
 from memos_assets.postgres.shapes import table_schema
 from memos_assets.postgres.turns import wait_for_build
+from memos_assets.progress import Progress, report
 
 #: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
 _WAITING = 2

@@ -9,7 +9,7 @@ from memos_assets.catalog import KINDS_BY_NAME
 from memos_assets.consolidate import registry
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.pin import Pin, fingerprint, take_pin
-from memos_assets.consolidate.progress import Progress, report
+from memos_assets.progress import Progress, report
 
 
 def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> list[str]:

@@ -22,7 +22,6 @@ from memos_assets.consolidate.derived import MOST_NAMED, DerivedCheck
 from memos_assets.consolidate.encodings import as_declared
 from memos_assets.consolidate.narrow import Narrowing, narrow
 from memos_assets.consolidate.pin import Pin, check_copy
-from memos_assets.consolidate.progress import Progress, report
 from memos_assets.consolidate.sides import (
     UNENCODABLE,
     Rejected,
@@ -32,6 +31,7 @@ from memos_assets.consolidate.sides import (
     rejected_rows,
     target_rows,
 )
+from memos_assets.progress import Progress, report
 
 #: Kinds of fault that say the rows do not add up; `differs` says that a row is another.
 COUNT_FAULTS = ("missing", "extra", "rejected and loaded", "reject of another row", "ledger")

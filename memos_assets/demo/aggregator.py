@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.demo.dirt import (
     TEXT_KINDS,
     invalid_texts,
@@ -15,7 +16,6 @@ from memos_assets.demo.manifest import FileManifest
 from memos_assets.demo.scales import Rows
 from memos_assets.demo.store import DemoStore, SqlValue, batches, rowids_after_reindexing
 from memos_assets.demo.texts import code, sqlite_utc
-from memos_assets.demo.vectors import VectorSpace
 
 LAYOUT = (
     """CREATE TABLE domain_embeddings (

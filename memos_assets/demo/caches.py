@@ -5,6 +5,7 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from memos_assets.clustered_vectors import VectorSpace, digest
 from memos_assets.demo.dirt import (
     JSON_KINDS,
     TEXT_KINDS,
@@ -20,7 +21,6 @@ from memos_assets.demo.manifest import FileManifest
 from memos_assets.demo.scales import Rows
 from memos_assets.demo.store import DemoStore, SqlValue, batches
 from memos_assets.demo.texts import BASE_UNIX, code, iso_local
-from memos_assets.demo.vectors import VectorSpace, digest
 
 CONTENT_LAYOUT = (
     """CREATE TABLE content_cache (

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.demo.dirt import (
     JSON_KINDS,
     TEXT_KINDS,
@@ -26,7 +27,6 @@ from memos_assets.demo.manifest import FileManifest
 from memos_assets.demo.scales import Rows
 from memos_assets.demo.store import DemoStore, SqlValue, batches, rowids_after_reindexing
 from memos_assets.demo.texts import Code, code, sqlite_utc
-from memos_assets.demo.vectors import VectorSpace
 
 LAYOUT = (
     """CREATE TABLE documents (

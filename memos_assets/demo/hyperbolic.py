@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.demo.dirt import (
     JSON_KINDS,
     TEXT_KINDS,
@@ -17,7 +18,6 @@ from memos_assets.demo.manifest import FileManifest
 from memos_assets.demo.scales import Rows
 from memos_assets.demo.store import DemoStore, SqlValue, batches
 from memos_assets.demo.texts import BASE_UNIX, code
-from memos_assets.demo.vectors import VectorSpace
 
 LAYOUT = (
     """CREATE TABLE hyperbolic_documents (

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from memos_assets.clustered_vectors import VectorSpace, digest
 from memos_assets.demo.dirt import (
     TEXT_KINDS,
     invalid_texts,
@@ -15,7 +16,6 @@ from memos_assets.demo.manifest import FileManifest
 from memos_assets.demo.scales import Rows
 from memos_assets.demo.store import DemoStore, SqlValue, batches
 from memos_assets.demo.texts import BASE_UNIX, code, iso_offset
-from memos_assets.demo.vectors import VectorSpace, digest
 
 LAYOUT = (
     """CREATE TABLE templates (

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from memos_assets.clustered_vectors import VectorSpace, digest, quantise
 from memos_assets.demo.dirt import (
     JSON_KINDS,
     TEXT_KINDS,
@@ -21,7 +22,6 @@ from memos_assets.demo.manifest import FileManifest
 from memos_assets.demo.scales import Rows
 from memos_assets.demo.store import DemoStore, SqlValue, batches, rowids_after_reindexing
 from memos_assets.demo.texts import code, sqlite_utc
-from memos_assets.demo.vectors import VectorSpace, digest, quantise
 
 #: As memOS creates the file since 2025-12-27.
 LAYOUT = (

@@ -15,9 +15,9 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.consolidate.progress import Progress, report
 from memos_assets.errors import TargetError
 from memos_assets.postgres.answers import driver_of, first_line, put_in_force
+from memos_assets.progress import Progress, report
 from memos_assets.search.build_settings import BuildSettings, settings_for
 from memos_assets.search.builds import CONCURRENT_PATIENCE_SECONDS, built_with, first_step
 from memos_assets.search.drift import sampled_recall

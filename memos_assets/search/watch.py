@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 import sqlalchemy as sa
 
-from memos_assets.consolidate.progress import Progress, report
+from memos_assets.progress import Progress, report
 
 #: Builds that are done by then are not looked at.
 INTERVAL_SECONDS = 0.5

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from memos_assets.cli import display
-from memos_assets.consolidate.progress import Progress, report
+from memos_assets.progress import Progress, report
 from memos_assets.report.words import size
 
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec
 from memos_assets.checklist import CLAIMS
+from memos_assets.clustered_vectors import quantise
 from memos_assets.consolidate import ledger, registry
 from memos_assets.consolidate.claims import findings_about
 from memos_assets.consolidate.discover import FoundFile, Root, find_files
@@ -22,7 +23,6 @@ from memos_assets.consolidate.observe import observe_source, register_files
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import ChunkTask, chunk_stream
 from memos_assets.demo import aggregator, corpus, hybrid, hyperbolic, meta_buffer, mixed, semantic
-from memos_assets.demo.vectors import quantise
 from memos_assets.finding import Finding
 from memos_assets.settings import PROJECT_ROOT
 

@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.load import load_stream
 from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.progress import Progress, listening
 from memos_assets.consolidate.reader import CHUNKS, chunk_stream, chunk_task, tasks_of
 from memos_assets.errors import SourceError, TargetError
 from memos_assets.postgres import turns
 from memos_assets.postgres.engine import create_engine
+from memos_assets.progress import Progress, listening
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 

@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from memos_assets.clustered_vectors import Quantised, VectorSpace, quantise
 from memos_assets.demo import write_demo
-from memos_assets.demo.vectors import Quantised, VectorSpace, quantise
 
 MIXED = "mixed_precision_embeddings.db"
 

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.consolidate.progress import Progress, listening
+from memos_assets.progress import Progress, listening
 from memos_assets.search import builds, watch
 from memos_assets.search.build_settings import BuildSettings
 from memos_assets.search.builds import ensure_index
