@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from memos_assets.consolidate.looks import printable
 from memos_assets.search.api import Hit
 from memos_assets.search.ask import Answer
 from memos_assets.search.searchable import Searchable
+from memos_assets.sqlite.printable import printable
 
 #: Characters of a text and of metadata that are shown where there is room.
 _SHOWN, _METADATA_SHOWN = 240, 60

@@ -13,12 +13,12 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from memos_assets.catalog.columns import MODEL_DIMENSIONS
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress
 from memos_assets.cli.outcome import conclude, write_json
 from memos_assets.consolidate import decisions, registry, rejects
 from memos_assets.consolidate.discover import Root, find_files
-from memos_assets.consolidate.looks import shown_value
 from memos_assets.consolidate.reasons import REJECT_REASONS
 from memos_assets.consolidate.rejects import RejectedRow, RejectGroup, Selection
 from memos_assets.consolidate.rules import RULES
@@ -26,6 +26,7 @@ from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
 from memos_assets.report.words import plural
 from memos_assets.settings import load_settings
+from memos_assets.sqlite.printable import shown_value
 
 Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only this source.")]
 Filter = Annotated[str | None, typer.Option("--table", metavar="TABLE", help="Only this table.")]
@@ -169,7 +170,7 @@ def show(
         ("rejected", f"{row.rejected_at:%Y-%m-%d %H:%M:%S %Z} by run {row.run_id}"),
         ("state", _state(row)),
     ):
-        console.print(Text(f"{what:9}{shown_value(value)}"), soft_wrap=True)
+        console.print(Text(f"{what:9}{shown_value(value, MODEL_DIMENSIONS)}"), soft_wrap=True)
     write_json(json_file, rejects.as_json(row))
     return 0
 
@@ -189,7 +190,9 @@ def _row_table(row: RejectedRow) -> Table:
         table.add_column(name, overflow="fold")
     for name, value in row.values.items():
         mark = "[red]>[/]" if name in row.offending else ""
-        table.add_row(mark, Text(name), _storage_class(value), Text(shown_value(value)))
+        table.add_row(
+            mark, Text(name), _storage_class(value), Text(shown_value(value, MODEL_DIMENSIONS))
+        )
     return table
 
 

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.consolidate.discover import ARCHIVE_MARKER
-from memos_assets.consolidate.holders import locks_on, open_files
+from memos_assets.catalog.folder_markers import ARCHIVE_MARKER
 from memos_assets.consolidate.manifests import (
     MANIFEST,
     Archived,
@@ -31,6 +30,7 @@ from memos_assets.consolidate.manifests import (
 )
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.postgres import tables
+from memos_assets.sqlite.locks import locks_on, open_files
 
 #: Where a file system has no hard links, a name is moved instead.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})

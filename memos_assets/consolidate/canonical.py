@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.catalog.columns import MODEL_DIMENSIONS, ColumnKind, VectorColumn
-from memos_assets.consolidate.content import Value
+from memos_assets.sqlite.row_codec import Value
 
 _POSTGRES_EPOCH = 946_684_800
 _MOST_DIMENSIONS = 16_000

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from memos_assets.catalog import Column
-from memos_assets.consolidate.content import Value
+from memos_assets.sqlite.row_codec import Value
 
 _REPLACEMENT = "\ufffd"
 _DEEPEST = 400

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.content import Value
-from memos_assets.consolidate.sqlite_file import quoted
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.file import quoted
+from memos_assets.sqlite.row_codec import Value
 
 #: Columns that count uses, in either cache.
 _HIT_COLUMNS = ("hit_count", "access_count")

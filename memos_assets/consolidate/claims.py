@@ -6,7 +6,7 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from memos_assets.catalog import KINDS_BY_NAME, TableSpec
-from memos_assets.consolidate import registry, sqlite_file
+from memos_assets.consolidate import registry
 from memos_assets.consolidate.derived import MOST_NAMED
 from memos_assets.consolidate.links import LinkProof, prove_links
 from memos_assets.consolidate.manifests import is_purged
@@ -18,6 +18,7 @@ from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
 from memos_assets.postgres import tables
 from memos_assets.postgres.answers import count_rows
+from memos_assets.sqlite import file as sqlite_file
 
 
 def claims_about(spec: TableSpec) -> list[str]:

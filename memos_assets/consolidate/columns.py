@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from memos_assets.catalog.columns import ColumnKind
-from memos_assets.consolidate.content import Value
+from memos_assets.sqlite.row_codec import Value
 
 _MOMENTS: dict[ColumnKind, tuple[re.Pattern[str], str]] = {
     "utc_text": (re.compile(r"(?:\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n)+"), ""),

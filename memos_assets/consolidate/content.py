@@ -2,17 +2,15 @@
 
 import hashlib
 import sqlite3
-import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from memos_assets.catalog import FileKind
-from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.refusals import shown
-from memos_assets.consolidate.sqlite_file import quoted, rowid_name
-
-Value = None | int | float | str | bytes
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.errors import shown
+from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.row_codec import row_bytes
 
 #: An event costs Dagster 10 to 30 ms and a chunk costs a few events: no file gets more chunks.
 MOST_CHUNKS = 64
@@ -35,56 +33,6 @@ class ChunkContent:
     rows: int
     bytes: int
     digest: str
-
-
-def row_digest(values: Sequence[Value]) -> bytes:
-    """Return the sha256 of one row as stored."""
-    return hashlib.sha256(row_bytes(values)).digest()
-
-
-def row_bytes(values: Sequence[Value]) -> bytes:
-    """Write one row so that `row_values` returns it bit for bit.
-
-    Value after value: ``n`` NULL; ``i<digits>;`` INTEGER; ``f`` and 8 bytes, a little-endian
-    float64, REAL; ``t<length>:`` and the bytes of a TEXT; ``b<length>:`` and those of a BLOB.
-    """
-    parts: list[bytes] = []
-    for value in values:
-        if value is None:
-            parts.append(b"n")
-        elif isinstance(value, str):
-            raw = value.encode("utf-8", "surrogateescape")
-            parts += (b"t%d:" % len(raw), raw)
-        elif isinstance(value, bytes):
-            parts += (b"b%d:" % len(value), value)
-        elif isinstance(value, int):
-            parts.append(b"i%d;" % value)
-        else:
-            parts += (b"f", struct.pack("<d", value))
-    return b"".join(parts)
-
-
-def row_values(raw: bytes) -> list[Value]:
-    """Read a row that `row_bytes` wrote; bytes of a TEXT that are not UTF-8 are lone surrogates."""
-    values: list[Value] = []
-    place = 0
-    while place < len(raw):
-        kind, place = raw[place : place + 1], place + 1
-        if kind == b"n":
-            values.append(None)
-        elif kind == b"f":
-            values.append(float(struct.unpack_from("<d", raw, place)[0]))
-            place += 8
-        elif kind == b"i":
-            end = raw.index(b";", place)
-            values.append(int(raw[place:end]))
-            place = end + 1
-        else:
-            start = raw.index(b":", place) + 1
-            place = start + int(raw[place : start - 1])
-            value = raw[start:place]
-            values.append(value if kind == b"b" else value.decode("utf-8", "surrogateescape"))
-    return values
 
 
 def chunk_bounds(chunk: int, chunk_rows: int) -> tuple[int, int]:

@@ -13,7 +13,6 @@ from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.catalog.tables import Link
 from memos_assets.consolidate.columns import decode_usual
-from memos_assets.consolidate.content import Value, row_bytes
 from memos_assets.consolidate.rules import (
     DROP,
     Fault,
@@ -24,6 +23,7 @@ from memos_assets.consolidate.rules import (
 )
 from memos_assets.consolidate.values import COMPUTED, DECODERS, RejectedValue
 from memos_assets.consolidate.vectors import decode_vectors
+from memos_assets.sqlite.row_codec import Value, row_bytes
 
 #: PostgreSQL refuses a longer B-tree entry; a third of a page, less its overhead.
 LONGEST_KEY_BYTES = 2_600

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate.content import Value
+from memos_assets.sqlite.row_codec import Value
 
 #: Rows at a time: the temporaries stay in the processor's cache, which is four times as fast.
 _BLOCK_ROWS = 64

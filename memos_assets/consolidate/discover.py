@@ -10,18 +10,16 @@ from pathlib import Path
 from typing import Literal
 
 from memos_assets.catalog import KINDS, FileKind
-from memos_assets.consolidate import fit, sqlite_file
-from memos_assets.consolidate.refusals import shown, translated
+from memos_assets.catalog.folder_markers import ARCHIVE_MARKER, PINS_MARKER
+from memos_assets.consolidate import fit
 from memos_assets.errors import MemosAssetsError, SourceError, UsageError
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.errors import shown, translated
 
 Treatment = Literal["consolidate", "keep", "list", "unusable"]
 
 #: Folders of tools, with many files and none of memOS's.
 _TOOL_FOLDERS = frozenset({".git", ".venv", "node_modules", "__pycache__"})
-#: Lies in a folder of pinned copies, which are no sources.
-PINS_MARKER = ".memos-assets-pins"
-#: Lies in the archive of retired files, whose folders hold no sources either.
-ARCHIVE_MARKER = ".memos-assets-archive"
 _DATABASE_SUFFIXES = frozenset({".db", ".sqlite", ".sqlite3"})
 #: Names and folders of memOS's test and legacy databases.
 _TEST_FILE = re.compile(r"(^test_|^unified_hybrid\.db$)")

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.catalog.columns import MODEL_DIMENSIONS, Encoding, VectorColumn
-from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.sqlite_file import quoted
 from memos_assets.errors import CodecError, UsageError
 from memos_assets.settings import declared_encodings
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.file import quoted
 
 #: Fewer odd rows than this say nothing about a column.
 LEAST_ODD_ROWS = 5

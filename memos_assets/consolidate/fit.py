@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from memos_assets.catalog import KINDS, FileKind, TableSpec
-from memos_assets.consolidate import encodings, sqlite_file
-from memos_assets.consolidate.refusals import translated
+from memos_assets.consolidate import encodings
 from memos_assets.errors import MemosAssetsError, SourceError
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.errors import translated
 
 
 def misfit(

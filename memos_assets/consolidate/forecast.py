@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from memos_assets.catalog import FileKind, TableSpec
-from memos_assets.consolidate import fit, sqlite_file
+from memos_assets.consolidate import fit
 from memos_assets.consolidate.content import chunk_rows_for
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.reader import read_table, rejects_of
 from memos_assets.consolidate.summary import TableSummary
+from memos_assets.sqlite import file as sqlite_file
 
 
 @dataclass(slots=True)

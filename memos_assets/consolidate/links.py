@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME, Link, TableSpec
-from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.derived import MOST_NAMED
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.rules import DROP
-from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres import tables
 from memos_assets.postgres.answers import count_rows
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.file import quoted, rowid_name
 
 
 @dataclass(slots=True)

@@ -12,11 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from memos_assets.catalog import KINDS_BY_NAME, FileKind
-from memos_assets.consolidate import fit, sqlite_file
+from memos_assets.catalog.folder_markers import PINS_MARKER
+from memos_assets.consolidate import fit
 from memos_assets.consolidate.content import ChunkContent, chunk_contents, chunk_rows_for
-from memos_assets.consolidate.discover import PINS_MARKER
-from memos_assets.consolidate.refusals import translated
 from memos_assets.errors import SourceError
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.errors import translated
 
 #: What SQLite says when the copy, not the original, is at fault. A quota or a limit on the size of
 #: files is no SQLITE_FULL to it.

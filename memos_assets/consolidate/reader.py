@@ -12,14 +12,15 @@ from typing import Any
 import pyarrow as pa
 
 from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, FileKind, TableSpec
-from memos_assets.consolidate import sqlite_file
-from memos_assets.consolidate.content import ChunkContent, Value, chunk_bounds
+from memos_assets.consolidate.content import ChunkContent, chunk_bounds
 from memos_assets.consolidate.decode import RawBatch, decode_batch, rejected_rows
 from memos_assets.consolidate.encodings import as_declared, declaration
 from memos_assets.consolidate.pin import Pin, check_copy
 from memos_assets.consolidate.rules import DROP, Decisions, rules_of
-from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.postgres.shapes import stream_schema
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.row_codec import Value
 
 #: Bytes of values in one batch, about; it bounds memory whatever the rows are like.
 BATCH_BYTES = 2 * 1024 * 1024

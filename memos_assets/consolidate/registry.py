@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
 from memos_assets.catalog import KINDS_BY_NAME, TableSpec
+from memos_assets.catalog.folder_markers import DEMO_MANIFEST
 from memos_assets.consolidate.content import ChunkContent
 from memos_assets.consolidate.discover import FoundFile, spare_name
 from memos_assets.consolidate.pin import Pin, fingerprint
-from memos_assets.demo.manifest import DEMO_MANIFEST
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.postgres import tables
 

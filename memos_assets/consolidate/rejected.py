@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate.content import row_values
 from memos_assets.postgres import tables
+from memos_assets.sqlite.row_codec import row_values
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.consolidate.content import Value, row_values
 from memos_assets.consolidate.rules import DROP, fitting_rules
-from memos_assets.consolidate.sqlite_file import quoted, rowid_name
 from memos_assets.errors import UsageError
 from memos_assets.postgres import tables
+from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.row_codec import Value, row_values
 
 #: (source, table, rowid) -> reason and resolution.
 States = Mapping[tuple[str, str, int], tuple[str, str | None]]

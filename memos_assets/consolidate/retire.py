@@ -14,12 +14,12 @@ import sqlalchemy as sa
 from memos_assets.catalog import KINDS_BY_NAME, FileKind
 from memos_assets.consolidate import ledger, registry
 from memos_assets.consolidate.discover import FoundFile, Root
-from memos_assets.consolidate.holders import OpenFiles, locks_on, logs_beside, open_files
 from memos_assets.consolidate.manifests import MANIFEST, Manifest, file_sha256
 from memos_assets.consolidate.pin import Pin, is_unchanged
 from memos_assets.errors import SourceError
 from memos_assets.postgres import tables
 from memos_assets.postgres.engine import check_server
+from memos_assets.sqlite.locks import OpenFiles, locks_on, logs_beside, open_files
 
 #: What a file is to a retirement: a registered source, a test or legacy file, or neither.
 Role = Literal["source", "other", "stays"]

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from memos_assets.catalog import Column, Link, TableSpec, identifying_columns
 from memos_assets.catalog.columns import ColumnKind
-from memos_assets.consolidate.content import Value
 from memos_assets.consolidate.reasons import REJECT_REASONS
 from memos_assets.consolidate.values import RejectedValue, utc_text
+from memos_assets.sqlite.row_codec import Value
 
 #: Reason -> rule, as decided for one table of one source.
 Rules = Mapping[str, str]

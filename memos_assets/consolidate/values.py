@@ -9,7 +9,7 @@ from fractions import Fraction
 from typing import Any
 
 from memos_assets.catalog.columns import ColumnKind
-from memos_assets.consolidate.content import Value
+from memos_assets.sqlite.row_codec import Value
 
 
 class RejectedValue(Exception):  # noqa: N818  it is a verdict on data, not a failure of the program

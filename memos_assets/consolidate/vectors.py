@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.catalog.columns import MODEL_DIMENSIONS, VectorColumn
-from memos_assets.consolidate.content import Value
 from memos_assets.consolidate.values import LONGEST_JSON
+from memos_assets.sqlite.row_codec import Value
 
 #: dtype of the elements, of their bit pattern, exponent mask and magnitude mask, by element bytes.
 _BITS: dict[int, tuple[str, str, int, int]] = {

@@ -17,7 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate import canonical, ledger, sqlite_file
+from memos_assets.consolidate import canonical, ledger
 from memos_assets.consolidate.derived import MOST_NAMED, DerivedCheck
 from memos_assets.consolidate.encodings import as_declared
 from memos_assets.consolidate.narrow import Narrowing, narrow
@@ -32,6 +32,7 @@ from memos_assets.consolidate.sides import (
     target_rows,
 )
 from memos_assets.progress import Progress, report
+from memos_assets.sqlite import file as sqlite_file
 
 #: Kinds of fault that say the rows do not add up; `differs` says that a row is another.
 COUNT_FAULTS = ("missing", "extra", "rejected and loaded", "reject of another row", "ledger")

@@ -7,7 +7,6 @@ scale, seed and factor: no clock, no host and no network go into it. Reading is 
 
 from memos_assets.demo.folder import write_demo
 from memos_assets.demo.manifest import (
-    DEMO_MANIFEST,
     DemoManifest,
     FileManifest,
     TableManifest,
@@ -16,7 +15,6 @@ from memos_assets.demo.manifest import (
 from memos_assets.demo.scales import Scale
 
 __all__ = [
-    "DEMO_MANIFEST",
     "DemoManifest",
     "FileManifest",
     "Scale",

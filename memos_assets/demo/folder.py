@@ -9,13 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import get_args
 
+from memos_assets.catalog.folder_markers import DEMO_MANIFEST
 from memos_assets.demo.aggregator import write_aggregator
 from memos_assets.demo.benchmarks import write_model_benchmarks, write_test_results
 from memos_assets.demo.caches import write_content_cache, write_scratchpad
 from memos_assets.demo.corpus import LAYOUT, REORDERED_LAYOUT, write_corpus
 from memos_assets.demo.hybrid import write_bge, write_hsea, write_test_hybrid
 from memos_assets.demo.hyperbolic import write_hyperbolic
-from memos_assets.demo.manifest import DEMO_MANIFEST, DemoManifest, FileManifest
+from memos_assets.demo.manifest import DemoManifest, FileManifest
 from memos_assets.demo.meta_buffer import write_meta_buffer
 from memos_assets.demo.mixed import write_mixed, write_mixed_archive
 from memos_assets.demo.scales import SCALES, Rows, Scale

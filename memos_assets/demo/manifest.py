@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-#: Its presence marks a folder that ``write_demo`` may replace.
-DEMO_MANIFEST = "demo_manifest.json"
+from memos_assets.catalog.folder_markers import DEMO_MANIFEST
 
 
 @dataclass(frozen=True, slots=True)

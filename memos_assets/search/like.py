@@ -9,12 +9,12 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.consolidate.looks import shown_value
 from memos_assets.errors import UsageError
 from memos_assets.postgres.answers import driver_of
 from memos_assets.postgres.tables import data_schema
 from memos_assets.search.queries import columns, placed
 from memos_assets.search.searchable import Searchable
+from memos_assets.sqlite.printable import shown_value
 
 #: Rows of one key that a refusal names.
 _NAMED = 5

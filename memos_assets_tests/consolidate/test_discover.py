@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 from memos_assets.catalog import KINDS_BY_NAME
-from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.discover import Root, find_files
 from memos_assets.consolidate.pin import take_pin
 from memos_assets.demo import mixed, write_demo
 from memos_assets.demo.corpus import REORDERED_LAYOUT
 from memos_assets.errors import SourceError, UsageError
+from memos_assets.sqlite import file as sqlite_file
 from memos_assets_tests.consolidate import builders as b
 
 #: Writes enough to spill its cache into the file, then dies without committing.

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.claims import source_accounted_for
 from memos_assets.consolidate.pin import take_pin
 from memos_assets.errors import SourceError
+from memos_assets.sqlite import file as sqlite_file
 from memos_assets_tests.consolidate import builders as b
 
 LAYOUT, _ = b.LAYOUTS["semantic_memory"]

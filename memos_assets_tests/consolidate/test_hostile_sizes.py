@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.forecast import forecast_file
 from memos_assets.consolidate.pin import take_pin
-from memos_assets.consolidate.refusals import LONGEST_ROW_BYTES
 from memos_assets.errors import SourceError
+from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.errors import LONGEST_ROW_BYTES
 from memos_assets_tests.consolidate import builders as b
 
 MEMORY = 1024 if sys.platform == "linux" else 1

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from memos_assets.catalog import KINDS_BY_NAME
-from memos_assets.consolidate import sqlite_file
 from memos_assets.consolidate.content import MOST_CHUNKS, chunk_bounds
 from memos_assets.consolidate.pin import Pin, is_unchanged, take_pin
 from memos_assets.errors import SourceError
+from memos_assets.sqlite import file as sqlite_file
 from memos_assets_tests.consolidate import builders as b
 
 SEMANTIC = KINDS_BY_NAME["semantic_memory"]

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog.columns import MODEL_DIMENSIONS
 from memos_assets.consolidate import rejects
-from memos_assets.consolidate.looks import looks_like, shown_value
 from memos_assets.consolidate.rejects import Selection
+from memos_assets.sqlite.printable import looks_like, shown_value
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.consolidate.deciding import MIXED, REPLACE, decide, write
 
@@ -129,7 +130,7 @@ def test_only_what_is_selected_is_counted_and_exported(engine: sa.Engine, tmp_pa
     ],
 )
 def test_bytes_are_described_by_what_they_may_be(blob: bytes, look: str) -> None:
-    assert looks_like(blob) == look
+    assert looks_like(blob, MODEL_DIMENSIONS) == look
 
 
 def test_a_shown_value_is_one_line_of_printable_characters() -> None:

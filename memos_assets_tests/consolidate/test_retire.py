@@ -22,7 +22,7 @@ from memos_assets.consolidate.retire import (
 )
 from memos_assets.errors import SourceError
 from memos_assets_tests.consolidate import builders as b
-from memos_assets_tests.consolidate.test_holders import held
+from memos_assets_tests.sqlite.test_locks import held
 
 SEEN = ClaimSeen(
     claim="V01",

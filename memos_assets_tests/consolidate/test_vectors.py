@@ -6,8 +6,8 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.clustered_vectors import quantise
-from memos_assets.consolidate.content import Value
 from memos_assets.consolidate.vectors import VectorBatch, decode_vectors
+from memos_assets.sqlite.row_codec import Value
 from memos_assets_tests.consolidate import builders as b
 
 HALF = TABLES_BY_NAME["embeddings"].vectors[0]

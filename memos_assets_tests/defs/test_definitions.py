@@ -9,13 +9,13 @@ import pytest
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, TABLES, kind_of_table
 from memos_assets.consolidate.discover import Root, find_files
-from memos_assets.consolidate.sqlite_file import layout, opened
 from memos_assets.definitions import defs
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.evaluations import check_keys
 from memos_assets.demo import write_demo
 from memos_assets.postgres.shapes import table_schema
 from memos_assets.report.standing import claims_made, health_claims_made
+from memos_assets.sqlite.file import layout, opened
 
 GRAPH = defs().resolve_asset_graph()
 REPOSITORY = defs().get_repository_def()

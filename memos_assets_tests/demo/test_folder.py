@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from memos_assets.demo import DEMO_MANIFEST, DemoManifest, read_manifest, write_demo
+from memos_assets.catalog.folder_markers import DEMO_MANIFEST
+from memos_assets.demo import DemoManifest, read_manifest, write_demo
 from memos_assets.errors import UsageError
 
 

@@ -17,13 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from memos_assets.consolidate.refusals import (
-    BUSY_TIMEOUT_SECONDS,
-    LONGEST_ROW_BYTES,
-    shown,
-    translated,
-)
 from memos_assets.errors import SourceError
+from memos_assets.sqlite.errors import BUSY_TIMEOUT_SECONDS, LONGEST_ROW_BYTES, shown, translated
 
 _MAGIC = b"SQLite format 3\0"
 

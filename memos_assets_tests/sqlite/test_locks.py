@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_assets.consolidate.holders import locks_on, logs_beside, open_files
+from memos_assets.sqlite.locks import locks_on, logs_beside, open_files
 from memos_assets_tests.consolidate import builders as b
 
 CHILD = """

@@ -1,20 +1,26 @@
 """What a stored value looks like, for people: one line, whatever is in it."""
 
+from collections.abc import Collection
+
 import numpy as np
 
-from memos_assets.catalog.columns import MODEL_DIMENSIONS
-from memos_assets.consolidate.content import Value
+from memos_assets.sqlite.row_codec import Value
 
 #: Characters of a text, or bytes of a BLOB, that are shown.
 _CHARACTERS, _BYTES = 160, 16
 
 
-def shown_value(value: Value) -> str:
-    """Return a value on one line: text shortened and escaped, a BLOB by size and first bytes."""
+def shown_value(value: Value, lengths: Collection[int] = ()) -> str:
+    """Return a value on one line: text shortened and escaped, a BLOB by size and first bytes.
+
+    Args:
+        value: as sqlite3 returns it.
+        lengths: elements that an embedding may have; a BLOB of such a length is named as one.
+    """
     if value is None:
         return ""
     if isinstance(value, bytes):
-        return f"{len(value):,} bytes {value[:_BYTES].hex(' ')}: {looks_like(value)}"
+        return f"{len(value):,} bytes {value[:_BYTES].hex(' ')}: {looks_like(value, lengths)}"
     text = str(value)
     cut = f" ... ({len(text):,} characters)" if len(text) > _CHARACTERS else ""
     return printable(text[:_CHARACTERS]) + cut
@@ -33,7 +39,7 @@ def _shown_character(character: str) -> str:
     return character.encode("unicode_escape").decode()
 
 
-def looks_like(blob: bytes) -> str:
+def looks_like(blob: bytes, lengths: Collection[int] = ()) -> str:
     """Say what bytes may be; bytes do not name their type, so it is a guess."""
     if not blob:
         return "nothing"
@@ -44,7 +50,7 @@ def looks_like(blob: bytes) -> str:
     readings = [
         _reading(name, dtype, blob)
         for name, dtype, size in (("float32", "<f4", 4), ("float16", "<f2", 2))
-        if len(blob) % size == 0 and len(blob) // size in MODEL_DIMENSIONS
+        if len(blob) % size == 0 and len(blob) // size in lengths
     ]
     if readings:
         return " or ".join(readings)
