@@ -12,8 +12,8 @@ from memos_assets.catalog import TableSpec
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import ChunkTask, chunk_stream, chunk_task, rejects_of
 from memos_assets.consolidate.registry import specs_in
-from memos_assets.postgres import copy_binary
-from memos_assets.postgres.shapes import table_schema
+from memos_assets.postgres.copy import encode as copy_binary
+from memos_assets.postgres.copy.arrow_schema import table_schema
 
 Work = list[tuple[Pin, ChunkTask]]
 

@@ -19,8 +19,8 @@ from bench.measure import progress
 from bench.sheets import Sheet
 from bench.world import World, opened_world
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.postgres.embedded import DATABASE
 from memos_assets.postgres.engine import create_engine
+from memos_assets.postgres.server.embedded import DATABASE
 from memos_assets.report.words import size
 from memos_assets.search.queries import create_hnsw, nearest
 

@@ -18,8 +18,8 @@ from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.consolidate.load import load_stream
 from memos_assets.consolidate.reader import chunk_stream
 from memos_assets.consolidate.registry import specs_in
-from memos_assets.postgres.embedded import DATABASE
-from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.postgres.schema.tables import DATA_SCHEMA
+from memos_assets.postgres.server.embedded import DATABASE
 from memos_assets.search.build_settings import memory_needed_mb
 from memos_assets.search.builds import BuiltIndex, ensure_index
 from memos_assets.search.forecast import forecast_graph

@@ -16,7 +16,7 @@ from bench.sheets import Sheet, reached, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES_BY_NAME, VectorIndex
 from memos_assets.catalog.columns import Stored
-from memos_assets.postgres.tables import data_schema, in_schema
+from memos_assets.postgres.schema.tables import data_schema, in_schema
 from memos_assets.search import api
 from memos_assets.search.functions import install
 from memos_assets.search.impact import BETTER, PLAN_SETTINGS

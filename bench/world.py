@@ -16,10 +16,11 @@ from bench.measure import progress
 from memos_assets.consolidate.discover import Root, find_files
 from memos_assets.consolidate.pin import Pin, take_pin
 from memos_assets.demo import Scale, write_demo
-from memos_assets.postgres import migrations, tables
-from memos_assets.postgres.embedded import DATABASE, EmbeddedServer
+from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import check_server, create_engine, libpq_url
-from memos_assets.postgres.ownership import account_for, open_path
+from memos_assets.postgres.schema import tables
+from memos_assets.postgres.server.embedded import DATABASE, EmbeddedServer
+from memos_assets.postgres.server.ownership import account_for, open_path
 from memos_assets.settings import Settings
 
 

@@ -22,7 +22,7 @@ from bench.world import World
 from memos_assets.catalog import TABLES, TableSpec
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.consolidate.discover import FoundFile, Root, find_files
-from memos_assets.postgres.embedded import DATABASE
+from memos_assets.postgres.server.embedded import DATABASE
 
 #: Source, table, chunk.
 Chunk = tuple[str, str, int]

@@ -17,7 +17,7 @@ from bench.measure import BenchError
 from bench.world import World
 from faults.phases import PHASES, Phase, PhaseWatch
 from memos_assets.demo import Scale
-from memos_assets.postgres.embedded import EmbeddedServer
+from memos_assets.postgres.server.embedded import EmbeddedServer
 
 Victim = Literal["worker", "server"]
 

@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import psycopg
 
 from bench.world import World
-from memos_assets.postgres.embedded import DATABASE
+from memos_assets.postgres.server.embedded import DATABASE
 
 Phase = Literal["start", "pin", "load", "verify", "index"]
 PHASES: tuple[Phase, ...] = get_args(Phase)

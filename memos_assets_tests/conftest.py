@@ -12,9 +12,9 @@ import sqlalchemy as sa
 from psycopg import sql
 from pydantic import SecretStr
 
-from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import check_server, create_engine, libpq_url
 from memos_assets.postgres.migrations import upgrade
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import PROJECT_ROOT, Settings
 
 #: Nothing here has to survive a power failure.

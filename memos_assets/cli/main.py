@@ -15,7 +15,7 @@ from typer.exceptions import TyperException
 from memos_assets.cli import EXIT_INTERRUPTED, data, impact, maintenance, server
 from memos_assets.cli.display import errors
 from memos_assets.errors import MemosAssetsError, TargetError
-from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.connection import first_line
 from memos_assets.settings import load_settings
 
 EXIT_FAILED = 1

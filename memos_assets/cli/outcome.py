@@ -19,7 +19,7 @@ from memos_assets.cli.display import (
 from memos_assets.consolidate.summary import TableSummary, summarise
 from memos_assets.errors import UsageError
 from memos_assets.files import write_whole
-from memos_assets.postgres.tables import in_schema
+from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.report.claims import checked_claims
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.outcomes import ClaimOutcome

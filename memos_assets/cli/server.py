@@ -14,7 +14,6 @@ from memos_assets.consolidate.registry import registered_sources
 from memos_assets.errors import UsageError
 from memos_assets.postgres import migrations
 from memos_assets.postgres.backup import back_up_foreign
-from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import (
     check_server,
     create_engine,
@@ -23,6 +22,7 @@ from memos_assets.postgres.engine import (
     parse_url,
     shown,
 )
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.postgres.target import open_target
 from memos_assets.report.words import size
 from memos_assets.settings import PROJECT_ROOT, Settings, environment_for_dagster, load_settings

@@ -7,9 +7,9 @@ import typer
 from rich.table import Table
 
 from memos_assets.cli.display import console
-from memos_assets.postgres.exchange import Exchange, roll_back
 from memos_assets.postgres.target import open_target
-from memos_assets.postgres.versions import (
+from memos_assets.postgres.versions.swap import Exchange, roll_back
+from memos_assets.postgres.versions.versions import (
     SHADOW,
     Version,
     ensure_live,

@@ -29,7 +29,7 @@ from memos_assets.consolidate.manifests import (
     write,
 )
 from memos_assets.errors import SourceError, UsageError
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 from memos_assets.sqlite.locks import locks_on, open_files
 
 #: Where a file system has no hard links, a name is moved instead.

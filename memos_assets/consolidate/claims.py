@@ -16,8 +16,8 @@ from memos_assets.consolidate.rules import DROP
 from memos_assets.consolidate.verify import COUNT_FAULTS, SourceProof, prove_table
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
-from memos_assets.postgres import tables
-from memos_assets.postgres.answers import count_rows
+from memos_assets.postgres.connection import count_rows
+from memos_assets.postgres.schema import tables
 from memos_assets.sqlite import file as sqlite_file
 
 

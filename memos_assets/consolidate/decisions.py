@@ -11,7 +11,7 @@ from memos_assets.catalog import TABLES_BY_NAME, TableSpec
 from memos_assets.consolidate.reasons import REJECT_REASONS
 from memos_assets.consolidate.rules import DROP, RULES, Decisions, changeable_columns, fitting_rules
 from memos_assets.errors import UsageError
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 
 
 @dataclass(frozen=True, slots=True)

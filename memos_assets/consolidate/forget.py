@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from memos_assets.consolidate import registry
 from memos_assets.consolidate.manifests import is_purged
 from memos_assets.errors import UsageError
-from memos_assets.postgres import tables
-from memos_assets.postgres.answers import count_rows
+from memos_assets.postgres.connection import count_rows
+from memos_assets.postgres.schema import tables
 
 
 def rows_of(conn: sa.Connection, source: registry.Source) -> dict[str, int]:

@@ -11,7 +11,7 @@ from memos_assets.catalog import TableSpec
 from memos_assets.consolidate.decisions import decisions_about
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import ChunkTask, chunk_task
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,10 +19,11 @@ from memos_assets.consolidate import ledger
 from memos_assets.consolidate.reader import ChunkTask, is_loaded, rejects_of, tasks_of
 from memos_assets.consolidate.rules import rules_of
 from memos_assets.errors import MemosAssetsError, TargetError
-from memos_assets.postgres import copy_binary, tables
-from memos_assets.postgres.answers import driver_of, first_line
-from memos_assets.postgres.shapes import table_schema
-from memos_assets.postgres.turns import wait_for_build
+from memos_assets.postgres.build_lock import wait_for_build
+from memos_assets.postgres.connection import driver_of, first_line
+from memos_assets.postgres.copy import encode as copy_binary
+from memos_assets.postgres.copy.arrow_schema import table_schema
+from memos_assets.postgres.schema import tables
 from memos_assets.progress import Progress, report
 
 #: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.

@@ -17,7 +17,7 @@ from memos_assets.consolidate.decode import RawBatch, decode_batch, rejected_row
 from memos_assets.consolidate.encodings import as_declared, declaration
 from memos_assets.consolidate.pin import Pin, check_copy
 from memos_assets.consolidate.rules import DROP, Decisions, rules_of
-from memos_assets.postgres.shapes import stream_schema
+from memos_assets.postgres.copy.arrow_schema import stream_schema
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value

@@ -12,7 +12,7 @@ from memos_assets.consolidate.content import ChunkContent
 from memos_assets.consolidate.discover import FoundFile, spare_name
 from memos_assets.consolidate.pin import Pin, fingerprint
 from memos_assets.errors import SourceError, UsageError
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from memos_assets.catalog import TableSpec
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 from memos_assets.sqlite.row_codec import row_values
 
 

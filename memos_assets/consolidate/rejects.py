@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.rules import DROP, fitting_rules
 from memos_assets.errors import UsageError
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value, row_values
 

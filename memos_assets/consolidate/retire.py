@@ -17,8 +17,8 @@ from memos_assets.consolidate.discover import FoundFile, Root
 from memos_assets.consolidate.manifests import MANIFEST, Manifest, file_sha256
 from memos_assets.consolidate.pin import Pin, is_unchanged
 from memos_assets.errors import SourceError
-from memos_assets.postgres import tables
 from memos_assets.postgres.engine import check_server
+from memos_assets.postgres.schema import tables
 from memos_assets.sqlite.locks import OpenFiles, locks_on, logs_beside, open_files
 
 #: What a file is to a retirement: a registered source, a test or legacy file, or neither.

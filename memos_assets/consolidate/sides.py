@@ -14,8 +14,8 @@ from memos_assets.catalog import Column, TableSpec, identifying_columns
 from memos_assets.consolidate import canonical
 from memos_assets.consolidate.canonical_rules import mended
 from memos_assets.consolidate.rejected import Rejected, dangling, rejected_rows
-from memos_assets.postgres import tables
-from memos_assets.postgres.answers import driver_of
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema import tables
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value, row_digest

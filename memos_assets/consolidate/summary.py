@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from memos_assets.consolidate.rules import DROP
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 
 
 @dataclass(slots=True)

@@ -21,10 +21,10 @@ from memos_assets.defs.consolidation import (
 from memos_assets.defs.jobs import finish_job
 from memos_assets.defs.resources import INTO_TAG
 from memos_assets.errors import TargetError
-from memos_assets.postgres.dependents import refuse_hanging
-from memos_assets.postgres.exchange import restore_pins, swap
-from memos_assets.postgres.tables import DATA_SCHEMA, in_schema
-from memos_assets.postgres.versions import (
+from memos_assets.postgres.schema.tables import DATA_SCHEMA, in_schema
+from memos_assets.postgres.versions.dependents import refuse_hanging
+from memos_assets.postgres.versions.swap import restore_pins, swap
+from memos_assets.postgres.versions.versions import (
     SHADOW,
     create_shadow,
     prune,

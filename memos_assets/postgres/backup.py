@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
 from memos_assets.errors import TargetError
 from memos_assets.files import write_whole
-from memos_assets.postgres.cluster import MAJOR_VERSION, programs
 from memos_assets.postgres.engine import (
     create_engine,
     libpq_url,
@@ -22,6 +21,7 @@ from memos_assets.postgres.engine import (
     shown,
     without_password,
 )
+from memos_assets.postgres.server.cluster import MAJOR_VERSION, programs
 from memos_assets.settings import Settings, environment_with_password
 
 _log = logging.getLogger(__name__)

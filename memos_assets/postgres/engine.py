@@ -9,7 +9,7 @@ import psycopg
 import sqlalchemy as sa
 
 from memos_assets.errors import TargetError, UsageError
-from memos_assets.postgres.embedded import EmbeddedServer
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
 #: Oldest server: 15 has `security_invoker` views and `merge`, and is what Debian 12 ships.

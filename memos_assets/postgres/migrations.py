@@ -15,7 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.engine import shown
 from memos_assets.settings import PROJECT_ROOT
 

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import check_server, shown
-from memos_assets.postgres.tables import data_schema
-from memos_assets.postgres.versions import version_number
+from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.versions.versions import version_number
 from memos_assets.report.claims import checked_claims
 from memos_assets.report.decisions import decisions, repairs
 from memos_assets.report.indexes import Build, index_uses

@@ -4,8 +4,8 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from memos_assets.postgres.exchange import Exchange
-from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.postgres.schema.tables import DATA_SCHEMA
+from memos_assets.postgres.versions.swap import Exchange
 from memos_assets.report.outcomes import ClaimOutcome
 
 

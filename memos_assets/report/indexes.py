@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from memos_assets.catalog import INDEXED, IndexedTable, TableSpec
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
 from memos_assets.report.tree import IndexUse
 from memos_assets.report.words import moment

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.summary import summarise
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
 from memos_assets.report.tree import ReasonCount, TableRows
 from memos_assets.report.words import moment

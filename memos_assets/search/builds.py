@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import driver_of, put_in_force
+from memos_assets.postgres.connection import driver_of, put_in_force
 from memos_assets.progress import Progress, report
 from memos_assets.search.build_settings import BuildSettings, memory_needed_mb, settings_for
 from memos_assets.search.forecast import IndexForecast, extrapolated

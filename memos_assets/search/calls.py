@@ -13,8 +13,8 @@ import psycopg
 import sqlalchemy as sa
 
 from memos_assets.errors import MemosAssetsError, TargetError, UsageError
-from memos_assets.postgres.answers import first_line
-from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.postgres.connection import first_line
+from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
 from memos_assets.search.searchable import MOST_HITS, Searchable, searchable
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from psycopg import sql
 
-from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.queries import (
     PLENTY,
     SEARCH_SETTINGS,

@@ -18,7 +18,7 @@ from psycopg import sql
 from memos_assets.catalog import VectorIndex
 from memos_assets.catalog.columns import HNSW_VECTOR_LIMIT, Stored
 from memos_assets.errors import TargetError, UsageError
-from memos_assets.postgres.tables import data_schema
+from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.progress import Progress, report
 from memos_assets.search.growth import Fit, fit, rows_where
 from memos_assets.search.latency import (

@@ -10,8 +10,8 @@ from psycopg import sql
 
 from memos_assets.catalog import ApplicationTable, IndexedTable, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
-from memos_assets.postgres.answers import driver_of
-from memos_assets.postgres.tables import data_schema
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.search.forecast import (
     Graph,
     IndexForecast,

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog.columns import Stored
-from memos_assets.postgres.answers import driver_of, put_in_force
-from memos_assets.postgres.tables import data_schema
+from memos_assets.postgres.connection import driver_of, put_in_force
+from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.search.explain import plan_nodes
 from memos_assets.search.query_embedding import query_embedding, send_binary
 from memos_assets.search.trial import Float, Generated, K, Layout

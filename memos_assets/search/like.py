@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.errors import UsageError
-from memos_assets.postgres.answers import driver_of
-from memos_assets.postgres.tables import data_schema
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.search.queries import columns, placed
 from memos_assets.search.searchable import Searchable
 from memos_assets.sqlite.printable import shown_value

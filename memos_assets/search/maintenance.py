@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import driver_of, first_line, put_in_force
+from memos_assets.postgres.connection import driver_of, first_line, put_in_force
 from memos_assets.progress import Progress, report
 from memos_assets.search.build_settings import BuildSettings, settings_for
 from memos_assets.search.builds import CONCURRENT_PATIENCE_SECONDS, built_with, first_step

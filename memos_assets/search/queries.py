@@ -6,7 +6,7 @@ from psycopg import sql
 
 from memos_assets.catalog import Column, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
-from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
 
 #: What stands for a value: a named placeholder of psycopg, or a parameter of a function.

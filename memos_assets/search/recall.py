@@ -19,8 +19,8 @@ from memos_assets.catalog import TableSpec, VectorColumn, VectorIndex, kind_of_t
 from memos_assets.consolidate import registry
 from memos_assets.consolidate.pin import Pin
 from memos_assets.finding import Finding
-from memos_assets.postgres.answers import driver_of
-from memos_assets.postgres.tables import data_schema
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.search.explain import under
 from memos_assets.search.judgements import (
     Answer,

@@ -7,7 +7,7 @@ import psycopg
 import sqlalchemy as sa
 
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.connection import first_line
 
 _BUILT_BY_OTHERS = (psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation)
 

@@ -8,7 +8,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.postgres.answers import driver_of
+from memos_assets.postgres.connection import driver_of
 
 #: Fewer rows are built in a second or two: 200 of 5,000 took up to 14 % of the build (2026-11-22).
 SAMPLED_FROM_ROWS = 10_000

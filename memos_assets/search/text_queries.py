@@ -4,7 +4,7 @@ from psycopg import sql
 
 from memos_assets.catalog import VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
-from memos_assets.postgres.tables import DATA_SCHEMA
+from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.queries import Bind, columns, named, narrowed, nearest, placed
 from memos_assets.search.searchable import Searchable
 

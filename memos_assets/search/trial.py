@@ -24,11 +24,12 @@ from memos_assets.catalog import TABLES, TABLES_BY_NAME, TableSpec, VectorColumn
 from memos_assets.catalog.columns import PAGE_ROW_BYTES, Stored, rows_of_a_page, value_bytes
 from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.errors import TargetError, UsageError
-from memos_assets.postgres import copy_binary, tables
-from memos_assets.postgres.answers import driver_of
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.copy import encode as copy_binary
+from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, table_schema
 from memos_assets.postgres.engine import shown
-from memos_assets.postgres.shapes import POSTGRES_TYPE, table_schema
-from memos_assets.postgres.tables import data_schema, in_schema
+from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.tables import data_schema, in_schema
 from memos_assets.progress import Progress, report
 from memos_assets.search.build_settings import memory_needed_mb
 from memos_assets.search.builds import ensure_index

@@ -21,8 +21,8 @@ from memos_assets.catalog import (
 from memos_assets.catalog import tables as catalog_tables
 from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.values import COMPUTED, DECODERS
-from memos_assets.postgres.shapes import POSTGRES_TYPE, stream_schema, table_schema
-from memos_assets.postgres.tables import CONSOLIDATED
+from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, stream_schema, table_schema
+from memos_assets.postgres.schema.tables import CONSOLIDATED
 
 EACH_TABLE = pytest.mark.parametrize("spec", TABLES, ids=lambda spec: spec.name)
 

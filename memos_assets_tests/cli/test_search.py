@@ -15,7 +15,7 @@ from rich.text import Text
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.cli.hits import pattern_of, snippet
 from memos_assets.postgres import target
-from memos_assets.postgres.embedded import EmbeddedServer
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.search.builds import ensure_index
 from memos_assets.search.embed import DeterministicEmbedder
 from memos_assets.search.functions import install

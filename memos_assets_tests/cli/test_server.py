@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.cli import server
-from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.migrations import head
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets_tests.cli.conftest import Command
 
 

@@ -8,8 +8,8 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import create_engine, libpq_url
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
 _numbers = itertools.count(1)

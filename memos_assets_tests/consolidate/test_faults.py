@@ -27,9 +27,9 @@ from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
 from memos_assets.consolidate.pin import take_pin
 from memos_assets.consolidate.reader import chunk_task
 from memos_assets.errors import SourceError, TargetError
-from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import check_server, create_engine, libpq_url
 from memos_assets.postgres.migrations import upgrade
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 

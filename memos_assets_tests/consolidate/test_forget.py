@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from memos_assets.consolidate.forget import forget
 from memos_assets.errors import UsageError
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 from memos_assets_tests.consolidate import builders as b
 
 

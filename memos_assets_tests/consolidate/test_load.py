@@ -16,7 +16,7 @@ from memos_assets.consolidate.load import load_stream
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import CHUNKS, chunk_stream, chunk_task, tasks_of
 from memos_assets.errors import SourceError, TargetError
-from memos_assets.postgres import turns
+from memos_assets.postgres import build_lock as turns
 from memos_assets.postgres.engine import create_engine
 from memos_assets.progress import Progress, listening
 from memos_assets.settings import Settings

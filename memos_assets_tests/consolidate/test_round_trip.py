@@ -18,9 +18,9 @@ from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.demo import mixed
-from memos_assets.postgres.answers import driver_of
-from memos_assets.postgres.copy_reader import read_batches
-from memos_assets.postgres.shapes import table_schema
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.copy.arrow_schema import table_schema
+from memos_assets.postgres.copy.decode import read_batches
 from memos_assets_tests.consolidate import builders as b
 
 _BUDGET = settings(

@@ -8,8 +8,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import libpq_url
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import write_templates
 

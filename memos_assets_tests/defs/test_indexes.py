@@ -11,7 +11,7 @@ from memos_assets.defs.assets.indexes import BUILD_POOL, index_assets, index_key
 from memos_assets.defs.assets.tables import WRITE_POOL
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import TargetError
-from memos_assets.postgres.answers import driver_of
+from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.engine import create_engine
 from memos_assets.search.queries import create_hnsw
 from memos_assets.search.watch import BuildStep

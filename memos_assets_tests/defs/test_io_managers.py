@@ -17,8 +17,8 @@ from memos_assets.defs.assets.tables import stale_work, table_assets, table_key
 from memos_assets.defs.io_managers import PostgresTableIOManager, TableReference
 from memos_assets.defs.partitions import CHUNKS, range_tags
 from memos_assets.defs.resources import Postgres
-from memos_assets.postgres.answers import driver_of
-from memos_assets.postgres.shapes import table_schema
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets_tests.defs.world import (
     DIMENSION,
     KIND,

@@ -11,7 +11,7 @@ from memos_assets.definitions import defs
 from memos_assets.defs.checks.recall import checks
 from memos_assets.defs.consolidation import verify
 from memos_assets.defs.swap import consolidate_and_swap
-from memos_assets.postgres.versions import SHADOW
+from memos_assets.postgres.versions.versions import SHADOW
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import reports_folder
 from memos_assets.report.unchanged import standing_outcomes

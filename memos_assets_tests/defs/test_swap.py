@@ -15,10 +15,10 @@ from memos_assets.defs.partitions import range_tags
 from memos_assets.defs.resources import INTO_TAG
 from memos_assets.defs.swap import consolidate_and_swap
 from memos_assets.errors import TargetError
-from memos_assets.postgres import exchange
-from memos_assets.postgres.exchange import Exchange, roll_back
-from memos_assets.postgres.tables import in_schema
-from memos_assets.postgres.versions import SHADOW, create_shadow, list_versions, sole_swap
+from memos_assets.postgres.schema.tables import in_schema
+from memos_assets.postgres.versions import swap as exchange
+from memos_assets.postgres.versions.swap import Exchange, roll_back
+from memos_assets.postgres.versions.versions import SHADOW, create_shadow, list_versions, sole_swap
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.world import World, failures, put_template, write_templates

@@ -11,7 +11,7 @@ from faults.campaign import Campaign
 from faults.kills import random_moments
 from faults.phases import PHASES
 from faults.table import last_line, sheet_of
-from memos_assets.postgres.embedded import DATABASE
+from memos_assets.postgres.server.embedded import DATABASE
 
 
 @pytest.fixture(scope="module")

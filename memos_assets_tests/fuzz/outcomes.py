@@ -12,7 +12,7 @@ from memos_assets.catalog import KINDS_BY_NAME, TABLES
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.errors import MemosAssetsError
-from memos_assets.postgres import tables
+from memos_assets.postgres.schema import tables
 from memos_assets_tests.consolidate import builders as b
 
 #: Seconds that one small file may take, on a busy machine.

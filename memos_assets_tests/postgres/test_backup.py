@@ -14,11 +14,12 @@ from psycopg import sql
 from pydantic import SecretStr
 
 from memos_assets.errors import TargetError
-from memos_assets.postgres import backup, cluster, target
+from memos_assets.postgres import backup, target
 from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.dagster_storage import MemosStorage
-from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import create_engine, libpq_url
+from memos_assets.postgres.server import cluster
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import Settings
 

@@ -14,7 +14,7 @@ from dagster_shared.yaml_utils import load_yaml_from_path
 from pydantic import SecretStr
 
 from memos_assets.errors import TargetError
-from memos_assets.postgres.application import APPLICATION
+from memos_assets.postgres.application.tables import APPLICATION
 from memos_assets.postgres.dagster_storage import MemosStorage
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.settings import PROJECT_ROOT, Settings

@@ -9,7 +9,6 @@ from pydantic import SecretStr
 
 from memos_assets.errors import MemosAssetsError, TargetError, UsageError
 from memos_assets.postgres import engine as engine_module
-from memos_assets.postgres.embedded import EmbeddedServer
 from memos_assets.postgres.engine import (
     check_server,
     create_engine,
@@ -18,6 +17,7 @@ from memos_assets.postgres.engine import (
     parse_url,
     shown,
 )
+from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
 PASSWORD = "s3kr t/@:%&é'"

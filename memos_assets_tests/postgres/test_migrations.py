@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import TargetError
 from memos_assets.postgres import migrations
-from memos_assets.postgres.application import APPLICATION
+from memos_assets.postgres.application.tables import APPLICATION
 from memos_assets.postgres.engine import create_engine
 from memos_assets.settings import Settings
 

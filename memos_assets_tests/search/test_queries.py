@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.postgres.answers import driver_of
+from memos_assets.postgres.connection import driver_of
 from memos_assets.search.builds import ensure_index
 from memos_assets.search.queries import containing, nearest
 from memos_assets_tests.search.rows import (

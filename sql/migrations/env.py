@@ -32,10 +32,13 @@ def include_object(
 
 def target_metadata() -> list[MetaData]:
     try:
-        tables = importlib.import_module("memos_assets.postgres.tables")
-        application = importlib.import_module("memos_assets.postgres.application")
+        tables = importlib.import_module("memos_assets.postgres.schema.tables")
+        application = importlib.import_module("memos_assets.postgres.application.tables")
     except ModuleNotFoundError as error:
-        if error.name not in ("memos_assets.postgres.tables", "memos_assets.postgres.application"):
+        if error.name not in (
+            "memos_assets.postgres.schema.tables",
+            "memos_assets.postgres.application.tables",
+        ):
             raise
         return []
     # Alembic knows the default schema by no name, and would take `public` for another one.

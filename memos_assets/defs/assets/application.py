@@ -11,7 +11,7 @@ from memos_assets.catalog.application import APPLICATION_ASSETS
 from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.postgres.application_state import (
+from memos_assets.postgres.application.state import (
     embedding_models,
     memories_facts,
     quests_facts,

@@ -13,7 +13,7 @@ from memos_assets.defs.assets.sources import OWNERS, consolidation_of, pins_for,
 from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import CHUNKS, by_source
 from memos_assets.defs.resources import Postgres
-from memos_assets.postgres.shapes import table_schema
+from memos_assets.postgres.copy.arrow_schema import table_schema
 
 #: Loads of one table queue behind each other; see `concurrency.pools` in dagster.yaml.
 WRITE_POOL = "postgres_write"

@@ -10,8 +10,8 @@ from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.postgres.exchange import Exchange
-from memos_assets.postgres.versions import ensure_live, list_versions
+from memos_assets.postgres.versions.swap import Exchange
+from memos_assets.postgres.versions.versions import ensure_live, list_versions
 from memos_assets.settings import Settings
 
 LIVE_VERSION = dg.AssetKey(["memos", "live_version"])

@@ -9,7 +9,7 @@ from memos_assets.defs.assets.application import application_key
 from memos_assets.defs.checks.one_claim import checks_of_one_claim
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
-from memos_assets.postgres.application_claims import tables_are_whole
+from memos_assets.postgres.application.checks import tables_are_whole
 
 
 def _judge(postgres: Postgres) -> Iterator[tuple[dg.AssetKey, Finding]]:

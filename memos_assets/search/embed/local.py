@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from memos_assets.errors import UsageError
-from memos_assets.postgres.answers import first_line
+from memos_assets.postgres.connection import first_line
 from memos_assets.search.embed.embedder import EmbedsQueries, Vectors, checked
 from memos_assets.settings import keep_models_offline
 

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-from memos_assets.postgres import adoption
-from memos_assets.postgres.found_tables import find_table
+from memos_assets.postgres.application import adoption
+from memos_assets.postgres.application.found_tables import find_table
 
 revision = "0004"
 down_revision = "0003"

@@ -1,0 +1,371 @@
+"""Make another version live: swap the shadow in, or roll back, in one transaction.
+
+Tables change their schema and keep rows, indexes and statistics. Every live table is locked before
+the first one moves, so a transaction that has read one of them reads all others as they were, and a
+query that waits finds its tables by name again, in the version that is live then.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
+
+from memos_assets.errors import TargetError
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.tables import CONSOLIDATED, DATA_SCHEMA
+from memos_assets.postgres.versions.dependents import refuse_hanging, relations
+from memos_assets.postgres.versions.versions import (
+    BOOKS,
+    SHADOW,
+    current_revision,
+    drop_schema_if_empty,
+    ensure_live,
+    free_schema,
+)
+
+#: Longest wait for the locks of one attempt. A reader that waits behind us waits as long, and less
+#: than the server's deadlock_timeout, so that it is never the one to give way.
+_LOCK_WAIT_MS = 500
+
+
+class _InTheWayError(Exception):
+    """Somebody uses the live tables, or looks at the database as it was before the load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """One version became live and another one was put aside, in ``seconds``."""
+
+    live: int
+    previous: int
+    previous_schema: str
+    rows: int
+    at: datetime
+    seconds: float
+
+
+def swap(
+    engine: sa.Engine, consolidation: str, *, filled_at: datetime, timeout_seconds: float
+) -> Exchange:
+    """Make the shadow of a consolidation live; what is live becomes the previous version.
+
+    Args:
+        engine: of the target database.
+        consolidation: that filled the shadow.
+        filled_at: when its rows were all there, by the server's clock.
+        timeout_seconds: how long to wait for readers and loads of the live tables.
+
+    Raises:
+        TargetError: M331 objects of others hang on the live tables; M333 they are in use; M334
+            there is no such shadow, it was made at another schema revision, or lacks a table.
+    """
+    chosen = sa.and_(
+        tables.versions.c.state == "shadow", tables.versions.c.consolidation == consolidation
+    )
+    return _make_live(engine, chosen, filled_at, timeout_seconds)
+
+
+def roll_back(engine: sa.Engine, *, timeout_seconds: float, number: int | None = None) -> Exchange:
+    """Make a former version live again: the one that was live last, or ``number``.
+
+    Every source goes back to the pin that the version was loaded from, so that its proof is about
+    what it holds, and V08 says which files hold something else.
+
+    Raises:
+        TargetError: M332 there is none; M331, M333 and M334 as `swap`.
+    """
+    version = tables.versions.c
+    with engine.begin() as conn:
+        ensure_live(conn)
+        statement = sa.select(version.version, version.swapped_out_at).where(
+            version.state == "previous"
+        )
+        if number is not None:
+            statement = statement.where(version.version == number)
+        former = conn.execute(statement.order_by(version.swapped_out_at.desc())).first()
+    if former is None:
+        raise TargetError(
+            "M332",
+            "there is no former version" if number is None else f"there is no version {number}",
+            where=f"schema {DATA_SCHEMA}",
+            fix="see what there is: memos-assets versions",
+        )
+    return _make_live(
+        engine, version.version == former.version, former.swapped_out_at, timeout_seconds
+    )
+
+
+def _make_live(
+    engine: sa.Engine,
+    chosen: sa.ColumnElement[bool],
+    filled_at: datetime,
+    timeout_seconds: float,
+) -> Exchange:
+    attempts = Retrying(
+        retry=retry_if_exception_type(_InTheWayError),
+        stop=stop_after_delay(timeout_seconds),
+        wait=wait_random_exponential(multiplier=0.1, max=2),
+        reraise=True,
+    )
+    try:
+        return attempts(_attempt, engine, chosen, filled_at)
+    except _InTheWayError as last:
+        raise TargetError(
+            "M333",
+            f"the live tables are in use ({last}), so nothing was changed",
+            where=f"schema {DATA_SCHEMA}",
+            fix="wait, or end those sessions, then run the command again; "
+            "MEMOS_SWAP_TIMEOUT_SECONDS sets how long it waits",
+        ) from None
+
+
+def _attempt(engine: sa.Engine, chosen: sa.ColumnElement[bool], filled_at: datetime) -> Exchange:
+    version = tables.versions.c
+    try:
+        with engine.begin() as conn:
+            _lock_live(conn)
+            _refuse_older_snapshots(conn, filled_at)
+            began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+            refuse_hanging(conn)
+            ensure_live(conn)
+            live = conn.execute(
+                sa.select(tables.versions).where(version.state == "live").with_for_update()
+            ).one()
+            incoming = conn.execute(
+                sa.select(tables.versions).where(chosen).with_for_update()
+            ).first()
+            _require_fit(conn, incoming)
+            assert incoming is not None
+            kept = free_schema(conn, live.version)
+            _carry_over(conn, incoming.schema_name)
+            _move_tables(conn, DATA_SCHEMA, kept)
+            _move_tables(conn, incoming.schema_name, DATA_SCHEMA)
+            _move_books(conn, DATA_SCHEMA, kept)
+            _move_books(conn, incoming.schema_name, DATA_SCHEMA)
+            drop_schema_if_empty(conn, incoming.schema_name)
+            _record(conn, live.version, kept, incoming.version)
+            if incoming.state == "previous":
+                restore_pins(conn)
+            at, rows = conn.execute(
+                sa.select(sa.func.clock_timestamp(), version.rows).where(
+                    version.version == incoming.version
+                )
+            ).one()
+    except (psycopg.Error, sa.exc.DBAPIError) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if isinstance(
+            cause,
+            psycopg.errors.QueryCanceled
+            | psycopg.errors.LockNotAvailable
+            | psycopg.errors.DeadlockDetected,
+        ):
+            raise _InTheWayError(_users(engine)) from None
+        raise
+    seconds = (at - began).total_seconds()
+    return Exchange(incoming.version, live.version, kept, rows, at, seconds)
+
+
+def _lock_live(conn: sa.Connection) -> None:
+    """Lock every live table or none, in the order of their names."""
+    names = [sql.Identifier(DATA_SCHEMA, name) for name in relations(conn, DATA_SCHEMA)]
+    if not names:
+        return
+    timeout = conn.execute(
+        sa.text("select setting::int from pg_settings where name = 'deadlock_timeout'")
+    ).scalar_one()
+    wait = max(1, min(_LOCK_WAIT_MS, timeout // 2))
+    conn.execute(sa.text(f"set local statement_timeout = {wait}"))
+    driver_of(conn).execute(
+        sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(names))
+    )
+    conn.execute(sa.text("set local statement_timeout = 0"))
+    # Everything else that is locked from here on is ours alone.
+    conn.execute(sa.text(f"set local lock_timeout = {wait}"))
+
+
+def _refuse_older_snapshots(conn: sa.Connection, filled_at: datetime) -> None:
+    """Wait for transactions that would find the new tables empty.
+
+    A repeatable-read transaction sees rows as of its first query, but tables by name as of now.
+    """
+    older = conn.execute(
+        sa.text(
+            "select string_agg(format('%s %s (%s)', pid, usename, application_name), ', ') "
+            "from pg_stat_activity where datname = current_database() "
+            "and pid <> pg_backend_pid() and backend_type = 'client backend' "
+            "and backend_xmin is not null and xact_start < :filled_at"
+        ),
+        {"filled_at": filled_at},
+    ).scalar()
+    if older:
+        raise _InTheWayError(f"a transaction that began before the load: {older}")
+
+
+def _users(engine: sa.Engine) -> str:
+    """Name the sessions that hold the live tables."""
+    with engine.connect() as conn:
+        found = conn.execute(
+            sa.text(
+                "select distinct format('%s %s (%s, %s)', a.pid, a.usename, a.application_name, "
+                "a.state) from pg_locks l join pg_stat_activity a on a.pid = l.pid "
+                "where l.relation = any(:relations) and l.granted and l.pid <> pg_backend_pid() "
+                "and l.database = (select oid from pg_database where datname = current_database())"
+            ),
+            {"relations": list(relations(conn, DATA_SCHEMA).values())},
+        ).scalars()
+        return "session " + ", ".join(map(str, found.all()[:5]))
+
+
+def _require_fit(conn: sa.Connection, incoming: sa.Row[Any] | None) -> None:
+    """Refuse a version that is not there, not whole, or of another shape than the database."""
+    if incoming is None or incoming.state not in ("shadow", "previous"):
+        wrong = "it is no longer there"
+    elif incoming.schema_revision != (revision := current_revision(conn)):
+        wrong = f"it is of schema revision {incoming.schema_revision}, the database at {revision}"
+    elif missing := sorted(set(CONSOLIDATED) - relations(conn, incoming.schema_name).keys()):
+        wrong = f"it lacks the tables {', '.join(missing)}"
+    else:
+        return
+    raise TargetError(
+        "M334",
+        f"the version cannot become live: {wrong}",
+        where=f"schema {incoming.schema_name if incoming is not None else SHADOW}",
+        fix="choose another (memos-assets versions), or load one: memos-assets consolidate --swap",
+    )
+
+
+def _move_tables(conn: sa.Connection, source: str, target: str) -> None:
+    if target != DATA_SCHEMA:
+        conn.execute(sa.schema.CreateSchema(target, if_not_exists=True))
+    for name in relations(conn, source):
+        driver_of(conn).execute(
+            sql.SQL("alter table {} set schema {}").format(
+                sql.Identifier(source, name), sql.Identifier(target)
+            )
+        )
+
+
+def _move_books(conn: sa.Connection, source: str, target: str) -> None:
+    for table in BOOKS:
+        conn.execute(sa.update(table).where(table.c.target == source).values(target=target))
+
+
+def _record(conn: sa.Connection, live: int, kept: str, incoming: int) -> None:
+    entry, version = tables.chunks.c, tables.versions.c
+    rows = sa.func.coalesce(
+        sa.select(sa.cast(sa.func.sum(entry.rows + entry.mirrored), sa.BigInteger))
+        .where(entry.target == sa.bindparam("schema"))
+        .scalar_subquery(),
+        0,
+    )
+    conn.execute(
+        sa.update(tables.versions)
+        .where(version.version == live)
+        .values(
+            state="previous",
+            schema_name=kept,
+            schema_revision=current_revision(conn),
+            swapped_out_at=sa.func.clock_timestamp(),
+            rows=rows,
+        ),
+        {"schema": kept},
+    )
+    conn.execute(
+        sa.update(tables.versions)
+        .where(version.version == incoming)
+        .values(
+            state="live",
+            schema_name=DATA_SCHEMA,
+            swapped_in_at=sa.func.clock_timestamp(),
+            rows=rows,
+        ),
+        {"schema": DATA_SCHEMA},
+    )
+
+
+def restore_pins(conn: sa.Connection) -> None:
+    """Have every source work from the pin that the live tables were loaded from last."""
+    entry, source = tables.chunks.c, tables.sources.c
+    place = sa.func.row_number().over(
+        partition_by=entry.source, order_by=(entry.loaded_at.desc(), entry.pin_digest)
+    )
+    latest = (
+        sa.select(entry.source, entry.pin_digest, place.label("place"))
+        .where(entry.target == DATA_SCHEMA)
+        .subquery()
+    )
+    conn.execute(
+        sa.update(tables.sources)
+        .where(
+            source.source == latest.c.source,
+            latest.c.place == 1,
+            sa.exists().where(
+                tables.pins.c.source == latest.c.source,
+                tables.pins.c.digest == latest.c.pin_digest,
+            ),
+        )
+        .values(pin_digest=latest.c.pin_digest)
+    )
+
+
+_GRANTS = sa.text(
+    """
+    select c.relname as name, null as attribute, x.grantee, x.privilege_type, x.is_grantable
+    from pg_class c, aclexplode(c.relacl) x
+    where c.oid = any(:relations) and x.grantee <> c.relowner
+    union all
+    select c.relname, a.attname, x.grantee, x.privilege_type, x.is_grantable
+    from pg_class c join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) x
+    where c.oid = any(:relations) and x.grantee <> c.relowner
+    """
+)
+
+
+def _carry_over(conn: sa.Connection, incoming: str) -> None:
+    """Give the tables of a version the owners, options and privileges of the live ones."""
+    live, other = relations(conn, DATA_SCHEMA), relations(conn, incoming)
+    traits = sa.text(
+        "select relname, pg_get_userbyid(relowner) as owner, coalesce(reloptions, '{}') as options "
+        "from pg_class where oid = any(:relations)"
+    )
+    wanted = {row.relname: row for row in conn.execute(traits, {"relations": list(live.values())})}
+    for row in conn.execute(traits, {"relations": list(other.values())}).all():
+        model = wanted.get(row.relname)
+        if model is None:
+            continue
+        table = sql.Identifier(incoming, row.relname)
+        if model.owner != row.owner:
+            change = sql.SQL("alter table {} owner to {}")
+            driver_of(conn).execute(change.format(table, sql.Identifier(model.owner)))
+        for option in sorted(set(model.options) - set(row.options)):
+            key, _, value = option.partition("=")
+            change = sql.SQL("alter table {} set ({} = {})")
+            driver_of(conn).execute(change.format(table, sql.Identifier(key), sql.Literal(value)))
+    granted = {tuple(row) for row in conn.execute(_GRANTS, {"relations": list(live.values())})}
+    present = {tuple(row) for row in conn.execute(_GRANTS, {"relations": list(other.values())})}
+    names: Mapping[int, str] = {
+        row.oid: row.rolname
+        for row in conn.execute(sa.text("select oid::bigint as oid, rolname from pg_roles"))
+    }
+    for verb, grants in (("revoke", present - granted), ("grant", granted - present)):
+        for name, attribute, grantee, privilege, grantable in sorted(grants, key=repr):
+            role = sql.Identifier(names[grantee]) if grantee else sql.SQL("public")
+            driver_of(conn).execute(
+                sql.SQL("{verb} {privilege} {column} on table {table} {to} {role} {option}").format(
+                    verb=sql.SQL(verb),
+                    privilege=sql.SQL(privilege),
+                    column=sql.SQL("({})").format(sql.Identifier(attribute))
+                    if attribute
+                    else sql.SQL(""),
+                    table=sql.Identifier(incoming, name),
+                    to=sql.SQL("to" if verb == "grant" else "from"),
+                    role=role,
+                    option=sql.SQL("with grant option" if grantable and verb == "grant" else ""),
+                )
+            )

@@ -1,0 +1,350 @@
+"""Versions of the consolidated tables: the live one, a shadow that is being filled, former ones.
+
+A version is a schema. The live one is `memos`; `exchange` makes another one live. The rows of the
+books name in `target` the schema that they are about.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.errors import TargetError
+from memos_assets.finding import Finding
+from memos_assets.postgres.connection import count_rows, driver_of, first_line
+from memos_assets.postgres.engine import shown
+from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
+from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.tables import CONSOLIDATED, DATA_SCHEMA, data_schema, in_schema
+from memos_assets.postgres.versions.dependents import relations
+
+State = Literal["shadow", "live", "previous", "dropped"]
+
+#: Where a consolidation that swaps loads into.
+SHADOW = "memos_shadow"
+#: A shadow that nobody finished is in nobody's way for this long.
+SHADOW_DAYS = 1
+
+#: What is written down about the rows of a version, by its schema in ``target``.
+BOOKS = (tables.chunks, tables.rejects, tables.evaluations)
+
+#: Held by the one consolidation that fills the shadow.
+_SWAP_LOCK = 0x6D656D6F_04
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version. ``rows`` and ``bytes`` are 0 once it is dropped."""
+
+    number: int
+    schema: str
+    state: State
+    consolidation: str | None
+    schema_revision: str
+    rows: int
+    bytes: int
+    made_at: datetime
+    swapped_in_at: datetime | None
+    swapped_out_at: datetime | None
+
+
+@contextmanager
+def sole_swap(engine: sa.Engine) -> Iterator[None]:
+    """Keep a second consolidation from filling the shadow meanwhile.
+
+    Raises:
+        TargetError: M330 another one is at it.
+    """
+    # A connection of its own, closed at the end: the server frees the lock however we end.
+    with engine.connect() as conn:
+        conn.detach()
+        taken = conn.execute(sa.select(sa.func.pg_try_advisory_lock(_SWAP_LOCK))).scalar_one()
+        conn.commit()
+        if not taken:
+            raise TargetError(
+                "M330",
+                "another consolidation fills the shadow at this moment",
+                where=shown(engine.url),
+                fix="wait until it has ended, then run consolidate --swap again",
+            )
+        yield
+
+
+def current_revision(conn: sa.Connection) -> str:
+    """Return the schema revision that the database is at."""
+    table = sa.table(VERSION_TABLE, sa.column("version_num"), schema=VERSION_SCHEMA)
+    return str(conn.execute(sa.select(table.c.version_num)).scalar_one())
+
+
+def list_versions(conn: sa.Connection) -> list[Version]:
+    """Return every version, the newest first."""
+    entry, version = tables.chunks.c, tables.versions.c
+    rows = (
+        sa.select(sa.cast(sa.func.sum(entry.rows + entry.mirrored), sa.BigInteger))
+        .where(entry.target == version.schema_name)
+        .scalar_subquery()
+    )
+    used = sa.text(
+        "(select sum(pg_total_relation_size(c.oid))::bigint from pg_class c join pg_namespace n "
+        "on n.oid = c.relnamespace where n.nspname = versions.schema_name and c.relkind = 'r')"
+    )
+    found = conn.execute(
+        sa.select(tables.versions, rows.label("held"), sa.literal_column(used.text).label("used"))
+        .where(version.state != "dropped")
+        .order_by(version.version.desc())
+    )
+    return [
+        Version(
+            row.version,
+            row.schema_name,
+            row.state,
+            row.consolidation,
+            row.schema_revision,
+            row.held or 0,
+            row.used or 0,
+            row.made_at,
+            row.swapped_in_at,
+            row.swapped_out_at,
+        )
+        for row in found
+    ]
+
+
+def version_number(conn: sa.Connection) -> int | None:
+    """Return the number of the version that this connection works on; None before the first."""
+    entry = tables.versions.c
+    found: int | None = conn.execute(
+        sa.select(entry.version).where(
+            entry.state.in_(("live", "shadow")), entry.schema_name == data_schema(conn)
+        )
+    ).scalar()
+    return found
+
+
+def ensure_live(conn: sa.Connection) -> None:
+    """Write the live version down where nobody did so far."""
+    entry = tables.versions.c
+    live = sa.exists().where(entry.state == "live")
+    conn.execute(
+        sa.insert(tables.versions).from_select(
+            ["schema_name", "state", "schema_revision"],
+            sa.select(
+                sa.literal(DATA_SCHEMA), sa.literal("live"), sa.literal(current_revision(conn))
+            ).where(~live),
+        )
+    )
+
+
+def create_shadow(engine: sa.Engine, consolidation: str) -> int:
+    """Create empty tables in the shadow schema, in one transaction; return the version's number.
+
+    A shadow that an earlier consolidation left behind is dropped first.
+
+    Raises:
+        TargetError: M335 objects of others depend on that shadow.
+    """
+    with in_schema(engine, SHADOW).begin() as conn:
+        ensure_live(conn)
+        for version in list_versions(conn):
+            if version.state == "shadow":
+                _drop(conn, version.number, version.schema)
+        conn.execute(sa.schema.CreateSchema(SHADOW, if_not_exists=True))
+        # Not in the books, such as after `migrate --to base`.
+        _drop_tables(conn, SHADOW)
+        tables.metadata.create_all(conn, list(CONSOLIDATED.values()), checkfirst=False)
+        number: int = conn.execute(
+            sa.insert(tables.versions)
+            .values(
+                schema_name=SHADOW,
+                state="shadow",
+                consolidation=consolidation,
+                schema_revision=current_revision(conn),
+            )
+            .returning(tables.versions.c.version)
+        ).scalar_one()
+    return number
+
+
+def require_shadow(engine: sa.Engine, schema: str) -> None:
+    """Refuse to work on any schema but the shadow that is being filled.
+
+    Raises:
+        TargetError: M336 it is another schema, or there is no shadow, such as after the swap.
+    """
+    entry = tables.versions.c
+    with engine.connect() as conn:
+        there = conn.execute(
+            sa.select(sa.exists().where(entry.state == "shadow", entry.schema_name == schema))
+        ).scalar_one()
+    if not there:
+        raise TargetError(
+            "M336",
+            "there is no such shadow; it became live, or was dropped",
+            where=f"schema {schema}",
+            fix="run it without the tag memos/into, or fill a shadow: consolidate --swap",
+        )
+
+
+def prune(engine: sa.Engine, keep_days: float) -> list[int]:
+    """Drop former versions that are older than ``keep_days``, and a shadow that was left behind.
+
+    Returns:
+        The numbers of what was dropped.
+
+    Raises:
+        TargetError: M335 one cannot be dropped; those before it are.
+    """
+    entry = tables.versions.c
+    days = sa.func.make_interval(0, 0, 0, 0, 0, 0, sa.bindparam("seconds"))
+    due = (
+        sa.select(entry.version, entry.schema_name)
+        .where(
+            sa.or_(
+                sa.and_(entry.state == "previous", entry.swapped_out_at < sa.func.now() - days),
+                sa.and_(
+                    entry.state == "shadow",
+                    entry.made_at < sa.func.now() - sa.text(f"interval '{SHADOW_DAYS} day'"),
+                    # The transaction that drops it keeps another one from being filled.
+                    sa.func.pg_try_advisory_xact_lock(_SWAP_LOCK),
+                ),
+            )
+        )
+        .order_by(entry.version)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    dropped: list[int] = []
+    while True:
+        with engine.begin() as conn:
+            row = conn.execute(due, {"seconds": keep_days * 86_400}).first()
+            if row is None:
+                return dropped
+            _drop(conn, row.version, row.schema_name)
+        dropped.append(row.version)
+
+
+def drop_schema_if_empty(conn: sa.Connection, schema: str) -> None:
+    """Drop a schema, unless somebody put something of their own into it."""
+    empty = conn.execute(
+        sa.text(
+            "select not exists (select from pg_depend d join pg_namespace n on n.oid = d.refobjid "
+            "where d.refclassid = 'pg_namespace'::regclass and n.nspname = :schema)"
+        ),
+        {"schema": schema},
+    ).scalar_one()
+    if empty:
+        conn.execute(sa.schema.DropSchema(schema, if_exists=True))
+
+
+def _drop_tables(conn: sa.Connection, schema: str) -> None:
+    names = list(relations(conn, schema))
+    if not names:
+        return
+    driver = driver_of(conn)
+    statement = sql.SQL("drop table {} restrict").format(
+        sql.SQL(", ").join(sql.Identifier(schema, name) for name in names)
+    )
+    try:
+        driver.execute(statement)
+    except psycopg.Error as error:
+        detail = error.diag.message_detail or first_line(error)
+        raise TargetError(
+            "M335",
+            f"the version cannot be dropped ({detail.splitlines()[0]})",
+            where=f"schema {schema}",
+            fix="drop what is named, or end what uses it, then: memos-assets versions --prune",
+        ) from error
+
+
+def _drop(conn: sa.Connection, number: int, schema: str) -> None:
+    assert schema != DATA_SCHEMA, "the live version is never dropped"
+    _drop_tables(conn, schema)
+    drop_schema_if_empty(conn, schema)
+    for table in BOOKS:
+        conn.execute(sa.delete(table).where(table.c.target == schema))
+    conn.execute(
+        sa.update(tables.versions)
+        .where(tables.versions.c.version == number)
+        .values(state="dropped", dropped_at=sa.func.now())
+    )
+
+
+def free_schema(conn: sa.Connection, number: int) -> str:
+    """Return a schema for a version that goes aside; one that the books forgot is in its place."""
+    wanted = [f"{DATA_SCHEMA}_v{number}", *(f"{DATA_SCHEMA}_v{number}_{n}" for n in range(1, 100))]
+    return next(schema for schema in wanted if not relations(conn, schema))
+
+
+def unbooked_schemas(conn: sa.Connection) -> list[str]:
+    """Return schemas of versions that no book names, such as after `migrate --to` and back."""
+    version = tables.versions.c
+    booked = set(
+        conn.execute(sa.select(version.schema_name).where(version.state != "dropped")).scalars()
+    )
+    like = re.compile(rf"{DATA_SCHEMA}_(v\d+(_\d+)?|shadow)")
+    return [
+        schema
+        for schema in sa.inspect(conn).get_schema_names()
+        if like.fullmatch(schema) and schema not in booked and relations(conn, schema)
+    ]
+
+
+def version_is_complete(conn: sa.Connection) -> Finding:
+    """V14: the version that this connection works on is whole, and the books of the others true."""
+    schema = data_schema(conn)
+    faults: list[str] = []
+    stored = 0
+    present = relations(conn, schema)
+    inspector = sa.inspect(conn)
+    entry = tables.chunks.c
+    booked: dict[str, int] = {
+        row.table_name: row.rows
+        for row in conn.execute(
+            sa.select(
+                entry.table_name,
+                sa.cast(sa.func.sum(entry.rows + entry.mirrored), sa.BigInteger).label("rows"),
+            )
+            .where(entry.target == schema)
+            .group_by(entry.table_name)
+        )
+    }
+    for name, table in CONSOLIDATED.items():
+        if name not in present:
+            faults.append(f"{schema}.{name} is missing")
+            continue
+        key = inspector.get_pk_constraint(name, schema)["constrained_columns"]
+        if key != [column.name for column in table.primary_key]:
+            faults.append(f"{schema}.{name} has the key {', '.join(key) or 'none'}")
+        rows = count_rows(conn, table, sa.true())
+        stored += rows
+        if rows != booked.get(name, 0):
+            faults.append(f"{schema}.{name} holds {rows} rows, the ledger {booked.get(name, 0)}")
+    faults += _faults_of_others(conn, set(inspector.get_schema_names()))
+    rows = sum(booked.values())
+    return Finding(
+        not faults,
+        expected=f"{len(CONSOLIDATED)} tables with their keys and {rows} rows",
+        observed="; ".join(faults) or f"{len(present)} tables and {stored} rows",
+        evidence={"rows": stored, "faults": faults},
+    )
+
+
+def _faults_of_others(conn: sa.Connection, schemas: set[str]) -> Iterator[str]:
+    """Yield former versions whose tables are gone, and a shadow that nobody finished."""
+    version = tables.versions.c
+    left = version.made_at < sa.func.now() - sa.text(f"interval '{SHADOW_DAYS} day'")
+    for row in conn.execute(
+        sa.select(version.version, version.schema_name, version.state, left.label("left"))
+        .where(version.state != "dropped")
+        .order_by(version.version)
+    ):
+        if row.state == "previous" and row.schema_name not in schemas:
+            yield f"version {row.version} is to be kept, and schema {row.schema_name} is gone"
+        if row.state == "shadow" and row.left:
+            yield f"version {row.version} was left in {row.schema_name} more than a day ago"
