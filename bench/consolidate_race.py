@@ -18,9 +18,9 @@ from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES
 from memos_assets.consolidate.registry import specs_in
+from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.server.embedded import DATABASE
-from memos_assets.search.indexes import search_indexes
 from memos_assets.sqlite.file import quoted
 
 #: Seconds on two cores, times the sum of the bare parts, bytes of any process.

@@ -18,19 +18,19 @@ from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.consolidate.load import load_stream
 from memos_assets.consolidate.reader import chunk_stream
 from memos_assets.consolidate.registry import specs_in
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
-from memos_assets.postgres.server.embedded import DATABASE
-from memos_assets.search.build_settings import memory_needed_mb
-from memos_assets.search.builds import BuiltIndex, ensure_index
-from memos_assets.search.forecast import forecast_graph
-from memos_assets.search.indexes import (
+from memos_assets.indexes.build import BuiltIndex, ensure_index
+from memos_assets.indexes.build_many import build_indexes
+from memos_assets.indexes.build_settings import memory_needed_mb
+from memos_assets.indexes.definitions import (
     SearchIndex,
     drop_index,
     hnsw_index,
     rows_in,
     search_indexes,
 )
-from memos_assets.search.schedule import build_indexes
+from memos_assets.indexes.forecast import forecast_graph
+from memos_assets.postgres.schema.tables import DATA_SCHEMA
+from memos_assets.postgres.server.embedded import DATABASE
 
 #: At most this many times the bare statement.
 LIMIT = 1.1

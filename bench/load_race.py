@@ -21,8 +21,8 @@ from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.load import load_stream
 from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.reader import chunk_stream
+from memos_assets.indexes.definitions import drop_index, search_indexes
 from memos_assets.postgres.server.embedded import DATABASE
-from memos_assets.search.indexes import drop_index, search_indexes
 
 #: At most this many times a server-side COPY.
 LIMIT = 1.6

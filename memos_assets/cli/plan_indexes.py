@@ -8,9 +8,9 @@ from rich.table import Table
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.forecast import TableForecast
+from memos_assets.indexes.build_settings import memory_needed_mb
+from memos_assets.indexes.forecast import IndexForecast, forecast_graph, graph_of
 from memos_assets.report.words import seconds, size
-from memos_assets.search.build_settings import memory_needed_mb
-from memos_assets.search.forecast import IndexForecast, forecast_graph, graph_of
 
 
 @dataclass(frozen=True, slots=True)

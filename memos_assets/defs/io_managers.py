@@ -17,11 +17,11 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import by_source, chunk_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import UsageError
+from memos_assets.indexes.bulk_load import analyze, drop_before_bulk_load
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
 from memos_assets.postgres.schema.tables import DATA_SCHEMA, data_schema
-from memos_assets.search.bulk import analyze, drop_before_bulk_load
 
 if TYPE_CHECKING:
     import pandas as pd

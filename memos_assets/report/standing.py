@@ -14,10 +14,10 @@ from memos_assets.catalog.application import APPLICATION_ASSETS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.archive_proof import GROUPS
 from memos_assets.consolidate.claims import claims_about
+from memos_assets.indexes.ddl import gin_name
+from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.schema import tables
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation, outcomes
-from memos_assets.search.indexes import search_indexes
-from memos_assets.search.queries import gin_name
 from memos_assets.search.recall import CLAIMS_ABOUT_SEARCH
 
 Kept = TypeVar("Kept")

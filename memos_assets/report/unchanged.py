@@ -14,9 +14,9 @@ from memos_assets.consolidate import ledger, registry
 from memos_assets.consolidate.discover import FoundFile
 from memos_assets.consolidate.pin import Pin, fingerprint
 from memos_assets.errors import SourceError
+from memos_assets.indexes.definitions import search_indexes, state_of
 from memos_assets.report.outcomes import ClaimOutcome
 from memos_assets.report.standing import checklist_outcomes
-from memos_assets.search.indexes import search_indexes, state_of
 
 
 def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[ClaimOutcome] | None:

@@ -11,11 +11,11 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from memos_assets.errors import UsageError
+from memos_assets.indexes.definitions import state_of
 from memos_assets.postgres.connection import has_rows
 from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.search import api
 from memos_assets.search.embed import Vectors, check_fit, configured_embedder
-from memos_assets.search.indexes import state_of
 from memos_assets.search.like import Probe, probes_named, the_one
 from memos_assets.search.queries import placed
 from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable

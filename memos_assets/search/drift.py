@@ -13,8 +13,8 @@ from psycopg import sql
 
 from memos_assets.catalog import VectorIndex
 from memos_assets.finding import Finding
+from memos_assets.indexes.definitions import SearchIndex, state_of
 from memos_assets.postgres.connection import driver_of, put_in_force
-from memos_assets.search.indexes import SearchIndex, state_of
 from memos_assets.search.queries import SEARCH_SETTINGS, columns, nearest
 from memos_assets.search.searchable import SEARCHABLES
 

@@ -11,10 +11,11 @@ from psycopg import sql
 
 from memos_assets.catalog import Column, IndexedTable, VectorIndex
 from memos_assets.finding import Finding
+from memos_assets.indexes.ddl import gin_name
+from memos_assets.indexes.definitions import SearchIndex, state_of
 from memos_assets.postgres.connection import driver_of, put_in_force
 from memos_assets.postgres.schema.tables import data_schema
-from memos_assets.search.indexes import SearchIndex, state_of
-from memos_assets.search.queries import SEARCH_SETTINGS, containing, gin_name, nearest
+from memos_assets.search.queries import SEARCH_SETTINGS, containing, nearest
 from memos_assets.search.searchable import SEARCHABLES, Searchable
 from memos_assets.search.text_queries import matching
 

@@ -1,11 +1,11 @@
-"""The catalog's own queries and index definitions, composed so that names are always quoted."""
+"""The queries that search indexes serve, composed so that names are always quoted."""
 
 from collections.abc import Callable, Sequence
 
 from psycopg import sql
 
 from memos_assets.catalog import Column, VectorIndex
-from memos_assets.catalog.tables import SEARCH_TEXT
+from memos_assets.indexes.ddl import embedded_rows, indexed_column, indexed_expression
 from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
 
@@ -26,100 +26,6 @@ SEARCH_SETTINGS = {
 }
 #: Beyond so many rows a search proposes twice as many candidates as it asks for.
 PLENTY = 50
-
-
-def gin_name(table: str, column: Column) -> str:
-    """Return the name of the GIN index on a JSON column."""
-    return f"{table}_{column.name}_gin"
-
-
-def _indexed(index: VectorIndex, value: sql.Composable) -> sql.Composable:
-    """Return the expression on ``value`` that the index holds; queries must repeat it exactly."""
-    if index.method == "bits":
-        return sql.SQL("(binary_quantize({})::bit({}))").format(value, sql.Literal(index.dimension))
-    if index.method == "prefix":
-        return sql.SQL("(subvector({}, 1, {})::halfvec({}))").format(
-            value, sql.Literal(index.prefix), sql.Literal(index.prefix)
-        )
-    if index.method == "halfvec" and index.reranked:
-        # Of length 1 no element is too large or too small for half precision; angles stay.
-        value = sql.SQL("l2_normalize({})").format(value)
-    return sql.SQL("({}::{}({}))").format(
-        value, sql.SQL(index.method), sql.Literal(index.dimension)
-    )
-
-
-def _held(index: VectorIndex) -> sql.Composable:
-    column = sql.Identifier(index.column)
-    return _indexed(index, column) if index.dimension_name or index.reranked else column
-
-
-def _scope(index: VectorIndex) -> sql.Composable:
-    """Return the predicate that makes the index partial: one dimension of a mixed column."""
-    if index.dimension_name is None:
-        return sql.SQL("{} is not null").format(sql.Identifier(index.column))
-    return sql.SQL("{} = {}").format(
-        sql.Identifier(index.dimension_name), sql.Literal(index.dimension)
-    )
-
-
-def _embedded(index: VectorIndex) -> sql.Composable:
-    """Return the condition of rows that a search may find.
-
-    A row may state a dimension and have no embedding. The index leaves it out, as a scan must.
-    """
-    if index.dimension_name is None:
-        return _scope(index)
-    return sql.SQL("{} and {} is not null").format(_scope(index), sql.Identifier(index.column))
-
-
-def _concurrently(*, asked: bool) -> sql.SQL:
-    return sql.SQL("concurrently" if asked else "")
-
-
-def create_hnsw(
-    index: VectorIndex, schema: str = DATA_SCHEMA, *, concurrently: bool = False
-) -> sql.Composed:
-    """Return the statement that builds an HNSW index."""
-    scope = sql.SQL(" where {}").format(_scope(index)) if index.dimension_name else sql.SQL("")
-    return sql.SQL(
-        "create index {} {} on {} using hnsw ({} {}) with (m = {}, ef_construction = {}){}"
-    ).format(
-        _concurrently(asked=concurrently),
-        sql.Identifier(index.name),
-        sql.Identifier(schema, index.table),
-        _held(index),
-        sql.SQL(index.operator_class),
-        sql.Literal(index.m),
-        sql.Literal(index.ef_construction),
-        scope,
-    )
-
-
-def create_gin(
-    table: str, column: Column, schema: str = DATA_SCHEMA, *, concurrently: bool = False
-) -> sql.Composed:
-    """Return the statement that builds a GIN index on a JSON column."""
-    operators = " jsonb_path_ops" if column.searched == "containment" else ""
-    return sql.SQL("create index {} {} on {} using gin ({}{})").format(
-        _concurrently(asked=concurrently),
-        sql.Identifier(gin_name(table, column)),
-        sql.Identifier(schema, table),
-        sql.Identifier(column.name),
-        sql.SQL(operators),
-    )
-
-
-def create_text_index(
-    name: str, table: str, schema: str = DATA_SCHEMA, *, concurrently: bool = False
-) -> sql.Composed:
-    """Return the statement that builds the GIN index for full-text search."""
-    return sql.SQL("create index {} {} on {} using gin ({})").format(
-        _concurrently(asked=concurrently),
-        sql.Identifier(name),
-        sql.Identifier(schema, table),
-        sql.Identifier(SEARCH_TEXT),
-    )
 
 
 def search_settings(k: int) -> dict[str, str]:
@@ -204,8 +110,8 @@ def nearest(
     """
     table = SEARCHABLES[index.table]
     probe = sql.SQL("{}::{}").format(bind("probe"), sql.SQL(index.stored))
-    held, sought = _held(index), _indexed(index, probe)
-    ordered = sql.SQL("{} {} {}").format(held, sql.SQL(index.operator), sought)
+    indexed, requested = indexed_column(index), indexed_expression(index, probe)
+    ordered = sql.SQL("{} {} {}").format(indexed, sql.SQL(index.operator), requested)
     distance, limit = ordered, bind("k")
     if index.reranked or filtered or table.condition:
         distance = sql.SQL("{} <=> {}").format(sql.Identifier(index.column), probe)
@@ -229,7 +135,9 @@ def nearest(
         carried=columns(list(dict.fromkeys([*table.key, *more]))),
         distance=distance,
         table=placed(table, schema),
-        where=_embedded(index) + condition + (narrowed(table, bind) if filtered else sql.SQL("")),
+        where=embedded_rows(index)
+        + condition
+        + (narrowed(table, bind) if filtered else sql.SQL("")),
         ordered=ordered,
         limit=limit,
         key=columns(table.key, "candidate"),
@@ -248,7 +156,7 @@ def exhaustive(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
         column=sql.Identifier(index.column),
         probe=sql.SQL("{}::{}").format(named("probe"), sql.SQL(index.stored)),
         table=placed(table, schema),
-        scope=_embedded(index),
+        scope=embedded_rows(index),
         k=named("k"),
     )
 
@@ -259,7 +167,7 @@ def containing(table: str, column: Column, schema: str = DATA_SCHEMA) -> sql.Com
     Bind ``part``: JSON text that the column contains, or an array of keys of which it has one.
     """
     condition = "{} @> %(part)s::jsonb" if column.searched == "containment" else "{} ?| %(part)s"
-    held = SEARCHABLES[table]
+    searched = SEARCHABLES[table]
     return sql.SQL("select {} from {} where " + condition).format(
-        columns(held.key), placed(held, schema), sql.Identifier(column.name)
+        columns(searched.key), placed(searched, schema), sql.Identifier(column.name)
     )

@@ -24,6 +24,10 @@ from memos_assets.catalog import TABLES, TABLES_BY_NAME, TableSpec, VectorColumn
 from memos_assets.catalog.columns import PAGE_ROW_BYTES, Stored, rows_of_a_page, value_bytes
 from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.errors import TargetError, UsageError
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.build_settings import memory_needed_mb
+from memos_assets.indexes.definitions import hnsw_index, rows_in, search_indexes
+from memos_assets.indexes.forecast import forecast_graph, graph_of
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, table_schema
@@ -31,10 +35,6 @@ from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import data_schema, in_schema
 from memos_assets.progress import Progress, report
-from memos_assets.search.build_settings import memory_needed_mb
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.forecast import forecast_graph, graph_of
-from memos_assets.search.indexes import hnsw_index, rows_in, search_indexes
 from memos_assets.search.truth import Neighbours, nearest_in
 
 #: Where trials take place; it is gone when they are over.

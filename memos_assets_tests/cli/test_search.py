@@ -14,17 +14,17 @@ from rich.text import Text
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.cli.hits import pattern_of, snippet
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres import target
 from memos_assets.postgres.server.embedded import EmbeddedServer
-from memos_assets.search.builds import ensure_index
 from memos_assets.search.embed import DeterministicEmbedder
 from memos_assets.search.functions import install
-from memos_assets.search.indexes import search_indexes
 from memos_assets.search.searchable import SEARCHABLES, Searchable
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.conftest import copied_database
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put
 from memos_assets_tests.search.endpoint import as_openai, serving
-from memos_assets_tests.search.rows import EVERY_INDEX, put
 
 TEXTS = {
     "srvo_062": "SRVO-062 BZAL alarm: the battery of the pulse coder is empty. Replace it.",

@@ -9,7 +9,7 @@ from memos_assets.defs.consolidation import verify
 from memos_assets.finding import Finding
 from memos_assets.report.standing import claims_made
 from memos_assets_tests.defs.world import World, failures, write_templates
-from memos_assets_tests.search.rows import search_index
+from memos_assets_tests.indexes.rows import search_index
 
 HNSW = "thought_templates_embedding_768_hnsw"
 

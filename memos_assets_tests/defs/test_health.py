@@ -11,13 +11,13 @@ from memos_assets.checklist import CHECKLIST
 from memos_assets.definitions import defs
 from memos_assets.defs.consolidation import run_job
 from memos_assets.defs.jobs import finish_job, health_job, maintenance_job, verify_job
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.bulk_load import analyze
+from memos_assets.indexes.definitions import search_indexes
 from memos_assets.report.consolidation import new_consolidation
 from memos_assets.report.standing import claims_made, evidence_of, health_claims_made
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.bulk import analyze
-from memos_assets.search.indexes import search_indexes
 from memos_assets_tests.defs.world import SPEC, World, failures, write_templates
-from memos_assets_tests.search.rows import EVERY_INDEX, put_clusters
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 
 HNSW = "thought_templates_embedding_768_hnsw"
 LABELS = ["V20", "V21", "V22", "V23", "V24"]

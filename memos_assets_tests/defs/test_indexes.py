@@ -11,13 +11,13 @@ from memos_assets.defs.assets.indexes import BUILD_POOL, index_assets, index_key
 from memos_assets.defs.assets.tables import WRITE_POOL
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import TargetError
+from memos_assets.indexes.build_progress import BuildStep
+from memos_assets.indexes.ddl import create_hnsw
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.engine import create_engine
-from memos_assets.search.queries import create_hnsw
-from memos_assets.search.watch import BuildStep
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.defs.world import QUIET, World
-from memos_assets_tests.search.rows import EVERY_INDEX, put_clusters
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 
 HNSW = "thought_templates_embedding_768_hnsw"
 GIN = "thought_templates_domain_hints_gin"

@@ -10,9 +10,9 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.finding import Finding
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.bulk_load import analyze
 from memos_assets.search import health
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.bulk import analyze
 from memos_assets.search.drift import recall_has_not_drifted, uncounted
 from memos_assets.search.health import (
     index_is_used,
@@ -20,8 +20,8 @@ from memos_assets.search.health import (
     statistics_are_there,
     table_is_vacuumed,
 )
-from memos_assets_tests.search.rows import EVERY_INDEX, put, put_clusters, search_index
-from memos_assets_tests.search.test_indexes import HNSW, SPEC, invalidate
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put, put_clusters, search_index
+from memos_assets_tests.indexes.test_build import HNSW, SPEC, invalidate
 
 TABLE = SPEC.name
 INDEX = EVERY_INDEX[HNSW]

@@ -7,16 +7,10 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.indexes.build import ensure_index
 from memos_assets.postgres.connection import driver_of
-from memos_assets.search.builds import ensure_index
 from memos_assets.search.queries import containing, nearest
-from memos_assets_tests.search.rows import (
-    EVERY_INDEX,
-    put,
-    put_clusters,
-    search_index,
-    stored,
-)
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put, put_clusters, search_index, stored
 
 # One per strategy: halfvec of a vector and as stored, sign bits of a halfvec and of a vector.
 STRATEGIES = [

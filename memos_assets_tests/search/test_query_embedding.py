@@ -11,11 +11,11 @@ from sqlalchemy.orm import scoped_session, sessionmaker
 
 from memos_assets.catalog.columns import Stored
 from memos_assets.errors import UsageError
+from memos_assets.indexes.build import ensure_index
 from memos_assets.search import api, api_async
-from memos_assets.search.builds import ensure_index
 from memos_assets.search.functions import install
 from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
-from memos_assets_tests.search.rows import EVERY_INDEX, put_clusters, search_index
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, search_index
 
 HALF, SINGLE = "embeddings_embedding_768_hnsw", "corpus_chunks_embedding_768_hnsw"
 PROBE = np.random.default_rng(5).standard_normal(768)

@@ -13,13 +13,13 @@ import sqlalchemy as sa
 from memos_assets.catalog import TABLES, TABLES_BY_NAME
 from memos_assets.consolidate.pin import Pin
 from memos_assets.finding import Finding
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.indexes import search_indexes
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.definitions import search_indexes
 from memos_assets.search.judgements import tolerance
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets.search.recall import CLAIMS_ABOUT_SEARCH, findings_about_search
 from memos_assets_tests.consolidate import builders as b
-from memos_assets_tests.search.rows import search_index
+from memos_assets_tests.indexes.rows import search_index
 
 V16, V17, V18 = CLAIMS_ABOUT_SEARCH
 SOURCE = "mixed_precision_embeddings"

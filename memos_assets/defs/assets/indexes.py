@@ -10,10 +10,10 @@ from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.search.builds import BuiltIndex
-from memos_assets.search.indexes import SearchIndex, search_indexes
-from memos_assets.search.schedule import build_indexes
-from memos_assets.search.watch import BuildStep, Tell
+from memos_assets.indexes.build import BuiltIndex
+from memos_assets.indexes.build_many import build_indexes
+from memos_assets.indexes.build_progress import BuildStep, Tell
+from memos_assets.indexes.definitions import SearchIndex, search_indexes
 
 #: Builds take memory and all cores: one step builds at a time. Loads have a pool of their own, so
 #: neither waits for the other; `pools` in dagster.yaml says how many steps each lets through.

@@ -21,6 +21,8 @@ from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
+from memos_assets.indexes.ddl import gin_name
+from memos_assets.indexes.definitions import rows_in, search_indexes
 from memos_assets.report.standing import claims_about_indexes
 from memos_assets.search.explain import (
     containment_uses_index,
@@ -28,8 +30,6 @@ from memos_assets.search.explain import (
     nearest_uses_index,
     text_search_uses_index,
 )
-from memos_assets.search.indexes import rows_in, search_indexes
-from memos_assets.search.queries import gin_name
 from memos_assets.search.searchable import SEARCHABLES
 
 _ABOUT_SOURCES = {

@@ -4,8 +4,9 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA, MEMORIES
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres import migrations
-from memos_assets.search.builds import ensure_index
 from memos_assets.search.drift import recall_has_not_drifted
 from memos_assets.search.due import due, scope_of
 from memos_assets.search.health import (
@@ -14,7 +15,6 @@ from memos_assets.search.health import (
     statistics_are_there,
     table_is_vacuumed,
 )
-from memos_assets.search.indexes import search_indexes
 from memos_assets.search.maintenance import maintain
 from memos_assets_tests.postgres.application.memos import OTHERS
 from memos_assets_tests.postgres.application.reading import content, execute

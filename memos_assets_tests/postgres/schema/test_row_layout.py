@@ -5,7 +5,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES, TableSpec
 from memos_assets.catalog.columns import PAGE_ROW_BYTES
-from memos_assets_tests.search.rows import EVERY_INDEX, put_clusters
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 
 IN_LINE = [spec for spec in TABLES if spec.row_target and spec.texts]
 

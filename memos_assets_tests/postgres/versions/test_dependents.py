@@ -8,11 +8,11 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES
 from memos_assets.errors import TargetError
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.versions.dependents import hanging_on, own_indexes
 from memos_assets.postgres.versions.swap import swap
 from memos_assets.postgres.versions.versions import create_shadow, list_versions
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.indexes import search_indexes
 from memos_assets_tests.consolidate import builders as b
 
 #: Kind of object -> the statement that makes it, and how it is named.

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 from memos_assets.catalog import TABLES
 from memos_assets.consolidate.pin import Pin
 from memos_assets.errors import TargetError
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import create_engine
 from memos_assets.postgres.schema import tables
@@ -24,8 +26,6 @@ from memos_assets.postgres.versions.versions import (
     unbooked_schemas,
     version_is_complete,
 )
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.indexes import search_indexes
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 

@@ -10,16 +10,16 @@ from psycopg import sql
 
 from memos_assets.catalog import ApplicationTable, IndexedTable, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
-from memos_assets.postgres.connection import driver_of
-from memos_assets.postgres.schema.tables import data_schema
-from memos_assets.search.forecast import (
+from memos_assets.indexes.ddl import create_gin, create_hnsw, create_text_index, gin_name
+from memos_assets.indexes.forecast import (
     Graph,
     IndexForecast,
     forecast_gin,
     forecast_graph,
     graph_of,
 )
-from memos_assets.search.queries import create_gin, create_hnsw, create_text_index, gin_name
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema.tables import data_schema
 
 
 class Create(Protocol):

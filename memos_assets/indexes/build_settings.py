@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from memos_assets.search.forecast import IndexForecast
+from memos_assets.indexes.forecast import IndexForecast
 
 _MIB = 1 << 20
 #: Of a parallel build's memory: 3 MB for other things in its shared memory, 1 MB of reserve.

@@ -10,11 +10,11 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.errors import TargetError
-from memos_assets.postgres.connection import driver_of, put_in_force
-from memos_assets.progress import Progress, report
-from memos_assets.search.build_settings import BuildSettings, memory_needed_mb, settings_for
-from memos_assets.search.forecast import IndexForecast, extrapolated
-from memos_assets.search.indexes import (
+from memos_assets.indexes.build_errors import refusals
+from memos_assets.indexes.build_progress import BuildStep, Tell, Watch, watched
+from memos_assets.indexes.build_sample import sample_rows, sampled_seconds
+from memos_assets.indexes.build_settings import BuildSettings, memory_needed_mb, settings_for
+from memos_assets.indexes.definitions import (
     IndexState,
     SearchIndex,
     drop_index,
@@ -23,9 +23,9 @@ from memos_assets.search.indexes import (
     put_mark,
     state_of,
 )
-from memos_assets.search.refusals import refusals
-from memos_assets.search.sample import sample_rows, sampled_seconds
-from memos_assets.search.watch import BuildStep, Tell, Watch, watched
+from memos_assets.indexes.forecast import IndexForecast, extrapolated
+from memos_assets.postgres.connection import driver_of, put_in_force
+from memos_assets.progress import Progress, report
 
 #: A concurrent build waits this long for transactions that are older than itself.
 CONCURRENT_PATIENCE_SECONDS = 600

@@ -8,11 +8,11 @@ from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.errors import TargetError
-from memos_assets.search import bulk
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.bulk import drop_before_bulk_load
-from memos_assets.search.indexes import SearchIndex, search_indexes, state_of
-from memos_assets_tests.search.rows import EVERY_INDEX, put, search_index
+from memos_assets.indexes import bulk_load as bulk
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.bulk_load import drop_before_bulk_load
+from memos_assets.indexes.definitions import SearchIndex, search_indexes, state_of
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put, search_index
 
 SPEC = TABLES_BY_NAME["thought_templates"]
 HNSW = "thought_templates_embedding_768_hnsw"

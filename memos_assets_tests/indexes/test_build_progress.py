@@ -6,15 +6,16 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.indexes import build as builds
+from memos_assets.indexes import build_progress as watch
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.build_many import build_indexes, schedule_builds
+from memos_assets.indexes.build_progress import BuildStep
+from memos_assets.indexes.build_settings import BuildSettings
+from memos_assets.indexes.definitions import search_indexes
+from memos_assets.indexes.forecast import Graph, forecast_graph
 from memos_assets.progress import Progress, listening
-from memos_assets.search import builds, watch
-from memos_assets.search.build_settings import BuildSettings
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.forecast import Graph, forecast_graph
-from memos_assets.search.indexes import search_indexes
-from memos_assets.search.schedule import build_indexes, schedule_builds
-from memos_assets.search.watch import BuildStep
-from memos_assets_tests.search.rows import EVERY_INDEX, put_clusters, search_index
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, search_index
 
 NAME = "thought_templates_embedding_768_hnsw"
 
@@ -108,7 +109,7 @@ def test_workers_take_part_though_the_embeddings_lie_outside_of_their_rows(
     engine: sa.Engine, steps: list[BuildStep], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_clusters(engine, EVERY_INDEX[NAME], each=200)
-    monkeypatch.setattr("memos_assets.search.build_settings._WORKERS_FROM_SECONDS", 0)
+    monkeypatch.setattr("memos_assets.indexes.build_settings._WORKERS_FROM_SECONDS", 0)
     workers = 0
     count = sa.text(
         "select count(*) from pg_stat_activity where backend_type = 'parallel worker' "

@@ -5,10 +5,10 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import TableSpec
+from memos_assets.indexes.definitions import drop_index, search_indexes, state_of
 from memos_assets.postgres.connection import count_rows, driver_of
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import data_schema
-from memos_assets.search.indexes import drop_index, search_indexes, state_of
 
 #: Readers of a table wait behind whoever waits to drop an index of it.
 DROP_PATIENCE_MS = 2_000

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from memos_assets.search.build_settings import MemoryBudget, memory_needed_mb
-from memos_assets.search.builds import BuiltIndex, ensure_index
-from memos_assets.search.forecast import IndexForecast
-from memos_assets.search.indexes import SearchIndex, forecast_by_rate, measured, state_of
-from memos_assets.search.watch import Tell
+from memos_assets.indexes.build import BuiltIndex, ensure_index
+from memos_assets.indexes.build_progress import Tell
+from memos_assets.indexes.build_settings import MemoryBudget, memory_needed_mb
+from memos_assets.indexes.definitions import SearchIndex, forecast_by_rate, measured, state_of
+from memos_assets.indexes.forecast import IndexForecast
 
 #: Indexes that are built side by side. Many small builds use two cores better this way than by
 #: PostgreSQL's own parallel workers: 5.1 s against 8.8 s (2026-11-22, docs/benchmarks.md).

@@ -6,10 +6,11 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.search import sample
-from memos_assets.search.build_settings import MemoryBudget, memory_needed_mb, settings_for
-from memos_assets.search.builds import ensure_index
-from memos_assets.search.forecast import (
+from memos_assets.indexes import build_sample as sample
+from memos_assets.indexes.build import ensure_index
+from memos_assets.indexes.build_settings import MemoryBudget, memory_needed_mb, settings_for
+from memos_assets.indexes.definitions import state_of
+from memos_assets.indexes.forecast import (
     Graph,
     IndexForecast,
     extrapolated,
@@ -17,8 +18,7 @@ from memos_assets.search.forecast import (
     forecast_graph,
     graph_of,
 )
-from memos_assets.search.indexes import state_of
-from memos_assets_tests.search.rows import EVERY_INDEX, put_clusters, search_index
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, search_index
 
 NAME = "thought_templates_embedding_768_hnsw"
 

@@ -12,11 +12,11 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec, VectorIndex
+from memos_assets.indexes.definitions import SearchIndex, search_indexes
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
 from memos_assets.postgres.schema.tables import CONSOLIDATED
-from memos_assets.search.indexes import SearchIndex, search_indexes
 
 EVERY_INDEX = {
     index.name: index for spec in TABLES_BY_NAME.values() for index in spec.vector_indexes

@@ -11,10 +11,10 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.errors import TargetError
+from memos_assets.indexes.build import BuiltIndex, ensure_index
+from memos_assets.indexes.definitions import SearchIndex, state_of
 from memos_assets.postgres.engine import libpq_url
-from memos_assets.search.builds import BuiltIndex, ensure_index
-from memos_assets.search.indexes import SearchIndex, state_of
-from memos_assets_tests.search.rows import EVERY_INDEX, put_clusters, search_index
+from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, search_index
 
 NAME = "thought_templates_embedding_768_hnsw"
 LIVE = replace(search_index(NAME), concurrently=True)
@@ -75,7 +75,7 @@ def test_a_concurrent_build_that_breaks_off_is_m322_and_the_next_one_replaces_wh
 def test_a_concurrent_build_that_waits_too_long_is_m322(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("memos_assets.search.builds.CONCURRENT_PATIENCE_SECONDS", 1)
+    monkeypatch.setattr("memos_assets.indexes.build.CONCURRENT_PATIENCE_SECONDS", 1)
     with (
         writer(engine),
         pytest.raises(TargetError, match=r"^M322 .*lock timeout"),

@@ -1,0 +1,1 @@
+"""Search indexes: which there are, what they cost, how they are built. Searches are in `search`."""
