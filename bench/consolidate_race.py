@@ -17,7 +17,7 @@ from bench.memory import Peak
 from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES
-from memos_assets.consolidate.registry import specs_in
+from memos_assets.consolidate.sources.registry import specs_in
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.server.embedded import DATABASE

@@ -9,9 +9,9 @@ from psycopg import sql
 
 from bench.world import World
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.reader import ChunkTask, chunk_stream, chunk_task, rejects_of
-from memos_assets.consolidate.registry import specs_in
+from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream, chunk_task, rejects_of
+from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.consolidate.sources.registry import specs_in
 from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import table_schema
 

@@ -15,9 +15,9 @@ from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES, VectorIndex
 from memos_assets.clustered_vectors import VectorSpace
-from memos_assets.consolidate.load import load_stream
-from memos_assets.consolidate.reader import chunk_stream
-from memos_assets.consolidate.registry import specs_in
+from memos_assets.consolidate.decoding.reader import chunk_stream
+from memos_assets.consolidate.loading.load import load_stream
+from memos_assets.consolidate.sources.registry import specs_in
 from memos_assets.indexes.build import BuiltIndex, ensure_index
 from memos_assets.indexes.build_many import build_indexes
 from memos_assets.indexes.build_settings import memory_needed_mb

@@ -18,9 +18,9 @@ from bench.rivals import (
 from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.consolidate.load import load_stream
-from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.reader import chunk_stream
+from memos_assets.consolidate.decoding.reader import chunk_stream
+from memos_assets.consolidate.loading.load import load_stream
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.indexes.definitions import drop_index, search_indexes
 from memos_assets.postgres.server.embedded import DATABASE
 

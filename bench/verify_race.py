@@ -10,10 +10,10 @@ from bench.measure import Spread, alternate, seconds_of
 from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate.load import load_stream
-from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.reader import chunk_stream
-from memos_assets.consolidate.registry import specs_in
+from memos_assets.consolidate.decoding.reader import chunk_stream
+from memos_assets.consolidate.loading.load import load_stream
+from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.consolidate.sources.registry import specs_in
 from memos_assets.consolidate.verify import prove_table
 
 #: At most this many times the load of the same rows.

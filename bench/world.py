@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from bench.measure import progress
-from memos_assets.consolidate.discover import Root, find_files
-from memos_assets.consolidate.pin import Pin, take_pin
+from memos_assets.consolidate.sources.discover import Root, find_files
+from memos_assets.consolidate.sources.pins import Pin, take_pin
 from memos_assets.demo import Scale, write_demo
 from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import check_server, create_engine, libpq_url

@@ -21,7 +21,7 @@ from psycopg import sql
 from bench.world import World
 from memos_assets.catalog import TABLES, TableSpec
 from memos_assets.catalog.columns import VectorColumn
-from memos_assets.consolidate.discover import FoundFile, Root, find_files
+from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.postgres.server.embedded import DATABASE
 
 #: Source, table, chunk.

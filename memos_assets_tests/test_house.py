@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memos_assets.checklist import CHECKLIST
-from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.settings import PROJECT_ROOT
 
 PACKAGE = PROJECT_ROOT / "memos_assets"

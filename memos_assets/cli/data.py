@@ -10,8 +10,8 @@ from memos_assets.cli.display import console, errors, live_progress
 from memos_assets.cli.outcome import conclude, conclude_unchanged, write_json
 from memos_assets.cli.plan import print_plan
 from memos_assets.cli.versions import announce_swap, print_exchange
-from memos_assets.consolidate.discover import FoundFile, Root, find_files
-from memos_assets.consolidate.manifests import read_archive
+from memos_assets.consolidate.archive.manifests import read_archive
+from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.demo import write_demo
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElap
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
-from memos_assets.consolidate.summary import TableSummary
+from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.progress import Phase, Progress, listening
 from memos_assets.report.outcomes import ClaimOutcome, Status
 from memos_assets.report.words import size

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.consolidate.discover import FoundFile, Root
-from memos_assets.consolidate.observe import register_files
+from memos_assets.consolidate.sources.discover import FoundFile, Root
+from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.defs import consolidation
 from memos_assets.defs.jobs import maintenance_job
 from memos_assets.defs.maintenance import maintain_op

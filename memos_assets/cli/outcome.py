@@ -16,7 +16,7 @@ from memos_assets.cli.display import (
     reasons_table,
     tables_table,
 )
-from memos_assets.consolidate.summary import TableSummary, summarise
+from memos_assets.consolidate.loading.summary import TableSummary, summarise
 from memos_assets.errors import UsageError
 from memos_assets.files import write_whole
 from memos_assets.postgres.schema.tables import in_schema

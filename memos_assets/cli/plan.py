@@ -7,12 +7,8 @@ from rich.table import Table
 
 from memos_assets.cli.display import console, errors, reasons_table, tables_table
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
-from memos_assets.consolidate.discover import FoundFile
-from memos_assets.consolidate.forecast import (
-    as_summary,
-    chunk_count,
-    forecast_file,
-)
+from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
+from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.report.words import size
 
 

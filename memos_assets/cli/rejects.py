@@ -17,11 +17,13 @@ from memos_assets.catalog.columns import MODEL_DIMENSIONS
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress
 from memos_assets.cli.outcome import conclude, write_json
-from memos_assets.consolidate import decisions, registry, rejects
-from memos_assets.consolidate.discover import Root, find_files
-from memos_assets.consolidate.reasons import REJECT_REASONS
-from memos_assets.consolidate.rejects import RejectedRow, RejectGroup, Selection
-from memos_assets.consolidate.rules import RULES
+from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
+from memos_assets.consolidate.decoding.repair_rules import RULES
+from memos_assets.consolidate.rejects import decisions
+from memos_assets.consolidate.rejects import listing as rejects
+from memos_assets.consolidate.rejects.listing import RejectedRow, RejectGroup, Selection
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
 from memos_assets.report.words import plural

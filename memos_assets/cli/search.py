@@ -11,7 +11,7 @@ from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console
 from memos_assets.cli.hits import hits_table, pattern_of
 from memos_assets.cli.outcome import write_json
-from memos_assets.consolidate.registry import source_named
+from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
 from memos_assets.report.words import plural

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 import typer
 
 from memos_assets.cli.display import console
-from memos_assets.consolidate.registry import registered_sources
+from memos_assets.consolidate.sources.registry import registered_sources
 from memos_assets.errors import UsageError
 from memos_assets.postgres import migrations
 from memos_assets.postgres.backup import back_up_foreign

@@ -6,13 +6,13 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from memos_assets.catalog import KINDS_BY_NAME, TableSpec
-from memos_assets.consolidate import registry
+from memos_assets.consolidate.archive.manifests import is_purged
+from memos_assets.consolidate.decoding.repair_rules import DROP
 from memos_assets.consolidate.derived import MOST_NAMED
 from memos_assets.consolidate.links import LinkProof, prove_links
-from memos_assets.consolidate.manifests import is_purged
-from memos_assets.consolidate.pin import Pin, is_unchanged
 from memos_assets.consolidate.rejected import rejected_rows
-from memos_assets.consolidate.rules import DROP
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.pins import Pin, is_unchanged
 from memos_assets.consolidate.verify import COUNT_FAULTS, SourceProof, prove_table
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME, Link, TableSpec
+from memos_assets.consolidate.decoding.repair_rules import DROP
 from memos_assets.consolidate.derived import MOST_NAMED
-from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.rules import DROP
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
 from memos_assets.sqlite import file as sqlite_file

@@ -10,8 +10,6 @@ import sqlalchemy as sa
 from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.consolidate import canonical
-from memos_assets.consolidate.content import chunk_bounds
-from memos_assets.consolidate.pin import Pin
 from memos_assets.consolidate.sides import (
     UNENCODABLE,
     Fields,
@@ -21,6 +19,8 @@ from memos_assets.consolidate.sides import (
     joined,
     target_rows,
 )
+from memos_assets.consolidate.sources.chunks import chunk_bounds
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.sqlite import file as sqlite_file
 
 #: Characters or bytes of a value that are shown from the first difference on.

@@ -17,11 +17,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate import canonical, ledger
+from memos_assets.consolidate import canonical
 from memos_assets.consolidate.derived import MOST_NAMED, DerivedCheck
-from memos_assets.consolidate.encodings import as_declared
+from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.narrow import Narrowing, narrow
-from memos_assets.consolidate.pin import Pin, check_copy
 from memos_assets.consolidate.sides import (
     UNENCODABLE,
     Rejected,
@@ -31,6 +30,8 @@ from memos_assets.consolidate.sides import (
     rejected_rows,
     target_rows,
 )
+from memos_assets.consolidate.sources.encodings import as_declared
+from memos_assets.consolidate.sources.pins import Pin, check_copy
 from memos_assets.progress import Progress, report
 from memos_assets.sqlite import file as sqlite_file
 

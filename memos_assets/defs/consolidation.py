@@ -9,9 +9,9 @@ from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.utils import make_new_run_id
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
-from memos_assets.consolidate import registry
-from memos_assets.consolidate.discover import FoundFile, Root
-from memos_assets.consolidate.observe import register_files
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.discover import FoundFile, Root
+from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.defs.abandoned import (
     PROCESS_TAG,
     process_of,

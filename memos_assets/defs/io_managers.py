@@ -10,9 +10,9 @@ import pyarrow as pa
 from psycopg import sql
 
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec
-from memos_assets.consolidate import ledger
-from memos_assets.consolidate.load import load_stream
-from memos_assets.consolidate.reader import CHUNKS, tasks_of
+from memos_assets.consolidate.decoding.reader import CHUNKS, tasks_of
+from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.loading.load import load_stream
 from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import by_source, chunk_key
 from memos_assets.defs.resources import Postgres

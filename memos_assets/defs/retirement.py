@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.consolidate import archive
-from memos_assets.consolidate.discover import FoundFile, Root
-from memos_assets.consolidate.manifests import Archived, entry_named
-from memos_assets.consolidate.retire import Candidate, find_candidates, judge
+from memos_assets.consolidate.archive import store as archive
+from memos_assets.consolidate.archive.eligibility import Candidate, find_candidates, judge
+from memos_assets.consolidate.archive.manifests import Archived, entry_named
+from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.defs.assets.archive import ACCEPT_TAG, RETIRE_TAG, claims_seen
 from memos_assets.defs.assets.sources import CONSOLIDATION_TAG, ROOTS_TAG
 from memos_assets.defs.consolidation import run_job

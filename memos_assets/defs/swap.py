@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.consolidate import registry
-from memos_assets.consolidate.discover import FoundFile, Root
-from memos_assets.consolidate.observe import register_files
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.discover import FoundFile, Root
+from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.defs.assets.sources import pins_for
 from memos_assets.defs.assets.version import LIVE_VERSION, report_exchange
 from memos_assets.defs.consolidation import (

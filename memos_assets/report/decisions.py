@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, Link, TableSpec, VectorColumn
-from memos_assets.consolidate.rules import RULES
+from memos_assets.consolidate.decoding.repair_rules import RULES
 from memos_assets.postgres.schema import tables
 from memos_assets.report.tree import Decision, Repair
 

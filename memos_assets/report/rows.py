@@ -6,8 +6,8 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
-from memos_assets.consolidate.summary import summarise
+from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.loading.summary import summarise
 from memos_assets.postgres.schema import tables
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
 from memos_assets.report.tree import ReasonCount, TableRows

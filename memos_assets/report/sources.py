@@ -5,9 +5,9 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.consolidate import registry
-from memos_assets.consolidate.manifests import is_purged
-from memos_assets.consolidate.pin import Pin, file_digests, fingerprint_of, is_unchanged
+from memos_assets.consolidate.archive.manifests import is_purged
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.pins import Pin, file_digests, fingerprint_of, is_unchanged
 from memos_assets.errors import SourceError
 from memos_assets.postgres.schema import tables
 from memos_assets.report.tree import SourceFile

@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from memos_assets.catalog import CONSOLIDATED_KINDS, INDEXED, MAINTAINED, IndexedTable
 from memos_assets.catalog.application import APPLICATION_ASSETS
 from memos_assets.checklist import CHECKLIST
-from memos_assets.consolidate.archive_proof import GROUPS
+from memos_assets.consolidate.archive.checks import GROUPS
 from memos_assets.consolidate.claims import claims_about
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import search_indexes

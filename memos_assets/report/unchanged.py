@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import sqlalchemy as sa
 
 from memos_assets.catalog import INDEXED
-from memos_assets.consolidate import ledger, registry
-from memos_assets.consolidate.discover import FoundFile
-from memos_assets.consolidate.pin import Pin, fingerprint
+from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.discover import FoundFile
+from memos_assets.consolidate.sources.pins import Pin, fingerprint
 from memos_assets.errors import SourceError
 from memos_assets.indexes.definitions import search_indexes, state_of
 from memos_assets.report.outcomes import ClaimOutcome

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from memos_assets.consolidate.summary import TableSummary
+from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.report.tree import (
     CheckedClaim,
     IndexUse,

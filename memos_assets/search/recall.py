@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog import TableSpec, VectorColumn, VectorIndex, kind_of_table
-from memos_assets.consolidate import registry
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.tables import data_schema

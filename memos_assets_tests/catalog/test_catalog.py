@@ -19,8 +19,8 @@ from memos_assets.catalog import (
     kind_of_table,
 )
 from memos_assets.catalog import tables as catalog_tables
-from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
-from memos_assets.consolidate.values import COMPUTED, DECODERS
+from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.decoding.values import COMPUTED, DECODERS
 from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, stream_schema, table_schema
 from memos_assets.postgres.schema.tables import CONSOLIDATED
 

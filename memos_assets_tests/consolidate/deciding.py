@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.consolidate import decisions
+from memos_assets.consolidate.rejects import decisions
 from memos_assets_tests.consolidate import builders as b
 
 #: Kind -> SQLite table, target table, how a row of it is made.

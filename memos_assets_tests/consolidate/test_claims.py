@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import TABLES
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.claims import claims_about
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets_tests.consolidate import builders as b
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.canonical import jsonb_text
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.consolidate.verify import SourceProof, prove_table
 from memos_assets_tests.consolidate import builders as b
 

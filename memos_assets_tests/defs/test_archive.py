@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from memos_assets.consolidate import archive
-from memos_assets.consolidate.archive_proof import GROUPS
-from memos_assets.consolidate.manifests import entry_named, read_archive
-from memos_assets.consolidate.retire import Candidate
+from memos_assets.consolidate.archive import store as archive
+from memos_assets.consolidate.archive.checks import GROUPS
+from memos_assets.consolidate.archive.eligibility import Candidate
+from memos_assets.consolidate.archive.manifests import entry_named, read_archive
 from memos_assets.defs.assets.archive import RETIRE_TAG
 from memos_assets.defs.assets.sources import ROOTS_TAG, archive_key, observe_kind
 from memos_assets.defs.consolidation import consolidate, verify

@@ -9,8 +9,8 @@ import pytest
 
 from memos_assets.catalog import CONSOLIDATED_KINDS
 from memos_assets.checklist import CHECKLIST
-from memos_assets.consolidate.content import MOST_CHUNKS
-from memos_assets.consolidate.discover import Root, find_files
+from memos_assets.consolidate.sources.chunks import MOST_CHUNKS
+from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.defs.assets.sources import CONSOLIDATION_TAG, ROOTS_TAG
 from memos_assets.defs.assets.tables import RELOAD_TAG
 from memos_assets.defs.consolidation import consolidate

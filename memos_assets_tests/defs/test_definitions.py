@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, TABLES, kind_of_table
-from memos_assets.consolidate.discover import Root, find_files
+from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.definitions import defs
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.evaluations import check_keys

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.consolidate.reader import chunk_stream
+from memos_assets.consolidate.decoding.reader import chunk_stream
 from memos_assets.defs.assets.tables import stale_work, table_assets, table_key
 from memos_assets.defs.io_managers import PostgresTableIOManager, TableReference
 from memos_assets.defs.partitions import CHUNKS, range_tags

@@ -9,7 +9,7 @@ import pytest
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.errors import ScheduleExecutionError
 
-from memos_assets.consolidate.observe import register_files
+from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
 from memos_assets.defs.jobs import finish_job, health_job
 from memos_assets.defs.partitions import RANGE_END, RANGE_START

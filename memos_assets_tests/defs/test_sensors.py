@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from memos_assets.checklist import CHECKLIST, CLAIMS
-from memos_assets.consolidate.observe import register_files
+from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
 from memos_assets.defs.jobs import health_job
 from memos_assets.defs.resources import Webhook

@@ -6,7 +6,8 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.consolidate import ledger, registry
+from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.sources import registry
 from memos_assets.definitions import defs
 from memos_assets.defs.assets.version import LIVE_VERSION
 from memos_assets.defs.consolidation import checklist

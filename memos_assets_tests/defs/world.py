@@ -13,8 +13,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
-from memos_assets.consolidate.discover import FoundFile, Root, find_files
-from memos_assets.consolidate.observe import register_files
+from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
+from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
 from memos_assets.defs.consolidation import consolidate, observe_files
 from memos_assets.defs.partitions import CHUNKS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.demo import DemoManifest, write_demo
 from memos_assets.demo.classes import CLASSES, DIRT, Rejected, WithoutEmbedding
 from memos_assets.settings import PROJECT_ROOT

@@ -9,8 +9,8 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from memos_assets.catalog import KINDS_BY_NAME, TABLES
-from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import MemosAssetsError
 from memos_assets.postgres.schema import tables
 from memos_assets_tests.consolidate import builders as b

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.fuzz import outcomes
 

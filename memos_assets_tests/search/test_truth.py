@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.search.probes import Probe, choose
 from memos_assets.search.source_rows import SourceRow, contains, source_rows
 from memos_assets.search.source_truth import walk

@@ -7,17 +7,17 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
-from memos_assets.consolidate import archive
-from memos_assets.consolidate.archive_proof import GROUPS, OTHER_FILES, group_of
-from memos_assets.consolidate.discover import find_files
-from memos_assets.consolidate.manifests import Archived, read_archive
-from memos_assets.consolidate.retire import (
+from memos_assets.consolidate.archive import store as archive
+from memos_assets.consolidate.archive.checks import GROUPS, OTHER_FILES, group_of
+from memos_assets.consolidate.archive.eligibility import (
     Candidate,
     ClaimSeen,
     find_candidates,
     judge,
     manifest_of,
 )
+from memos_assets.consolidate.archive.manifests import Archived, read_archive
+from memos_assets.consolidate.sources.discover import find_files
 from memos_assets.defs.assets.indexes import index_key
 from memos_assets.defs.assets.sources import (
     CONSOLIDATION_TAG,

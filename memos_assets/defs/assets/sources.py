@@ -12,16 +12,17 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
-from memos_assets.consolidate import ledger, registry
-from memos_assets.consolidate.census import take_census
-from memos_assets.consolidate.discover import FoundFile, Root, find_files
-from memos_assets.consolidate.observe import (
+from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.census import take_census
+from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
+from memos_assets.consolidate.sources.observe import (
     observable_sources,
     observe_source,
     pin_for_run,
     register_files,
 )
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import CHUNKS, chunk_key
 from memos_assets.defs.resources import Postgres

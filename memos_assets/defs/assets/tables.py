@@ -6,9 +6,10 @@ import dagster as dg
 import pyarrow as pa
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, IndexedTable, TableSpec
-from memos_assets.consolidate import ledger, registry
-from memos_assets.consolidate.pin import Pin
-from memos_assets.consolidate.reader import ChunkTask, chunk_stream
+from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
+from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.defs.assets.sources import OWNERS, consolidation_of, pins_for, source_key
 from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import CHUNKS, by_source

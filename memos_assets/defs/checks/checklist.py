@@ -12,8 +12,9 @@ from memos_assets.catalog import (
     IndexedTable,
 )
 from memos_assets.checklist import CLAIMS
-from memos_assets.consolidate import claims, registry
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate import claims
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.defs.assets.indexes import index_key
 from memos_assets.defs.assets.sources import source_key
 from memos_assets.defs.assets.tables import table_key

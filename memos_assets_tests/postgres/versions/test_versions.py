@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES
-from memos_assets.consolidate.pin import Pin
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import TargetError
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes

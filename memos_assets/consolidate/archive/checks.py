@@ -1,0 +1,89 @@
+"""V13: the archive holds what its manifests say, and the books agree."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from memos_assets.catalog import CONSOLIDATED_KINDS
+from memos_assets.consolidate.archive.manifests import Archived, file_sha256, read_archive
+from memos_assets.consolidate.sources import registry
+from memos_assets.errors import SourceError
+from memos_assets.finding import Finding
+
+#: Test and legacy files of any kind.
+OTHER_FILES = "other_files"
+GROUPS = (*(kind.name for kind in CONSOLIDATED_KINDS), OTHER_FILES)
+
+
+def group_of(entry: Archived) -> str:
+    """Return the kind whose archive a retired file belongs to; test and legacy files have one."""
+    return entry.manifest.kind if entry.manifest.is_source else OTHER_FILES
+
+
+def archived_files_are_whole(engine: sa.Engine, archive: Path) -> Mapping[str, Finding]:
+    """Read every archived file and every manifest; return a Finding per kind."""
+    entries, unreadable = read_archive(archive)
+    with engine.connect() as conn:
+        sources = {source.name: source for source in registry.registered_sources(conn)}
+    faults: dict[str, list[str]] = defaultdict(list)
+    faults[OTHER_FILES] += unreadable
+    held: dict[str, list[Archived]] = defaultdict(list)
+    for entry in entries:
+        held[group_of(entry)].append(entry)
+        if fault := _fault(entry, sources.get(entry.manifest.name)):
+            faults[group_of(entry)].append(f"{entry.manifest.name}: {fault}")
+    described = {entry.file for entry in entries if entry.manifest.is_source}
+    for source in sources.values():
+        if source.retired_to is not None and source.retired_to not in described:
+            faults[source.kind].append(
+                f"{source.name}: the books say that it lies at {source.retired_to}, "
+                "which no manifest in the archive describes"
+            )
+    return {group: _finding(held[group], faults[group]) for group in GROUPS}
+
+
+def _fault(entry: Archived, source: registry.Source | None) -> str | None:
+    manifest = entry.manifest
+    if manifest.state == "purged":
+        return "it is purged, and its file is there" if entry.file.exists() else None
+    if manifest.state != "retired":
+        if not (entry.file.exists() or entry.origin.exists()):
+            return f"{manifest.state} it was interrupted; it lies neither here nor where it lay"
+        return f"{manifest.state} it was interrupted; run memos-assets retire to finish or undo it"
+    try:
+        if not entry.file.is_file():
+            return f"{entry.file} is gone"
+        if entry.file.stat().st_size != manifest.size or file_sha256(entry.file) != manifest.sha256:
+            return f"{entry.file} does not have the bytes that were retired"
+    except (OSError, SourceError) as error:
+        return str(error)
+    if manifest.is_source and (source is None or source.retired_to != entry.file):
+        said = "do not know it" if source is None else f"say {source.retired_to or 'not retired'}"
+        return f"it lies at {entry.file}, and the books {said}"
+    return None
+
+
+def _finding(entries: list[Archived], faults: list[str]) -> Finding:
+    kept = [entry for entry in entries if entry.manifest.state != "purged"]
+    purged = [entry for entry in entries if entry.manifest.state == "purged"]
+    names = ", ".join(entry.manifest.name for entry in purged)
+    also = f", {len(purged)} purged on purpose ({names})" if purged else ""
+    return Finding(
+        not faults,
+        expected=f"{len(kept)} files as they were retired",
+        observed=("; ".join(faults) or f"{len(kept)} whole") + also,
+        evidence={
+            "files": [
+                {
+                    "name": entry.manifest.name,
+                    "state": entry.manifest.state,
+                    "bytes": entry.manifest.size,
+                    "sha256": entry.manifest.sha256[:16],
+                }
+                for entry in entries
+            ],
+            "faults": faults,
+        },
+    )

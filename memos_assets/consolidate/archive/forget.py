@@ -1,0 +1,71 @@
+"""Forget a source: its entry in the books, and its rows only when that is asked for."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from memos_assets.consolidate.archive.manifests import is_purged
+from memos_assets.consolidate.sources import registry
+from memos_assets.errors import UsageError
+from memos_assets.postgres.connection import count_rows
+from memos_assets.postgres.schema import tables
+
+
+def rows_of(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
+    """Return table -> rows of a source that PostgreSQL holds, reversed ones included."""
+    counted = {
+        name: count_rows(conn, table, table.c.source == source.name)
+        for name, table in tables.CONSOLIDATED.items()
+    }
+    return {name: count for name, count in counted.items() if count}
+
+
+def forget(engine: sa.Engine, name: str, *, with_rows: bool = False) -> dict[str, int]:
+    """Remove a source from the books in one transaction; return the rows that were deleted.
+
+    Raises:
+        UsageError: M526 no such source; M554 its rows are loaded; M555 it is retired.
+    """
+    with engine.begin() as conn:
+        source = registry.source_named(conn, name)
+        if source.retired_to is not None and not is_purged(source.retired_to):
+            raise UsageError(
+                "M555",
+                f"it is retired, and its file lies at {source.retired_to}",
+                where=name,
+                fix=f"put it back first: memos-assets restore-source {name}",
+            )
+        held = rows_of(conn, source)
+        if held and not with_rows:
+            raise UsageError(
+                "M554",
+                f"{sum(held.values()):,} rows of it are loaded ({', '.join(held)})",
+                where=name,
+                fix=f"delete them, too: memos-assets forget {name} --with-rows",
+            )
+        of_source = [tables.pins, tables.consolidation_pins, tables.repairs, tables.rejects]
+        for target in _targets(conn, name):
+            options = {"schema_translate_map": {tables.DATA_SCHEMA: target}}
+            for table in tables.CONSOLIDATED.values():
+                deletion = sa.delete(table).where(table.c.source == name)
+                # Of this statement alone: on a connection the option would stay.
+                conn.execute(deletion, execution_options=options)
+        copies = list(
+            conn.execute(
+                sa.select(tables.pins.c.path).where(tables.pins.c.source == name)
+            ).scalars()
+        )
+        for table in (*of_source, tables.chunks, tables.sources):
+            conn.execute(sa.delete(table).where(table.c.source == name))
+    for copy in copies:
+        Path(copy).unlink(missing_ok=True)
+    return held
+
+
+def _targets(conn: sa.Connection, name: str) -> list[str]:
+    """Return the schemas that hold rows of a source: the live one, and versions that are kept."""
+    entry, inspector = tables.chunks.c, sa.inspect(conn)
+    named = set(
+        conn.execute(sa.select(entry.target).where(entry.source == name).distinct()).scalars()
+    )
+    return sorted({tables.DATA_SCHEMA, *named} & set(inspector.get_schema_names()))

@@ -1,0 +1,196 @@
+"""The ledger in `memos_ops`: which chunks are loaded, from which pin, and which are due."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from memos_assets.catalog import TableSpec
+from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_task
+from memos_assets.consolidate.rejects.decisions import decisions_about
+from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.postgres.schema import tables
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedChunk:
+    """A row of the ledger."""
+
+    source: str
+    table: str
+    chunk: int
+    pin_digest: str
+    chunk_rows: int
+    digest: str
+    source_rows: int
+    source_bytes: int
+    rows: int
+    rejected: int
+    mirrored: int
+    without_embedding: Mapping[str, int]
+    rules: Mapping[str, str | None]
+    code_version: str
+    run_id: str
+
+
+def loaded_chunks(conn: sa.Connection, source: str, table: str) -> dict[int, LoadedChunk]:
+    """Return the ledger of one table and source, by chunk number."""
+    rows = conn.execute(
+        sa.select(tables.chunks).where(
+            tables.chunks.c.target == tables.data_schema(conn),
+            tables.chunks.c.source == source,
+            tables.chunks.c.table_name == table,
+        )
+    )
+    return {
+        row.chunk: LoadedChunk(
+            row.source,
+            row.table_name,
+            row.chunk,
+            row.pin_digest,
+            row.chunk_rows,
+            row.digest,
+            row.source_rows,
+            row.source_bytes,
+            row.rows,
+            row.rejected,
+            row.mirrored,
+            row.without_embedding,
+            row.rules,
+            row.code_version,
+            row.run_id,
+        )
+        for row in rows
+    }
+
+
+def has_chunks_of_other_pins(conn: sa.Connection, spec: TableSpec, task: ChunkTask) -> bool:
+    """Whether other chunks of the same table and source were loaded from another pin."""
+    entry = tables.chunks.c
+    return bool(
+        conn.execute(
+            sa.select(
+                sa.exists().where(
+                    entry.target == tables.data_schema(conn),
+                    entry.source == task.source,
+                    entry.table_name == spec.name,
+                    entry.chunk != task.chunk,
+                    entry.pin_digest != task.pin_digest,
+                )
+            )
+        ).scalar_one()
+    )
+
+
+def record_chunk(
+    conn: sa.Connection,
+    spec: TableSpec,
+    task: ChunkTask,
+    counts: Mapping[str, Any],
+    rejects: Sequence[Mapping[str, Any]],
+    run_id: str,
+) -> None:
+    """Replace a chunk's rejects and its row in the ledger; call in the transaction of its rows."""
+    place = {
+        "target": tables.data_schema(conn),
+        "source": task.source,
+        "table_name": spec.name,
+        "chunk": task.chunk,
+    }
+    conn.execute(sa.delete(tables.rejects).filter_by(**place))
+    if rejects:
+        statement = insert(tables.rejects)
+        # A row that moved here from a chunk that is loaded later leaves its old entry behind. Under
+        # another cut the same rowid is in another chunk, which must not take the entry with it.
+        conn.execute(
+            statement.on_conflict_do_update(
+                index_elements=list(tables.rejects.primary_key),
+                set_={
+                    column.name: statement.excluded[column.name]
+                    for column in tables.rejects.columns
+                    if not column.primary_key
+                },
+            ),
+            [{**place, **reject, "run_id": run_id} for reject in rejects],
+        )
+    entry = insert(tables.chunks).values(
+        **place,
+        pin_digest=task.pin_digest,
+        chunk_rows=task.chunk_rows,
+        digest=task.source_digest,
+        source_rows=task.source_rows,
+        source_bytes=task.source_bytes,
+        code_version=spec.fingerprint,
+        run_id=run_id,
+        loaded_at=sa.func.now(),
+        **counts,
+    )
+    changed = {
+        column.name: entry.excluded[column.name]
+        for column in tables.chunks.columns
+        if not column.primary_key
+    }
+    conn.execute(
+        entry.on_conflict_do_update(index_elements=list(tables.chunks.primary_key), set_=changed)
+    )
+
+
+def stored_rows(conn: sa.Connection, spec: TableSpec, source: str) -> dict[int, int]:
+    """Count the rows of a source in a target table, by chunk; mirrored rows are left out."""
+    table = tables.CONSOLIDATED[spec.name]
+    statement = (
+        sa.select(table.c.chunk, sa.func.count())
+        .where(table.c.source == source)
+        .group_by(table.c.chunk)
+    )
+    if spec.mirrored:
+        statement = statement.where(sa.not_(table.c.reversed))
+    return {row[0]: row[1] for row in conn.execute(statement)}
+
+
+def chunk_numbers(conn: sa.Connection, pin: Pin) -> list[int]:
+    """Return chunks of a source that hold rows in its pin or still in the ledger."""
+    ledger = conn.execute(
+        sa.select(tables.chunks.c.chunk)
+        .where(
+            tables.chunks.c.target == tables.data_schema(conn),
+            tables.chunks.c.source == pin.source,
+            tables.chunks.c.source_rows > 0,
+        )
+        .distinct()
+    ).scalars()
+    return sorted({*pin.chunk_numbers, *ledger})
+
+
+def stale_tasks(
+    conn: sa.Connection, spec: TableSpec, pin: Pin, *, reload: bool = False
+) -> list[ChunkTask]:
+    """Return the chunks of a table whose rows are not those of the pin.
+
+    A chunk is stale when the ledger lacks it or names another content, another cut or another
+    code version, when the table does not hold as many rows as the ledger says, or when something
+    else was decided since about a reason that it has rejects of.
+    """
+    decisions = decisions_about(conn, pin.source)
+    decided = decisions.get(spec.name, {})
+    loaded = loaded_chunks(conn, pin.source, spec.name)
+    stored = stored_rows(conn, spec, pin.source)
+    stale = []
+    for chunk in sorted({*pin.chunk_numbers, *loaded, *stored}):
+        task, entry = chunk_task(pin, spec, chunk, decisions), loaded.get(chunk)
+        if entry is None:
+            if task.source_rows or stored.get(chunk):
+                stale.append(task)
+            continue
+        fresh = (
+            entry.digest == task.source_digest
+            and entry.chunk_rows == task.chunk_rows
+            and entry.code_version == spec.fingerprint
+            and entry.rows == stored.get(chunk, 0)
+            and entry.rules == {reason: decided.get(reason) for reason in entry.rules}
+        )
+        if reload or not fresh:
+            stale.append(task)
+    return stale

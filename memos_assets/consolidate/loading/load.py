@@ -1,0 +1,328 @@
+"""Load decoded chunks: rows, rejects and ledger row of a chunk in one transaction."""
+
+import queue
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+import sqlalchemy as sa
+from psycopg import sql as pgsql
+
+from memos_assets.catalog import TableSpec
+from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejects_of, tasks_of
+from memos_assets.consolidate.decoding.repair_rules import rules_of
+from memos_assets.consolidate.loading import ledger
+from memos_assets.errors import MemosAssetsError, TargetError
+from memos_assets.postgres.build_lock import wait_for_build
+from memos_assets.postgres.connection import driver_of, first_line
+from memos_assets.postgres.copy import encode as copy_binary
+from memos_assets.postgres.copy.arrow_schema import table_schema
+from memos_assets.postgres.schema import tables
+from memos_assets.progress import Progress, report
+
+#: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
+_WAITING = 2
+#: Temporary tables come first in every search path.
+_STAGING = "memos_staging"
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of the rows of one chunk.
+
+    Attributes:
+        rows: loaded, mirrored ones left out.
+        rejected: not loaded, whether open or dropped.
+        mirrored: added for the reverse direction.
+        without_embedding: reason -> loaded rows.
+        repaired: rule -> loaded rows that it changed.
+        faults: every reason that was found, settled or not.
+    """
+
+    rows: int = 0
+    rejected: int = 0
+    mirrored: int = 0
+    without_embedding: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
+    faults: set[str] = field(default_factory=set)
+
+    def add(self, other: "Counts") -> None:
+        """Take the counts of a batch of the same chunk."""
+        self.rows += other.rows
+        self.rejected += other.rejected
+        self.mirrored += other.mirrored
+        self.without_embedding += other.without_embedding
+        self.repaired += other.repaired
+        self.faults |= other.faults
+
+    def as_ledger(self) -> dict[str, Any]:
+        """Return the columns of the ledger that these counts fill."""
+        return {
+            "rows": self.rows,
+            "rejected": self.rejected,
+            "mirrored": self.mirrored,
+            "without_embedding": dict(sorted(self.without_embedding.items())),
+            "repaired": dict(sorted(self.repaired.items())),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoded:
+    """One batch on its way: COPY tuples, its rejects and its counts."""
+
+    task: ChunkTask
+    payload: bytes
+    rejects: Sequence[Mapping[str, Any]]
+    counts: Counts
+
+
+def load_stream(
+    engine: sa.Engine, spec: TableSpec, reader: pa.RecordBatchReader, *, run_id: str
+) -> list[tuple[ChunkTask, Counts]]:
+    """Replace every chunk that the stream names, each in a transaction of its own.
+
+    SQLite is read and decoded in one thread while PostgreSQL is fed from another. Readers of the
+    table see a chunk's old rows or its new ones. A failure leaves earlier chunks loaded and
+    recorded, and the rest as they were.
+
+    Args:
+        engine: of the target database.
+        spec: the table.
+        reader: from `reader.chunk_stream`, whose schema lists the chunks.
+        run_id: recorded in the ledger.
+
+    Raises:
+        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way.
+    """
+    tasks = tasks_of(reader.schema)
+    total_rows = sum(task.source_rows for task in tasks)
+    total_bytes = sum(task.source_bytes for task in tasks)
+    report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
+    done = []
+    with _prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
+        for task in tasks:
+            last = task is tasks[-1]
+            try:
+                counts = _load_chunk(engine, spec, task, ahead.batches_of(task), run_id, last=last)
+            except (sa.exc.DBAPIError, psycopg.Error) as error:
+                raise _refused(spec, task, error) from error
+            done.append((task, counts))
+            report(Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes))
+    report(Progress("load", spec.qualified, done=True))
+    return done
+
+
+@contextmanager
+def _prompt_switches() -> Iterator[None]:
+    """Let the thread that feeds PostgreSQL have Python's lock soon after its socket is free.
+
+    It wakes for every socket buffer, 200 kB, and would wait 5 ms each time for the decoding thread:
+    1.45 x a server-side COPY with it, 1.56 x without (2026-11-22, make bench).
+    """
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(0.0005)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def _load_chunk(
+    engine: sa.Engine,
+    spec: TableSpec,
+    task: ChunkTask,
+    batches: Iterator[_Encoded],
+    run_id: str,
+    *,
+    last: bool,
+) -> Counts:
+    counts = Counts()
+    rejects: list[Mapping[str, Any]] = []
+    table = tables.CONSOLIDATED[spec.name]
+    with engine.begin() as conn:
+        if not last:
+            # A crash may take back the latest of these commits, and with the rows their ledger row,
+            # so the chunk is simply due again. The last commit waits for all before it.
+            conn.execute(sa.text("set local synchronous_commit = off"))
+        wait_for_build(conn, tables.data_schema(conn), spec.name)
+        # Two runs of one table and source queue here instead of colliding on keys.
+        conn.execute(
+            sa.select(
+                sa.func.pg_advisory_xact_lock(
+                    sa.func.hashtext(f"{tables.data_schema(conn)}.{spec.name}"),
+                    sa.func.hashtext(task.source),
+                )
+            )
+        )
+        conn.execute(
+            sa.delete(table).where(table.c.source == task.source, table.c.chunk == task.chunk)
+        )
+        # Within one pin SQLite keeps keys unique. Beside chunks of another pin a row may have moved
+        # here from a chunk that still holds it (memOS replaces rows, which gives them a new rowid),
+        # so there the rows go through a staging table.
+        others = ledger.has_chunks_of_other_pins(conn, spec, task)
+        target = _staging(conn, table) if others else table
+        names = (target.name,) if others else (tables.data_schema(conn), target.name)
+        driver = driver_of(conn)
+        with driver.cursor() as cursor, cursor.copy(_copy_statement(spec, names)) as copy:
+            copy.write(copy_binary.HEADER)
+            for encoded in batches:
+                copy.write(encoded.payload)
+                rejects += encoded.rejects
+                counts.add(encoded.counts)
+            copy.write(copy_binary.TRAILER)
+        if others:
+            _merge(conn, spec, table, target)
+        if counts.rows + counts.rejected != task.source_rows:
+            raise TargetError(
+                "M311",
+                f"{counts.rows} loaded and {counts.rejected} rejected of {task.source_rows} rows",
+                where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
+                fix="observe the source again: memos-assets observe",
+            )
+        decided = task.rules.get(spec.name, {})
+        entry = {
+            **counts.as_ledger(),
+            "rules": {reason: decided.get(reason) for reason in sorted(counts.faults)},
+        }
+        ledger.record_chunk(conn, spec, task, entry, rejects, run_id)
+        # Else PostgreSQL may count these rows after the ANALYZE that saw them, and so twice.
+        conn.execute(sa.select(sa.func.pg_stat_force_next_flush()))
+    return counts
+
+
+def _staging(conn: sa.Connection, table: sa.Table) -> sa.Table:
+    driver_of(conn).execute(
+        pgsql.SQL(
+            "create temporary table if not exists {} (like {} including defaults) on commit drop"
+        ).format(pgsql.Identifier(_STAGING), pgsql.Identifier(tables.data_schema(conn), table.name))
+    )
+    return table.to_metadata(sa.MetaData(), schema="pg_temp", name=_STAGING)
+
+
+def _merge(conn: sa.Connection, spec: TableSpec, table: sa.Table, staging: sa.Table) -> None:
+    """Take over the staged rows; where another chunk still holds a key, the staged row wins."""
+    same_key = sa.and_(*(table.c[name] == staging.c[name] for name in spec.primary_key))
+    conn.execute(sa.delete(table).where(same_key))
+    names = [column.name for column in table.columns if column.computed is None]
+    conn.execute(
+        sa.insert(table).from_select(names, sa.select(*(staging.c[name] for name in names)))
+    )
+
+
+def _copy_statement(spec: TableSpec, target: Sequence[str]) -> pgsql.Composed:
+    return pgsql.SQL("copy {} ({}) from stdin (format binary)").format(
+        pgsql.Identifier(*target),
+        pgsql.SQL(", ").join(map(pgsql.Identifier, table_schema(spec).names)),
+    )
+
+
+def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
+    return TargetError(
+        "M310",
+        f"PostgreSQL refused the chunk ({first_line(error)}); it is as it was before",
+        where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
+        fix="mend the cause and run again; chunks in the ledger are not copied twice",
+    )
+
+
+class _Ahead:
+    """Reads, decodes and encodes in a thread of its own, a few batches ahead of PostgreSQL."""
+
+    _END = object()
+
+    def __init__(
+        self, spec: TableSpec, reader: pa.RecordBatchReader, tasks: Sequence[ChunkTask]
+    ) -> None:
+        self._names = table_schema(spec).names
+        self._spec, self._reader = spec, reader
+        self._tasks = {(task.source, task.chunk): task for task in tasks}
+        self._queue: queue.Queue[Any] = queue.Queue(_WAITING)
+        self._stopped = threading.Event()
+        self._held: Any = None
+        self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
+        self._thread.start()
+
+    def batches_of(self, task: ChunkTask) -> Iterator[_Encoded]:
+        """Yield the batches of one chunk; chunks arrive in the order of the tasks."""
+        if task.source_rows == 0:
+            return
+        while True:
+            item = self._held if self._held is not None else self._queue.get()
+            self._held = None
+            if isinstance(item, BaseException):
+                raise item
+            if item is self._END or item.task is not task:
+                self._held = item
+                return
+            yield item
+
+    def close(self) -> None:
+        """Stop reading; whatever was read ahead is dropped."""
+        self._stopped.set()
+        while self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+        self._thread.join()
+
+    def _put(self, item: Any) -> None:
+        while not self._stopped.is_set():
+            try:
+                self._queue.put(item, timeout=0.1)
+            except queue.Full:
+                continue
+            return
+
+    def _work(self) -> None:
+        try:
+            for batch in self._reader:
+                if self._stopped.is_set():
+                    break
+                self._put(self._encode(batch))
+            self._put(self._END)
+        except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
+            self._put(_unwrapped(error))
+        finally:
+            self._reader.close()
+
+    def _encode(self, batch: pa.RecordBatch) -> _Encoded:
+        place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
+        rejects = rejects_of(batch)
+        keep = None
+        counts = Counts()
+        if rejects:
+            keep = is_loaded(batch)
+            for reject in rejects:
+                counts.faults.update(reject.pop("faults"))
+                counts.repaired.update(rules_of(reject["resolution"]))
+            counts.rejected = keep.count(False)
+        if self._spec.mirrored:
+            counts.mirrored = batch.column("reversed").true_count
+        counts.rows = batch.num_rows - counts.rejected - counts.mirrored
+        for vector in self._spec.vectors:
+            # A rejected row has no reason here, and no embedding either.
+            reasons = batch.column(vector.reason_name)
+            if reasons.null_count < len(reasons):
+                counts.without_embedding.update(
+                    f"{vector.name}: {reason}" for reason in reasons.drop_null().to_pylist()
+                )
+        payload = copy_binary.encode(batch.select(self._names), keep)
+        return _Encoded(self._tasks[place], payload, rejects, counts)
+
+
+def _unwrapped(error: BaseException) -> BaseException:
+    """Arrow wraps what a Python generator raises; people should see the cause."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemosAssetsError):
+            return cause
+        cause = cause.__cause__ or cause.__context__
+    return error

@@ -1,0 +1,71 @@
+"""What the books say of every source, and why rows were rejected or lost their embedding."""
+
+from dataclasses import dataclass, field
+
+import sqlalchemy as sa
+
+from memos_assets.consolidate.decoding.repair_rules import DROP
+from memos_assets.postgres.schema import tables
+
+
+@dataclass(slots=True)
+class TableSummary:
+    """One source in one table, summed over its chunks.
+
+    ``rejects`` counts rows that are not loaded by reason, ``repaired`` loaded ones by the rule that
+    changed them.
+    """
+
+    source: str
+    table: str
+    chunks: int
+    source_rows: int
+    source_bytes: int
+    rows: int
+    rejected: int
+    mirrored: int
+    rejects: dict[str, int] = field(default_factory=dict)
+    without_embedding: dict[str, int] = field(default_factory=dict)
+    repaired: dict[str, int] = field(default_factory=dict)
+
+
+def summarise(conn: sa.Connection) -> list[TableSummary]:
+    """Return the ledger by source and table."""
+    entry = tables.chunks.c
+    names = ("source_rows", "source_bytes", "rows", "rejected", "mirrored")
+    sums = [sa.cast(sa.func.sum(entry[name]), sa.BigInteger).label(f"sum_{name}") for name in names]
+    found = {
+        (row.source, row.table_name): TableSummary(
+            row.source, row.table_name, row.chunks, *(getattr(row, f"sum_{n}") for n in names)
+        )
+        for row in conn.execute(
+            sa.select(entry.source, entry.table_name, sa.func.count().label("chunks"), *sums)
+            .where(entry.target == tables.data_schema(conn))
+            .group_by(entry.source, entry.table_name)
+            .order_by(entry.source, entry.table_name)
+        )
+    }
+    for source, table, *counted in conn.execute(
+        sa.select(entry.source, entry.table_name, entry.without_embedding, entry.repaired).where(
+            entry.target == tables.data_schema(conn)
+        )
+    ):
+        summary = found[source, table]
+        for into, counts in zip(
+            (summary.without_embedding, summary.repaired), counted, strict=True
+        ):
+            for name, count in counts.items():
+                into[name] = into.get(name, 0) + count
+    reject = tables.rejects.c
+    for source, table, reason, count in conn.execute(
+        sa.select(reject.source, reject.table_name, reject.reason, sa.func.count())
+        .where(
+            reject.target == tables.data_schema(conn),
+            sa.or_(reject.resolution.is_(None), reject.resolution == DROP),
+        )
+        .group_by(reject.source, reject.table_name, reject.reason)
+        .order_by(reject.reason)
+    ):
+        if (source, table) in found:
+            found[source, table].rejects[reason] = count
+    return list(found.values())

@@ -1,0 +1,199 @@
+"""What people decided about rejects: a rule per source, table and reason."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from memos_assets.catalog import TABLES_BY_NAME, TableSpec
+from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
+from memos_assets.consolidate.decoding.repair_rules import (
+    DROP,
+    RULES,
+    Decisions,
+    changeable_columns,
+    fitting_rules,
+)
+from memos_assets.errors import UsageError
+from memos_assets.postgres.schema import tables
+
+
+@dataclass(frozen=True, slots=True)
+class Concerned:
+    """Rejects of one source that a decision is about.
+
+    Attributes:
+        source: name of the source.
+        rows: rows that are in the rejects for the reason.
+        untouchable: those among them in a column that names rows, which no rule changes.
+    """
+
+    source: str
+    rows: int
+    untouchable: int
+
+
+def decisions_about(conn: sa.Connection, source: str) -> Decisions:
+    """Return table -> reason -> rule, as decided for a source."""
+    entry = tables.repairs.c
+    found: dict[str, dict[str, str]] = {}
+    for table, reason, rule in conn.execute(
+        sa.select(entry.table_name, entry.reason, entry.rule).where(entry.source == source)
+    ):
+        found.setdefault(table, {})[reason] = rule
+    return found
+
+
+def table_named(name: str) -> TableSpec:
+    """Return the description of a target table, with or without its schema.
+
+    Raises:
+        UsageError: M540 when there is none of that name.
+    """
+    spec = TABLES_BY_NAME.get(name.removeprefix(f"{tables.DATA_SCHEMA}."))
+    if spec is None:
+        raise UsageError(
+            "M540",
+            f"no consolidated table; there are: {', '.join(sorted(TABLES_BY_NAME))}",
+            where=name,
+            fix="pass one of them; memos-assets rejects list names those with rejects",
+        )
+    return spec
+
+
+def check_reason(reason: str) -> None:
+    """Refuse what is no reason.
+
+    Raises:
+        UsageError: M541.
+    """
+    if reason not in REJECT_REASONS:
+        raise UsageError(
+            "M541",
+            f"no reason of rejects; there are: {', '.join(sorted(REJECT_REASONS))}",
+            where=reason,
+            fix="pass one of them; docs/checklist.md says what they mean",
+        )
+
+
+def decide(
+    conn: sa.Connection,
+    spec: TableSpec,
+    reason: str,
+    rule: str,
+    *,
+    source: str | None,
+    by: str,
+    note: str | None = None,
+) -> list[Concerned]:
+    """Write down what is done with rejects of a reason; loading them again applies it.
+
+    Args:
+        conn: in a transaction.
+        spec: the table.
+        reason: of `REJECT_REASONS`.
+        rule: of `RULES`, or what else fits the reason.
+        source: whose rows; None for every source that has such rejects.
+        by: who decides.
+        note: why.
+
+    Returns:
+        What it concerns, by source.
+
+    Raises:
+        UsageError: M541 no such reason; M542 the rule does not fit; M543 there are no such rejects.
+    """
+    check_reason(reason)
+    fitting = fitting_rules(spec, reason)
+    if rule not in fitting:
+        what = "does not fit" if rule in RULES else "is no rule that fits"
+        raise UsageError(
+            "M542",
+            f"{rule} {what} {reason} in {spec.qualified}",
+            where="--rule",
+            fix=f"pass one of {', '.join(fitting)}; a repair in the file needs no rule",
+        )
+    concerned = _concerned(conn, spec, reason, rule, source)
+    if not concerned:
+        raise UsageError(
+            "M543",
+            f"no row of {source or 'any source'} is in the rejects for {reason}",
+            where=spec.qualified,
+            fix="see what there is: memos-assets rejects list --all",
+        )
+    for one in concerned:
+        decision = insert(tables.repairs).values(
+            source=one.source,
+            table_name=spec.name,
+            reason=reason,
+            rule=rule,
+            decided_by=by,
+            note=note,
+        )
+        names = ("rule", "decided_by", "note")
+        conn.execute(
+            decision.on_conflict_do_update(
+                index_elements=list(tables.repairs.primary_key),
+                set_={
+                    **{name: decision.excluded[name] for name in names},
+                    "decided_at": sa.func.now(),
+                },
+            )
+        )
+    return concerned
+
+
+def withdraw(
+    conn: sa.Connection, spec: TableSpec, reason: str, *, source: str | None
+) -> Mapping[str, str]:
+    """Take a decision back; loading the rows again opens them. Return source -> rule.
+
+    Raises:
+        UsageError: M541 no such reason; M544 nothing was decided about it.
+    """
+    check_reason(reason)
+    entry = tables.repairs.c
+    of_source = entry.source == source if source else sa.true()
+    withdrawn: dict[str, str] = {
+        row.source: row.rule
+        for row in conn.execute(
+            sa.delete(tables.repairs)
+            .where(entry.table_name == spec.name, entry.reason == reason, of_source)
+            .returning(entry.source, entry.rule)
+        )
+    }
+    if not withdrawn:
+        raise UsageError(
+            "M544",
+            f"nothing was decided about {reason}" + (f" of {source}" if source else ""),
+            where=spec.qualified,
+            fix="see what was: memos-assets rejects list --all",
+        )
+    return dict(sorted(withdrawn.items()))
+
+
+def _concerned(
+    conn: sa.Connection, spec: TableSpec, reason: str, rule: str, source: str | None
+) -> list[Concerned]:
+    entry, repair = tables.rejects.c, tables.repairs.c
+    about = sa.select(entry.source, entry.detail).where(
+        entry.target == tables.data_schema(conn),
+        entry.table_name == spec.name,
+        entry.reason == reason,
+    )
+    # What was decided before may be decided otherwise, whatever reason its rows go by.
+    before = sa.select(repair.source).where(repair.table_name == spec.name, repair.reason == reason)
+    rows = Counter(dict.fromkeys(conn.execute(before).scalars(), 0))
+    untouchable: Counter[str] = Counter()
+    changeable = {column.origin for column in changeable_columns(spec, reason)}
+    for name, detail in conn.execute(about):
+        rows[name] += 1
+        if rule not in (DROP, "null_end") and detail.partition(": ")[0] not in changeable:
+            untouchable[name] += 1
+    return [
+        Concerned(name, rows[name], untouchable[name])
+        for name in sorted(rows)
+        if source in (None, name)
+    ]

@@ -1,0 +1,100 @@
+"""Look at registered sources again: pin what changed, and say which chunks that concerns."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from memos_assets.catalog import KINDS_BY_NAME
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.discover import FoundFile
+from memos_assets.consolidate.sources.pins import Pin, fingerprint, take_pin
+from memos_assets.progress import Progress, report
+
+
+def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> list[str]:
+    """Register the files that are to be consolidated, all of them or none; say which moved."""
+    notes = []
+    with engine.begin() as conn:
+        for file in files:
+            if file.treatment == "consolidate":
+                former = registry.register(conn, file)
+                if former is not None:
+                    notes.append(f"{file.source} is {file.path} from now on, it was {former}")
+    return notes
+
+
+def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> Pin:
+    """Return a pin of the source as it is now; the former one when nothing changed.
+
+    A retired source is final, and of a file that is gone the former pin is all there is: V08 says
+    what has become of either.
+
+    Args:
+        engine: of the target database.
+        source: the registered file.
+        folder: where pins lie.
+
+    Raises:
+        SourceError: M101 to M106, as `take_pin`.
+    """
+    with engine.connect() as conn:
+        former = (
+            registry.recorded_pin(conn, source.name, source.pin_digest)
+            if source.pin_digest
+            else None
+        )
+    origin = source.location
+    if former is not None and (
+        source.retired_to is not None
+        or not origin.exists()
+        or (former.origin == origin and fingerprint(origin) == former.fingerprint)
+    ):
+        return former
+    size = origin.stat().st_size if origin.exists() else 0
+    report(Progress("pin", source.name, total_bytes=size))
+    pin = take_pin(
+        source.name,
+        KINDS_BY_NAME[source.kind],
+        origin,
+        folder,
+        chunk_rows=former.chunk_rows if former else 0,
+    )
+    with engine.begin() as conn:
+        registry.record_pin(conn, pin)
+        superseded = registry.superseded_pins(conn, source.name)
+    for path in superseded:
+        if path != pin.path:
+            path.unlink(missing_ok=True)
+    report(Progress("pin", source.name, rows=sum(pin.rows.values()), bytes=size, done=True))
+    return pin
+
+
+def pin_for_run(
+    engine: sa.Engine, source: registry.Source, folder: Path, consolidation: str
+) -> Pin:
+    """Return the pin that all steps of a consolidation work from; the first one chooses it.
+
+    Where its copy is gone, the file is pinned again: equal content is the same pin, and for any
+    other the consolidation is planned again, once for all its steps.
+    """
+    with engine.connect() as conn:
+        chosen = registry.chosen_pin(conn, consolidation, source.name)
+        if chosen is not None:
+            pin = registry.recorded_pin(conn, source.name, chosen)
+            if pin is not None:
+                return pin
+    pin = observe_source(engine, source, folder)
+    with engine.begin() as conn:
+        digest = registry.choose_pin(conn, consolidation, source.name, pin.digest, gone=chosen)
+        return registry.recorded_pin(conn, source.name, digest) or pin
+
+
+def observable_sources(conn: sa.Connection, kind: str) -> list[registry.Source]:
+    """Return the registered sources of a kind of which there is a file or a pinned copy."""
+    return [
+        source
+        for source in registry.registered_sources(conn, kind)
+        if source.location.exists()
+        or (source.pin_digest and registry.recorded_pin(conn, source.name, source.pin_digest))
+    ]

@@ -1,0 +1,282 @@
+"""The registry in `memos_ops`: which SQLite files are sources, and their pinned copies."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+
+from memos_assets.catalog import KINDS_BY_NAME, TableSpec
+from memos_assets.catalog.folder_markers import DEMO_MANIFEST
+from memos_assets.consolidate.sources.chunks import ChunkContent
+from memos_assets.consolidate.sources.discover import FoundFile, spare_name
+from memos_assets.consolidate.sources.pins import Pin, fingerprint
+from memos_assets.errors import SourceError, UsageError
+from memos_assets.postgres.schema import tables
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A registered SQLite file."""
+
+    name: str
+    kind: str
+    path: Path
+    pin_digest: str | None
+    retired_to: Path | None = None
+
+    @property
+    def location(self) -> Path:
+        """Where the file lies: in the archive once it is retired."""
+        return self.retired_to or self.path
+
+
+def register(conn: sa.Connection, file: FoundFile) -> str | None:
+    """Bind the name of a source to its file.
+
+    A name may move to another file of its kind when the former one is gone, was part of a demo
+    folder, or holds the same bytes.
+
+    Returns:
+        The path that the name belonged to so far, None when it is the same or the name is new.
+
+    Raises:
+        UsageError: M525 when the name belongs to another file: its rows would be replaced by
+            foreign ones. M529 when it belongs to a retired one and this holds other bytes: memOS
+            made a file anew, and the rows of the retired one would give way to it.
+    """
+    assert file.kind is not None
+    known = conn.execute(
+        sa.select(tables.sources, tables.pins.c.fingerprint)
+        .join(
+            tables.pins,
+            sa.and_(
+                tables.pins.c.source == tables.sources.c.source,
+                tables.pins.c.digest == tables.sources.c.pin_digest,
+            ),
+            isouter=True,
+        )
+        .where(tables.sources.c.source == file.source)
+    ).first()
+    if known is not None and known.retired_to is not None:
+        if known.fingerprint == fingerprint(file.path):
+            return None
+        raise UsageError(
+            "M529",
+            f"the name belongs to a retired source, which lies at {known.retired_to}; "
+            f"{file.path} is another file",
+            where=file.source,
+            fix=f"give this file a name of its own: --data {spare_name(file.source)}={file.path}",
+        )
+    moved = known is not None and known.path != str(file.path)
+    if known is not None and (moved or known.kind != file.kind.name):
+        gives_way = known.kind == file.kind.name and (
+            not Path(known.path).exists()
+            or is_demo(Path(known.path))
+            or known.fingerprint == fingerprint(file.path)
+        )
+        if not gives_way:
+            raise UsageError(
+                "M525",
+                f"the name belongs to {known.path} ({known.kind}), "
+                f"this is {file.path} ({file.kind.name})",
+                where=file.source,
+                fix="give this file a name of its own: "
+                f"--data {spare_name(file.source)}={file.path}",
+            )
+    statement = insert(tables.sources).values(
+        source=file.source, kind=file.kind.name, path=str(file.path)
+    )
+    conn.execute(
+        statement.on_conflict_do_update(
+            index_elements=["source"], set_={"path": statement.excluded.path}
+        )
+    )
+    return known.path if known is not None and moved else None
+
+
+def is_demo(path: Path) -> bool:
+    """Whether a file lies in a folder that `memos-assets demo` wrote."""
+    return any((parent / DEMO_MANIFEST).is_file() for parent in path.parents)
+
+
+def registered_sources(conn: sa.Connection, kind: str | None = None) -> list[Source]:
+    """Return registered sources by name, of one kind or all."""
+    statement = sa.select(tables.sources).order_by(tables.sources.c.source)
+    if kind is not None:
+        statement = statement.where(tables.sources.c.kind == kind)
+    return [
+        Source(
+            row.source,
+            row.kind,
+            Path(row.path),
+            row.pin_digest,
+            Path(row.retired_to) if row.retired_to else None,
+        )
+        for row in conn.execute(statement)
+    ]
+
+
+def source_named(conn: sa.Connection, name: str) -> Source:
+    """Return one registered source.
+
+    Raises:
+        UsageError: M526 when there is none of that name.
+    """
+    found = registered_sources(conn)
+    for source in found:
+        if source.name == name:
+            return source
+    raise UsageError(
+        "M526",
+        f"no such source; there are: {', '.join(source.name for source in found) or 'none'}",
+        where=name,
+        fix="register it first: memos-assets observe --data DIR",
+    )
+
+
+def record_pin(conn: sa.Connection, pin: Pin) -> None:
+    """Write down a pin with its chunks and make it the one that loads work from."""
+    pins = insert(tables.pins).values(
+        source=pin.source,
+        digest=pin.digest,
+        origin=str(pin.origin),
+        fingerprint=pin.fingerprint,
+        path=str(pin.path),
+        chunk_rows=pin.chunk_rows,
+        rows=dict(pin.rows),
+    )
+    conn.execute(
+        pins.on_conflict_do_update(
+            index_elements=["source", "digest"],
+            set_={
+                "origin": pins.excluded.origin,
+                "fingerprint": pins.excluded.fingerprint,
+                "path": pins.excluded.path,
+                "rows": pins.excluded.rows,
+                "pinned_at": sa.func.now(),
+            },
+        )
+    )
+    if pin.chunks:
+        conn.execute(
+            insert(tables.pin_chunks).on_conflict_do_nothing(),
+            [
+                {
+                    "source": pin.source,
+                    "pin_digest": pin.digest,
+                    "origin_table": content.table,
+                    "chunk": content.chunk,
+                    "rows": content.rows,
+                    "bytes": content.bytes,
+                    "digest": content.digest,
+                }
+                for content in pin.chunks
+            ],
+        )
+    conn.execute(
+        sa.update(tables.sources)
+        .where(tables.sources.c.source == pin.source)
+        .values(pin_digest=pin.digest)
+    )
+
+
+def recorded_pin(conn: sa.Connection, source: str, digest: str) -> Pin | None:
+    """Return a pin as it was written down, None when it is not known or its copy is gone."""
+    row = conn.execute(
+        sa.select(tables.pins, tables.sources.c.kind, tables.sources.c.retired_to)
+        .join(tables.sources, tables.sources.c.source == tables.pins.c.source)
+        .where(tables.pins.c.source == source, tables.pins.c.digest == digest)
+    ).first()
+    if row is None or not Path(row.path).exists():
+        return None
+    contents = conn.execute(
+        sa.select(tables.pin_chunks)
+        .where(tables.pin_chunks.c.source == source, tables.pin_chunks.c.pin_digest == digest)
+        .order_by(tables.pin_chunks.c.origin_table, tables.pin_chunks.c.chunk)
+    )
+    return Pin(
+        source=source,
+        kind=row.kind,
+        # A retired file is compared where it lies.
+        origin=Path(row.retired_to or row.origin),
+        fingerprint=row.fingerprint,
+        digest=digest,
+        path=Path(row.path),
+        chunk_rows=row.chunk_rows,
+        rows=row.rows,
+        chunks=tuple(
+            ChunkContent(c.origin_table, c.chunk, c.rows, c.bytes, c.digest) for c in contents
+        ),
+    )
+
+
+def superseded_pins(conn: sa.Connection, source: str) -> list[Path]:
+    """Forget pins of a source that neither a load nor a proof needs; return where they lie."""
+    current = sa.select(tables.sources.c.pin_digest).where(tables.sources.c.source == source)
+    ledger = sa.select(tables.chunks.c.pin_digest).where(tables.chunks.c.source == source)
+    rows = conn.execute(
+        sa.delete(tables.pins)
+        .where(
+            tables.pins.c.source == source,
+            tables.pins.c.digest.not_in(current.scalar_subquery()),
+            tables.pins.c.digest.not_in(ledger.scalar_subquery()),
+            tables.pins.c.pinned_at < sa.func.now() - sa.text("interval '1 day'"),
+        )
+        .returning(tables.pins.c.path)
+    )
+    return [Path(row.path) for row in rows]
+
+
+def chosen_pin(conn: sa.Connection, consolidation: str, source: str) -> str | None:
+    """Return the digest of the pin that a consolidation works from."""
+    chosen = tables.consolidation_pins.c
+    return conn.execute(
+        sa.select(chosen.pin_digest).where(
+            chosen.consolidation == consolidation, chosen.source == source
+        )
+    ).scalar()
+
+
+def choose_pin(
+    conn: sa.Connection, consolidation: str, source: str, digest: str, *, gone: str | None = None
+) -> str:
+    """Bind a consolidation to a pin; the first choice stands, whoever made it.
+
+    Only ``gone``, a choice whose copy is no more, gives way: the consolidation is planned again.
+    """
+    choice = insert(tables.consolidation_pins).values(
+        consolidation=consolidation, source=source, pin_digest=digest
+    )
+    conn.execute(
+        choice.on_conflict_do_update(
+            index_elements=list(tables.consolidation_pins.primary_key),
+            set_={"pin_digest": choice.excluded.pin_digest},
+            where=tables.consolidation_pins.c.pin_digest == gone,
+        )
+    )
+    chosen = chosen_pin(conn, consolidation, source)
+    assert chosen is not None
+    return chosen
+
+
+def pin_required(conn: sa.Connection, source: Source) -> Pin:
+    """Return the pin that a source's loads work from.
+
+    Raises:
+        SourceError: M107 when there is none: the source was never observed, or its copy is gone.
+    """
+    pin = recorded_pin(conn, source.name, source.pin_digest) if source.pin_digest else None
+    if pin is None:
+        raise SourceError(
+            "M107",
+            "there is no pinned copy of it",
+            where=str(source.location),
+            fix="observe it again: memos-assets observe",
+        )
+    return pin
+
+
+def specs_in(pin: Pin) -> list[TableSpec]:
+    """Return the specs whose SQLite table exists in a pin."""
+    return [spec for spec in KINDS_BY_NAME[pin.kind].tables if spec.origin in pin.rows]
