@@ -14,7 +14,7 @@ from memos_assets.consolidate.decoding.reader import chunk_stream
 from memos_assets.consolidate.loading.load import load_stream
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.consolidate.sources.registry import specs_in
-from memos_assets.consolidate.verify import prove_table
+from memos_assets.proof.rows.compare import prove_table
 
 #: At most this many times the load of the same rows.
 LIMIT = 1.5

@@ -13,12 +13,12 @@ from memos_assets.catalog import CONSOLIDATED_KINDS, INDEXED, MAINTAINED, Indexe
 from memos_assets.catalog.application import APPLICATION_ASSETS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.archive.checks import GROUPS
-from memos_assets.consolidate.claims import claims_about
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.schema import tables
+from memos_assets.proof.rows.checks import claims_about
+from memos_assets.proof.search.recall import CLAIMS_ABOUT_SEARCH
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation, outcomes
-from memos_assets.search.recall import CLAIMS_ABOUT_SEARCH
 
 Kept = TypeVar("Kept")
 

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec
 from memos_assets.checklist import CLAIMS
 from memos_assets.clustered_vectors import quantise
-from memos_assets.consolidate.claims import findings_about
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.loading.load import Counts, load_stream
@@ -25,6 +24,7 @@ from memos_assets.consolidate.sources.observe import observe_source, register_fi
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.demo import aggregator, corpus, hybrid, hyperbolic, meta_buffer, mixed, semantic
 from memos_assets.finding import Finding
+from memos_assets.proof.rows.checks import findings_about
 from memos_assets.settings import PROJECT_ROOT
 
 Row = Mapping[str, Any]

@@ -14,7 +14,6 @@ from memos_assets.catalog.columns import VectorColumn
 from memos_assets.catalog.tables import Link
 from memos_assets.consolidate.decoding.fast_columns import decode_usual
 from memos_assets.consolidate.decoding.repair_rules import (
-    DROP,
     Fault,
     Rules,
     Verdict,
@@ -23,6 +22,7 @@ from memos_assets.consolidate.decoding.repair_rules import (
 )
 from memos_assets.consolidate.decoding.values import COMPUTED, DECODERS, RejectedValue
 from memos_assets.consolidate.decoding.vectors import decode_vectors
+from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite.row_codec import Value, row_bytes
 
 #: PostgreSQL refuses a longer B-tree entry; a third of a page, less its overhead.

@@ -13,11 +13,12 @@ import pyarrow as pa
 
 from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, FileKind, TableSpec
 from memos_assets.consolidate.decoding.batches import RawBatch, decode_batch, rejected_rows
-from memos_assets.consolidate.decoding.repair_rules import DROP, Decisions, rules_of
+from memos_assets.consolidate.decoding.repair_rules import Decisions, rules_of
 from memos_assets.consolidate.sources.chunks import ChunkContent, chunk_bounds
 from memos_assets.consolidate.sources.encodings import as_declared, declaration
 from memos_assets.consolidate.sources.pins import Pin, check_copy
 from memos_assets.postgres.copy.arrow_schema import stream_schema
+from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value

@@ -13,15 +13,13 @@ from memos_assets.catalog import Column, Link, TableSpec, identifying_columns
 from memos_assets.catalog.columns import ColumnKind
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
 from memos_assets.consolidate.decoding.values import RejectedValue, utc_text
+from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite.row_codec import Value
 
 #: Reason -> rule, as decided for one table of one source.
 Rules = Mapping[str, str]
 #: Table -> its rules.
 Decisions = Mapping[str, Rules]
-
-#: The row stays out, by decision.
-DROP: Final = "drop"
 
 _TEXT: Final = frozenset({"nul_character", "invalid_utf8"})
 _JSON: Final = frozenset(

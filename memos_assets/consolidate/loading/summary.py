@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from memos_assets.consolidate.decoding.repair_rules import DROP
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.tables import DROP
 
 
 @dataclass(slots=True)

@@ -10,7 +10,6 @@ from sqlalchemy.dialects.postgresql import insert
 from memos_assets.catalog import TABLES_BY_NAME, TableSpec
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
 from memos_assets.consolidate.decoding.repair_rules import (
-    DROP,
     RULES,
     Decisions,
     changeable_columns,
@@ -18,6 +17,7 @@ from memos_assets.consolidate.decoding.repair_rules import (
 )
 from memos_assets.errors import UsageError
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.tables import DROP
 
 
 @dataclass(frozen=True, slots=True)

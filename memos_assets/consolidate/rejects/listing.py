@@ -14,9 +14,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.consolidate.decoding.repair_rules import DROP, fitting_rules
+from memos_assets.consolidate.decoding.repair_rules import fitting_rules
 from memos_assets.errors import UsageError
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value, row_values
 

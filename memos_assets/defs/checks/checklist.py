@@ -12,7 +12,6 @@ from memos_assets.catalog import (
     IndexedTable,
 )
 from memos_assets.checklist import CLAIMS
-from memos_assets.consolidate import claims
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.defs.assets.indexes import index_key
@@ -24,6 +23,7 @@ from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import rows_in, search_indexes
+from memos_assets.proof.rows import checks as claims
 from memos_assets.report.standing import claims_about_indexes
 from memos_assets.search.explain import (
     containment_uses_index,

@@ -17,7 +17,7 @@ from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
-from memos_assets.search.recall import CLAIMS_ABOUT_SEARCH, findings_about_search
+from memos_assets.proof.search.recall import CLAIMS_ABOUT_SEARCH, findings_about_search
 
 
 def recall_checks(kind: FileKind) -> dg.AssetChecksDefinition:

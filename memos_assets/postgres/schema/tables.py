@@ -4,7 +4,7 @@ Alembic compares a database with this; the revisions under sql/migrations are th
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from pgvector.sqlalchemy import HALFVEC, VECTOR
@@ -17,6 +17,8 @@ from memos_assets.catalog.tables import SEARCH_TEXT
 
 DATA_SCHEMA = "memos"
 OPS_SCHEMA = "memos_ops"
+#: `resolution` of a reject whose row stays out, by decision.
+DROP: Final = "drop"
 
 
 def data_schema(bind: sa.Connection | sa.Engine) -> str:

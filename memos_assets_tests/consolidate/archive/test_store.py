@@ -15,11 +15,11 @@ from memos_assets.consolidate.archive.checks import archived_files_are_whole
 from memos_assets.consolidate.archive.eligibility import Candidate, find_candidates, manifest_of
 from memos_assets.consolidate.archive.forget import forget
 from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
-from memos_assets.consolidate.claims import source_unchanged
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import observe_source, register_files
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.finding import Finding
+from memos_assets.proof.rows.checks import source_unchanged
 from memos_assets_tests.consolidate import builders as b
 
 WHEN = 1_700_000_000_123_456_789

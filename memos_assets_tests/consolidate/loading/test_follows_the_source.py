@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
-from memos_assets.consolidate.claims import source_unchanged
 from memos_assets.consolidate.decoding.reader import chunk_task
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import pin_for_run, register_files
 from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.proof.rows.checks import source_unchanged
 from memos_assets_tests.consolidate import builders as b
 
 KIND = "semantic_memory"

@@ -17,8 +17,8 @@ from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.cli.main import run
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.pins import fingerprint, take_pin
-from memos_assets.consolidate.verify import prove_table
 from memos_assets.errors import SourceError, TargetError, UsageError
+from memos_assets.proof.rows.compare import prove_table
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets_tests.consolidate import builders as b
 

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.catalog import VectorIndex
-from memos_assets.search.source_rows import SourceRow, SourceRows, parsed
+from memos_assets.proof.search.source_rows import SourceRow, SourceRows, parsed
 from memos_assets.search.truth import directions
 
 #: Where every choice below begins.

@@ -15,9 +15,9 @@ from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.search.judgements import tolerance
+from memos_assets.proof.search.checks import tolerance
+from memos_assets.proof.search.recall import CLAIMS_ABOUT_SEARCH, findings_about_search
 from memos_assets.search.queries import SEARCH_SETTINGS
-from memos_assets.search.recall import CLAIMS_ABOUT_SEARCH, findings_about_search
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.indexes.rows import search_index
 

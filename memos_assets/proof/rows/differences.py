@@ -9,8 +9,10 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import VectorColumn
-from memos_assets.consolidate import canonical
-from memos_assets.consolidate.sides import (
+from memos_assets.consolidate.sources.chunks import chunk_bounds
+from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.proof.expected import values as canonical
+from memos_assets.proof.rows.row_streams import (
     UNENCODABLE,
     Fields,
     Rejected,
@@ -19,8 +21,6 @@ from memos_assets.consolidate.sides import (
     joined,
     target_rows,
 )
-from memos_assets.consolidate.sources.chunks import chunk_bounds
-from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.sqlite import file as sqlite_file
 
 #: Characters or bytes of a value that are shown from the first difference on.

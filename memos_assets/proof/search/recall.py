@@ -21,8 +21,7 @@ from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.tables import data_schema
-from memos_assets.search.explain import under
-from memos_assets.search.judgements import (
+from memos_assets.proof.search.checks import (
     Answer,
     Asked,
     K,
@@ -30,11 +29,12 @@ from memos_assets.search.judgements import (
     recall_is_exact_enough,
     zero_and_null_never_surface,
 )
-from memos_assets.search.probes import Probe, choose
+from memos_assets.proof.search.probes import Probe, choose
+from memos_assets.proof.search.source_neighbours import SMALL, Truth, walk
+from memos_assets.proof.search.source_rows import Key, source_rows
+from memos_assets.search.explain import under
 from memos_assets.search.queries import exhaustive, nearest, search_settings
 from memos_assets.search.searchable import SEARCHABLES, Searchable
-from memos_assets.search.source_rows import Key, source_rows
-from memos_assets.search.source_truth import SMALL, Truth, walk
 
 #: Exact scans that are timed per index: at least so many, then as many as fit in these seconds.
 _LEAST_SCANS, _SCAN_SECONDS = 3, 0.1

@@ -7,17 +7,17 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import KINDS_BY_NAME, TableSpec
 from memos_assets.consolidate.archive.manifests import is_purged
-from memos_assets.consolidate.decoding.repair_rules import DROP
-from memos_assets.consolidate.derived import MOST_NAMED
-from memos_assets.consolidate.links import LinkProof, prove_links
-from memos_assets.consolidate.rejected import rejected_rows
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
-from memos_assets.consolidate.verify import COUNT_FAULTS, SourceProof, prove_table
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.tables import DROP
+from memos_assets.proof.expected.rejects import rejected_rows
+from memos_assets.proof.rows.compare import COUNT_FAULTS, SourceProof, prove_table
+from memos_assets.proof.rows.derived import MOST_NAMED
+from memos_assets.proof.rows.links import LinkProof, prove_links
 from memos_assets.sqlite import file as sqlite_file
 
 

@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES
 from memos_assets.checklist import CHECKLIST
-from memos_assets.consolidate.claims import claims_about
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
+from memos_assets.proof.rows.checks import claims_about
 from memos_assets_tests.consolidate import builders as b
 
 V01 = "v01_row_counts_match"

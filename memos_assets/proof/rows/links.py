@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME, Link, TableSpec
-from memos_assets.consolidate.decoding.repair_rules import DROP
-from memos_assets.consolidate.derived import MOST_NAMED
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.tables import DROP
+from memos_assets.proof.rows.derived import MOST_NAMED
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.consolidate.claims import source_accounted_for, source_unchanged
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
+from memos_assets.proof.rows.checks import source_accounted_for, source_unchanged
 from memos_assets_tests.consolidate import builders as b
 
 V05 = "v05_links_lead_somewhere"

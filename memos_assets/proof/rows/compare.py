@@ -17,11 +17,14 @@ from typing import Any
 import sqlalchemy as sa
 
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate import canonical
-from memos_assets.consolidate.derived import MOST_NAMED, DerivedCheck
 from memos_assets.consolidate.loading import ledger
-from memos_assets.consolidate.narrow import Narrowing, narrow
-from memos_assets.consolidate.sides import (
+from memos_assets.consolidate.sources.encodings import as_declared
+from memos_assets.consolidate.sources.pins import Pin, check_copy
+from memos_assets.progress import Progress, report
+from memos_assets.proof.expected import values as canonical
+from memos_assets.proof.rows.derived import MOST_NAMED, DerivedCheck
+from memos_assets.proof.rows.differences import Narrowing, narrow
+from memos_assets.proof.rows.row_streams import (
     UNENCODABLE,
     Rejected,
     SourceSide,
@@ -30,9 +33,6 @@ from memos_assets.consolidate.sides import (
     rejected_rows,
     target_rows,
 )
-from memos_assets.consolidate.sources.encodings import as_declared
-from memos_assets.consolidate.sources.pins import Pin, check_copy
-from memos_assets.progress import Progress, report
 from memos_assets.sqlite import file as sqlite_file
 
 #: Kinds of fault that say the rows do not add up; `differs` says that a row is another.

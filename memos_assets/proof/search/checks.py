@@ -11,10 +11,10 @@ import numpy as np
 
 from memos_assets.catalog import VectorIndex
 from memos_assets.finding import Finding
-from memos_assets.search.probes import SEED, Probe
+from memos_assets.proof.search.probes import SEED, Probe
+from memos_assets.proof.search.source_neighbours import SMALL, Truth
+from memos_assets.proof.search.source_rows import Key
 from memos_assets.search.queries import SEARCH_SETTINGS
-from memos_assets.search.source_rows import Key
-from memos_assets.search.source_truth import SMALL, Truth
 
 #: Neighbours that are asked for, and the share of the true ones that must be among them.
 K, LEAST_RECALL = 10, 0.99

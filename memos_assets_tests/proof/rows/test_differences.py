@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
-from memos_assets.consolidate.canonical import jsonb_text
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.consolidate.verify import SourceProof, prove_table
+from memos_assets.proof.expected.values import jsonb_text
+from memos_assets.proof.rows.compare import SourceProof, prove_table
 from memos_assets_tests.consolidate import builders as b
 
 CHUNK = 2_048

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from psycopg import sql as pgsql
 
 from memos_assets.catalog import Column, TableSpec, identifying_columns
-from memos_assets.consolidate import canonical
-from memos_assets.consolidate.canonical_rules import mended
-from memos_assets.consolidate.rejected import Rejected, dangling, rejected_rows
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import tables
+from memos_assets.proof.expected import values as canonical
+from memos_assets.proof.expected.rejects import Rejected, dangling, rejected_rows
+from memos_assets.proof.expected.repairs import mended
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value, row_digest

@@ -16,11 +16,11 @@ import numpy.typing as npt
 import sqlalchemy as sa
 
 from memos_assets.catalog import Column, TableSpec, VectorColumn
-from memos_assets.consolidate import canonical
-from memos_assets.consolidate.canonical_rules import mended
-from memos_assets.consolidate.rejected import Rejected, rejected_rows
 from memos_assets.consolidate.sources.encodings import as_declared
 from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.proof.expected import values as canonical
+from memos_assets.proof.expected.rejects import Rejected, rejected_rows
+from memos_assets.proof.expected.repairs import mended
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value
