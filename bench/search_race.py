@@ -16,13 +16,9 @@ from bench.sheets import Sheet, reached, verdict
 from bench.world import World
 from memos_assets.catalog import TABLES_BY_NAME, VectorIndex
 from memos_assets.catalog.columns import Stored
-from memos_assets.postgres.schema.tables import data_schema, in_schema
-from memos_assets.search import api
-from memos_assets.search.functions import install
-from memos_assets.search.impact import BETTER, PLAN_SETTINGS
-from memos_assets.search.latency import Search, Timing, by_statement, scan, searching, timed
-from memos_assets.search.queries import SEARCH_SETTINGS, nearest
-from memos_assets.search.trial import (
+from memos_assets.impact.latency import Search, Timing, by_statement, scan, searching, timed
+from memos_assets.impact.measure import BETTER, PLAN_SETTINGS
+from memos_assets.impact.trial_tables import (
     AS_STORED,
     Float,
     Generated,
@@ -33,6 +29,10 @@ from memos_assets.search.trial import (
     index_for,
     load,
 )
+from memos_assets.postgres.schema.tables import data_schema, in_schema
+from memos_assets.search import api
+from memos_assets.search.functions import install
+from memos_assets.search.queries import SEARCH_SETTINGS, nearest
 
 #: How many times as long an exact scan takes as the search, at least: of the table as memOS stores
 #: it, of the best layout, and of the embeddings whose bits are indexed.

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from memos_assets.search.across_tables import Answer
 from memos_assets.search.api import Hit
-from memos_assets.search.ask import Answer
 from memos_assets.search.searchable import Searchable
 from memos_assets.sqlite.printable import printable
 

@@ -9,16 +9,16 @@ from rich.table import Table
 from memos_assets.cli.display import console, live_progress
 from memos_assets.cli.outcome import write_json
 from memos_assets.errors import UsageError
-from memos_assets.postgres.target import free_bytes, open_target
-from memos_assets.report.impact import in_words, records
-from memos_assets.report.words import seconds, size
-from memos_assets.search.impact import (
+from memos_assets.impact.measure import (
     DEFAULT_DIMENSION,
     DEFAULT_ROWS,
     Impact,
     disk_needed,
     measure_impact,
 )
+from memos_assets.postgres.target import free_bytes, open_target
+from memos_assets.report.impact import in_words, records
+from memos_assets.report.words import seconds, size
 from memos_assets.settings import load_settings
 
 

@@ -6,8 +6,8 @@ import typer
 from rich.table import Table
 
 from memos_assets.cli.display import console, errors, live_progress
+from memos_assets.maintenance.pending import Work, due, scope_of
 from memos_assets.postgres.target import open_target
-from memos_assets.search.due import Work, due, scope_of
 from memos_assets.settings import load_settings
 
 

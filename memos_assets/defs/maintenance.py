@@ -8,8 +8,8 @@ from pydantic import Field
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.search.due import scope_of
-from memos_assets.search.maintenance import Done, described, maintain
+from memos_assets.maintenance.maintain import Done, described, maintain
+from memos_assets.maintenance.pending import scope_of
 
 
 class Maintenance(dg.Config):

@@ -3,8 +3,7 @@
 import math
 from collections.abc import Iterator
 
-from memos_assets.report.curves import Curves, curves
-from memos_assets.search.impact import (
+from memos_assets.impact.measure import (
     INDEX,
     PLAN_QUERY,
     PROMISED_RATIO,
@@ -13,6 +12,7 @@ from memos_assets.search.impact import (
     Impact,
     Measured,
 )
+from memos_assets.report.curves import Curves, curves
 
 
 def in_words(impact: Impact) -> list[str]:

@@ -10,7 +10,7 @@ from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
 from memos_assets.postgres.connection import driver_of, first_line
 from memos_assets.postgres.schema.tables import DATA_SCHEMA
-from memos_assets.search.function_bodies import functions
+from memos_assets.search.function_sources import functions
 
 #: Begins the comment of every function of ours; its digest follows.
 _MARK = "memos-assets "

@@ -10,7 +10,7 @@ from bench.memory import MemorySampler
 from bench.search_race import Scale
 from bench.sheets import Sheet, reached, verdict, write_sheets
 from bench.world import opened_world
-from memos_assets.search.impact import BETTER
+from memos_assets.impact.measure import BETTER
 
 
 def test_the_load_race_names_every_contestant_and_its_ratio() -> None:

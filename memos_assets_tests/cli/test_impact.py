@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_assets.search import impact as measuring
+from memos_assets.impact import measure as measuring
 from memos_assets_tests.cli.conftest import Command
 
 

@@ -52,7 +52,7 @@ def test_a_swap_that_is_not_proven_ends_with_1_and_names_where_it_lies(
 ) -> None:
     data = tmp_path / "data"
     write_templates(data / "meta_buffer.db", [1])
-    monkeypatch.setattr("memos_assets.search.explain.CHOSEN_FROM_ROWS", 0)
+    monkeypatch.setattr("memos_assets.search.plans.CHOSEN_FROM_ROWS", 0)
     monkeypatch.setitem(SEARCH_SETTINGS, "enable_indexscan", "off")
     code, out, _ = memos_assets("consolidate", "--data", str(data), "--swap")
     assert code == 1

@@ -5,8 +5,8 @@ import pytest
 
 from memos_assets.definitions import defs
 from memos_assets.defs.jobs import finish_job
-from memos_assets.search import impact as measuring
-from memos_assets.search.impact import INDEX
+from memos_assets.impact import measure as measuring
+from memos_assets.impact.measure import INDEX
 from memos_assets_tests.defs.world import QUIET, World, failures
 
 KEY = dg.AssetKey(["memos", "impact"])

@@ -87,7 +87,7 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     world.consolidate()
     before = world.rows("select source, pin_digest from memos_ops.sources")
     put_template(path, "t2")
-    monkeypatch.setattr("memos_assets.search.explain.CHOSEN_FROM_ROWS", 0)
+    monkeypatch.setattr("memos_assets.search.plans.CHOSEN_FROM_ROWS", 0)
     monkeypatch.setitem(SEARCH_SETTINGS, "enable_indexscan", "off")
     done = swap(world)
     assert done.failures == []

@@ -7,11 +7,11 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from memos_assets.impact.latency import Sizes, Timing
+from memos_assets.impact.measure import BETTER, INDEX, PLAN_QUERY, STORED, Impact, Measured
 from memos_assets.report.curves import FIELD_HEIGHT, TOP, curves
 from memos_assets.report.impact import COLUMNS, in_words, latency_plot, records
 from memos_assets.report.render import picture
-from memos_assets.search.impact import BETTER, INDEX, PLAN_QUERY, STORED, Impact, Measured
-from memos_assets.search.latency import Sizes, Timing
 
 
 def measured(way: str, rows: int, milliseconds: float) -> Measured:

@@ -17,8 +17,8 @@ from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.search import api, api_async
-from memos_assets.search.explain import text_search_uses_index
 from memos_assets.search.functions import functions_are_ours, install
+from memos_assets.search.plans import text_search_uses_index
 from memos_assets.search.searchable import SEARCHABLES
 from memos_assets_tests.consolidate.conftest import shared_engine
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, put_texts, stored

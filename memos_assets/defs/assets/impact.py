@@ -7,11 +7,7 @@ from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.postgres.target import free_bytes
-from memos_assets.report.impact import COLUMNS, in_words, latency_plot, records
-from memos_assets.report.render import picture
-from memos_assets.report.words import size
-from memos_assets.search.impact import (
+from memos_assets.impact.measure import (
     DEFAULT_DIMENSION,
     DEFAULT_ROWS,
     INDEX,
@@ -20,6 +16,10 @@ from memos_assets.search.impact import (
     disk_needed,
     measure_impact,
 )
+from memos_assets.postgres.target import free_bytes
+from memos_assets.report.impact import COLUMNS, in_words, latency_plot, records
+from memos_assets.report.render import picture
+from memos_assets.report.words import size
 
 
 class ImpactConfig(dg.Config):

@@ -8,7 +8,7 @@ from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
 from memos_assets.report.standing import SEARCH_FUNCTIONS
-from memos_assets.search.function_bodies import functions
+from memos_assets.search.function_sources import functions
 from memos_assets.search.functions import install, vector_schema
 from memos_assets.search.searchable import SEARCHABLES
 

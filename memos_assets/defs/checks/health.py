@@ -15,14 +15,14 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.report.standing import evidence_of, health_claims_made
-from memos_assets.search.drift import recall_has_not_drifted
-from memos_assets.search.health import (
+from memos_assets.maintenance.health import (
     index_is_used,
     no_index_is_left_invalid,
     statistics_are_there,
     table_is_vacuumed,
 )
+from memos_assets.maintenance.recall_drift import recall_has_not_drifted
+from memos_assets.report.standing import evidence_of, health_claims_made
 
 _OF_TABLES = {
     "v20_tables_are_vacuumed": table_is_vacuumed,

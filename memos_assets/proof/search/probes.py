@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from memos_assets.catalog import VectorIndex
 from memos_assets.proof.search.source_rows import SourceRow, SourceRows, parsed
-from memos_assets.search.truth import directions
+from memos_assets.search.exact import directions
 
 #: Where every choice below begins.
 SEED = 20261124

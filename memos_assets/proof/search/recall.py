@@ -32,7 +32,7 @@ from memos_assets.proof.search.checks import (
 from memos_assets.proof.search.probes import Probe, choose
 from memos_assets.proof.search.source_neighbours import SMALL, Truth, walk
 from memos_assets.proof.search.source_rows import Key, source_rows
-from memos_assets.search.explain import under
+from memos_assets.search.plans import under
 from memos_assets.search.queries import exhaustive, nearest, search_settings
 from memos_assets.search.searchable import SEARCHABLES, Searchable
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from memos_assets.proof.search.probes import Probe
 from memos_assets.proof.search.source_rows import Key, SourceRow, SourceRows, contains, parsed
-from memos_assets.search.truth import Neighbours, cosine_distances, directions, least
+from memos_assets.search.exact import Neighbours, cosine_distances, directions, least
 
 #: Indexes of at most this many rows are asked for all of them.
 SMALL = 200

@@ -6,16 +6,16 @@ import sqlalchemy as sa
 from memos_assets.catalog.application import APPLICATION_SCHEMA, MEMORIES
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.postgres import migrations
-from memos_assets.search.drift import recall_has_not_drifted
-from memos_assets.search.due import due, scope_of
-from memos_assets.search.health import (
+from memos_assets.maintenance.health import (
     index_is_used,
     no_index_is_left_invalid,
     statistics_are_there,
     table_is_vacuumed,
 )
-from memos_assets.search.maintenance import maintain
+from memos_assets.maintenance.maintain import maintain
+from memos_assets.maintenance.pending import due, scope_of
+from memos_assets.maintenance.recall_drift import recall_has_not_drifted
+from memos_assets.postgres import migrations
 from memos_assets_tests.postgres.application.memos import OTHERS
 from memos_assets_tests.postgres.application.reading import content, execute
 

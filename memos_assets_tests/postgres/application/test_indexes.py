@@ -11,16 +11,12 @@ import sqlalchemy as sa
 from memos_assets.catalog.application import MEMORIES
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
+from memos_assets.maintenance.pending import index_named
 from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.search.api import search
-from memos_assets.search.due import index_named
-from memos_assets.search.explain import (
-    containment_uses_index,
-    index_is_valid,
-    nearest_uses_index,
-)
 from memos_assets.search.functions import install
+from memos_assets.search.plans import containment_uses_index, index_is_valid, nearest_uses_index
 from memos_assets_tests.postgres.application.conftest import BEFORE
 from memos_assets_tests.postgres.application.memos import name
 from memos_assets_tests.postgres.application.reading import content, execute, rows

@@ -12,7 +12,7 @@ from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.proof.search.probes import Probe, choose
 from memos_assets.proof.search.source_neighbours import walk
 from memos_assets.proof.search.source_rows import SourceRow, contains, source_rows
-from memos_assets.search.truth import nearest_exact, nearest_in
+from memos_assets.search.exact import nearest_exact, nearest_in
 from memos_assets_tests.consolidate import builders as b
 
 SPEC = TABLES_BY_NAME["embeddings"]

@@ -18,10 +18,8 @@ from psycopg import sql
 from memos_assets.catalog import VectorIndex
 from memos_assets.catalog.columns import HNSW_VECTOR_LIMIT, Stored
 from memos_assets.errors import TargetError, UsageError
-from memos_assets.postgres.schema.tables import data_schema
-from memos_assets.progress import Progress, report
-from memos_assets.search.growth import Fit, fit, rows_where
-from memos_assets.search.latency import (
+from memos_assets.impact.growth import Fit, fit, rows_where
+from memos_assets.impact.latency import (
     Sizes,
     Timing,
     by_statement,
@@ -31,8 +29,7 @@ from memos_assets.search.latency import (
     sizes,
     timed,
 )
-from memos_assets.search.queries import SEARCH_SETTINGS, nearest
-from memos_assets.search.trial import (
+from memos_assets.impact.trial_tables import (
     AS_STORED,
     Float,
     Generated,
@@ -45,6 +42,9 @@ from memos_assets.search.trial import (
     load,
     trial_schema,
 )
+from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.progress import Progress, report
+from memos_assets.search.queries import SEARCH_SETTINGS, nearest
 
 #: What the plan promises, and for how many rows.
 PROMISED_RATIO = 4_166

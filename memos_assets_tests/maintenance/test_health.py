@@ -12,14 +12,14 @@ from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
-from memos_assets.search import health
-from memos_assets.search.drift import recall_has_not_drifted, uncounted
-from memos_assets.search.health import (
+from memos_assets.maintenance import health
+from memos_assets.maintenance.health import (
     index_is_used,
     no_index_is_left_invalid,
     statistics_are_there,
     table_is_vacuumed,
 )
+from memos_assets.maintenance.recall_drift import recall_has_not_drifted, uncounted
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put, put_clusters, search_index
 from memos_assets_tests.indexes.test_build import HNSW, SPEC, invalidate
 

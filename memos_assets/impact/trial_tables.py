@@ -35,7 +35,7 @@ from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import data_schema, in_schema
 from memos_assets.progress import Progress, report
-from memos_assets.search.truth import Neighbours, nearest_in
+from memos_assets.search.exact import Neighbours, nearest_in
 
 #: Where trials take place; it is gone when they are over.
 TRIAL_SCHEMA = "memos_impact"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from memos_assets.search.growth import Fit, fit, rows_where
+from memos_assets.impact.growth import Fit, fit, rows_where
 
 ROWS = (1_000, 10_000, 100_000)
 

@@ -15,8 +15,8 @@ from memos_assets.indexes.definitions import state_of
 from memos_assets.postgres.connection import has_rows
 from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.search import api
+from memos_assets.search.by_row import Probe, probes_named, the_one
 from memos_assets.search.embed import Vectors, check_fit, configured_embedder
-from memos_assets.search.like import Probe, probes_named, the_one
 from memos_assets.search.queries import placed
 from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
 from memos_assets.settings import Settings

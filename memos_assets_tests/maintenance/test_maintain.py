@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from memos_assets.errors import TargetError
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
+from memos_assets.maintenance import maintain as maintenance
+from memos_assets.maintenance import recall_drift as drift
+from memos_assets.maintenance.maintain import Done, described
+from memos_assets.maintenance.pending import due, scope_of
 from memos_assets.postgres.engine import libpq_url
-from memos_assets.search import drift, maintenance
-from memos_assets.search.due import due, scope_of
-from memos_assets.search.maintenance import Done, described
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put, put_clusters, search_index
 from memos_assets_tests.indexes.test_build import GIN, HNSW, SPEC, identity, invalidate
-from memos_assets_tests.search.test_health import (
+from memos_assets_tests.maintenance.test_health import (
     INDEX,
     TABLE,
     change,
@@ -27,7 +28,7 @@ from memos_assets_tests.search.test_health import (
     statistics,
     vacuumed,
 )
-from memos_assets_tests.search.test_health import drift as drifted
+from memos_assets_tests.maintenance.test_health import drift as drifted
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ from memos_assets.catalog import MAINTAINED, IndexedTable, VectorIndex
 from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, search_indexes, state_of
+from memos_assets.maintenance.health import invalid_indexes, statistics_are_there, table_is_vacuumed
+from memos_assets.maintenance.recall_drift import sampled_recall
 from memos_assets.postgres.schema.tables import data_schema
-from memos_assets.search.drift import sampled_recall
-from memos_assets.search.health import invalid_indexes, statistics_are_there, table_is_vacuumed
 
 Action = Literal["drop", "vacuum", "analyze", "reindex"]
 

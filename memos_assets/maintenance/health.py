@@ -15,9 +15,9 @@ from psycopg import sql
 from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, rows_in
+from memos_assets.maintenance.recall_drift import may_be_uncounted
 from memos_assets.postgres.connection import has_rows
 from memos_assets.postgres.schema.tables import DATA_SCHEMA, OPS_SCHEMA, data_schema
-from memos_assets.search.drift import may_be_uncounted
 
 #: Dead among all row versions of a table from which it is due for VACUUM, and how many it takes.
 DEAD_SHARE = 0.2

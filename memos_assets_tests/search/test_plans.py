@@ -11,12 +11,8 @@ from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.ddl import create_hnsw
-from memos_assets.search import explain
-from memos_assets.search.explain import (
-    containment_uses_index,
-    index_is_valid,
-    nearest_uses_index,
-)
+from memos_assets.search import plans as explain
+from memos_assets.search.plans import containment_uses_index, index_is_valid, nearest_uses_index
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put, search_index
 from memos_assets_tests.indexes.test_build import GIN, HNSW, SPEC, invalidate
 

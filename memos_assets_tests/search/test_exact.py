@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from memos_assets.search.truth import nearest_exact, nearest_in, recall
+from memos_assets.search.exact import nearest_exact, nearest_in, recall
 
 VECTORS = np.random.default_rng(3).standard_normal((5_000, 16), dtype=np.float32)
 QUERIES = np.random.default_rng(4).standard_normal((7, 16), dtype=np.float32)

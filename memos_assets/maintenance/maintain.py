@@ -20,11 +20,11 @@ from memos_assets.indexes.build import CONCURRENT_PATIENCE_SECONDS, built_with, 
 from memos_assets.indexes.build_progress import Watch, watched
 from memos_assets.indexes.build_settings import BuildSettings, settings_for
 from memos_assets.indexes.definitions import forecast_by_rate, measured
+from memos_assets.maintenance.health import LEFTOVER, invalid_indexes, table_is_vacuumed
+from memos_assets.maintenance.pending import STAGES, Action, Scope, Work, index_named
+from memos_assets.maintenance.recall_drift import sampled_recall
 from memos_assets.postgres.connection import driver_of, first_line, put_in_force
 from memos_assets.progress import Progress, report
-from memos_assets.search.drift import sampled_recall
-from memos_assets.search.due import STAGES, Action, Scope, Work, index_named
-from memos_assets.search.health import LEFTOVER, invalid_indexes, table_is_vacuumed
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,12 +12,12 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.catalog.columns import Stored
+from memos_assets.impact.trial_tables import Float, Generated, K, Layout
 from memos_assets.postgres.connection import driver_of, put_in_force
 from memos_assets.postgres.schema.tables import data_schema
-from memos_assets.search.explain import plan_nodes
+from memos_assets.search.exact import recall
+from memos_assets.search.plans import plan_nodes
 from memos_assets.search.query_embedding import query_embedding, send_binary
-from memos_assets.search.trial import Float, Generated, K, Layout
-from memos_assets.search.truth import recall
 
 #: One core for everybody: a search by an index never has more.
 ONE_CORE = {"max_parallel_workers_per_gather": "0", "jit": "off"}

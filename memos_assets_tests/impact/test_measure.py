@@ -7,8 +7,9 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.errors import TargetError, UsageError
-from memos_assets.search import impact as measuring
-from memos_assets.search.impact import (
+from memos_assets.impact import measure as measuring
+from memos_assets.impact.latency import sizes
+from memos_assets.impact.measure import (
     BETTER,
     INDEX,
     PLAN_INDEX,
@@ -19,8 +20,7 @@ from memos_assets.search.impact import (
     checked_rows,
     measure_impact,
 )
-from memos_assets.search.latency import sizes
-from memos_assets.search.trial import (
+from memos_assets.impact.trial_tables import (
     TRIAL_SCHEMA,
     Generated,
     build,
