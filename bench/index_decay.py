@@ -22,7 +22,7 @@ from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.indexes.ddl import create_hnsw
 from memos_assets.postgres.engine import create_engine
 from memos_assets.postgres.server.embedded import DATABASE
-from memos_assets.report.words import size
+from memos_assets.report.formatting import size
 from memos_assets.search.queries import nearest
 
 ROWS, CLUSTERS, LATENT, PROBES, K = 10_000, 200, 32, 200, 10

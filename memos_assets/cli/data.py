@@ -15,9 +15,9 @@ from memos_assets.consolidate.sources.discover import FoundFile, Root, find_file
 from memos_assets.demo import write_demo
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
+from memos_assets.report.formatting import size
 from memos_assets.report.render import find_report, reports_folder
 from memos_assets.report.unchanged import standing_outcomes
-from memos_assets.report.words import size
 from memos_assets.settings import Settings, load_settings
 
 Data = Annotated[

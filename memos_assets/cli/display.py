@@ -15,8 +15,8 @@ from rich.table import Table
 from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.progress import Phase, Progress, listening
+from memos_assets.report.formatting import size
 from memos_assets.report.outcomes import ClaimOutcome, Status
-from memos_assets.report.words import size
 
 #: Columns where the output is no terminal, which would otherwise be taken for 80.
 _WIDTH_IN_FILES = 120

@@ -17,8 +17,8 @@ from memos_assets.impact.measure import (
     measure_impact,
 )
 from memos_assets.postgres.target import free_bytes, open_target
+from memos_assets.report.formatting import seconds, size
 from memos_assets.report.impact import in_words, records
-from memos_assets.report.words import seconds, size
 from memos_assets.settings import load_settings
 
 

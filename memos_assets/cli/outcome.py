@@ -20,13 +20,13 @@ from memos_assets.consolidate.loading.summary import TableSummary, summarise
 from memos_assets.errors import UsageError
 from memos_assets.files import write_whole
 from memos_assets.postgres.schema.tables import in_schema
-from memos_assets.report.claims import checked_claims
+from memos_assets.report.checks import checked_claims
 from memos_assets.report.consolidation import Consolidation
+from memos_assets.report.formatting import moment
 from memos_assets.report.outcomes import ClaimOutcome
 from memos_assets.report.render import find_report, reports_folder
 from memos_assets.report.tree import Verdict
 from memos_assets.report.verdict import verdict
-from memos_assets.report.words import moment
 from memos_assets.settings import Settings
 
 

@@ -9,7 +9,7 @@ from memos_assets.cli.display import console, errors, reasons_table, tables_tabl
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
 from memos_assets.consolidate.sources.discover import FoundFile
-from memos_assets.report.words import size
+from memos_assets.report.formatting import size
 
 
 def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Mapping[str, object]]:

@@ -10,7 +10,7 @@ from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.loading.dry_run import TableForecast
 from memos_assets.indexes.build_settings import memory_needed_mb
 from memos_assets.indexes.forecast import IndexForecast, forecast_graph, graph_of
-from memos_assets.report.words import seconds, size
+from memos_assets.report.formatting import seconds, size
 
 
 @dataclass(frozen=True, slots=True)

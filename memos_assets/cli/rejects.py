@@ -26,7 +26,7 @@ from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
-from memos_assets.report.words import plural
+from memos_assets.report.formatting import plural
 from memos_assets.settings import load_settings
 from memos_assets.sqlite.printable import shown_value
 

@@ -23,7 +23,7 @@ from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.defs.partitions import CHUNKS, parse_chunk_key
 from memos_assets.defs.retirement import look, restore, retire, show
 from memos_assets.postgres.target import open_target
-from memos_assets.report.words import size
+from memos_assets.report.formatting import size
 from memos_assets.settings import Settings, load_settings
 
 Names = Annotated[

@@ -14,7 +14,7 @@ from memos_assets.cli.outcome import write_json
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
-from memos_assets.report.words import plural
+from memos_assets.report.formatting import plural
 from memos_assets.search.across_tables import (
     Answer,
     Mode,

@@ -24,7 +24,7 @@ from memos_assets.postgres.engine import (
 )
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.postgres.target import open_target
-from memos_assets.report.words import size
+from memos_assets.report.formatting import size
 from memos_assets.settings import PROJECT_ROOT, Settings, environment_for_dagster, load_settings
 
 

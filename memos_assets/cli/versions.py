@@ -17,7 +17,7 @@ from memos_assets.postgres.versions.versions import (
     prune,
     unbooked_schemas,
 )
-from memos_assets.report.words import size
+from memos_assets.report.formatting import size
 from memos_assets.settings import Settings, load_settings
 
 

@@ -36,8 +36,8 @@ from memos_assets.defs.jobs import finish_job, migrate_job_name, report_job, ver
 from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_target
 from memos_assets.report.consolidation import Consolidation, new_consolidation
+from memos_assets.report.evaluations import checklist_outcomes
 from memos_assets.report.outcomes import ClaimOutcome
-from memos_assets.report.standing import checklist_outcomes
 from memos_assets.settings import Settings, load_settings
 
 _DATA_VERSION_TAG = "dagster/data_version"

@@ -21,10 +21,10 @@ from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.checks.gathered import CHECKS
 from memos_assets.defs.failures import said
 from memos_assets.report.compose import Recorded
+from memos_assets.report.evaluations import checklist_outcomes
+from memos_assets.report.formatting import moment
 from memos_assets.report.indexes import Build
-from memos_assets.report.standing import checklist_outcomes
 from memos_assets.report.tree import Becomes, OtherFile, Step
-from memos_assets.report.words import moment
 
 #: Builds of an index that are looked through for one that built; the others found it built.
 _MATERIALIZATIONS = 25

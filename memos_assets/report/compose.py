@@ -17,8 +17,9 @@ from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import check_server, shown
 from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.postgres.versions.versions import version_number
-from memos_assets.report.claims import checked_claims
+from memos_assets.report.checks import checked_claims
 from memos_assets.report.decisions import decisions, repairs
+from memos_assets.report.formatting import moment
 from memos_assets.report.indexes import Build, index_uses
 from memos_assets.report.outcomes import ClaimOutcome
 from memos_assets.report.rows import reason_counts, table_rows
@@ -34,7 +35,6 @@ from memos_assets.report.tree import (
     Timings,
 )
 from memos_assets.report.verdict import things_to_do, verdict
-from memos_assets.report.words import moment
 
 #: Packages whose versions a reader may have to know.
 _PACKAGES = ("memos-assets", "dagster", "sqlalchemy", "psycopg", "pgvector", "pyarrow", "numpy")

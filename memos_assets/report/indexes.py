@@ -9,9 +9,9 @@ from memos_assets.catalog import INDEXED, IndexedTable, TableSpec
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import rows_in, search_indexes, state_of
 from memos_assets.postgres.schema import tables
+from memos_assets.report.formatting import moment
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
 from memos_assets.report.tree import IndexUse
-from memos_assets.report.words import moment
 
 #: Claims whose evidence says whether an index is usable and chosen.
 _PLANNED = (

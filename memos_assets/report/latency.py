@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from memos_assets.report.axes import Tick, log_axis
+from memos_assets.report.formatting import number
 from memos_assets.report.tree import IndexUse
-from memos_assets.report.words import number
 
 Series = Literal["search", "scan"]
 

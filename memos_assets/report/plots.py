@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from memos_assets.report.formatting import number, seconds
 from memos_assets.report.tree import Report
-from memos_assets.report.words import number, seconds
 
 Colour = Literal["plain", "good", "bad"]
 

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from memos_assets.files import write_whole
-from memos_assets.report import words
+from memos_assets.report import formatting as words
 from memos_assets.report.curves import Curves
 from memos_assets.report.latency import LatencyPlot, latency_plot
 from memos_assets.report.plots import Plot, phases_plot, reasons_plot, rows_plot

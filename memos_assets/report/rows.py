@@ -9,9 +9,9 @@ import sqlalchemy as sa
 from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.loading.summary import summarise
 from memos_assets.postgres.schema import tables
+from memos_assets.report.formatting import moment
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
 from memos_assets.report.tree import ReasonCount, TableRows
-from memos_assets.report.words import moment
 
 _DIGESTS = "v02_rows_match_bit_for_bit"
 

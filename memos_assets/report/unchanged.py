@@ -16,8 +16,8 @@ from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
 from memos_assets.errors import SourceError
 from memos_assets.indexes.definitions import search_indexes, state_of
+from memos_assets.report.evaluations import checklist_outcomes
 from memos_assets.report.outcomes import ClaimOutcome
-from memos_assets.report.standing import checklist_outcomes
 
 
 def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[ClaimOutcome] | None:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from memos_assets.consolidate.loading.summary import TableSummary
+from memos_assets.report.formatting import plural
 from memos_assets.report.tree import (
     CheckedClaim,
     IndexUse,
@@ -12,7 +13,6 @@ from memos_assets.report.tree import (
     ToDo,
     Verdict,
 )
-from memos_assets.report.words import plural
 
 #: What sums up rows: the report's, and the ledger's own.
 Rows = Sequence[TableRows] | Sequence[TableSummary]

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from memos_assets.cli import display
 from memos_assets.progress import Progress, report
-from memos_assets.report.words import size
+from memos_assets.report.formatting import size
 
 
 def _work() -> None:

@@ -7,7 +7,7 @@ from memos_assets.definitions import defs
 from memos_assets.defs.checks.recording import as_result
 from memos_assets.defs.consolidation import verify
 from memos_assets.finding import Finding
-from memos_assets.report.standing import claims_made
+from memos_assets.report.evaluations import claims_made
 from memos_assets_tests.defs.world import World, failures, write_templates
 from memos_assets_tests.indexes.rows import search_index
 

@@ -14,7 +14,7 @@ from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.evaluations import check_keys
 from memos_assets.demo import write_demo
 from memos_assets.postgres.copy.arrow_schema import table_schema
-from memos_assets.report.standing import claims_made, health_claims_made
+from memos_assets.report.evaluations import claims_made, health_claims_made
 from memos_assets.sqlite.file import layout, opened
 
 GRAPH = defs().resolve_asset_graph()

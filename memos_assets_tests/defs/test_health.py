@@ -15,7 +15,7 @@ from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.report.consolidation import new_consolidation
-from memos_assets.report.standing import claims_made, evidence_of, health_claims_made
+from memos_assets.report.evaluations import claims_made, evidence_of, health_claims_made
 from memos_assets_tests.defs.world import SPEC, World, failures, write_templates
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 

@@ -3,7 +3,7 @@
 import pytest
 
 from memos_assets.checklist import CLAIMS
-from memos_assets.report.claims import checked_claims
+from memos_assets.report.checks import checked_claims
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation, Severity, Status, outcomes
 from memos_assets.report.verdict import claims_hold, verdict
 

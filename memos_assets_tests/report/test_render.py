@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES
-from memos_assets.report import words
+from memos_assets.report import formatting as words
 from memos_assets.report.compose import Recorded, compose
 from memos_assets.report.outcomes import outcomes
 from memos_assets.report.render import (

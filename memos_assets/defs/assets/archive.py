@@ -31,9 +31,9 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import MemosAssetsError, SourceError
 from memos_assets.indexes.definitions import search_indexes
+from memos_assets.report.evaluations import checklist_outcomes
+from memos_assets.report.formatting import moment
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
-from memos_assets.report.standing import checklist_outcomes
-from memos_assets.report.words import moment
 from memos_assets.settings import Settings
 
 #: Run tag: the files to move, `NAME=PATH`, one per line. A run without it moves nothing.

@@ -17,9 +17,9 @@ from memos_assets.impact.measure import (
     measure_impact,
 )
 from memos_assets.postgres.target import free_bytes
+from memos_assets.report.formatting import size
 from memos_assets.report.impact import COLUMNS, in_words, latency_plot, records
 from memos_assets.report.render import picture
-from memos_assets.report.words import size
 
 
 class ImpactConfig(dg.Config):

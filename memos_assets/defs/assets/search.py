@@ -2,12 +2,12 @@
 
 import dagster as dg
 
+from memos_assets.asset_names import SEARCH_FUNCTIONS
 from memos_assets.catalog import TABLES
 from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.report.standing import SEARCH_FUNCTIONS
 from memos_assets.search.function_sources import functions
 from memos_assets.search.functions import install, vector_schema
 from memos_assets.search.searchable import SEARCHABLES

@@ -24,7 +24,7 @@ from memos_assets.finding import Finding
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import rows_in, search_indexes
 from memos_assets.proof.rows import checks as claims
-from memos_assets.report.standing import claims_about_indexes
+from memos_assets.report.evaluations import claims_about_indexes
 from memos_assets.search.plans import (
     containment_uses_index,
     index_is_valid,

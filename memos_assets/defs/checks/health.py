@@ -22,7 +22,7 @@ from memos_assets.maintenance.health import (
     table_is_vacuumed,
 )
 from memos_assets.maintenance.recall_drift import recall_has_not_drifted
-from memos_assets.report.standing import evidence_of, health_claims_made
+from memos_assets.report.evaluations import evidence_of, health_claims_made
 
 _OF_TABLES = {
     "v20_tables_are_vacuumed": table_is_vacuumed,

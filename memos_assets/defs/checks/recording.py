@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from memos_assets.checklist import CLAIMS, Severity
 from memos_assets.finding import Finding
 from memos_assets.postgres.schema.tables import DATA_SCHEMA, data_schema
+from memos_assets.report.evaluations import record
 from memos_assets.report.outcomes import Evaluation, describe
-from memos_assets.report.standing import record
 
 _SEVERITIES: dict[Severity, dg.AssetCheckSeverity] = {
     "error": dg.AssetCheckSeverity.ERROR,

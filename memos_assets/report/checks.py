@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from memos_assets.report.formatting import moment
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
 from memos_assets.report.tree import CheckedClaim, Evaluated
-from memos_assets.report.words import moment
 
 
 def checked_claims(found: Iterable[ClaimOutcome]) -> tuple[CheckedClaim, ...]:

@@ -9,6 +9,14 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
+from memos_assets.asset_names import (
+    LIVE_VERSION,
+    SEARCH_FUNCTIONS,
+    archive_name,
+    index_name,
+    source_name,
+    table_name,
+)
 from memos_assets.catalog import CONSOLIDATED_KINDS, INDEXED, MAINTAINED, IndexedTable
 from memos_assets.catalog.application import APPLICATION_ASSETS
 from memos_assets.checklist import CHECKLIST
@@ -22,33 +30,8 @@ from memos_assets.report.outcomes import ClaimOutcome, Evaluation, outcomes
 
 Kept = TypeVar("Kept")
 
-#: The asset of the version of the tables that readers see.
-LIVE_VERSION = "memos/live_version"
-#: The asset of the SQL functions for search.
-SEARCH_FUNCTIONS = "memos/search_functions"
-
 #: What jsonb refuses: NUL and halves of surrogate pairs, as JSON escapes.
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f][0-9a-f]{2})")
-
-
-def source_name(kind: str) -> str:
-    """Return the asset of a kind of file, as evaluations name it."""
-    return f"sqlite/{kind}"
-
-
-def table_name(table: str) -> str:
-    """Return the asset of a consolidated table."""
-    return f"memos/{table}"
-
-
-def index_name(index: str) -> str:
-    """Return the asset of a search index."""
-    return f"memos/indexes/{index}"
-
-
-def archive_name(group: str) -> str:
-    """Return the asset of the archived files of a group."""
-    return f"archive/{group}"
 
 
 def health_claims_made() -> Iterator[tuple[str, str]]:
