@@ -11,7 +11,7 @@ from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.assets.sources import source_assets
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.assets.version import live_version
-from memos_assets.defs.checks.gathered import CHECKS
+from memos_assets.defs.checks.all_checks import CHECKS
 from memos_assets.defs.io_managers import PostgresTableIOManager
 from memos_assets.defs.jobs import jobs
 from memos_assets.defs.resources import Postgres, Webhook

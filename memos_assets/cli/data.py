@@ -98,7 +98,7 @@ def plan(data: Data = None, json_file: JsonFile = None) -> int:
 
 def observe(data: Data = None) -> int:
     """Register and pin the files without loading them, as the source assets do."""
-    from memos_assets.cli import launch
+    from memos_assets.runs import instance as launch
 
     settings = load_settings()
     files = find_files(roots_from(data, settings))
@@ -139,7 +139,7 @@ def consolidate_command(
             if standing is not None:
                 return conclude_unchanged(engine, settings, standing, json_file)
         # Dagster takes a second to import, which a run without anything to do need not wait for.
-        from memos_assets.cli import launch
+        from memos_assets.runs import instance as launch
 
         if swap:
             announce_swap()
@@ -155,7 +155,7 @@ def consolidate_command(
 
 def verify_command(json_file: JsonFile = None) -> int:
     """Read both sides again and run the whole checklist; nothing is loaded."""
-    from memos_assets.cli import launch
+    from memos_assets.runs import instance as launch
 
     settings = load_settings()
     engine = open_target(settings, "memos_assets:verify")

@@ -39,7 +39,7 @@ def maintain(
             engine.dispose()
         console.print(_table(found) if found else "Nothing is due.")
         return 1 if found else 0
-    from memos_assets.cli import launch
+    from memos_assets.runs import instance as launch
 
     with live_progress() as display:
         done = launch.maintain(settings, names or (), rebuild=rebuild)

@@ -313,7 +313,7 @@ def replay(
                 soft_wrap=True,
             )
         # Dagster takes a second to import, which refusals need not wait for.
-        from memos_assets.cli import launch
+        from memos_assets.runs import instance as launch
 
         with live_progress():
             files = find_files(roots, none_will_do=True) if roots else []

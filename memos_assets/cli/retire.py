@@ -13,7 +13,6 @@ from rich.table import Table
 
 from memos_assets.cli.data import Data, roots_from
 from memos_assets.cli.display import console, errors
-from memos_assets.cli.launch import open_instance
 from memos_assets.consolidate.archive import store as archives
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.forget import forget, rows_of
@@ -21,9 +20,10 @@ from memos_assets.consolidate.archive.manifests import Archived, entry_named, re
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.defs.partitions import CHUNKS, parse_chunk_key
-from memos_assets.defs.retirement import look, restore, retire, show
 from memos_assets.postgres.target import open_target
 from memos_assets.report.formatting import size
+from memos_assets.runs.instance import open_instance
+from memos_assets.runs.retirement import look, restore, retire, show
 from memos_assets.settings import Settings, load_settings
 
 Names = Annotated[

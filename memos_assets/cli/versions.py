@@ -55,8 +55,8 @@ def rollback(
     ] = None,
 ) -> int:
     """Make the version that was live before live again; a second rollback takes that back."""
-    from memos_assets.cli.launch import open_instance
     from memos_assets.defs.assets.version import report_exchange
+    from memos_assets.runs.instance import open_instance
 
     settings = load_settings()
     engine = open_target(settings, "memos_assets:rollback")

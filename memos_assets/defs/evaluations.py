@@ -3,7 +3,7 @@
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
-from memos_assets.defs.checks.gathered import CHECKS
+from memos_assets.defs.checks.all_checks import CHECKS
 from memos_assets.report.outcomes import Evaluation
 
 

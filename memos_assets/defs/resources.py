@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import tenacity
 from pydantic import PrivateAttr
 
-from memos_assets.defs.abandoned import known_to_run, settle_abandoned_runs
+from memos_assets.defs.dead_runs import known_to_run, settle_abandoned_runs
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.target import open_target

@@ -11,11 +11,11 @@ from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.manifests import entry_named, read_archive
 from memos_assets.defs.assets.archive import RETIRE_TAG
 from memos_assets.defs.assets.sources import ROOTS_TAG, archive_key, observe_kind
-from memos_assets.defs.consolidation import consolidate, verify
 from memos_assets.defs.jobs import archive_job
-from memos_assets.defs.retirement import look, restore, retire
 from memos_assets.defs.schedules import due_keys
 from memos_assets.report.consolidation import Consolidation
+from memos_assets.runs.consolidation import consolidate, verify
+from memos_assets.runs.retirement import look, restore, retire
 from memos_assets_tests.defs.world import KIND, World, failures, put_template, write_templates
 
 Contents = dict[str, tuple[bytes, int, int]]

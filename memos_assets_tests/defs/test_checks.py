@@ -5,9 +5,9 @@ import dagster as dg
 from memos_assets.checklist import CHECKLIST, CLAIMS
 from memos_assets.definitions import defs
 from memos_assets.defs.checks.recording import as_result
-from memos_assets.defs.consolidation import verify
 from memos_assets.finding import Finding
 from memos_assets.report.evaluations import claims_made
+from memos_assets.runs.consolidation import verify
 from memos_assets_tests.defs.world import World, failures, write_templates
 from memos_assets_tests.indexes.rows import search_index
 

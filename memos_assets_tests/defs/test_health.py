@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from memos_assets.catalog import MAINTAINED
 from memos_assets.checklist import CHECKLIST
 from memos_assets.definitions import defs
-from memos_assets.defs.consolidation import run_job
 from memos_assets.defs.jobs import finish_job, health_job, maintenance_job, verify_job
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.report.consolidation import new_consolidation
 from memos_assets.report.evaluations import claims_made, evidence_of, health_claims_made
+from memos_assets.runs.consolidation import run_job
 from memos_assets_tests.defs.world import SPEC, World, failures, write_templates
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 

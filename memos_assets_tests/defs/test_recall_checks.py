@@ -9,12 +9,12 @@ import pytest
 
 from memos_assets.definitions import defs
 from memos_assets.defs.checks.recall import checks
-from memos_assets.defs.consolidation import verify
-from memos_assets.defs.swap import consolidate_and_swap
 from memos_assets.postgres.versions.versions import SHADOW
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import reports_folder
 from memos_assets.report.unchanged import standing_outcomes
+from memos_assets.runs.consolidation import verify
+from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.world import World, write_templates
 

@@ -7,9 +7,9 @@ import dagster as dg
 import pytest
 
 from memos_assets.definitions import defs
-from memos_assets.defs.consolidation import verify
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import find_report, reports_folder
+from memos_assets.runs.consolidation import verify
 from memos_assets_tests.defs.world import World, put_template, write_templates
 
 KEY = dg.AssetKey(["memos", "report"])

@@ -16,10 +16,10 @@ from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
-from memos_assets.defs.consolidation import consolidate, observe_files
 from memos_assets.defs.partitions import CHUNKS
 from memos_assets.demo.meta_buffer import LAYOUT
 from memos_assets.report.consolidation import Consolidation
+from memos_assets.runs.consolidation import consolidate, observe_files
 from memos_assets.settings import Settings
 
 #: The small kind that most tests load, and its only table.

@@ -9,8 +9,8 @@ from memos_assets.defs.assets.indexes import INDEXES
 from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
-from memos_assets.defs.recorded import recorded
 from memos_assets.defs.resources import Postgres
+from memos_assets.defs.run_history import recorded
 from memos_assets.report.compose import compose
 from memos_assets.report.render import (
     markdown_latency,

@@ -5,9 +5,9 @@ import json
 import dagster as dg
 import pytest
 
-from memos_assets.defs.consolidation import verify
 from memos_assets.postgres import target
 from memos_assets.report.unchanged import standing_outcomes
+from memos_assets.runs.consolidation import verify
 from memos_assets_tests.defs.conftest import world
 from memos_assets_tests.defs.world import World, write_templates
 from memos_assets_tests.postgres.application.reading import content

@@ -13,10 +13,10 @@ from memos_assets.consolidate.sources.chunks import MOST_CHUNKS
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.defs.assets.sources import CONSOLIDATION_TAG, ROOTS_TAG
 from memos_assets.defs.assets.tables import RELOAD_TAG
-from memos_assets.defs.consolidation import consolidate
 from memos_assets.defs.partitions import by_source, range_tags
 from memos_assets.demo import write_demo
 from memos_assets.report.consolidation import Consolidation
+from memos_assets.runs.consolidation import consolidate
 from memos_assets_tests.defs.world import World, put_template, write_templates
 
 LEDGER = "table_name, source, chunk, run_id, rows, loaded_at"

@@ -11,10 +11,10 @@ from memos_assets.consolidate.archive.manifests import Archived, entry_named
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.defs.assets.archive import ACCEPT_TAG, RETIRE_TAG, claims_seen
 from memos_assets.defs.assets.sources import CONSOLIDATION_TAG, ROOTS_TAG
-from memos_assets.defs.consolidation import run_job
 from memos_assets.defs.jobs import archive_job
 from memos_assets.errors import UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
+from memos_assets.runs.consolidation import run_job
 from memos_assets.settings import Settings
 
 

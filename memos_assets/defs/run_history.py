@@ -18,7 +18,7 @@ from memos_assets.defs.assets.sources import (
     source_key,
 )
 from memos_assets.defs.assets.tables import table_key
-from memos_assets.defs.checks.gathered import CHECKS
+from memos_assets.defs.checks.all_checks import CHECKS
 from memos_assets.defs.failures import said
 from memos_assets.report.compose import Recorded
 from memos_assets.report.evaluations import checklist_outcomes

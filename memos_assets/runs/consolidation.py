@@ -12,12 +12,6 @@ from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
-from memos_assets.defs.abandoned import (
-    PROCESS_TAG,
-    process_of,
-    running,
-    settle_abandoned_runs,
-)
 from memos_assets.defs.assets.report import report
 from memos_assets.defs.assets.sources import (
     CONSOLIDATION_TAG,
@@ -31,6 +25,7 @@ from memos_assets.defs.assets.sources import (
     stale_keys,
 )
 from memos_assets.defs.assets.tables import RELOAD_TAG
+from memos_assets.defs.dead_runs import PROCESS_TAG, process_of, running, settle_abandoned_runs
 from memos_assets.defs.failures import said
 from memos_assets.defs.jobs import finish_job, migrate_job_name, report_job, verify_job
 from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags

@@ -10,17 +10,17 @@ from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.definitions import defs
 from memos_assets.defs.assets.version import LIVE_VERSION
-from memos_assets.defs.consolidation import checklist
 from memos_assets.defs.failures import said
 from memos_assets.defs.partitions import range_tags
 from memos_assets.defs.resources import INTO_TAG
-from memos_assets.defs.swap import consolidate_and_swap
 from memos_assets.errors import TargetError
 from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.versions import swap as exchange
 from memos_assets.postgres.versions.swap import Exchange, roll_back
 from memos_assets.postgres.versions.versions import SHADOW, create_shadow, list_versions, sole_swap
 from memos_assets.report.consolidation import Consolidation
+from memos_assets.runs.consolidation import checklist
+from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.world import World, failures, put_template, write_templates
 
@@ -170,7 +170,7 @@ def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
             engine, consolidation, filled_at=filled_at, timeout_seconds=timeout_seconds
         )
 
-    monkeypatch.setattr("memos_assets.defs.swap.swap", written_after_the_gate)
+    monkeypatch.setattr("memos_assets.runs.swap.swap", written_after_the_gate)
     done = swap(world)
     assert done.exchange is not None
     pattern = "select query_pattern from {}.thought_templates where id = 't2048'"

@@ -10,14 +10,6 @@ from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.defs.assets.sources import pins_for
 from memos_assets.defs.assets.version import LIVE_VERSION, report_exchange
-from memos_assets.defs.consolidation import (
-    checklist,
-    load_stale,
-    observe_files,
-    run_job,
-    tags_of,
-    verify,
-)
 from memos_assets.defs.jobs import finish_job
 from memos_assets.defs.resources import INTO_TAG
 from memos_assets.errors import TargetError
@@ -32,6 +24,14 @@ from memos_assets.postgres.versions.versions import (
     version_is_complete,
 )
 from memos_assets.report.consolidation import Consolidation, new_consolidation
+from memos_assets.runs.consolidation import (
+    checklist,
+    load_stale,
+    observe_files,
+    run_job,
+    tags_of,
+    verify,
+)
 from memos_assets.settings import Settings
 
 

@@ -8,12 +8,12 @@ import sqlalchemy as sa
 
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
-from memos_assets.defs import consolidation
 from memos_assets.defs.jobs import maintenance_job
 from memos_assets.defs.maintenance import maintain_op
-from memos_assets.defs.swap import consolidate_and_swap
 from memos_assets.errors import UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
+from memos_assets.runs import consolidation
+from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.settings import Settings, batch_dagster_events
 
 

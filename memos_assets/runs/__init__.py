@@ -1,0 +1,1 @@
+"""TODO room memos_assets/runs."""
