@@ -140,6 +140,11 @@ class Settings(BaseSettings):
         """Where retired files are moved."""
         return self.archive or self.home / "archive"
 
+    @property
+    def pins_folder(self) -> Path:
+        """Where pinned copies of sources are."""
+        return self.home / "pins"
+
     @field_validator(
         *("database_url", "alert_webhook", "archive", "embedder", "embedder_model"),
         *("embedder_url", "embedder_key", "embedder_dimension"),

@@ -2,7 +2,7 @@
 
 import sys
 
-EXIT_INTERRUPTED = 130
+from memos_assets.cli import exit_codes
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -14,5 +14,5 @@ def main(arguments: list[str] | None = None) -> None:
         leave_pandas_out()
         code = run(arguments)
     except KeyboardInterrupt:
-        code = EXIT_INTERRUPTED
+        code = exit_codes.INTERRUPTED
     sys.exit(code)

@@ -12,14 +12,12 @@ import sqlalchemy as sa
 import typer
 from typer.exceptions import TyperException
 
-from memos_assets.cli import EXIT_INTERRUPTED, data, impact, maintenance, server
+from memos_assets.cli import data, exit_codes, impact, maintenance, server
 from memos_assets.cli.display import errors
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres.connection import first_line
 from memos_assets.settings import load_settings
 
-EXIT_FAILED = 1
-EXIT_MISUSE = 2
 _INTERRUPTED = "Interrupted. What is in the ledger stays; run the same command again to go on."
 
 #: Commands of modules that do without Dagster until they run something.
@@ -107,7 +105,7 @@ def run(arguments: list[str] | None = None) -> int:
         code = assemble(given[0] if given else None)(given, standalone_mode=False)
     except MemosAssetsError as error:
         errors.print(str(error), style="red", markup=False, soft_wrap=True)
-        return EXIT_MISUSE
+        return exit_codes.MISUSE
     except TyperException as error:
         message = error.format_message().strip()
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -120,19 +118,19 @@ def run(arguments: list[str] | None = None) -> int:
                 markup=False,
                 soft_wrap=True,
             )
-        return EXIT_MISUSE
+        return exit_codes.MISUSE
     except typer.Abort:
         errors.print(_INTERRUPTED)
-        return EXIT_INTERRUPTED
+        return exit_codes.INTERRUPTED
     except BrokenPipeError:
-        return EXIT_FAILED
+        return exit_codes.FAILED
     except Exception as error:  # noqa: BLE001  a traceback at a user is a bug; it goes to a file
         lost = _refusal_of_database(error)
         if lost is None:
             return _unexpected(error)
         errors.print(str(lost), style="red", markup=False, soft_wrap=True)
-        return EXIT_FAILED
-    if code == EXIT_INTERRUPTED:
+        return exit_codes.FAILED
+    if code == exit_codes.INTERRUPTED:
         # typer answers Ctrl+C itself, without a word.
         errors.print(_INTERRUPTED)
     return int(code or 0)
@@ -173,4 +171,4 @@ def _unexpected(error: Exception) -> int:
         markup=False,
         soft_wrap=True,
     )
-    return EXIT_FAILED
+    return exit_codes.FAILED

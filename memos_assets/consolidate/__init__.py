@@ -1,1 +1,4 @@
-"""From SQLite files to PostgreSQL rows, and the proof. Knows no Dagster."""
+"""From SQLite files to rows in PostgreSQL, exactly once, with a reason for each row that is not.
+
+Whether it worked is decided in `proof`, by code of its own.
+"""

@@ -1,1 +1,4 @@
-"""The Dagster face: it gathers, names and schedules what the rooms below do."""
+"""The Dagster face: keys, tags, assets, checks, jobs, schedules, sensors, I/O managers.
+
+Thin: what is computed is computed in the rooms below.
+"""

@@ -12,8 +12,8 @@ from contextlib import contextmanager, suppress
 import dagster as dg
 import sqlalchemy as sa
 
-#: Run tag: the run's lock is held, and by which process.
-PROCESS_TAG = "memos/process"
+from memos_assets.defs.tags import PROCESS_TAG
+
 #: A run that a process began and has not ended; Dagster writes it down before it starts it.
 _BEGUN = [
     dg.DagsterRunStatus.NOT_STARTED,

@@ -10,14 +10,12 @@ import tenacity
 from pydantic import PrivateAttr
 
 from memos_assets.defs.dead_runs import known_to_run, settle_abandoned_runs
+from memos_assets.defs.tags import INTO_TAG
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.target import open_target
 from memos_assets.postgres.versions.versions import require_shadow
 from memos_assets.settings import Settings, load_settings
-
-#: Run tag: the run loads, checks and reads the shadow instead of the live tables.
-INTO_TAG = "memos/into"
 
 
 class Postgres(dg.ConfigurableResource):

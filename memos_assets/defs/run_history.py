@@ -11,15 +11,10 @@ from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, TABLES
 from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.indexes import INDEXES, index_assets
 from memos_assets.defs.assets.search import search_functions
-from memos_assets.defs.assets.sources import (
-    CONSOLIDATION_TAG,
-    OTHER_FILES,
-    consolidation_of,
-    source_key,
-)
-from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.checks.all_checks import CHECKS
 from memos_assets.defs.failures import said
+from memos_assets.defs.keys import OTHER_FILES, source_key, table_key
+from memos_assets.defs.tags import CONSOLIDATION_TAG, consolidation_of
 from memos_assets.report.compose import Recorded
 from memos_assets.report.evaluations import checklist_outcomes
 from memos_assets.report.formatting import moment

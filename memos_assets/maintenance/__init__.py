@@ -1,1 +1,1 @@
-"""TODO room memos_assets/maintenance."""
+"""Health of tables and indexes, what is pending, and the work that mends it."""

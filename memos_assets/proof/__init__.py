@@ -1,1 +1,1 @@
-"""TODO room memos_assets/proof."""
+"""Reads both sides again and compares. It shares no code with the loader that it judges."""

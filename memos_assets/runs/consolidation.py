@@ -11,24 +11,15 @@ from dagster._core.utils import make_new_run_id
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.consolidate.sources.observe import register_files
+from memos_assets.consolidate.sources.observe import pins_for, register_files
 from memos_assets.defs.assets.report import report
-from memos_assets.defs.assets.sources import (
-    CONSOLIDATION_TAG,
-    OTHER_FILES,
-    ROOTS_TAG,
-    observe_kept,
-    observe_kind,
-    observe_others,
-    pins_for,
-    source_key,
-    stale_keys,
-)
-from memos_assets.defs.assets.tables import RELOAD_TAG
-from memos_assets.defs.dead_runs import PROCESS_TAG, process_of, running, settle_abandoned_runs
+from memos_assets.defs.assets.sources import observe_kept, observe_kind, observe_others, stale_keys
+from memos_assets.defs.dead_runs import process_of, running, settle_abandoned_runs
 from memos_assets.defs.failures import said
 from memos_assets.defs.jobs import finish_job, migrate_job_name, report_job, verify_job
+from memos_assets.defs.keys import OTHER_FILES, source_key
 from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
+from memos_assets.defs.tags import CONSOLIDATION_TAG, PROCESS_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.postgres.target import open_target
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.report.evaluations import checklist_outcomes
@@ -177,7 +168,9 @@ def _stale_keys(
 ) -> set[str]:
     with engine.connect() as conn:
         sources = [s for s in registry.registered_sources(conn, kind.name) if s.name in names]
-    return stale_keys(engine, pins_for(engine, settings, consolidation, sources), reload=reload)
+    return stale_keys(
+        engine, pins_for(engine, settings.pins_folder, consolidation, sources), reload=reload
+    )
 
 
 def run_job(

@@ -9,9 +9,9 @@ from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.eligibility import Candidate, find_candidates, judge
 from memos_assets.consolidate.archive.manifests import Archived, entry_named
 from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.defs.assets.archive import ACCEPT_TAG, RETIRE_TAG, claims_seen
-from memos_assets.defs.assets.sources import CONSOLIDATION_TAG, ROOTS_TAG
+from memos_assets.defs.assets.archive import claims_seen
 from memos_assets.defs.jobs import archive_job
+from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, ROOTS_TAG
 from memos_assets.errors import UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs.consolidation import run_job

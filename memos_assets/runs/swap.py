@@ -7,11 +7,11 @@ import sqlalchemy as sa
 
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.consolidate.sources.observe import register_files
-from memos_assets.defs.assets.sources import pins_for
-from memos_assets.defs.assets.version import LIVE_VERSION, report_exchange
+from memos_assets.consolidate.sources.observe import pins_for, register_files
+from memos_assets.defs.assets.version import report_exchange
 from memos_assets.defs.jobs import finish_job
-from memos_assets.defs.resources import INTO_TAG
+from memos_assets.defs.keys import LIVE_VERSION
+from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
 from memos_assets.postgres.schema.tables import DATA_SCHEMA, in_schema
 from memos_assets.postgres.versions.dependents import refuse_hanging
@@ -67,7 +67,7 @@ def consolidate_and_swap(
         with engine.connect() as conn:
             sources = registry.registered_sources(conn)
         try:
-            pins_for(engine, settings, done.id, sources)
+            pins_for(engine, settings.pins_folder, done.id, sources)
             done.notes += _pruned(engine, settings)
             create_shadow(engine, done.id)
             done.schema = SHADOW

@@ -1,1 +1,4 @@
-"""SQLite files as files: opening, errors, locks, and rows as bytes; nothing here knows memOS."""
+"""SQLite files as files: opening, errors, locks, and rows as bytes.
+
+Nothing here knows memOS, its tables or PostgreSQL.
+"""

@@ -9,10 +9,11 @@ from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.checks import GROUPS
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.manifests import entry_named, read_archive
-from memos_assets.defs.assets.archive import RETIRE_TAG
-from memos_assets.defs.assets.sources import ROOTS_TAG, archive_key, observe_kind
+from memos_assets.defs.assets.sources import observe_kind
 from memos_assets.defs.jobs import archive_job
+from memos_assets.defs.keys import archive_key
 from memos_assets.defs.schedules import due_keys
+from memos_assets.defs.tags import RETIRE_TAG, ROOTS_TAG
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate, verify
 from memos_assets.runs.retirement import look, restore, retire

@@ -4,8 +4,9 @@ import dagster as dg
 import pytest
 
 from memos_assets.definitions import defs
-from memos_assets.defs.assets.tables import table_assets, table_key
+from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.io_managers import PostgresTableIOManager
+from memos_assets.defs.keys import table_key
 from memos_assets.defs.partitions import (
     CHUNKS,
     by_source,

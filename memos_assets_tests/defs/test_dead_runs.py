@@ -10,8 +10,9 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.defs.assets.tables import WRITE_POOL
-from memos_assets.defs.dead_runs import PROCESS_TAG, process_of, running, settle_abandoned_runs
+from memos_assets.defs.dead_runs import process_of, running, settle_abandoned_runs
 from memos_assets.defs.jobs import migrate_job_name
+from memos_assets.defs.tags import PROCESS_TAG
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import KIND, World, write_templates
 

@@ -10,8 +10,8 @@ import pytest
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, TABLES, kind_of_table
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.definitions import defs
-from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.evaluations import check_keys
+from memos_assets.defs.keys import table_key
 from memos_assets.demo import write_demo
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.report.evaluations import claims_made, health_claims_made

@@ -7,8 +7,9 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.defs.assets.indexes import BUILD_POOL, index_assets, index_key, logged
+from memos_assets.defs.assets.indexes import BUILD_POOL, index_assets, logged
 from memos_assets.defs.assets.tables import WRITE_POOL
+from memos_assets.defs.keys import index_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import TargetError
 from memos_assets.indexes.build_progress import BuildStep

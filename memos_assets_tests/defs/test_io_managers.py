@@ -13,8 +13,9 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.decoding.reader import chunk_stream
-from memos_assets.defs.assets.tables import stale_work, table_assets, table_key
+from memos_assets.defs.assets.tables import stale_work, table_assets
 from memos_assets.defs.io_managers import PostgresTableIOManager, TableReference
+from memos_assets.defs.keys import table_key
 from memos_assets.defs.partitions import CHUNKS, range_tags
 from memos_assets.defs.resources import Postgres
 from memos_assets.postgres.connection import driver_of

@@ -11,9 +11,8 @@ from memos_assets.catalog import CONSOLIDATED_KINDS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.sources.chunks import MOST_CHUNKS
 from memos_assets.consolidate.sources.discover import Root, find_files
-from memos_assets.defs.assets.sources import CONSOLIDATION_TAG, ROOTS_TAG
-from memos_assets.defs.assets.tables import RELOAD_TAG
 from memos_assets.defs.partitions import by_source, range_tags
+from memos_assets.defs.tags import CONSOLIDATION_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.demo import write_demo
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate

@@ -9,10 +9,10 @@ import sqlalchemy as sa
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.definitions import defs
-from memos_assets.defs.assets.version import LIVE_VERSION
 from memos_assets.defs.failures import said
+from memos_assets.defs.keys import LIVE_VERSION
 from memos_assets.defs.partitions import range_tags
-from memos_assets.defs.resources import INTO_TAG
+from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
 from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.versions import swap as exchange

@@ -1,1 +1,4 @@
-"""TODO room memos_assets/consolidate/decoding."""
+"""What SQLite stores becomes what PostgreSQL holds, or a reject with its reason.
+
+The proof has its own reading, on purpose, and never imports this one.
+"""

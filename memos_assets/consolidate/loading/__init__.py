@@ -1,1 +1,1 @@
-"""TODO room memos_assets/consolidate/loading."""
+"""Chunks into tables: one transaction with its ledger row each; dry run and summary."""

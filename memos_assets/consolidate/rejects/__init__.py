@@ -1,1 +1,1 @@
-"""TODO room memos_assets/consolidate/rejects."""
+"""Rows that could not be loaded: listing, showing, exporting, and what people decided on them."""

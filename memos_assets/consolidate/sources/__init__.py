@@ -1,1 +1,4 @@
-"""TODO room memos_assets/consolidate/sources."""
+"""SQLite files as sources: discovery, layout, encodings, chunks, pinned copies, the registry.
+
+Nothing here decodes a value.
+"""

@@ -1,6 +1,8 @@
 """Look at registered sources again: pin what changed, and say which chunks that concerns."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -88,6 +90,19 @@ def pin_for_run(
     with engine.begin() as conn:
         digest = registry.choose_pin(conn, consolidation, source.name, pin.digest, gone=chosen)
         return registry.recorded_pin(conn, source.name, digest) or pin
+
+
+def pins_for(
+    engine: sa.Engine, folder: Path, consolidation: str, sources: Iterable[registry.Source]
+) -> list[Pin]:
+    """Return the pins that all steps of a consolidation work from; missing ones are taken."""
+    # Copying and hashing leave Python's lock alone, so two files are pinned in the time of one.
+    with ThreadPoolExecutor(2, thread_name_prefix="pin") as pinners:
+        futures = [
+            pinners.submit(copy_context().run, pin_for_run, engine, source, folder, consolidation)
+            for source in sources
+        ]
+        return [future.result() for future in futures]
 
 
 def observable_sources(conn: sa.Connection, kind: str) -> list[registry.Source]:

@@ -1,1 +1,1 @@
-"""The assets: sources, tables, indexes and the report."""
+"""Assets, one module per kind."""

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import ApplicationTable
 from memos_assets.catalog.application import APPLICATION_ASSETS
-from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import OWNERS, application_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.postgres.application.state import (
     embedding_models,
@@ -20,11 +20,6 @@ from memos_assets.postgres.application.state import (
 )
 
 _FACTS = {"memories": memories_facts, "quests": quests_facts}
-
-
-def application_key(asset: str) -> dg.AssetKey:
-    """Return the asset key of tables of memOS."""
-    return dg.AssetKey(["memos", asset])
 
 
 def _asset_spec(asset: str, specs: tuple[ApplicationTable, ...]) -> dg.AssetSpec:

@@ -18,28 +18,16 @@ from memos_assets.consolidate.archive.eligibility import (
 )
 from memos_assets.consolidate.archive.manifests import Archived, read_archive
 from memos_assets.consolidate.sources.discover import find_files
-from memos_assets.defs.assets.indexes import index_key
-from memos_assets.defs.assets.sources import (
-    CONSOLIDATION_TAG,
-    OWNERS,
-    archive_key,
-    roots_of,
-    source_key,
-)
-from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import OWNERS, archive_key, index_key, source_key, table_key
 from memos_assets.defs.resources import Postgres
+from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, roots_of
 from memos_assets.errors import MemosAssetsError, SourceError
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.report.evaluations import checklist_outcomes
 from memos_assets.report.formatting import moment
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation
 from memos_assets.settings import Settings
-
-#: Run tag: the files to move, `NAME=PATH`, one per line. A run without it moves nothing.
-RETIRE_TAG = "memos/retire"
-#: Run tag: retire sources although rows of theirs are in the rejects.
-ACCEPT_TAG = "memos/accept_open_rejects"
 
 
 def claims_seen(

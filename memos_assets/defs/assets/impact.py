@@ -4,8 +4,8 @@ import dagster as dg
 from pydantic import Field
 
 from memos_assets.defs.assets.indexes import BUILD_POOL
-from memos_assets.defs.assets.sources import OWNERS
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import OWNERS
 from memos_assets.defs.resources import Postgres
 from memos_assets.impact.measure import (
     DEFAULT_DIMENSION,

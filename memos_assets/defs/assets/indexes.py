@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 
 from memos_assets.catalog import INDEXED, IndexedTable
-from memos_assets.defs.assets.sources import OWNERS
-from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import OWNERS, index_key, table_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.indexes.build import BuiltIndex
 from memos_assets.indexes.build_many import build_indexes
@@ -20,11 +19,6 @@ from memos_assets.indexes.definitions import SearchIndex, search_indexes
 BUILD_POOL = "postgres_index_build"
 #: A build says this often how far it is.
 LOG_SECONDS = 10
-
-
-def index_key(name: str) -> dg.AssetKey:
-    """Return the asset key of a search index."""
-    return dg.AssetKey(["memos", "indexes", name])
 
 
 INDEXES = {index_key(index.name): index for spec in INDEXED for index in search_indexes(spec)}

@@ -6,9 +6,8 @@ import dagster as dg
 
 from memos_assets.catalog import TABLES
 from memos_assets.defs.assets.indexes import INDEXES
-from memos_assets.defs.assets.sources import OWNERS
-from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import OWNERS, table_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.defs.run_history import recorded
 from memos_assets.report.compose import compose

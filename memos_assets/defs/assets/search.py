@@ -2,22 +2,17 @@
 
 import dagster as dg
 
-from memos_assets.asset_names import SEARCH_FUNCTIONS
 from memos_assets.catalog import TABLES
-from memos_assets.defs.assets.sources import OWNERS
-from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import OWNERS, SEARCH_FUNCTIONS, table_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.search.function_sources import functions
 from memos_assets.search.functions import install, vector_schema
 from memos_assets.search.searchable import SEARCHABLES
 
-#: Their asset key.
-FUNCTIONS_KEY = dg.AssetKey.from_user_string(SEARCH_FUNCTIONS)
-
 
 @dg.asset(
-    key=FUNCTIONS_KEY,
+    key=SEARCH_FUNCTIONS,
     deps=[table_key(spec) for spec in TABLES if spec.name in SEARCHABLES],
     group_name="search",
     kinds={"postgres"},

@@ -3,8 +3,6 @@
 import hashlib
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
@@ -15,61 +13,20 @@ from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.census import take_census
-from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
+from memos_assets.consolidate.sources.discover import FoundFile, find_files
 from memos_assets.consolidate.sources.observe import (
     observable_sources,
     observe_source,
-    pin_for_run,
+    pins_for,
     register_files,
 )
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import OTHER_FILES, source_key
 from memos_assets.defs.partitions import CHUNKS, chunk_key
 from memos_assets.defs.resources import Postgres
+from memos_assets.defs.tags import consolidation_of, roots_of
 from memos_assets.settings import Settings
-
-#: Run tag that binds the runs of one consolidation together.
-CONSOLIDATION_TAG = "memos/consolidation"
-#: Run tag that holds the roots a run was asked to search, one per line.
-ROOTS_TAG = "memos/data"
-
-OWNERS = ["team:memory"]
-
-
-def source_key(kind: FileKind) -> dg.AssetKey:
-    """Return the asset key of a kind of file."""
-    return dg.AssetKey(["sqlite", kind.name])
-
-
-def archive_key(group: str) -> dg.AssetKey:
-    """Return the asset key of a kind's retired files."""
-    return dg.AssetKey(["archive", group])
-
-
-def consolidation_of(run: dg.DagsterRun) -> str:
-    """Return the id of the consolidation that a run belongs to; a run by itself is one."""
-    return run.tags.get(CONSOLIDATION_TAG, run.root_run_id or run.run_id)
-
-
-def roots_of(run: dg.DagsterRun, settings: Settings) -> list[Root]:
-    """Return the roots a run searches: its tag's, else MEMOS_DATA's, else none."""
-    tagged = run.tags.get(ROOTS_TAG)
-    arguments = tagged.split("\n") if tagged else settings.data
-    return [Root.parse(argument) for argument in arguments]
-
-
-def pins_for(
-    engine: sa.Engine, settings: Settings, consolidation: str, sources: Iterable[registry.Source]
-) -> list[Pin]:
-    """Return the pins that all steps of a consolidation work from; missing ones are taken."""
-    folder = settings.home / "pins"
-    # Copying and hashing leave Python's lock alone, so two files are pinned in the time of one.
-    with ThreadPoolExecutor(2, thread_name_prefix="pin") as pinners:
-        futures = [
-            pinners.submit(copy_context().run, pin_for_run, engine, source, folder, consolidation)
-            for source in sources
-        ]
-        return [future.result() for future in futures]
 
 
 def observe_kind(
@@ -100,7 +57,7 @@ def observe_kind(
             )
             if names is None or source.name in names
         ]
-    pins = pins_for(engine, settings, consolidation, sources)
+    pins = pins_for(engine, settings.pins_folder, consolidation, sources)
     return _versions(engine, instance, kind, pins)
 
 
@@ -110,7 +67,7 @@ def pins_of_tick(
     """Return current pins of a kind's registered files, outside of any run."""
     with engine.connect() as conn:
         sources = observable_sources(conn, kind.name)
-    pins = [observe_source(engine, source, settings.home / "pins") for source in sources]
+    pins = [observe_source(engine, source, settings.pins_folder) for source in sources]
     _versions(engine, instance, kind, pins)
     return pins
 
@@ -251,9 +208,6 @@ def _kept_source(kind: FileKind) -> dg.SourceAsset:
             )
 
     return _observe
-
-
-OTHER_FILES = dg.AssetKey(["sqlite", "other_files"])
 
 
 def _other_files() -> dg.SourceAsset:

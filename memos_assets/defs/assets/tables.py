@@ -5,26 +5,21 @@ import warnings
 import dagster as dg
 import pyarrow as pa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, IndexedTable, TableSpec
+from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.observe import pins_for
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.defs.assets.sources import OWNERS, consolidation_of, pins_for, source_key
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import OWNERS, source_key, table_key
 from memos_assets.defs.partitions import CHUNKS, by_source
 from memos_assets.defs.resources import Postgres
+from memos_assets.defs.tags import RELOAD_TAG, consolidation_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 
 #: Loads of one table queue behind each other; see `concurrency.pools` in dagster.yaml.
 WRITE_POOL = "postgres_write"
-#: Run tag: load chunks again although the ledger says that they are up to date.
-RELOAD_TAG = "memos/reload"
-
-
-def table_key(spec: IndexedTable) -> dg.AssetKey:
-    """Return the asset key of a consolidated table, or of one of memOS that is searched."""
-    return dg.AssetKey(["memos", spec.name])
 
 
 def _column_schema(spec: TableSpec) -> dg.TableSchema:
@@ -81,7 +76,9 @@ def stale_work(
     sources = [source for source in known if source.name in wanted]
     reload = context.run.tags.get(RELOAD_TAG) == "true"
     work: list[tuple[Pin, ChunkTask]] = []
-    for pin in pins_for(postgres.engine, postgres.settings, consolidation_of(context.run), sources):
+    for pin in pins_for(
+        postgres.engine, postgres.settings.pins_folder, consolidation_of(context.run), sources
+    ):
         with postgres.engine.connect() as conn:
             stale = ledger.stale_tasks(conn, spec, pin, reload=reload)
         work += [(pin, task) for task in stale if task.chunk in wanted[pin.source]]

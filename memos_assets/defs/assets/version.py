@@ -6,15 +6,12 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES
-from memos_assets.defs.assets.sources import OWNERS
-from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import LIVE_VERSION, OWNERS, table_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.postgres.versions.swap import Exchange
 from memos_assets.postgres.versions.versions import ensure_live, list_versions
 from memos_assets.settings import Settings
-
-LIVE_VERSION = dg.AssetKey(["memos", "live_version"])
 
 
 def describe_live(

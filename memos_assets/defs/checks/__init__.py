@@ -1,1 +1,1 @@
-"""The checklist as asset checks."""
+"""Asset checks, as Dagster runs them; what they judge is in the rooms."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from memos_assets.catalog.application import APPLICATION_ASSETS
-from memos_assets.defs.assets.application import application_key
 from memos_assets.defs.checks.one_claim import checks_of_one_claim
+from memos_assets.defs.keys import application_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 from memos_assets.postgres.application.checks import tables_are_whole

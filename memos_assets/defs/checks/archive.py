@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import dagster as dg
 
 from memos_assets.consolidate.archive.checks import GROUPS, archived_files_are_whole
-from memos_assets.defs.assets.sources import archive_key
 from memos_assets.defs.checks.one_claim import checks_of_one_claim
+from memos_assets.defs.keys import archive_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 

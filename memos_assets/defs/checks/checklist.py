@@ -14,11 +14,9 @@ from memos_assets.catalog import (
 from memos_assets.checklist import CLAIMS
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.defs.assets.indexes import index_key
-from memos_assets.defs.assets.sources import source_key
-from memos_assets.defs.assets.tables import table_key
 from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import index_key, source_key, table_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 from memos_assets.indexes.ddl import gin_name

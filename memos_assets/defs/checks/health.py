@@ -6,12 +6,10 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import MAINTAINED, IndexedTable
-from memos_assets.defs.assets.indexes import index_key
-from memos_assets.defs.assets.tables import table_key
-from memos_assets.defs.assets.version import LIVE_VERSION
 from memos_assets.defs.checks.checklist import check_spec
 from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import LIVE_VERSION, index_key, table_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import search_indexes

@@ -11,10 +11,10 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
-from memos_assets.defs.assets.indexes import index_key
 from memos_assets.defs.checks.checklist import check_spec
 from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import index_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 from memos_assets.proof.search.recall import CLAIMS_ABOUT_SEARCH, findings_about_search

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from memos_assets.defs.assets.version import LIVE_VERSION
 from memos_assets.defs.checks.one_claim import checks_of_one_claim
+from memos_assets.defs.keys import LIVE_VERSION
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 from memos_assets.postgres.versions.versions import version_is_complete

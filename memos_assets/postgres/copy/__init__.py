@@ -1,1 +1,4 @@
-"""TODO room memos_assets/postgres/copy."""
+"""COPY in binary, both ways, and the Arrow schemas that rows travel in.
+
+Nothing here opens a connection or decides what is loaded.
+"""

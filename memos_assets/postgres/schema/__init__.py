@@ -1,1 +1,4 @@
-"""TODO room memos_assets/postgres/schema."""
+"""Tables of ours as SQLAlchemy metadata, and which schema they are in.
+
+What a value becomes on the way is in `copy`; the history of the schema is in sql/migrations.
+"""

@@ -1,1 +1,4 @@
-"""TODO room memos_assets/proof/expected."""
+"""What PostgreSQL should hold, computed from the stored SQLite values alone.
+
+Never imports `consolidate.decoding`: a mistake made twice by one function proves nothing.
+"""

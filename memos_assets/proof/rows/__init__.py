@@ -1,1 +1,1 @@
-"""TODO room memos_assets/proof/rows."""
+"""Rows of both sides, streamed, compared by digest, and the checks of tables and sources."""

@@ -1,1 +1,1 @@
-"""TODO room memos_assets/proof/search."""
+"""PostgreSQL's search results against ground truth that is computed from the source files."""
