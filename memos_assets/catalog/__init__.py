@@ -5,7 +5,12 @@ there are, `application` which tables memOS has in PostgreSQL. Nothing here open
 connection.
 """
 
-from memos_assets.catalog.application import APPLICATION_TABLES, ApplicationTable
+from memos_assets.catalog.application import (
+    APPLICATION_ASSETS,
+    APPLICATION_TABLES,
+    ApplicationTable,
+)
+from memos_assets.catalog.catalog import Catalog, IndexedTable
 from memos_assets.catalog.columns import Column, VectorColumn, VectorIndex
 from memos_assets.catalog.kinds import (
     CONSOLIDATED_KINDS,
@@ -18,20 +23,14 @@ from memos_assets.catalog.kinds import (
 )
 from memos_assets.catalog.tables import FileKind, Link, TableSpec
 
-#: A table that has search indexes.
-IndexedTable = TableSpec | ApplicationTable
+#: What memOS writes, and where it goes.
+MEMOS = Catalog(kinds=KINDS, application=APPLICATION_ASSETS)
 
 #: Every table with search indexes: consolidated ones, then those of memOS.
-INDEXED: tuple[IndexedTable, ...] = (
-    *(spec for spec in TABLES if spec.vector_indexes or spec.searched or spec.text_index),
-    *(table for table in APPLICATION_TABLES if table.vector_indexes or table.searched),
-)
+INDEXED: tuple[IndexedTable, ...] = MEMOS.indexed
 
 #: Every table whose health we look after: consolidated ones, then those of memOS with our indexes.
-MAINTAINED: tuple[IndexedTable, ...] = (
-    *TABLES,
-    *(spec for spec in INDEXED if isinstance(spec, ApplicationTable)),
-)
+MAINTAINED: tuple[IndexedTable, ...] = MEMOS.maintained
 
 __all__ = [
     "APPLICATION_TABLES",
@@ -40,9 +39,11 @@ __all__ = [
     "KINDS",
     "KINDS_BY_NAME",
     "MAINTAINED",
+    "MEMOS",
     "TABLES",
     "TABLES_BY_NAME",
     "ApplicationTable",
+    "Catalog",
     "Column",
     "FileKind",
     "IndexedTable",
