@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import TABLES
-from memos_assets.report import formatting as words
+from memos_assets.report import formatting
 from memos_assets.report.compose import Recorded, compose
 from memos_assets.report.outcomes import outcomes
 from memos_assets.report.render import (
@@ -55,7 +55,7 @@ def hostile(engine: sa.Engine) -> Report:
             {"text": HOSTILE},
         )
     seen = replace(evaluation(passed=False), observed=HOSTILE, expected=HOSTILE)
-    moment = words.moment(0)
+    moment = formatting.moment(0)
     return compose(
         engine,
         Recorded(
@@ -119,8 +119,8 @@ def test_both_files_say_the_same(hostile: Report) -> None:
         *(written["target"][name] for name in ("address", "schema", "revision")),
         written["verdict"]["sentence"],
         written["written_by"],
-        words.clock(written["written_at"]),
-        words.clock(written["started_at"]),
+        formatting.clock(written["written_at"]),
+        formatting.clock(written["started_at"]),
     ]
     assert len(said) > 150
     assert [text for text in said if text not in page.text] == []
