@@ -1,6 +1,7 @@
 """V20 to V24: tables and indexes stay as fast as a load leaves them, judged in one step."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import sqlalchemy as sa
 
@@ -16,7 +17,7 @@ from memos_assets.maintenance.health import (
     table_is_vacuumed,
 )
 from memos_assets.maintenance.recall_drift import recall_has_not_drifted
-from memos_assets.postgres.evidence import evidence_of
+from memos_assets.postgres.schema import tables
 
 _STEP = "health_checks"
 _USE = "v24_indexes_are_used"
@@ -54,8 +55,20 @@ def _recall(conn: sa.Connection, value: tuple[VectorIndex, SearchIndex]) -> Find
 
 
 def _use(conn: sa.Connection, index: SearchIndex) -> Finding:
-    former = evidence_of(conn, _USE).get(index_name(index.name), {})
-    return index_is_used(conn, index, former)
+    return index_is_used(conn, index, former_use(conn, index.name))
+
+
+def former_use(conn: sa.Connection, index: str) -> Mapping[str, Any]:
+    """Return the evidence of the latest evaluation of V24; empty where there is none."""
+    entry = tables.evaluations.c
+    found: Mapping[str, Any] | None = conn.execute(
+        sa.select(entry.evidence).where(
+            entry.target == tables.data_schema(conn),
+            entry.claim == _USE,
+            entry.asset == index_name(index),
+        )
+    ).scalar()
+    return found or {}
 
 
 CHECKS: tuple[AnyCheck, ...] = (

@@ -110,4 +110,4 @@ def test_every_check_shows_its_title_and_its_fix_in_the_ui() -> None:
         assert spec.metadata["fix"] == check.fix
         assert spec.blocking == check.blocking
     blocking = [check.label for check in CHECKLIST if check.blocking]
-    assert blocking == ["V16", "V17", "V18"]
+    assert {"V16", "V17", "V18"} <= set(blocking)

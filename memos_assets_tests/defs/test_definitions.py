@@ -135,7 +135,8 @@ def test_the_sources_are_observed_and_never_materialised() -> None:
 
 
 def test_the_check_names_are_an_api() -> None:
-    assert sorted({key.name for key in GRAPH.asset_check_keys}) == [
+    # Evaluations and alerts are known by them: none is renamed, and others may come.
+    assert {key.name for key in GRAPH.asset_check_keys} >= {
         "v01_row_counts_match",
         "v02_rows_match_bit_for_bit",
         "v03_derived_columns_recompute",
@@ -161,7 +162,7 @@ def test_the_check_names_are_an_api() -> None:
         "v23_statistics_are_there",
         "v24_indexes_are_used",
         "v25_application_tables_are_whole",
-    ]
+    }
 
 
 def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
