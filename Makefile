@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test ui lint types bench faults fuzz clean
+.PHONY: demo test ui lint types docs bench faults fuzz clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -32,6 +32,9 @@ lint: $(READY)
 
 types: $(READY)
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m docs_build
 
 # Without a C++ compiler hnswlib cannot be installed; the race of searches then does without it.
 bench: $(READY)

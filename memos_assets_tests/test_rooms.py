@@ -14,9 +14,9 @@ PACKAGE = "memos_assets"
 #: From the ground up. A room imports rooms before it in this list, and itself.
 FLOORS = (
     *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
-    *("settings", "catalog", "checklist", "sqlite", "postgres", "indexes", "search"),
+    *("settings", "catalog", "check", "sqlite", "postgres", "indexes", "search"),
     *("consolidate", "proof", "snapshots", "blackboard", "memory", "cache", "research"),
-    *("maintenance", "impact", "report", "defs", "definitions", "components", "runs"),
+    *("maintenance", "impact", "checklist", "report", "defs", "definitions", "components", "runs"),
     *("api", "memos_face", "demo", "cli"),
 )
 #: The same within rooms that have rooms of their own.

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.utils import make_new_run_id
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
+from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, MEMOS, FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import pins_for, register_files
@@ -22,8 +22,8 @@ from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
 from memos_assets.defs.tags import CONSOLIDATION_TAG, PROCESS_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.postgres.target import open_target
 from memos_assets.report.consolidation import Consolidation, new_consolidation
-from memos_assets.report.evaluations import checklist_outcomes
-from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.evaluations import checklist_results
+from memos_assets.report.outcomes import CheckResult
 from memos_assets.settings import Settings, load_settings
 
 _DATA_VERSION_TAG = "dagster/data_version"
@@ -98,10 +98,10 @@ def verify(instance: dg.DagsterInstance, engine: sa.Engine) -> Consolidation:
     return done
 
 
-def checklist(engine: sa.Engine) -> list[ClaimOutcome]:
-    """Return the latest outcome of every claim."""
+def checklist(engine: sa.Engine) -> list[CheckResult]:
+    """Return the latest result of every check."""
     with engine.connect() as conn:
-        return checklist_outcomes(conn)
+        return checklist_results(conn, MEMOS)
 
 
 def observe_files(
