@@ -13,6 +13,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.defs.tags import PROCESS_TAG
+from memos_assets.postgres import advisory_locks
 
 #: A run that a process began and has not ended; Dagster writes it down before it starts it.
 _BEGUN = [
@@ -20,8 +21,6 @@ _BEGUN = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
-#: First half of the key of a run's lock; the second is made of its id.
-_RUN_LOCK = 0x6D656D6F
 
 
 def process_of(run_id: str) -> str:
@@ -36,12 +35,12 @@ def process_of(run_id: str) -> str:
 def running(engine: sa.Engine, run_id: str) -> Iterator[None]:
     """Hold the lock of a run; PostgreSQL drops it when this process is gone."""
     with _sessions(engine) as conn:
-        conn.execute(sa.select(sa.func.pg_try_advisory_lock(*_lock_of(run_id))))
+        advisory_locks.RUN.tried(conn, run_id)
         try:
             yield
         finally:
             with suppress(sa.exc.DBAPIError):
-                conn.execute(sa.select(sa.func.pg_advisory_unlock(*_lock_of(run_id))))
+                advisory_locks.RUN.release(conn, run_id)
 
 
 @contextmanager
@@ -89,12 +88,7 @@ def _sessions(engine: sa.Engine) -> Iterator[sa.Connection]:
 
 
 def _is_running(conn: sa.Connection, run_id: str) -> bool:
-    lock = _lock_of(run_id)
-    free = conn.execute(sa.select(sa.func.pg_try_advisory_lock(*lock))).scalar_one()
+    free = advisory_locks.RUN.tried(conn, run_id)
     if free:
-        conn.execute(sa.select(sa.func.pg_advisory_unlock(*lock)))
+        advisory_locks.RUN.release(conn, run_id)
     return not free
-
-
-def _lock_of(run_id: str) -> tuple[int, sa.Function[int]]:
-    return _RUN_LOCK, sa.func.hashtext(run_id)

@@ -28,6 +28,7 @@ from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.build_settings import memory_needed_mb
 from memos_assets.indexes.definitions import hnsw_index, rows_in, search_indexes
 from memos_assets.indexes.forecast import forecast_graph, graph_of
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, table_schema
@@ -44,8 +45,6 @@ K = 10
 #: Rows that are generated and written at once.
 BATCH_ROWS = 1_000
 
-#: Held by the one process whose trial it is.
-_TRIAL_LOCK = 0x6D656D6F_10
 #: Rows of one table lie around this many centres.
 _CLUSTERS = 1_000
 PAGE_BYTES = 8_192
@@ -171,11 +170,7 @@ def trial_schema(engine: sa.Engine) -> Iterator[sa.Engine]:
     Raises:
         TargetError: M367 another process is at it.
     """
-    # A connection of its own: the server frees the lock however we end.
-    with engine.connect() as conn:
-        conn.detach()
-        taken = conn.execute(sa.select(sa.func.pg_try_advisory_lock(_TRIAL_LOCK))).scalar_one()
-        conn.commit()
+    with advisory_locks.TRIAL.tried_alone(engine) as taken:
         if not taken:
             raise TargetError(
                 "M367",

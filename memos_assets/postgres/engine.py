@@ -9,6 +9,7 @@ import psycopg
 import sqlalchemy as sa
 
 from memos_assets.errors import TargetError, UsageError
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
@@ -22,9 +23,6 @@ _DRIVERS = frozenset({"postgres", "postgresql", _DRIVER, "postgresql+psycopg2"})
 #: Connection parameters whose values are secrets. Only `password` has a place in a URL.
 _SECRET_PARAMETERS = frozenset({"sslpassword", "oauth_client_secret", "scram_client_key"})
 _MASK = "***"
-
-#: Held while the extension is created: `if not exists` fails when two sessions do it at once.
-_EXTENSION_LOCK = 0x6D656D6F_01
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ def _check(conn: sa.Connection, where: str, *, create_extension: bool) -> Server
             where=where,
             fix="upgrade it, or unset MEMOS_DATABASE_URL for the embedded server",
         )
-    conn.exec_driver_sql(f"select pg_advisory_xact_lock({_EXTENSION_LOCK})")
+    advisory_locks.EXTENSION.wait(conn)
     row = conn.exec_driver_sql(
         "select default_version, installed_version from pg_available_extensions"
         " where name = 'vector'"
