@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from memos_assets.asset_names import (
     LIVE_VERSION,
@@ -24,6 +23,7 @@ from memos_assets.consolidate.archive.checks import GROUPS
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.upsert import upsert
 from memos_assets.proof.rows.checks import claims_about
 from memos_assets.proof.search.recall import CLAIMS_ABOUT_SEARCH
 from memos_assets.report.outcomes import ClaimOutcome, Evaluation, outcomes
@@ -96,18 +96,7 @@ def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:
         for evaluation in evaluations
     ]
     if rows:
-        statement = insert(tables.evaluations)
-        conn.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(tables.evaluations.primary_key),
-                set_={
-                    column.name: statement.excluded[column.name]
-                    for column in tables.evaluations.columns
-                    if not column.primary_key
-                },
-            ),
-            rows,
-        )
+        conn.execute(upsert(tables.evaluations), rows)
 
 
 def _storable(value: Kept) -> Kept:
