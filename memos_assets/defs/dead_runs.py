@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from memos_assets.defs.tags import PROCESS_TAG
 from memos_assets.postgres import advisory_locks
+from memos_assets.postgres.connection import autocommit_connection
 
 #: A run that a process began and has not ended; Dagster writes it down before it starts it.
 _BEGUN = [
@@ -34,7 +35,7 @@ def process_of(run_id: str) -> str:
 @contextmanager
 def running(engine: sa.Engine, run_id: str) -> Iterator[None]:
     """Hold the lock of a run; PostgreSQL drops it when this process is gone."""
-    with _sessions(engine) as conn:
+    with autocommit_connection(engine) as conn:
         advisory_locks.RUN.tried(conn, run_id)
         try:
             yield
@@ -64,7 +65,7 @@ def settle_abandoned_runs(instance: dg.DagsterInstance, engine: sa.Engine) -> li
         if run.tags.get(PROCESS_TAG, "").startswith(run.run_id)
     ]
     gone = []
-    with _sessions(engine) as conn:
+    with autocommit_connection(engine) as conn:
         for run in suspects:
             if _is_running(conn, run.run_id):
                 continue
@@ -78,13 +79,6 @@ def settle_abandoned_runs(instance: dg.DagsterInstance, engine: sa.Engine) -> li
             )
             gone.append(run.run_id)
     return gone
-
-
-@contextmanager
-def _sessions(engine: sa.Engine) -> Iterator[sa.Connection]:
-    # No transaction may stay open for as long as a run lasts.
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        yield conn
 
 
 def _is_running(conn: sa.Connection, run_id: str) -> bool:

@@ -29,7 +29,7 @@ from memos_assets.indexes.build_settings import memory_needed_mb
 from memos_assets.indexes.definitions import hnsw_index, rows_in, search_indexes
 from memos_assets.indexes.forecast import forecast_graph, graph_of
 from memos_assets.postgres import advisory_locks
-from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.connection import autocommit_connection, driver_of
 from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, table_schema
 from memos_assets.postgres.engine import shown
@@ -225,8 +225,7 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> floa
                 report(Progress("load", layout.name, rows=batch.num_rows, bytes=batch.nbytes))
             copy.write(copy_binary.TRAILER)
         seconds = time.perf_counter() - started
-    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with alone.connect() as conn:
+    with autocommit_connection(engine) as conn:
         driver = driver_of(conn)
         driver.execute(sql.SQL("vacuum (analyze) {}").format(place))
     report(Progress("load", layout.name, done=True))
