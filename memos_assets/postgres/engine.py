@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import psycopg
@@ -95,27 +96,46 @@ def create_engine(
         application_name: shown by ``pg_stat_activity``, e.g. ``memos_assets:consolidate``.
         pooled: false opens a connection for each use and closes it, for short commands.
     """
+    options = connection_options(url, settings, application_name)
+    if not pooled:
+        return sa.create_engine(url, poolclass=sa.NullPool, connect_args=options)
+    return sa.create_engine(url, connect_args=options, **pool_options(settings))
+
+
+def connection_options(
+    url: sa.URL, settings: Settings, application_name: str
+) -> dict[str, str | int]:
+    """Return the arguments by which psycopg connects, synchronously or not; see `create_engine`."""
     options = [
         str(url.query.get("options", "")),
         f"-c lock_timeout={settings.lock_timeout_ms}",
         "-c timezone=UTC",
     ]
-    connect_args: dict[str, str | int] = {
+    return {
         "application_name": application_name,
         "connect_timeout": 10,
         "options": " ".join(filter(None, options)),
     }
-    if not pooled:
-        return sa.create_engine(url, poolclass=sa.NullPool, connect_args=connect_args)
-    return sa.create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_recycle=settings.pool_recycle_seconds,
-        pool_timeout=settings.pool_timeout_seconds,
-        connect_args=connect_args,
-    )
+
+
+def pool_options(settings: Settings) -> dict[str, Any]:
+    """Return the arguments of SQLAlchemy's pools; a connection is tested before each use."""
+    return {
+        "pool_pre_ping": True,
+        "pool_size": settings.pool_size,
+        "max_overflow": settings.max_overflow,
+        "pool_recycle": settings.pool_recycle_seconds,
+        "pool_timeout": settings.pool_timeout_seconds,
+    }
+
+
+@contextmanager
+def closing_pool(engine: sa.Engine) -> Iterator[sa.Engine]:
+    """Yield an engine, and close its connections however the block ends."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def check_server(engine: sa.Engine, *, create_extension: bool = True) -> ServerFacts:
