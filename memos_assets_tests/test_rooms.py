@@ -22,7 +22,16 @@ FLOORS = (
 #: The same within rooms that have rooms of their own.
 INNER_FLOORS = {
     "postgres": (
-        *("connection", "build_lock", "server", "copy", "schema", "application"),
+        *(
+            "connection",
+            "advisory_locks",
+            "upsert",
+            "build_lock",
+            "server",
+            "copy",
+            "schema",
+            "application",
+        ),
         *("engine", "migrations", "backup", "versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),

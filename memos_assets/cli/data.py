@@ -103,12 +103,8 @@ def observe(data: Data = None) -> int:
     settings = load_settings()
     files = find_files(roots_from(data, settings))
     _refuse_unusable(files)
-    engine = open_target(settings, "memos_assets:observe")
-    try:
-        with live_progress():
-            launch.observe(engine, settings, files)
-    finally:
-        engine.dispose()
+    with open_target(settings, "memos_assets:observe") as engine, live_progress():
+        launch.observe(engine, settings, files)
     return 0
 
 
@@ -132,8 +128,7 @@ def consolidate_command(
     retired = _retired_from(roots, settings)
     files = find_files(roots, none_will_do=retired)
     _refuse_unusable(files, none_will_do=retired)
-    engine = open_target(settings, "memos_assets:consolidate")
-    try:
+    with open_target(settings, "memos_assets:consolidate") as engine:
         if not reload and not swap:
             standing = standing_outcomes(engine, files)
             if standing is not None:
@@ -149,8 +144,6 @@ def consolidate_command(
         if done.exchange is not None:
             print_exchange(done.exchange, settings)
         return code
-    finally:
-        engine.dispose()
 
 
 def verify_command(json_file: JsonFile = None) -> int:
@@ -158,13 +151,10 @@ def verify_command(json_file: JsonFile = None) -> int:
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:verify")
-    try:
+    with open_target(settings, "memos_assets:verify") as engine:
         with live_progress():
             done = launch.verify(engine, settings)
         return conclude(engine, settings, done, json_file)
-    finally:
-        engine.dispose()
 
 
 def report(

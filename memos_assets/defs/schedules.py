@@ -19,11 +19,8 @@ def due_keys(instance: dg.DagsterInstance, kind: FileKind) -> list[str]:
     Files are looked at first; what changed is pinned, and new chunks become partition keys.
     """
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:schedule")
-    try:
+    with open_target(settings, "memos_assets:schedule") as engine:
         return sorted(stale_keys(engine, pins_of_tick(engine, settings, instance, kind)))
-    finally:
-        engine.dispose()
 
 
 def backfill_schedule(kind: FileKind) -> dg.ScheduleDefinition:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from memos_assets.asset_names import index_name, source_name, table_name
 from memos_assets.catalog import Catalog
@@ -15,6 +14,7 @@ from memos_assets.check import Checklist
 from memos_assets.checklist import PROOF
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.upsert import upsert
 from memos_assets.report.outcomes import CheckResult, Evaluation, check_results
 
 Kept = TypeVar("Kept")
@@ -42,18 +42,7 @@ def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:
         for evaluation in evaluations
     ]
     if rows:
-        statement = insert(tables.evaluations)
-        conn.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(tables.evaluations.primary_key),
-                set_={
-                    column.name: statement.excluded[column.name]
-                    for column in tables.evaluations.columns
-                    if not column.primary_key
-                },
-            ),
-            rows,
-        )
+        conn.execute(upsert(tables.evaluations), rows)
 
 
 def _storable(value: Kept) -> Kept:

@@ -194,8 +194,7 @@ def run_job(
     from memos_assets.definitions import defs
 
     job, run_id = defs().resolve_job_def(job_name), make_new_run_id()
-    engine = open_target(load_settings(), f"memos_assets:{run_id[:8]}")
-    try:
+    with open_target(load_settings(), f"memos_assets:{run_id[:8]}") as engine:
         with running(engine, run_id):
             result = job.execute_in_process(
                 instance=instance,
@@ -210,8 +209,6 @@ def run_job(
         # Once more after the one at its start: the server notices some time after a process is
         # killed that nobody listens to its session any more.
         settle_abandoned_runs(instance, engine)
-    finally:
-        engine.dispose()
     done.run_ids.append(result.run_id)
     failures = [said(event) for event in result.all_events if event.is_step_failure]
     if not result.success and not failures:

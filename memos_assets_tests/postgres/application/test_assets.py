@@ -32,7 +32,7 @@ def test_a_consolidation_beside_memos_adopts_describes_indexes_and_proves_its_ta
 ) -> None:
     before = content(world.engine, ["memories", "quests"])
     write_templates(world.data / "meta_buffer.db", [1, 2])
-    target.open_target(world.settings, "tests").dispose()
+    target.prepare_target(world.settings, "tests")
     done = world.consolidate()
     assert done.failures == []
     assert [o.check.label for o in done.checklist if not o.proven] == []
