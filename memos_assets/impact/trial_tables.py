@@ -31,7 +31,7 @@ from memos_assets.indexes.forecast import forecast_graph, graph_of
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.connection import autocommit_connection, driver_of
 from memos_assets.postgres.copy import encode as copy_binary
-from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, table_schema
+from memos_assets.postgres.copy.arrow_schema import postgres_type, table_schema, typed_field
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import data_schema, in_schema
@@ -258,11 +258,7 @@ def _record_batches(generated: Generated, layout: Layout) -> Iterator[pa.RecordB
     spec, vector = generated.spec, generated.vector
     stored = layout.stored or vector.stored
     half = stored == "halfvec"
-    field = pa.field(
-        vector.name,
-        pa.list_(pa.float16() if half else pa.float32()),
-        metadata={POSTGRES_TYPE: stored},
-    )
+    field = typed_field(vector.name, stored)
     schema = table_schema(spec)
     schema = schema.set(schema.get_field_index(vector.name), field)
     first = 0
@@ -291,7 +287,7 @@ def _values(
         return pa.array(np.full(count, dimension), field.type)
     if field.name in spec.key:
         return pa.array(map(str, numbers.tolist()), field.type)
-    if field.name in spec.texts and field.metadata[POSTGRES_TYPE] == b"text":
+    if field.name in spec.texts and postgres_type(field) == "text":
         return pa.array((_SENTENCE.format(number) for number in numbers.tolist()), field.type)
     constant = {"source": "trial", "chunk": 0}.get(field.name)
     if constant is not None:
