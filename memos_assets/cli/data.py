@@ -101,12 +101,13 @@ def observe(data: Data = None) -> int:
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
-    files = find_files(roots_from(data, settings))
+    roots = roots_from(data, settings)
+    files = find_files(roots)
     _refuse_unusable(files)
     engine = open_target(settings, "memos_assets:observe")
     try:
         with live_progress():
-            launch.observe(engine, settings, files)
+            launch.observe(engine, settings, roots, files)
     finally:
         engine.dispose()
     return 0
