@@ -101,10 +101,11 @@ def observe(data: Data = None) -> int:
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
-    files = find_files(roots_from(data, settings))
+    roots = roots_from(data, settings)
+    files = find_files(roots)
     _refuse_unusable(files)
     with open_target(settings, "memos_assets:observe") as engine, live_progress():
-        launch.observe(engine, settings, files)
+        launch.observe(engine, settings, roots, files)
     return 0
 
 

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
-from memos_assets.defs.assets.sources import pins_of_tick, stale_keys
+from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.sources.observe import current_pins
 from memos_assets.defs.failures import reported
 from memos_assets.defs.jobs import finish_job, health_job, migrate_jobs
-from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
+from memos_assets.defs.observations import chunk_versions
+from memos_assets.defs.partitions import CHUNKS, chunk_key, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
 
@@ -20,7 +22,10 @@ def due_keys(instance: dg.DagsterInstance, kind: FileKind) -> list[str]:
     """
     settings = load_settings()
     with open_target(settings, "memos_assets:schedule") as engine:
-        return sorted(stale_keys(engine, pins_of_tick(engine, settings, instance, kind)))
+        pins = current_pins(engine, settings.pins_folder, kind.name)
+        chunk_versions(engine, instance, kind, pins)
+        with engine.connect() as conn:
+            return sorted(chunk_key(*chunk) for chunk in ledger.stale_chunks(conn, pins))
 
 
 def backfill_schedule(kind: FileKind) -> dg.ScheduleDefinition:

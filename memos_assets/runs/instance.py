@@ -8,8 +8,10 @@ import sqlalchemy as sa
 
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
+from memos_assets.consolidate.sources.pinned import pin_sources
 from memos_assets.defs.jobs import maintenance_job
 from memos_assets.defs.maintenance import maintain_op
+from memos_assets.defs.observations import report_observed
 from memos_assets.errors import UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs import consolidation
@@ -35,12 +37,15 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     return dg.DagsterInstance.from_config(str(home))
 
 
-def observe(engine: sa.Engine, settings: Settings, files: Sequence[FoundFile]) -> None:
+def observe(
+    engine: sa.Engine, settings: Settings, roots: Sequence[Root], files: Sequence[FoundFile]
+) -> None:
     """Register and pin the files, and report the source assets as observed."""
     with open_instance(settings) as instance:
         register_files(engine, files)
         observed = new_consolidation().id
-        consolidation.observe_files(instance, engine, settings, observed, files)
+        pinned = pin_sources(engine, settings.pins_folder, observed, roots, files)
+        report_observed(instance, engine, pinned, settings.local_zone)
 
 
 def consolidate(

@@ -7,10 +7,12 @@ import sqlalchemy as sa
 
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.consolidate.sources.observe import pins_for, register_files
+from memos_assets.consolidate.sources.observe import register_files
+from memos_assets.consolidate.sources.pinned import Pinned, pin_sources
 from memos_assets.defs.assets.version import report_exchange
 from memos_assets.defs.jobs import finish_job
 from memos_assets.defs.keys import LIVE_VERSION
+from memos_assets.defs.observations import report_observed
 from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
 from memos_assets.postgres.schema.tables import DATA_SCHEMA, in_schema
@@ -27,7 +29,6 @@ from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs.consolidation import (
     checklist,
     load_stale,
-    observe_files,
     run_job,
     tags_of,
     verify,
@@ -64,14 +65,14 @@ def consolidate_and_swap(
             refuse_hanging(conn)
             _refuse_gone(conn, files)
         done.notes = register_files(engine, files)
-        with engine.connect() as conn:
-            sources = registry.registered_sources(conn)
         try:
-            pins_for(engine, settings.pins_folder, done.id, sources)
+            pinned = pin_sources(
+                engine, settings.pins_folder, done.id, roots, files, every_source=True
+            )
             done.notes += _pruned(engine, settings)
             create_shadow(engine, done.id)
             done.schema = SHADOW
-            _fill(instance, engine, settings, roots, files, sources, done)
+            _fill(instance, engine, settings, pinned, done)
         finally:
             if done.exchange is None:
                 with engine.begin() as conn:
@@ -85,17 +86,14 @@ def _fill(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
-    roots: Sequence[Root],
-    files: Sequence[FoundFile],
-    sources: Sequence[registry.Source],
+    pinned: Pinned,
     done: Consolidation,
 ) -> None:
     """Fill the shadow, prove it, and swap it in if nothing speaks against it."""
     shadow = in_schema(engine, SHADOW)
-    tags = {**tags_of(done, roots), INTO_TAG: SHADOW}
-    kinds = {source.name: source.kind for source in sources}
-    observe_files(instance, shadow, settings, done.id, files, kinds)
-    load_stale(instance, shadow, settings, kinds, tags, done)
+    tags = {**tags_of(pinned), INTO_TAG: SHADOW}
+    report_observed(instance, shadow, pinned, settings.local_zone)
+    load_stale(instance, shadow, pinned, tags, done)
     with engine.connect() as conn:
         filled_at = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     run_job(instance, finish_job.name, tags, done)

@@ -9,7 +9,6 @@ from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.checks import GROUPS
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.manifests import entry_named, read_archive
-from memos_assets.defs.assets.sources import observe_kind
 from memos_assets.defs.jobs import archive_job
 from memos_assets.defs.keys import archive_key
 from memos_assets.defs.schedules import due_keys
@@ -167,8 +166,9 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
     assert retire(world.instance, world.roots, asked).failures == []
     (world.data / "lost.db").unlink()
     assert due_keys(world.instance, KIND) == []
-    observed = observe_kind(world.engine, world.settings, world.instance, "c", KIND)
-    assert sorted(observed) == ["lost/000", "meta_buffer/000", "other/000"]
+    events = world.run(f"observe_{KIND.name}").get_asset_observation_events()
+    observed = {event.asset_observation_data.asset_observation.partition for event in events}
+    assert observed == {"lost/000", "meta_buffer/000", "other/000"}
     put_template(world.data / "other.db", "t2")
     assert due_keys(world.instance, KIND) == ["other/000"]
 

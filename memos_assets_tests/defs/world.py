@@ -15,11 +15,13 @@ import sqlalchemy as sa
 from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
+from memos_assets.consolidate.sources.pinned import pin_sources
 from memos_assets.definitions import defs
+from memos_assets.defs.observations import report_observed
 from memos_assets.defs.partitions import CHUNKS
 from memos_assets.demo.meta_buffer import LAYOUT
 from memos_assets.report.consolidation import Consolidation
-from memos_assets.runs.consolidation import consolidate, observe_files
+from memos_assets.runs.consolidation import consolidate
 from memos_assets.settings import Settings
 
 #: The small kind that most tests load, and its only table.
@@ -96,7 +98,10 @@ class World:
         """Register, pin and observe the files, so that their chunks are partitions."""
         files = self.files()
         register_files(self.engine, files)
-        observe_files(self.instance, self.engine, self.settings, "observed-by-a-test", files)
+        pinned = pin_sources(
+            self.engine, self.settings.pins_folder, "observed-by-a-test", self.roots, files
+        )
+        report_observed(self.instance, self.engine, pinned, self.settings.local_zone)
 
     def partitions(self, kind: str = KIND.name) -> list[str]:
         return list(self.instance.get_dynamic_partitions(str(CHUNKS[kind].name)))

@@ -1,6 +1,6 @@
 """The ledger in `memos_ops`: which chunks are loaded, from which pin, and which are due."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from memos_assets.catalog import TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_task
 from memos_assets.consolidate.rejects.decisions import decisions_about
 from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.consolidate.sources.registry import specs_in
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.upsert import upsert
 
@@ -180,3 +181,15 @@ def stale_tasks(
         if reload or not fresh:
             stale.append(task)
     return stale
+
+
+def stale_chunks(
+    conn: sa.Connection, pins: Iterable[Pin], *, reload: bool = False
+) -> set[tuple[str, int]]:
+    """Return (source, chunk) of the chunks that some table does not hold as the pins do."""
+    return {
+        (task.source, task.chunk)
+        for pin in pins
+        for spec in specs_in(pin)
+        for task in stale_tasks(conn, spec, pin, reload=reload)
+    }

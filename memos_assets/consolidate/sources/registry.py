@@ -1,5 +1,6 @@
 """The registry in `memos_ops`: which SQLite files are sources, and their pinned copies."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,18 @@ def registered_sources(conn: sa.Connection, kind: str | None = None) -> list[Sou
         )
         for row in conn.execute(statement)
     ]
+
+
+def sources_named(conn: sa.Connection, kind: str, names: Collection[str]) -> list[Source]:
+    """Return registered sources of a kind.
+
+    Raises:
+        UsageError: M526 when a name is not registered.
+    """
+    known = registered_sources(conn, kind)
+    for name in sorted(set(names) - {source.name for source in known}):
+        source_named(conn, name)
+    return [source for source in known if source.name in names]
 
 
 def source_named(conn: sa.Connection, name: str) -> Source:
