@@ -13,11 +13,11 @@ PACKAGE = "memos_assets"
 
 #: From the ground up. A room imports rooms before it in this list, and itself.
 FLOORS = (
-    *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
+    *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors", "installation"),
     *("settings", "catalog", "checklist", "sqlite", "postgres", "indexes", "search"),
     *("consolidate", "proof", "snapshots", "blackboard", "memory", "cache", "research"),
     *("maintenance", "impact", "report", "defs", "definitions", "components", "runs"),
-    *("api", "memos_face", "demo", "cli"),
+    *("api", "memos_face", "demo", "cli", "__main__"),
 )
 #: The same within rooms that have rooms of their own.
 INNER_FLOORS = {
@@ -46,7 +46,7 @@ NEVER_IMPORTED = {
 LEAVES = {
     "memos_assets.demo": ("memos_assets.demo", "memos_assets.cli"),
     "memos_assets.api": ("memos_assets.api",),
-    "memos_assets.cli": ("memos_assets.cli",),
+    "memos_assets.cli": ("memos_assets.cli", "memos_assets.__main__"),
     "memos_assets.memos_face": ("memos_assets.memos_face",),
 }
 
