@@ -1,0 +1,1 @@
+"""Programs for work on the project: generated pages, the wheel's trial. The wheel has none."""
