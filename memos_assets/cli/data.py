@@ -34,16 +34,6 @@ JsonFile = Annotated[
 ]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("plan")(plan)
-    app.command("consolidate")(consolidate_command)
-    app.command("verify")(verify_command)
-    app.command("report")(report)
-    app.command("observe")(observe)
-    app.command("demo")(demo)
-
-
 def roots_from(data: Sequence[str] | None, settings: Settings) -> list[Root]:
     """Return the roots that `--data` names, else those of MEMOS_DATA.
 

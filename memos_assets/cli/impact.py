@@ -22,11 +22,6 @@ from memos_assets.report.impact import in_words, records
 from memos_assets.settings import load_settings
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("impact")(impact)
-
-
 def impact(
     rows: Annotated[
         str, typer.Option("--rows", metavar="N,N,...", help="Row counts to measure.")

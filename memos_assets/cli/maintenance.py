@@ -11,11 +11,6 @@ from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("maintain")(maintain)
-
-
 def maintain(
     names: Annotated[
         list[str] | None,

@@ -40,22 +40,6 @@ Reason = Annotated[str, typer.Option("--reason", metavar="REASON", help="Why the
 All = Annotated[bool, typer.Option("--all", help="Settled ones, too.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add `rejects` with its own commands."""
-    group = typer.Typer(
-        help="Rows that could not be loaded as they are: a to-do list.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_command)
-    group.command("show")(show)
-    group.command("export")(export)
-    group.command("decide")(decide)
-    group.command("withdraw")(withdraw)
-    group.command("replay")(replay)
-    app.add_typer(group, name="rejects")
-
-
 def _engine(name: str) -> AbstractContextManager[sa.Engine]:
     return open_target(load_settings(), f"memos_assets:rejects_{name}")
 
@@ -389,3 +373,16 @@ def _print_outcome(
         by_table[reason, name] += rows
     opened = ", ".join(f"{reason} {rows:,} in {name}" for (reason, name), rows in by_table.items())
     console.print(f"Still open: {opened or 'nothing'}.", markup=False, soft_wrap=True)
+
+
+group = typer.Typer(
+    help="Rows that could not be loaded as they are: a to-do list.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+group.command("list")(list_command)
+group.command("show")(show)
+group.command("export")(export)
+group.command("decide")(decide)
+group.command("withdraw")(withdraw)
+group.command("replay")(replay)

@@ -31,11 +31,6 @@ from memos_assets.settings import load_settings
 _HITS, _HITS_OF_EACH = 10, 3
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("search")(search)
-
-
 def search(
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT", help="Words, codes, or a sentence.")

@@ -21,12 +21,6 @@ from memos_assets.report.formatting import size
 from memos_assets.settings import Settings, load_settings
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("rollback")(rollback)
-    app.command("versions")(versions)
-
-
 def announce_swap() -> None:
     """Say where a consolidation that swaps loads."""
     console.print(

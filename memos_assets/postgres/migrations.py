@@ -15,10 +15,10 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from memos_assets.errors import TargetError
+from memos_assets.installation import PROJECT_ROOT
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.engine import shown
-from memos_assets.settings import PROJECT_ROOT
 
 SCRIPTS = PROJECT_ROOT / "sql" / "migrations"
 #: memOS's own database has a public.alembic_version; ours stands beside our own tables.
