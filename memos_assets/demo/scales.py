@@ -32,7 +32,7 @@ class Rows:
     benchmarks: int
 
     def times(self, factor: float) -> "Rows":
-        """Return these rows ``factor`` times, and enough of each for every kind of dirt."""
+        """Return these rows ``factor`` times, and enough of each for every known defect."""
         if factor == 1.0:
             return self
         return replace(

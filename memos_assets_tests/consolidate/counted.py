@@ -1,4 +1,4 @@
-"""How PostgreSQL, or the pinned file, counts the rows of a class of dirt that are loaded."""
+"""How PostgreSQL, or the pinned file, counts the loaded rows of one known defect."""
 
 from collections.abc import Mapping
 
