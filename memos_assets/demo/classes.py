@@ -78,7 +78,7 @@ DEFECTS: tuple[KnownDefect, ...] = (
     ),
     KnownDefect("invalid_utf8", "text bytes of another encoding", Rejected("invalid_utf8")),
     KnownDefect(
-        "ids_that_are_no_uuids",
+        "ids_that_are_not_uuids",
         "the first 12 characters of a UUID as key",
         Treated("loaded as text"),
     ),

@@ -244,7 +244,7 @@ class _Corpus:
             "unreadable_timestamps", "first_seen", every, share(total, 0.0005)
         )
         defects.note("timestamps_iso_offset", total - len(unreadable))
-        defects.note("ids_that_are_no_uuids", total)
+        defects.note("ids_that_are_not_uuids", total)
         # Every 97th row falls on a full second, where isoformat drops the fraction.
         whole = frozenset(every[::97])
         defects.note("timestamps_without_fraction", len(whole - unreadable))

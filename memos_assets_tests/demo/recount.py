@@ -158,7 +158,7 @@ RECOUNTS: dict[str, tuple[Count, ...]] = {
         text_kinds("description"),
         missing("null_descriptions", "description"),
         missing("nan_stored_as_null", "confidence"),
-        every("ids_that_are_no_uuids"),
+        every("ids_that_are_not_uuids"),
         iso_offset("first_seen"),
     ),
     "documents": (
