@@ -1,6 +1,6 @@
 """The documentation of codes: M-codes of errors, V-numbers of checks, reasons of rejects.
 
-An installed wheel carries the pages as ``memos_assets/docs``; a checkout has them in ``docs``.
+The pages are in ``docs`` of the checkout, which a wheel carries within the package.
 """
 
 import re
@@ -10,14 +10,14 @@ from pathlib import Path
 from memos_assets.errors import UsageError
 from memos_assets.settings import PROJECT_ROOT
 
-_FOLDERS = (Path(__file__).parents[1] / "docs", PROJECT_ROOT / "docs")
+_DOCS = PROJECT_ROOT / "docs"
 _HEADING = re.compile(r"^(#{1,6})\s+(.*)")
 _ERRORS, _CHECKLIST = "errors.md", "checklist.md"
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One section of a page, in Markdown, without the sections below it that have a heading."""
+    """One section of a page up to the next heading, in Markdown. In a row's case: the row."""
 
     page: Path
     anchor: str
@@ -25,8 +25,8 @@ class Section:
 
     @property
     def address(self) -> str:
-        """The section's ``file:`` address, which terminals and browsers open."""
-        return f"{self.page.as_uri()}#{self.anchor}"
+        """The ``file:`` address of the section, which terminals and browsers open."""
+        return f"{self.page.as_uri()}#{self.anchor}".rstrip("#")
 
 
 def section(code: str) -> Section:
@@ -51,16 +51,18 @@ def section(code: str) -> Section:
 
 def find_section(code: str) -> Section | None:
     """Return the section about a code, or None where the pages have none or are not installed."""
-    page = _page(_ERRORS if re.fullmatch(r"[Mm]\d{3}", code) else _CHECKLIST)
-    if page is None:
+    page = _DOCS / (_ERRORS if re.fullmatch(r"[Mm]\d{3}", code) else _CHECKLIST)
+    if not page.is_file():
         return None
     lines = page.read_text("utf-8").splitlines()
     text = _below_heading(lines, code) or _row(lines, code)
-    return Section(page, anchor=code.lower(), text=text) if text else None
+    return Section(page, _anchor(text), text) if text else None
 
 
-def _page(name: str) -> Path | None:
-    return next((folder / name for folder in _FOLDERS if (folder / name).is_file()), None)
+def _anchor(text: str) -> str:
+    """Return the anchor that Markdown renderers give to a heading; empty for a row of a table."""
+    heading = _HEADING.match(text)
+    return re.sub(r"[^\w -]", "", heading[2].lower()).replace(" ", "-") if heading else ""
 
 
 def _below_heading(lines: list[str], code: str) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -73,11 +74,11 @@ def test_the_code_of_an_error_is_a_link_at_a_terminal_and_plain_elsewhere(
 
 
 def test_an_error_is_printed_without_a_link_where_the_pages_are_not_installed(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     out = io.StringIO()
     monkeypatch.setattr(display, "errors", Console(file=out, force_terminal=True, width=60))
-    monkeypatch.setattr(manual, "_FOLDERS", ())
+    monkeypatch.setattr(manual, "_DOCS", tmp_path)
     display.print_error(LINE)
     assert LINE in re.sub(r"\x1b\[[\d;]*m", "", out.getvalue())
     assert "explain" not in out.getvalue()
