@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test ui lint types docs picture wheel-trial bench faults fuzz clean
+.PHONY: demo test ui lint types docs picture pictures wheel-trial bench faults fuzz clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -55,6 +55,10 @@ picture: $(READY)
 
 fuzz: $(READY)
 	$(BIN)/python -m memos_assets_tests.fuzz $(or $(MINUTES),10)
+
+# The pictures of the README, of the state that `make demo` left. Needs Chromium; see tools/pictures.py.
+pictures: $(READY)
+	$(BIN)/python -m tools.pictures
 
 clean:
 	-$(BIN)/memos-assets down

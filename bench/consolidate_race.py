@@ -233,7 +233,7 @@ def _second_sheet(race: _Race, first: Spread) -> Sheet:
             ),
         ),
         (
-            "When nothing changed since every claim held, nothing is read again but the files' "
+            "When nothing changed since every check passed, nothing is read again but the files' "
             "bytes, the ledger and the row counts; `memos-assets verify` reads both sides. A "
             "replaced row moves to the end of its file: its former chunk and the last one are "
             "copied, and everything is proven."

@@ -217,7 +217,7 @@ def _sheet(race: _Race) -> Sheet:
         rows,
         (
             f"By hand: {race.enough_mb} MB, which the largest graph needs, and {WORKERS} "
-            "worker(s) beside the first process; PostgreSQL starts none where the embeddings lie "
+            "worker(s) beside the first process; PostgreSQL starts none where the embeddings are "
             "outside of the rows, unless the least size of a table for them is 0. Ours counts "
             "rows, forecasts, times a sample of large tables, and looks on twice a second."
         ),

@@ -35,7 +35,7 @@ _TABLE = "bench.embeddings"
 COPY = "server-side COPY of encoded rows (the limit)"
 OURS = "memos_assets: decode, rejects and ledger included"
 WRITE_ROW = "psycopg copy.write_row, pgvector types"
-INSERTS = "the plan's way: one INSERT per row"
+INSERTS = "remediation plan: one INSERT per row"
 PANDAS = "pandas.to_sql(method='multi'), pgvector types"
 
 

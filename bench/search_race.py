@@ -51,7 +51,7 @@ STORED = "exact scan, as memOS stores it"
 API = "memos_assets.search.api.search"
 FUNCTION = "memos.search_<table>, called in SQL"
 STATEMENT = "its statement alone"
-PLAN = "the plan's index and settings (ef_search 40)"
+PLAN = "index of the remediation plan (ef_search 40)"
 HNSWLIB = "hnswlib in memory (the ceiling), ef {}"
 _HNSWLIB_EF = (40, 100)
 

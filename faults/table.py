@@ -34,7 +34,7 @@ def sheet_of(campaign: Campaign) -> Sheet:
         (
             f"Chunks in the ledger: fewest - most of {campaign.chunks} that a whole consolidation "
             "has. Saved: of these, what the next run left alone, summed; it may have been killed "
-            "as well. Lost and doubled rows are judged when a consolidation is done, and stand in "
+            "as well. Lost and doubled rows are counted when a consolidation is done, in "
             f"the line of its last kill. Seed {campaign.seed}."
         ),
     )

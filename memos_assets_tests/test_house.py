@@ -108,7 +108,7 @@ def test_every_error_code_is_raised_with_one_meaning() -> None:
 
 def test_every_error_code_is_in_the_docs_and_every_documented_one_is_raised() -> None:
     text = (PROJECT_ROOT / "docs" / "errors.md").read_text("utf-8")
-    documented = re.findall(r"^\| (M\d{3}) \|", text, re.MULTILINE)
+    documented = re.findall(r"^### (M\d{3})$", text, re.MULTILINE)
     code = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
     raised = set(re.findall(r'[f"](M[1-6]\d\d)[" ]', code))
     assert documented == sorted(set(documented))

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from memos_assets.cli.display import console, errors, live_progress
+from memos_assets.cli.display import console, live_progress, print_error
 from memos_assets.cli.outcome import conclude, conclude_unchanged, write_json
 from memos_assets.cli.plan import print_plan
 from memos_assets.cli.versions import announce_swap, print_exchange
@@ -65,7 +65,7 @@ def _refuse_unusable(files: Sequence[FoundFile], *, none_will_do: bool = False) 
     """Report every unusable file, and stop at the first: nothing is loaded from half a folder."""
     unusable = [file.error for file in files if file.error is not None]
     for error in unusable[1:]:
-        errors.print(str(error), style="red", markup=False, soft_wrap=True)
+        print_error(str(error))
     if unusable:
         raise unusable[0]
     if not none_will_do and not any(file.treatment == "consolidate" for file in files):

@@ -1,5 +1,6 @@
 """What people see: progress while work goes on, tables when it is done."""
 
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,8 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
+from memos_assets.cli.manual import find_section
 from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.progress import Phase, Progress, listening
@@ -25,6 +29,8 @@ console = Console(highlight=False)
 if not console.is_terminal:
     console.width = _WIDTH_IN_FILES
 errors = Console(stderr=True, highlight=False)
+
+_CODE = re.compile(r"(?:M\d{3}|V\d{2})(?= )")
 
 _MARKS: dict[Status, str] = {
     "proven": "[green]ok[/]",
@@ -40,6 +46,16 @@ _VERBS: dict[Phase, tuple[str, str]] = {
     "maintain": ("Maintaining", "Maintained"),
     "measure": ("Measuring", "Measured"),
 }
+
+
+def print_error(line: str) -> None:
+    """Print an error on standard error. At a terminal its code is a link to its documentation."""
+    text = Text(line, style="red")
+    code = _CODE.match(line)
+    if code is not None and errors.is_terminal and (page := find_section(code[0])) is not None:
+        text.stylize(Style(link=page.address), *code.span())
+        text.append(f" (memos-assets explain {code[0]})", style="dim")
+    errors.print(text, soft_wrap=True)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from typer.exceptions import TyperException
 
 from memos_assets import __version__
 from memos_assets.cli import exit_codes
-from memos_assets.cli.display import console, errors
+from memos_assets.cli.display import console, errors, print_error
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres.connection import first_line
 from memos_assets.settings import load_settings
@@ -40,6 +40,7 @@ COMMANDS = {
     "maintain": "maintenance:maintain",
     "search": "search:search",
     "impact": "impact:impact",
+    "explain": "explain:explain",
     "retire": "retire:retire_command",
     "restore-source": "retire:restore_source",
     "archive": "retire:archive",
@@ -131,7 +132,7 @@ def run(arguments: list[str] | None = None) -> int:
         given = sys.argv[1:] if arguments is None else arguments
         code = assemble(given[0] if given else None)(given, standalone_mode=False)
     except MemosAssetsError as error:
-        errors.print(str(error), style="red", markup=False, soft_wrap=True)
+        print_error(str(error))
         return exit_codes.MISUSE
     except TyperException as error:
         message = error.format_message().strip()
@@ -139,12 +140,7 @@ def run(arguments: list[str] | None = None) -> int:
             errors.print(message, markup=False)
         else:
             fix = "memos-assets COMMAND --help says what there is"
-            errors.print(
-                f"M500 memos-assets: {message.rstrip('.')}. Fix: {fix}",
-                style="red",
-                markup=False,
-                soft_wrap=True,
-            )
+            print_error(f"M500 memos-assets: {message.rstrip('.')}. Fix: {fix}")
         return exit_codes.MISUSE
     except typer.Abort:
         errors.print(_INTERRUPTED)
@@ -155,7 +151,7 @@ def run(arguments: list[str] | None = None) -> int:
         lost = _refusal_of_database(error)
         if lost is None:
             return _unexpected(error)
-        errors.print(str(lost), style="red", markup=False, soft_wrap=True)
+        print_error(str(lost))
         return exit_codes.FAILED
     if code == exit_codes.INTERRUPTED:
         # typer answers Ctrl+C itself, without a word.
@@ -192,10 +188,7 @@ def _unexpected(error: Exception) -> int:
         where = f"the traceback is in {path}"
     except (OSError, MemosAssetsError):
         where = "the traceback could not be written"
-    errors.print(
-        f"M599 memos-assets: {type(error).__name__}, which is a bug. Fix: report it; {where}",
-        style="red",
-        markup=False,
-        soft_wrap=True,
+    print_error(
+        f"M599 memos-assets: {type(error).__name__}, which is a bug. Fix: report it; {where}"
     )
     return exit_codes.FAILED

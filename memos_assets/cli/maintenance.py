@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from memos_assets.cli.display import console, errors, live_progress
+from memos_assets.cli.display import console, live_progress, print_error
 from memos_assets.maintenance.pending import Work, due, scope_of
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
@@ -36,7 +36,7 @@ def maintain(
     with live_progress() as display:
         done = launch.maintain(settings, names or (), rebuild=rebuild)
     for failure in done.failures:
-        errors.print(failure, style="red", markup=False, soft_wrap=True)
+        print_error(failure)
     if not done.failures and not display.worked:
         console.print("Nothing was due.")
     return 1 if done.failures else 0

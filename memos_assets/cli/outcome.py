@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from memos_assets.cli.display import (
     checklist_table,
     console,
-    errors,
+    print_error,
     reasons_table,
     tables_table,
 )
@@ -47,7 +47,7 @@ def conclude(
     for note in done.notes:
         console.print(f"Note: {note}", markup=False, soft_wrap=True)
     for failure in done.failures:
-        errors.print(failure, style="red", markup=False, soft_wrap=True)
+        print_error(failure)
     concluded = verdict(check_summaries(done.checklist), summaries, done.failures)
     _print_verdict(concluded)
     page = find_report(reports_folder(settings), done.id)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from memos_assets.cli.display import console, errors, reasons_table, tables_table
+from memos_assets.cli.display import console, print_error, reasons_table, tables_table
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
 from memos_assets.consolidate.sources.discover import FoundFile
@@ -42,7 +42,7 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
     )
     unusable = [file for file in files if file.error is not None]
     for file in unusable:
-        errors.print(str(file.error), style="red", markup=False, soft_wrap=True)
+        print_error(str(file.error))
     return not unusable, {
         "files": [
             {

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from memos_assets.cli.data import Data, roots_from
-from memos_assets.cli.display import console, errors
+from memos_assets.cli.display import console, print_error
 from memos_assets.consolidate.archive import store as archives
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.forget import forget, rows_of
@@ -90,7 +90,7 @@ def retire_command(
             return 1 if refused else 0
         done = retire(instance, roots, ready, accept_open_rejects=accept_open_rejects)
     for failure in done.failures:
-        errors.print(failure, style="red", markup=False, soft_wrap=True)
+        print_error(failure)
     gone = {candidate.path for candidate in ready}
     entries, _ = read_archive(settings.archive_folder)
     moved = [e for e in entries if e.manifest.state == "retired" and e.origin in gone]
@@ -189,7 +189,7 @@ def archive() -> int:
         )
     console.print(table)
     for what in unreadable:
-        errors.print(f"{what}, see V13", style="red", markup=False, soft_wrap=True)
+        print_error(f"{what}, see V13")
     return 1 if unreadable else 0
 
 

@@ -17,7 +17,12 @@ def reported() -> Iterator[None]:
     except MemosAssetsError as error:
         raise dg.Failure(
             description=str(error),
-            metadata={"code": error.code, "where": error.where, "fix": error.fix},
+            metadata={
+                "code": error.code,
+                "where": error.where,
+                "fix": error.fix,
+                "more": f"memos-assets explain {error.code}",
+            },
             # The same input gives the same error; what may pass by itself is retried inside.
             allow_retries=False,
         ) from error

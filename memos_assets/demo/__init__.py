@@ -1,4 +1,4 @@
-"""Write a demo memOS folder: memOS's own SQLite layouts, its kinds of rows and its kinds of dirt.
+"""Write a demo memOS folder: memOS's own SQLite layouts, its kinds of rows and its known defects.
 
 Everything a reader of memOS's files must survive is in it at a count the manifest states, so a
 migration of the demo can be proven without one row of anybody's data. The folder is a function of

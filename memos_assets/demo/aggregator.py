@@ -4,12 +4,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from memos_assets.clustered_vectors import VectorSpace
-from memos_assets.demo.dirt import (
+from memos_assets.demo.defects import (
     TEXT_KINDS,
+    float32_with_defect,
     invalid_texts,
     share,
-    soiled_float32,
-    soiled_text,
+    text_with_defect,
     unreadable_time,
 )
 from memos_assets.demo.manifest import FileManifest
@@ -71,7 +71,7 @@ def write_aggregator(path: Path, relative: str, seed: str, rows: Rows) -> FileMa
 
 
 def _write_embeddings(store: DemoStore, seed: str, total: int) -> None:
-    dirt = store.dirt("domain_embeddings", f"{seed}/aggregator")
+    defects = store.defects("domain_embeddings", f"{seed}/aggregator")
     every = range(total)
     older = total * 3 // 10
     vectors = {
@@ -84,15 +84,15 @@ def _write_embeddings(store: DemoStore, seed: str, total: int) -> None:
             ("torn_vectors", every, 0.004),
             ("foreign_dimensions", every, 0.01),
         )
-        for index in sorted(dirt.place(kind, "vector", candidates, share(total, fraction)))
+        for index in sorted(defects.place(kind, "vector", candidates, share(total, fraction)))
     }
-    dirt.note("vectors_of_1024", sum(index not in vectors for index in range(older)))
-    dirt.note("vectors_of_4096", sum(index not in vectors for index in range(older, total)))
-    texts = dirt.place_kinds(TEXT_KINDS, "context", every, share(total, 0.006))
-    unreadable = dirt.place("unreadable_timestamps", "created_at", every, share(total, 0.004))
-    exported = dirt.place("timestamps_postgresql_utc", "created_at", every, share(total, 0.02))
-    dirt.note("timestamps_sqlite_utc", total - len(unreadable) - len(exported))
-    moved = sorted(dirt.place("reindexed_rows", "id", every, share(total, 0.03)))
+    defects.note("vectors_of_1024", sum(index not in vectors for index in range(older)))
+    defects.note("vectors_of_4096", sum(index not in vectors for index in range(older, total)))
+    texts = defects.place_kinds(TEXT_KINDS, "context", every, share(total, 0.006))
+    unreadable = defects.place("unreadable_timestamps", "created_at", every, share(total, 0.004))
+    exported = defects.place("timestamps_postgresql_utc", "created_at", every, share(total, 0.02))
+    defects.note("timestamps_sqlite_utc", total - len(unreadable) - len(exported))
+    moved = sorted(defects.place("reindexed_rows", "id", every, share(total, 0.03)))
     ids = rowids_after_reindexing(total, moved)
     clusters = max(6, total // 40)
     mxbai = VectorSpace(f"{seed}/mxbai", 1024, clusters=clusters, norm=14.0)
@@ -108,12 +108,12 @@ def _write_embeddings(store: DemoStore, seed: str, total: int) -> None:
                 about.entity_id,
                 about.canonical_form,
                 "error_code",
-                soiled_float32(
+                float32_with_defect(
                     found[row][:384] if vectors.get(index) == "foreign_dimensions" else found[row],
                     vectors.get(index),
                     index,
                 ),
-                soiled_text(about.cause, texts.get(index)),
+                text_with_defect(about.cause, texts.get(index)),
                 "https://manual.example/p" if index % 5 == 0 else "",
                 unreadable_time(
                     unreadable,
@@ -149,10 +149,10 @@ def _write_embeddings(store: DemoStore, seed: str, total: int) -> None:
 
 
 def _write_relations(store: DemoStore, seed: str, total: int) -> None:
-    dirt = store.dirt("entity_relations", f"{seed}/aggregator")
+    defects = store.defects("entity_relations", f"{seed}/aggregator")
     every = range(total)
     # A related code is named as the manual prints it: srvo_002, not error_code_srvo_002.
-    loose = dirt.place("loose_references", "target_entity_id", every, share(total, 0.6))
+    loose = defects.place("loose_references", "target_entity_id", every, share(total, 0.6))
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
         for index in every:
@@ -166,7 +166,7 @@ def _write_relations(store: DemoStore, seed: str, total: int) -> None:
                 sqlite_utc(9 * total + index),
             )
 
-    dirt.note("timestamps_sqlite_utc", total)
+    defects.note("timestamps_sqlite_utc", total)
     store.insert(
         "entity_relations",
         (

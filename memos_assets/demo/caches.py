@@ -6,15 +6,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from memos_assets.clustered_vectors import VectorSpace, digest
-from memos_assets.demo.dirt import (
+from memos_assets.demo.defects import (
     JSON_KINDS,
     TEXT_KINDS,
-    Dirt,
+    DefectPlacement,
+    float32_with_defect,
     invalid_texts,
+    json_with_defect,
     share,
-    soiled_float32,
-    soiled_json,
-    soiled_text,
+    text_with_defect,
     unreadable_time,
 )
 from memos_assets.demo.manifest import FileManifest
@@ -99,7 +99,7 @@ def write_content_cache(path: Path, relative: str, seed: str, rows: Rows) -> Fil
     try:
         store.execute(_ADD_EMBEDDING)
         _write_pages(store, seed, rows.pages)
-        queries = _Queries(seed, rows.queries, store.dirt("query_cache", f"{seed}/content"))
+        queries = _Queries(seed, rows.queries, store.defects("query_cache", f"{seed}/content"))
         store.insert(
             "query_cache",
             (
@@ -119,14 +119,14 @@ def write_content_cache(path: Path, relative: str, seed: str, rows: Rows) -> Fil
 
 
 def _write_pages(store: DemoStore, seed: str, total: int) -> None:
-    dirt = store.dirt("content_cache", f"{seed}/content")
+    defects = store.defects("content_cache", f"{seed}/content")
     every = range(total)
-    failed = dirt.place("failed_pages", "content", every, share(total, 0.08))
-    texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
-    unreadable = dirt.place("unreadable_timestamps", "created_at", every, share(total, 0.002))
-    no_key = dirt.place("null_primary_keys", "url_hash", every, 1)
-    dirt.note("timestamps_unix", total - len(unreadable))
-    dirt.note("expired_rows", total)
+    failed = defects.place("failed_pages", "content", every, share(total, 0.08))
+    texts = defects.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
+    unreadable = defects.place("unreadable_timestamps", "created_at", every, share(total, 0.002))
+    no_key = defects.place("null_primary_keys", "url_hash", every, 1)
+    defects.note("timestamps_unix", total - len(unreadable))
+    defects.note("expired_rows", total)
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
         for index in every:
@@ -134,7 +134,7 @@ def _write_pages(store: DemoStore, seed: str, total: int) -> None:
             draw = random.Random(f"{seed}/page/{index}")
             is_failed = index in failed
             text = f"{about.cause}\n{about.remedy}" * draw.randint(4, 40)
-            content = "" if is_failed else soiled_text(text, texts.get(index))
+            content = "" if is_failed else text_with_defect(text, texts.get(index))
             url = f"https://site{index % 23}.example/{about.entity_id}?q={index}"
             created = BASE_UNIX + index * 420.25 + 0.00914
             yield (
@@ -173,7 +173,7 @@ def _write_pages(store: DemoStore, seed: str, total: int) -> None:
 class _Queries:
     """The rows of ``query_cache``: unit vectors of two models, some missing, some zero."""
 
-    def __init__(self, seed: str, total: int, dirt: Dirt) -> None:
+    def __init__(self, seed: str, total: int, defects: DefectPlacement) -> None:
         clusters = max(6, total // 40)
         self._seed, self._total = seed, total
         self._spaces = {
@@ -181,15 +181,15 @@ class _Queries:
             for dim in (1024, 768)
         }
         every = range(total)
-        missing = dirt.place("null_embeddings", "vector", every, share(total, 0.12))
-        zero = dirt.place("zero_vectors", "vector", every, share(total, 0.03))
+        missing = defects.place("null_embeddings", "vector", every, share(total, 0.12))
+        zero = defects.place("zero_vectors", "vector", every, share(total, 0.03))
         later = range(total * 2 // 3, total)
-        small = dirt.place("vectors_of_768", "vector", later, share(total, 0.15))
-        dirt.note("vectors_of_1024", total - len(missing) - len(small) - len(zero))
+        small = defects.place("vectors_of_768", "vector", later, share(total, 0.15))
+        defects.note("vectors_of_1024", total - len(missing) - len(small) - len(zero))
         self._missing, self._zero, self._small = missing, zero, small
-        self._json = dirt.place_kinds(JSON_KINDS, "result_json", every, share(total, 0.004))
-        dirt.note("timestamps_unix", total)
-        dirt.note("expired_rows", total)
+        self._json = defects.place_kinds(JSON_KINDS, "result_json", every, share(total, 0.004))
+        defects.note("timestamps_unix", total)
+        defects.note("expired_rows", total)
 
     def rows(self) -> Iterator[tuple[SqlValue, ...]]:
         """Yield all rows."""
@@ -208,7 +208,7 @@ class _Queries:
                     digest("query", " ".join(query.lower().split()), length=32),
                     query,
                     self._result(index, query),
-                    None if index in self._missing else soiled_float32(vector, kind, index),
+                    None if index in self._missing else float32_with_defect(vector, kind, index),
                     created,
                     created + 811 + index * 37 % 177,
                     int(index % 7 == 0),
@@ -217,7 +217,7 @@ class _Queries:
     def _result(self, index: int, query: str) -> str:
         about = code(self._seed, index)
         source = {"url": "https://a.example", "title": about.title, "snippet": about.cause[:80]}
-        return soiled_json(
+        return json_with_defect(
             {
                 "success": True,
                 "data": {
@@ -246,20 +246,20 @@ def write_scratchpad(path: Path, relative: str, seed: str, rows: Rows) -> FileMa
 
 
 def _write_findings(store: DemoStore, seed: str, total: int) -> None:
-    dirt = store.dirt("findings", f"{seed}/scratchpad")
+    defects = store.defects("findings", f"{seed}/scratchpad")
     every = range(1, total)
-    texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
-    unreadable = dirt.place("unreadable_timestamps", "cached_at", every, share(total, 0.01))
-    no_key = dirt.place("null_primary_keys", "content_hash", every, 1)
-    dirt.note("timestamps_iso_local", total - len(unreadable))
-    dirt.note("null_embeddings", total)
-    dirt.note("empty_contents", 1)
+    texts = defects.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
+    unreadable = defects.place("unreadable_timestamps", "cached_at", every, share(total, 0.01))
+    no_key = defects.place("null_primary_keys", "content_hash", every, 1)
+    defects.note("timestamps_iso_local", total - len(unreadable))
+    defects.note("null_embeddings", total)
+    defects.note("empty_contents", 1)
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
         for index in range(total):
             about = code(seed, index)
             content = (
-                soiled_text(f"{about.title}: {about.cause}", texts.get(index)) if index else ""
+                text_with_defect(f"{about.title}: {about.cause}", texts.get(index)) if index else ""
             )
             # What sha256 makes of the empty text memOS accepts.
             key = digest("finding", index, length=16) if index else "e3b0c44298fc1c14"
@@ -291,7 +291,7 @@ def _write_subqueries(store: DemoStore, seed: str, total: int) -> None:
                 index % 2,
             )
 
-    store.dirt("subqueries", f"{seed}/scratchpad").note("timestamps_iso_local", total)
+    store.defects("subqueries", f"{seed}/scratchpad").note("timestamps_iso_local", total)
     store.insert(
         "subqueries",
         ("query_hash", "query", "answer", "sources", "confidence", "cached_at", "access_count"),
@@ -300,9 +300,9 @@ def _write_subqueries(store: DemoStore, seed: str, total: int) -> None:
 
 
 def _write_missions(store: DemoStore, seed: str, every: Sequence[int]) -> None:
-    dirt = store.dirt("missions", f"{seed}/scratchpad")
-    dirt.note("questions_as_objects", sum(index % 3 == 0 for index in every))
-    dirt.note("timestamps_iso_local", len(every))
+    defects = store.defects("missions", f"{seed}/scratchpad")
+    defects.note("questions_as_objects", sum(index % 3 == 0 for index in every))
+    defects.note("timestamps_iso_local", len(every))
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
         for index in every:

@@ -1,6 +1,6 @@
-"""Every class of dirt in the demo, and what a consolidation makes of its rows.
+"""Every known defect of memOS's files, and how a consolidation treats its rows.
 
-docs/dirt.md is this list in Markdown; tests hold it, the files and PostgreSQL to it.
+docs/known-defects.md is this list in Markdown; tests compare it with the files and PostgreSQL.
 """
 
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class WithoutEmbedding:
 
 @dataclass(frozen=True, slots=True)
 class Treated:
-    """The row is loaded, or stays where it is; ``how`` says what becomes of the oddity."""
+    """The row is loaded, or stays where it is; ``how`` says what becomes of the value."""
 
     how: str
 
@@ -36,15 +36,15 @@ Outcome = Rejected | WithoutEmbedding | Treated
 
 
 @dataclass(frozen=True, slots=True)
-class DirtClass:
-    """One class: its name in the manifest, what it is, what becomes of it."""
+class KnownDefect:
+    """One known defect: its name in the manifest, its description, its outcome."""
 
     name: str
     about: str
     outcome: Outcome
 
     @property
-    def spoils(self) -> bool:
+    def loses_data(self) -> bool:
         """Whether it costs the row itself or its embedding."""
         return not isinstance(self.outcome, Treated)
 
@@ -64,294 +64,294 @@ class DirtClass:
 _BIT_FOR_BIT = Treated("loaded bit for bit under its own dimension, which has its own index")
 _INSTANT = Treated("loaded as the instant it means, `timestamptz`")
 
-DIRT: tuple[DirtClass, ...] = (
+DEFECTS: tuple[KnownDefect, ...] = (
     # Keys and texts
-    DirtClass(
+    KnownDefect(
         "null_primary_keys",
         "NULL in a TEXT PRIMARY KEY, which SQLite allows",
         Rejected("null_key"),
     ),
-    DirtClass(
+    KnownDefect(
         "null_characters",
         "U+0000 in a text, from optical recognition",
         Rejected("nul_character"),
     ),
-    DirtClass("invalid_utf8", "text bytes of another encoding", Rejected("invalid_utf8")),
-    DirtClass(
-        "ids_that_are_no_uuids",
+    KnownDefect("invalid_utf8", "text bytes of another encoding", Rejected("invalid_utf8")),
+    KnownDefect(
+        "ids_that_are_not_uuids",
         "the first 12 characters of a UUID as key",
         Treated("loaded as text"),
     ),
-    DirtClass(
+    KnownDefect(
         "doc_ids_of_other_files",
         "the same document in two files, with other vectors",
         Treated("loaded twice; the name of the source is part of every key"),
     ),
-    DirtClass(
+    KnownDefect(
         "reindexed_rows",
         "written again by INSERT OR REPLACE, which moves the rowid to the end",
         Treated("loaded once; `created_at` is that of the last write"),
     ),
-    DirtClass("empty_contents", "an empty text that was hashed like any", Treated("stays")),
-    DirtClass("null_descriptions", "no description", Treated("loaded as NULL")),
+    KnownDefect("empty_contents", "an empty text that was hashed like any", Treated("stays")),
+    KnownDefect("null_descriptions", "no description", Treated("loaded as NULL")),
     # JSON
-    DirtClass(
+    KnownDefect(
         "json_nan",
         "`NaN` in JSON, as Python writes it",
         Rejected("json_not_finite", "%: NaN"),
     ),
-    DirtClass(
+    KnownDefect(
         "json_infinity",
         "`Infinity` in JSON, as Python writes it",
         Rejected("json_not_finite", "%: Infinity"),
     ),
-    DirtClass("json_null_character", r"`\u0000` in JSON", Rejected("json_nul")),
-    DirtClass(
+    KnownDefect("json_null_character", r"`\u0000` in JSON", Rejected("json_nul")),
+    KnownDefect(
         "malformed_json",
         "JSON that was cut off, or the `repr` of a Python dict",
         Rejected("json_malformed"),
     ),
-    DirtClass(
+    KnownDefect(
         "attributes_array",
         "a list where an object is expected",
         Treated("loaded as the JSON it is"),
     ),
-    DirtClass(
+    KnownDefect(
         "attributes_string",
         "a string where an object is expected",
         Treated("loaded as the JSON it is"),
     ),
-    DirtClass(
+    KnownDefect(
         "attributes_null",
         "the JSON `null` where an object is expected",
         Treated("loaded as JSON `null`, not as NULL"),
     ),
-    DirtClass("questions_as_objects", "objects where strings are usual", Treated("stays")),
+    KnownDefect("questions_as_objects", "objects where strings are usual", Treated("stays")),
     # Times
-    DirtClass("timestamps_sqlite_utc", "`YYYY-MM-DD HH:MM:SS`, UTC by convention", _INSTANT),
-    DirtClass(
+    KnownDefect("timestamps_sqlite_utc", "`YYYY-MM-DD HH:MM:SS`, UTC by convention", _INSTANT),
+    KnownDefect(
         "timestamps_postgresql_utc",
         "the same with microseconds, as a PostgreSQL `timestamp` prints, UTC by convention",
         _INSTANT,
     ),
-    DirtClass("timestamps_iso_offset", "ISO-8601 with `+00:00`", _INSTANT),
-    DirtClass(
+    KnownDefect("timestamps_iso_offset", "ISO-8601 with `+00:00`", _INSTANT),
+    KnownDefect(
         "timestamps_without_fraction",
         "ISO-8601 whose fraction is absent because it is zero",
         _INSTANT,
     ),
-    DirtClass(
+    KnownDefect(
         "timestamps_unix",
         "Unix seconds as REAL",
         Treated("loaded as the instant it means, rounded to microseconds half to even"),
     ),
-    DirtClass(
+    KnownDefect(
         "timestamps_iso_local",
         "ISO-8601 without an offset, in the server's zone",
         Treated("stays; the census reads it in the zone that `MEMOS_LOCAL_ZONE` declares"),
     ),
-    DirtClass(
+    KnownDefect(
         "unreadable_timestamps",
         "`yesterday`, an impossible date, or nothing",
         Rejected("timestamp_unreadable"),
     ),
     # Embeddings that are none
-    DirtClass("null_embeddings", "no embedding", WithoutEmbedding("missing")),
-    DirtClass(
+    KnownDefect("null_embeddings", "no embedding", WithoutEmbedding("missing")),
+    KnownDefect(
         "empty_vectors",
         "0 bytes: the service answered with an empty list",
         WithoutEmbedding("empty"),
     ),
-    DirtClass(
+    KnownDefect(
         "zero_vectors",
         "all zeros: the service failed",
         WithoutEmbedding("zero"),
     ),
-    DirtClass("nan_vectors", "NaN among the elements", WithoutEmbedding("not_finite")),
-    DirtClass("infinite_vectors", "infinity among the elements", WithoutEmbedding("not_finite")),
-    DirtClass(
+    KnownDefect("nan_vectors", "NaN among the elements", WithoutEmbedding("not_finite")),
+    KnownDefect("infinite_vectors", "infinity among the elements", WithoutEmbedding("not_finite")),
+    KnownDefect(
         "truncated_vectors",
         "cut after an element, so that the length is that of no model",
         WithoutEmbedding("unknown_dimension", where_stated="wrong_length"),
     ),
-    DirtClass("torn_vectors", "cut within an element", WithoutEmbedding("wrong_length")),
-    DirtClass(
+    KnownDefect("torn_vectors", "cut within an element", WithoutEmbedding("wrong_length")),
+    KnownDefect(
         "foreign_dimensions",
         "whole, of 384 elements, which no model of memOS has",
         WithoutEmbedding("unknown_dimension"),
     ),
-    DirtClass(
+    KnownDefect(
         "float32_anchors",
         "float32 in a float16 column; the dimension beside it tells",
         WithoutEmbedding("wrong_length"),
     ),
-    DirtClass(
+    KnownDefect(
         "float64_anchors",
         "float64 in a float16 column; the dimension beside it tells",
         WithoutEmbedding("wrong_length"),
     ),
-    DirtClass(
+    KnownDefect(
         "malformed_json_vectors",
         "a JSON vector that was cut off",
         WithoutEmbedding("not_a_vector"),
     ),
     # Embeddings that differ from their neighbours
-    DirtClass("vectors_of_768", "nomic-embed-text among others", _BIT_FOR_BIT),
-    DirtClass("vectors_of_1024", "mxbai, bge-m3 or a small qwen3 among others", _BIT_FOR_BIT),
-    DirtClass("vectors_of_2560", "qwen3-embedding:4b among others", _BIT_FOR_BIT),
-    DirtClass("vectors_of_4096", "qwen3-embedding:8b among others", _BIT_FOR_BIT),
-    DirtClass(
+    KnownDefect("vectors_of_768", "nomic-embed-text among others", _BIT_FOR_BIT),
+    KnownDefect("vectors_of_1024", "mxbai, bge-m3 or a small qwen3 among others", _BIT_FOR_BIT),
+    KnownDefect("vectors_of_2560", "qwen3-embedding:4b among others", _BIT_FOR_BIT),
+    KnownDefect("vectors_of_4096", "qwen3-embedding:8b among others", _BIT_FOR_BIT),
+    KnownDefect(
         "unit_vectors",
         "normalised by the local model, beside raw ones",
         Treated("loaded bit for bit; the index compares by cosine, which lengths do not change"),
     ),
-    DirtClass(
+    KnownDefect(
         "padded_vectors",
         "zero-padded from 512 elements to 768",
         Treated("loaded bit for bit"),
     ),
-    DirtClass(
+    KnownDefect(
         "vectors_as_json_text",
         "a JSON array in a TEXT",
         Treated("loaded as a vector, numbers rounded to float32"),
     ),
-    DirtClass(
+    KnownDefect(
         "vectors_as_json_in_blob",
         "a JSON array as UTF-8 in a BLOB",
         Treated("loaded as a vector, numbers rounded to float32"),
     ),
-    DirtClass(
+    KnownDefect(
         "json_vectors_of_float32_length",
         "such a BLOB whose length is a multiple of 4, as of float32",
         Treated("loaded as a vector: the catalog declares the encoding, the length does not"),
     ),
     # Derived columns
-    DirtClass(
+    KnownDefect(
         "scale_stored_as_blob",
         "a 2-byte float16 in a REAL column, from NumPy 2",
         Treated("not copied; V03 recomputes it from the embedding"),
     ),
-    DirtClass(
+    KnownDefect(
         "scale_stored_as_real",
         "a float64 in the same column, from NumPy 1 or a zero vector",
         Treated("not copied; V03 recomputes it from the embedding"),
     ),
-    DirtClass(
+    KnownDefect(
         "numpy_1_rows",
         "quantised with the float64 quotient of NumPy 1",
         Treated("not copied; V03 recomputes with either arithmetic"),
     ),
-    DirtClass(
+    KnownDefect(
         "null_residuals",
         "no residual: the caller asked for none",
         Treated("not copied; V03 takes the absence as right"),
     ),
-    DirtClass(
+    KnownDefect(
         "depth_stored_as_blob",
         "a 4-byte float32 in a REAL column, from NumPy 2",
         Treated("loaded as the number it holds"),
     ),
-    DirtClass("depth_stored_as_real", "a float64 in the same column", Treated("loaded as it is")),
-    DirtClass(
+    KnownDefect("depth_stored_as_real", "a float64 in the same column", Treated("loaded as it is")),
+    KnownDefect(
         "nan_stored_as_null",
         "NaN bound to a REAL column, which SQLite stores as NULL",
         Treated("loaded as NULL"),
     ),
     # Sparse vectors and terms
-    DirtClass(
+    KnownDefect(
         "word_sparse_vectors",
         "weights by word, of the Ollama era",
         Treated("loaded as JSON with `sparse_vocabulary` = `words`"),
     ),
-    DirtClass(
+    KnownDefect(
         "token_id_sparse_vectors",
         "weights by token id, of the FlagEmbedding era",
         Treated("loaded as JSON with `sparse_vocabulary` = `xlmr_token_ids`"),
     ),
-    DirtClass("null_sparse_vectors", "no sparse vector", Treated("loaded as NULL")),
-    DirtClass(
+    KnownDefect("null_sparse_vectors", "no sparse vector", Treated("loaded as NULL")),
+    KnownDefect(
         "stale_postings",
         "postings of a text that was replaced",
         Treated("loaded as they are: memOS's index, not ours"),
     ),
     # Links
-    DirtClass(
+    KnownDefect(
         "dangling_ends",
         "a relation to an entity that is not in the file",
         Rejected("dangling_end", "% does not exist"),
     ),
-    DirtClass(
+    KnownDefect(
         "dangling_targets",
         "a connection to a memory that was deleted",
         Rejected("dangling_end", "% does not exist"),
     ),
-    DirtClass(
+    KnownDefect(
         "links_to_rejected_rows",
         "a declared link to a row that is rejected",
         Rejected("dangling_end", "% is rejected itself"),
     ),
-    DirtClass(
+    KnownDefect(
         "loose_references",
         "an entity named as no row is called; memOS declares no key there",
         Treated("loaded; the column `missing` names the end"),
     ),
-    DirtClass(
+    KnownDefect(
         "missing_parents",
         "a parent that is not in the file; memOS declares no key there",
         Treated("loaded; the column `missing` names the end"),
     ),
-    DirtClass("self_relations", "a relation of an entity to itself", Treated("loaded as it is")),
-    DirtClass(
+    KnownDefect("self_relations", "a relation of an entity to itself", Treated("loaded as it is")),
+    KnownDefect(
         "duplicate_triples",
         "the same relation under another id",
         Treated("loaded as it is: nothing is merged"),
     ),
-    DirtClass(
+    KnownDefect(
         "duplicate_canonical_names",
         "another entity of the same canonical name",
         Treated("loaded as it is: nothing is merged"),
     ),
-    DirtClass(
+    KnownDefect(
         "forward_only_edges",
         "a connection that counts both ways and is stored one way",
         Treated("loaded, and once more reversed"),
     ),
-    DirtClass(
+    KnownDefect(
         "unresolved_chunk_hashes",
         "hashes of chunks that memOS never wrote",
         Treated("loaded as JSON, not as links"),
     ),
     # Free text where a closed set is expected
-    DirtClass("piped_entity_types", "two types, a bar between", Treated("loaded as it is")),
-    DirtClass("free_relation_types", "`AFFECTS_COMPONENT`", Treated("loaded as it is")),
-    DirtClass(
+    KnownDefect("piped_entity_types", "two types, a bar between", Treated("loaded as it is")),
+    KnownDefect("free_relation_types", "`AFFECTS_COMPONENT`", Treated("loaded as it is")),
+    KnownDefect(
         "repeated_memories",
         "the same content under another id, after a re-index",
         Treated("loaded as it is: nothing is merged"),
     ),
-    DirtClass("never_used_templates", "no time of last use", Treated("loaded as NULL")),
+    KnownDefect("never_used_templates", "no time of last use", Treated("loaded as NULL")),
     # Layouts
-    DirtClass(
+    KnownDefect(
         "absent_model_tags",
         "rows of a file from before the column `model_tag`",
         Treated("loaded with a NULL model"),
     ),
-    DirtClass(
+    KnownDefect(
         "null_model_tags",
         "the column `model_tag`, which no writer sets",
         Treated("loaded as NULL; the dimension is what is known of the model"),
     ),
-    DirtClass(
+    KnownDefect(
         "reordered_columns",
         "rows of a table whose columns are in another order",
         Treated("loaded; columns are read by name"),
     ),
     # Caches
-    DirtClass("failed_pages", "a failure that was cached", Treated("stays")),
-    DirtClass(
+    KnownDefect("failed_pages", "a failure that was cached", Treated("stays")),
+    KnownDefect(
         "expired_rows",
         "past their expiry; opening the file through memOS would delete them",
         Treated("stays; the census counts them"),
     ),
 )
-CLASSES: dict[str, DirtClass] = {dirt.name: dirt for dirt in DIRT}
+CLASSES: dict[str, KnownDefect] = {defect.name: defect for defect in DEFECTS}

@@ -1,4 +1,4 @@
-"""Corpus files: entities, relations and documents a language model extracted, with its dirt."""
+"""Corpus files: entities, relations and documents extracted by a language model."""
 
 import hashlib
 import json
@@ -6,13 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from memos_assets.clustered_vectors import VectorSpace, digest
-from memos_assets.demo.dirt import (
+from memos_assets.demo.defects import (
     JSON_KINDS,
     TEXT_KINDS,
     invalid_texts,
+    json_with_defect,
     share,
-    soiled_json,
-    soiled_text,
+    text_with_defect,
     unreadable_time,
 )
 from memos_assets.demo.manifest import FileManifest
@@ -126,7 +126,7 @@ def write_corpus(
         corpus.write_documents()
         corpus.write_entities()
         if layout is not LAYOUT:
-            store.dirt("entities", f"{seed}/{domain}").note("reordered_columns", entities)
+            store.defects("entities", f"{seed}/{domain}").note("reordered_columns", entities)
         corpus.write_relations(relations)
         return store.finish(relative)
     finally:
@@ -161,11 +161,11 @@ class _Corpus:
 
     def write_documents(self) -> None:
         """Write the documents; chunks stay empty, as no code of memOS writes them."""
-        dirt = self._store.dirt("documents", self._seed)
+        defects = self._store.defects("documents", self._seed)
         every = range(self._documents)
-        missing = dirt.place("null_embeddings", "vector", every, share(self._documents, 0.06))
-        texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(self._documents, 0.002))
-        dirt.note("unresolved_chunk_hashes", self._documents)
+        missing = defects.place("null_embeddings", "vector", every, share(self._documents, 0.06))
+        texts = defects.place_kinds(TEXT_KINDS, "content", every, share(self._documents, 0.002))
+        defects.note("unresolved_chunk_hashes", self._documents)
         self._store.insert(
             "documents",
             (
@@ -197,7 +197,7 @@ class _Corpus:
             source = _SOURCE_TYPES[index % len(_SOURCE_TYPES)]
             has_page = source == "alarm_api"
             text = about.alarm_page if has_page else f"page {index}: {about.cause * 3}"
-            content = soiled_text(text, texts.get(index))
+            content = text_with_defect(text, texts.get(index))
             yield (
                 self._document_hash(index),
                 content,
@@ -214,7 +214,7 @@ class _Corpus:
         return digest(self._seed, "document", index, length=16)
 
     def _ends(self, relation: int) -> tuple[int, int]:
-        """Return the entities that a relation joins, before it gets any dirt."""
+        """Return the entities that a relation joins, before any defect is placed."""
         source = relation % self._entities
         return source, (source + 1 + relation // self._entities) % self._entities
 
@@ -226,26 +226,28 @@ class _Corpus:
         """Write the entities with the types, attributes and names a model invents."""
         total = self._entities
         every = range(total)
-        dirt = self._store.dirt("entities", self._seed)
-        missing = dirt.place("null_embeddings", "vector", every, share(total, 0.3))
-        piped = dirt.place("piped_entity_types", "entity_type", every, share(total, 0.04))
+        defects = self._store.defects("entities", self._seed)
+        missing = defects.place("null_embeddings", "vector", every, share(total, 0.3))
+        piped = defects.place("piped_entity_types", "entity_type", every, share(total, 0.04))
         later = range(total // 2, total)
-        repeated = dirt.place("duplicate_canonical_names", "name", later, share(total, 0.05))
-        attributes = dirt.place_kinds(
+        repeated = defects.place("duplicate_canonical_names", "name", later, share(total, 0.05))
+        attributes = defects.place_kinds(
             ("attributes_array", "attributes_string", "attributes_null", *JSON_KINDS),
             "attributes",
             every,
             share(total, 0.002),
         )
-        texts = dirt.place_kinds(TEXT_KINDS, "description", every, share(total, 0.001))
-        unknown = dirt.place("nan_stored_as_null", "confidence", every, share(total, 0.01))
-        bare = dirt.place("null_descriptions", "description", every, share(total, 0.01))
-        unreadable = dirt.place("unreadable_timestamps", "first_seen", every, share(total, 0.0005))
-        dirt.note("timestamps_iso_offset", total - len(unreadable))
-        dirt.note("ids_that_are_no_uuids", total)
+        texts = defects.place_kinds(TEXT_KINDS, "description", every, share(total, 0.001))
+        unknown = defects.place("nan_stored_as_null", "confidence", every, share(total, 0.01))
+        bare = defects.place("null_descriptions", "description", every, share(total, 0.01))
+        unreadable = defects.place(
+            "unreadable_timestamps", "first_seen", every, share(total, 0.0005)
+        )
+        defects.note("timestamps_iso_offset", total - len(unreadable))
+        defects.note("ids_that_are_not_uuids", total)
         # Every 97th row falls on a full second, where isoformat drops the fraction.
         whole = frozenset(every[::97])
-        dirt.note("timestamps_without_fraction", len(whole - unreadable))
+        defects.note("timestamps_without_fraction", len(whole - unreadable))
 
         def rows() -> Iterator[tuple[SqlValue, ...]]:
             for batch in batches(every, _BATCH):
@@ -266,7 +268,7 @@ class _Corpus:
                         _canonical(name),
                         json.dumps([name] if index % 5 == 0 else []),
                         _attributes(about, attributes.get(index)),
-                        None if index in bare else soiled_text(description, texts.get(index)),
+                        None if index in bare else text_with_defect(description, texts.get(index)),
                         json.dumps(sources * (1 + index % 2)),
                         None if index in missing else vectors[row].tobytes(),
                         float("nan") if index in unknown else (0.8, 0.85, 0.9)[index % 3],
@@ -299,16 +301,16 @@ class _Corpus:
         self._store.store_bytes_as_text("entities", "description", invalid_texts(texts, {}))
 
     def write_relations(self, total: int) -> None:
-        """Write the relations: pairs by construction unique, apart from the dirt."""
-        dirt = self._store.dirt("relations", self._seed)
-        rejected = self._store.dirt("entities", self._seed).rejected
+        """Write the relations: pairs by construction unique, apart from the known defects."""
+        defects = self._store.defects("relations", self._seed)
+        rejected = self._store.defects("entities", self._seed).rejected
         every = range(total)
-        loops = dirt.place("self_relations", "ends", every, share(total, 0.003))
+        loops = defects.place("self_relations", "ends", every, share(total, 0.003))
         sound = [index for index in every if rejected.isdisjoint(self._ends(index))]
-        dangling = dirt.place("dangling_ends", "ends", sound, share(total, 0.01))
+        dangling = defects.place("dangling_ends", "ends", sound, share(total, 0.01))
         later = range(total // 2, total)
         originals = [index for index in range(total // 2) if index not in loops | dangling]
-        repeated = dirt.place("duplicate_triples", "ends", later, share(total, 0.02))
+        repeated = defects.place("duplicate_triples", "ends", later, share(total, 0.02))
         copies = dict(zip(sorted(repeated), originals, strict=False))
 
         def rows() -> Iterator[tuple[SqlValue, ...]]:
@@ -316,12 +318,14 @@ class _Corpus:
                 model = copies.get(index, index)
                 source, target = self._ends(model)
                 target = source if index in loops else target
-                dirt.note("links_to_rejected_rows", int(not rejected.isdisjoint((source, target))))
+                defects.note(
+                    "links_to_rejected_rows", int(not rejected.isdisjoint((source, target)))
+                )
                 ends = [self._identity("entity", source), self._identity("entity", target)]
                 if index in dangling:
                     ends[index % 2] = self._identity("foreign entity", index)
                 kind = _RELATION_TYPES[model % len(_RELATION_TYPES)]
-                dirt.note("free_relation_types", int(kind.isupper()))
+                defects.note("free_relation_types", int(kind.isupper()))
                 yield (
                     self._identity("relation", index),
                     *ends,
@@ -372,7 +376,7 @@ def _attributes(about: Code, kind: str | None) -> str:
     }
     if kind in other:
         return json.dumps(other[kind])
-    return soiled_json({"severity": about.severity, "category": about.category}, kind)
+    return json_with_defect({"severity": about.severity, "category": about.category}, kind)
 
 
 def _source_url(source: str, about: Code) -> str:

@@ -1,4 +1,4 @@
-"""The demo folder as a whole: its files, where they lie, and how they become visible."""
+"""The demo folder as a whole: its files, their places, and how they become visible at once."""
 
 import math
 import os
@@ -39,7 +39,7 @@ def write_demo(
 
     Args:
         directory: made if absent; replaced if it is empty or holds a ``demo_manifest.json``.
-        scale: ``"plan"`` has the plan's sizes, ``"small"`` is below 10 MB.
+        scale: ``"plan"`` has the sizes of the remediation plan, ``"small"`` is below 10 MB.
         seed: with scale and factor, all that the content depends on.
         factor: multiplies the row counts.
         on_file: called after each file with its path below the folder, its rows and its bytes.
@@ -80,7 +80,7 @@ def _rows(scale: str, factor: float) -> Rows:
             return SCALES[known].times(factor)
     raise UsageError(
         "M512",
-        f"scale {scale!r} with factor {factor!r} is no size",
+        f"scale {scale!r} with factor {factor!r} is not a size",
         where="demo",
         fix=f"choose a scale of {', '.join(get_args(Scale))} and a factor above 0",
     )

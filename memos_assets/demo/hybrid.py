@@ -12,15 +12,15 @@ from typing import Literal
 import numpy as np
 
 from memos_assets.clustered_vectors import VectorSpace
-from memos_assets.demo.dirt import (
+from memos_assets.demo.defects import (
     JSON_KINDS,
     TEXT_KINDS,
-    Dirt,
+    DefectPlacement,
+    float32_with_defect,
     invalid_texts,
+    json_with_defect,
     share,
-    soiled_float32,
-    soiled_json,
-    soiled_text,
+    text_with_defect,
     unreadable_time,
 )
 from memos_assets.demo.manifest import FileManifest
@@ -104,24 +104,24 @@ def _write(
 ) -> FileManifest:
     store = DemoStore(path, layout)
     try:
-        dirt = store.dirt("documents", f"{seed}/{family}")
-        documents = _Documents(seed, family, total, dirt)
-        dirt.note("doc_ids_of_other_files", shared)
+        defects = store.defects("documents", f"{seed}/{family}")
+        documents = _Documents(seed, family, total, defects)
+        defects.note("doc_ids_of_other_files", shared)
         store.insert("documents", _COLUMNS, documents.rows())
         store.store_bytes_as_text(
             "documents", "content", invalid_texts(documents.texts, documents.rowids)
         )
         if family == "bge":
-            _write_bm25(store, seed, total, dirt=store.dirt("bm25_index", f"{seed}/{family}"))
+            _write_bm25(store, seed, total, defects=store.defects("bm25_index", f"{seed}/{family}"))
         return store.finish(relative)
     finally:
         store.close()
 
 
 class _Documents:
-    """The rows of one ``documents`` table and where their dirt is."""
+    """The rows of one ``documents`` table and where their defects are."""
 
-    def __init__(self, seed: str, family: Family, total: int, dirt: Dirt) -> None:
+    def __init__(self, seed: str, family: Family, total: int, defects: DefectPlacement) -> None:
         self._seed, self._family, self._total = seed, family, total
         clusters = max(6, total // 40)
         self._raw = VectorSpace(f"{seed}/hybrid", 1024, clusters=clusters, norm=_NORM)
@@ -146,25 +146,25 @@ class _Documents:
             ("nan_vectors", 0.001),
             ("infinite_vectors", 0.001),
         ):
-            for index in dirt.place(kind, "vector", every, share(total, fraction)):
+            for index in defects.place(kind, "vector", every, share(total, fraction)):
                 self._vectors[index] = kind
-        self._metadata = dirt.place_kinds(JSON_KINDS, "metadata", every, share(total, 0.001))
-        self.texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.002))
-        self._unreadable = dirt.place(
+        self._metadata = defects.place_kinds(JSON_KINDS, "metadata", every, share(total, 0.001))
+        self.texts = defects.place_kinds(TEXT_KINDS, "content", every, share(total, 0.002))
+        self._unreadable = defects.place(
             "unreadable_timestamps", "created_at", every, share(total, 0.0005)
         )
-        dirt.note("timestamps_sqlite_utc", total - len(self._unreadable))
-        self._no_sparse = dirt.place("null_sparse_vectors", "sparse", every, share(total, 0.006))
+        defects.note("timestamps_sqlite_utc", total - len(self._unreadable))
+        self._no_sparse = defects.place("null_sparse_vectors", "sparse", every, share(total, 0.006))
         if family == "bge":
-            self._no_key = dirt.place("null_primary_keys", "doc_id", every, 1)
-            dirt.note("word_sparse_vectors", total - len(self._no_sparse))
+            self._no_key = defects.place("null_primary_keys", "doc_id", every, 1)
+            defects.note("word_sparse_vectors", total - len(self._no_sparse))
             return
         # Codes written after the local model was installed: its vocabulary and unit vectors.
         late = range(total * 6 // 10, total)
-        self._local = dirt.place("token_id_sparse_vectors", "sparse", late, share(total, 0.3))
-        dirt.note("word_sparse_vectors", total - len(self._no_sparse) - len(self._local))
-        dirt.note("unit_vectors", sum(index not in self._vectors for index in self._local))
-        moved = sorted(dirt.place("reindexed_rows", "rowid", every, share(total, 0.03)))
+        self._local = defects.place("token_id_sparse_vectors", "sparse", late, share(total, 0.3))
+        defects.note("word_sparse_vectors", total - len(self._no_sparse) - len(self._local))
+        defects.note("unit_vectors", sum(index not in self._vectors for index in self._local))
+        moved = sorted(defects.place("reindexed_rows", "rowid", every, share(total, 0.03)))
         self.rowids = rowids_after_reindexing(total, moved)
 
     def rows(self) -> Iterator[tuple[SqlValue, ...]]:
@@ -188,12 +188,12 @@ class _Documents:
             yield (
                 rowid,
                 None if index in self._no_key else self._doc_id(about),
-                soiled_text(content, self.texts.get(index)),
-                soiled_float32(
+                text_with_defect(content, self.texts.get(index)),
+                float32_with_defect(
                     unit[row] if is_local else raw[row], self._vectors.get(index), index
                 ),
                 self._sparse(index, content, is_local=is_local),
-                soiled_json(self._about(about), self._metadata.get(index)),
+                json_with_defect(self._about(about), self._metadata.get(index)),
                 unreadable_time(self._unreadable, index, sqlite_utc(rowid * 2 + 3600)),
             )
 
@@ -235,7 +235,7 @@ def _words(content: str) -> list[str]:
     return [word for word in _WORD.findall(content.lower()) if word not in _STOP_WORDS]
 
 
-def _write_bm25(store: DemoStore, seed: str, total: int, *, dirt: Dirt) -> None:
+def _write_bm25(store: DemoStore, seed: str, total: int, *, defects: DefectPlacement) -> None:
     postings: dict[str, dict[str, int]] = {}
     indexed = min(total, _BM25_DOCUMENTS)
     length = 0
@@ -247,7 +247,7 @@ def _write_bm25(store: DemoStore, seed: str, total: int, *, dirt: Dirt) -> None:
             postings.setdefault(word, {})[f"doc-{index:04d}"] = count
     # A document that was added again keeps the postings of its former text.
     postings["formerly"] = {"doc-0000": 2, "doc-0001": 1}
-    dirt.note("stale_postings", 1)
+    defects.note("stale_postings", 1)
     store.insert(
         "bm25_index",
         ("term", "doc_postings", "doc_freq"),

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from memos_assets.clustered_vectors import VectorSpace
-from memos_assets.demo.dirt import (
+from memos_assets.demo.defects import (
     JSON_KINDS,
     TEXT_KINDS,
     invalid_texts,
+    json_with_defect,
     share,
-    soiled_json,
-    soiled_text,
+    text_with_defect,
 )
 from memos_assets.demo.manifest import FileManifest
 from memos_assets.demo.scales import Rows
@@ -67,16 +67,16 @@ def write_hyperbolic(path: Path, relative: str, seed: str, rows: Rows) -> FileMa
 
 
 def _write_documents(store: DemoStore, seed: str, total: int) -> None:
-    dirt = store.dirt("hyperbolic_documents", f"{seed}/hyperbolic")
+    defects = store.defects("hyperbolic_documents", f"{seed}/hyperbolic")
     every = range(total)
     below = [index for index in every if index % _LEVELS]
-    orphans = dirt.place("missing_parents", "parent_id", below, share(total, 0.02))
-    numpy_1 = dirt.place("depth_stored_as_real", "depth", range(total // 2), share(total, 0.2))
-    dirt.note("depth_stored_as_blob", total - len(numpy_1))
-    metadata = dirt.place_kinds(JSON_KINDS, "metadata", every, share(total, 0.004))
-    texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
-    dirt.note("timestamps_unix", total)
-    padded = dirt.place("padded_vectors", "euclidean", every, share(total, 0.05))
+    orphans = defects.place("missing_parents", "parent_id", below, share(total, 0.02))
+    numpy_1 = defects.place("depth_stored_as_real", "depth", range(total // 2), share(total, 0.2))
+    defects.note("depth_stored_as_blob", total - len(numpy_1))
+    metadata = defects.place_kinds(JSON_KINDS, "metadata", every, share(total, 0.004))
+    texts = defects.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
+    defects.note("timestamps_unix", total)
+    padded = defects.place("padded_vectors", "euclidean", every, share(total, 0.05))
     space = VectorSpace(f"{seed}/hyperbolic", 768, clusters=max(6, total // 40), norm=25.0)
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
@@ -95,13 +95,13 @@ def _write_documents(store: DemoStore, seed: str, total: int) -> None:
                 created = BASE_UNIX + 2100000 + index * 0.137409
                 yield (
                     f"node-{index:03d}",
-                    soiled_text(f"{about.title}. {about.cause}", texts.get(index)),
+                    text_with_defect(f"{about.title}. {about.cause}", texts.get(index)),
                     vectors[row].tobytes(),
                     inside.astype(np.float32).tobytes(),
                     level,
                     f"node-gone-{index:03d}" if index in orphans else parent,
                     float(depth) if index in numpy_1 else depth.tobytes(),
-                    soiled_json({"page": index}, metadata.get(index)),
+                    json_with_defect({"page": index}, metadata.get(index)),
                     created,
                     created,
                 )

@@ -1,4 +1,4 @@
-"""What a demo folder holds: files, tables, rows, and how many rows carry each kind of dirt."""
+"""What a demo folder holds: files, tables, rows, and how many rows carry each known defect."""
 
 import json
 from collections import Counter
@@ -11,14 +11,14 @@ from memos_assets.catalog.folder_markers import DEMO_MANIFEST
 
 @dataclass(frozen=True, slots=True)
 class TableManifest:
-    """One table: its rows, and per dirt class how many of them carry it.
+    """One table: its rows, and per known defect how many of them carry it.
 
-    Classes overlap (a row may have NaN in its metadata and a zero vector), so their sum may exceed
-    ``rows``; within one column the vector, JSON, text and timestamp classes are disjoint.
+    Defects overlap (a row may have NaN in its metadata and a zero vector), so their sum may exceed
+    ``rows``; within one column the vector, JSON, text and timestamp defects are disjoint.
     """
 
     rows: int
-    dirt: Mapping[str, int]
+    defects: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +35,11 @@ class FileManifest:
         return sum(table.rows for table in self.tables.values())
 
     @property
-    def dirt(self) -> dict[str, int]:
-        """Rows per dirt class, over all tables."""
+    def defects(self) -> dict[str, int]:
+        """Rows per known defect, over all tables."""
         total: Counter[str] = Counter()
         for table in self.tables.values():
-            total.update(table.dirt)
+            total.update(table.defects)
         return dict(sorted(total.items()))
 
 
@@ -63,11 +63,11 @@ class DemoManifest:
         return sum(file.bytes for file in self.files)
 
     @property
-    def dirt(self) -> dict[str, int]:
-        """Rows per dirt class, over all files."""
+    def defects(self) -> dict[str, int]:
+        """Rows per known defect, over all files."""
         total: Counter[str] = Counter()
         for file in self.files:
-            total.update(file.dirt)
+            total.update(file.defects)
         return dict(sorted(total.items()))
 
     def file(self, path: str) -> FileManifest:
@@ -94,7 +94,7 @@ def read_manifest(directory: Path) -> DemoManifest:
                 path=file["path"],
                 bytes=file["bytes"],
                 tables={
-                    name: TableManifest(rows=table["rows"], dirt=table["dirt"])
+                    name: TableManifest(rows=table["rows"], defects=table["defects"])
                     for name, table in file["tables"].items()
                 },
             )

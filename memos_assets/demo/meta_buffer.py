@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from memos_assets.clustered_vectors import VectorSpace, digest
-from memos_assets.demo.dirt import (
+from memos_assets.demo.defects import (
     TEXT_KINDS,
     invalid_texts,
     share,
-    soiled_text,
+    text_with_defect,
     unreadable_time,
 )
 from memos_assets.demo.manifest import FileManifest
@@ -80,21 +80,21 @@ def write_meta_buffer(path: Path, relative: str, seed: str, rows: Rows) -> FileM
 
 
 def _write_templates(store: DemoStore, seed: str, total: int) -> None:
-    dirt = store.dirt("templates", f"{seed}/meta")
+    defects = store.defects("templates", f"{seed}/meta")
     every = range(total)
-    missing = dirt.place("null_embeddings", "vector", every, share(total, 0.15))
-    cut = dirt.place("malformed_json_vectors", "vector", every, share(total, 0.008))
-    dirt.note("vectors_as_json_in_blob", total - len(missing) - len(cut))
-    outcomes = dirt.place_kinds(
+    missing = defects.place("null_embeddings", "vector", every, share(total, 0.15))
+    cut = defects.place("malformed_json_vectors", "vector", every, share(total, 0.008))
+    defects.note("vectors_as_json_in_blob", total - len(missing) - len(cut))
+    outcomes = defects.place_kinds(
         ("json_nan", "json_infinity", "malformed_json"),
         "example_outcomes",
         every,
         share(total, 0.008),
     )
-    texts = dirt.place_kinds(TEXT_KINDS, "structure", every, share(total, 0.008))
-    unreadable = dirt.place("unreadable_timestamps", "created_at", every, share(total, 0.008))
-    dirt.note("timestamps_iso_offset", total - len(unreadable))
-    unused = dirt.place("never_used_templates", "last_used_at", every, share(total, 0.14))
+    texts = defects.place_kinds(TEXT_KINDS, "structure", every, share(total, 0.008))
+    unreadable = defects.place("unreadable_timestamps", "created_at", every, share(total, 0.008))
+    defects.note("timestamps_iso_offset", total - len(unreadable))
+    unused = defects.place("never_used_templates", "last_used_at", every, share(total, 0.14))
     space = VectorSpace(f"{seed}/meta", 768, clusters=max(6, total // 40), norm=1.0)
 
     def rows() -> Iterator[tuple[SqlValue, ...]]:
@@ -108,7 +108,7 @@ def _write_templates(store: DemoStore, seed: str, total: int) -> None:
                 query = f"How to fix {about.canonical_form} on 2025-12-{1 + index % 28:02d}"
                 text = json.dumps(vectors[row].tolist())
                 if index not in missing | cut and len(text) % 4 == 0:
-                    dirt.note("json_vectors_of_float32_length", 1)
+                    defects.note("json_vectors_of_float32_length", 1)
                 seconds = index * 2400 + 0.37738
                 created = unreadable_time(unreadable, index, iso_offset(seconds))
                 yield (
@@ -118,7 +118,7 @@ def _write_templates(store: DemoStore, seed: str, total: int) -> None:
                     None
                     if index in missing
                     else (text[: len(text) // 2] if index in cut else text).encode(),
-                    soiled_text(_structure(query), texts.get(index)),
+                    text_with_defect(_structure(query), texts.get(index)),
                     json.dumps([query]),
                     _outcomes(index, outcomes.get(index)),
                     '["technical_qa", "documentation"]',

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from memos_assets.clustered_vectors import VectorSpace, digest, quantise
-from memos_assets.demo.dirt import (
+from memos_assets.demo.defects import (
     JSON_KINDS,
     TEXT_KINDS,
-    Dirt,
+    DefectPlacement,
     invalid_texts,
+    json_with_defect,
     share,
-    soiled_json,
-    soiled_text,
+    text_with_defect,
     torn,
     truncated,
     unreadable_time,
@@ -106,20 +106,20 @@ def _write(
 ) -> FileManifest:
     store = DemoStore(path, layout)
     try:
-        dirt = store.dirt("embeddings", seed)
-        writer = _Embeddings(seed, texts_seed, families, dirt)
+        defects = store.defects("embeddings", seed)
+        writer = _Embeddings(seed, texts_seed, families, defects)
         store.insert("embeddings", _COLUMNS, writer.rows())
         store.store_bytes_as_text(
             "embeddings", "content", invalid_texts(writer.texts, writer.rowids)
         )
         for name, count in sorted(writer.seen.items()):
-            dirt.note(name, count)
+            defects.note(name, count)
         tags = "null_model_tags" if layout is LAYOUT else "absent_model_tags"
-        dirt.note(tags, sum(count for _, count, _ in families))
+        defects.note(tags, sum(count for _, count, _ in families))
         store.insert(
             "anchors",
             ("category", "embedding", "dimension", "created_at"),
-            writer.anchors(store.dirt("anchors", seed)),
+            writer.anchors(store.defects("anchors", seed)),
         )
         return store.finish(relative)
     finally:
@@ -127,10 +127,14 @@ def _write(
 
 
 class _Embeddings:
-    """The rows of one ``embeddings`` table and where their dirt is."""
+    """The rows of one ``embeddings`` table and where their defects are."""
 
     def __init__(
-        self, seed: str, texts_seed: str, families: Sequence[tuple[str, int, int]], dirt: Dirt
+        self,
+        seed: str,
+        texts_seed: str,
+        families: Sequence[tuple[str, int, int]],
+        defects: DefectPlacement,
     ) -> None:
         total = sum(count for _, count, _ in families)
         codes = families[0][1]
@@ -149,20 +153,22 @@ class _Embeddings:
                 ("nan_vectors", 0.001),
                 ("infinite_vectors", 0.001),
             )
-            for index in sorted(dirt.place(kind, "vector", every, share(total, fraction, least=2)))
+            for index in sorted(
+                defects.place(kind, "vector", every, share(total, fraction, least=2))
+            )
         }
-        self._numpy_1 = dirt.place(
+        self._numpy_1 = defects.place(
             "numpy_1_rows", "vector", range(codes * 3 // 10), share(codes, 0.15)
         )
-        self._bare = dirt.place("null_residuals", "residual", every, share(total, 0.01))
-        self._metadata = dirt.place_kinds(JSON_KINDS, "metadata", every, share(total, 0.001))
-        self.texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.002))
-        self._unreadable = dirt.place(
+        self._bare = defects.place("null_residuals", "residual", every, share(total, 0.01))
+        self._metadata = defects.place_kinds(JSON_KINDS, "metadata", every, share(total, 0.001))
+        self.texts = defects.place_kinds(TEXT_KINDS, "content", every, share(total, 0.002))
+        self._unreadable = defects.place(
             "unreadable_timestamps", "created_at", every, share(total, 0.0005)
         )
-        dirt.note("timestamps_sqlite_utc", total - len(self._unreadable))
-        self._no_key = dirt.place("null_primary_keys", "doc_id", range(codes, total), 1)
-        moved = sorted(dirt.place("reindexed_rows", "rowid", range(codes), share(codes, 0.03)))
+        defects.note("timestamps_sqlite_utc", total - len(self._unreadable))
+        self._no_key = defects.place("null_primary_keys", "doc_id", range(codes, total), 1)
+        moved = sorted(defects.place("reindexed_rows", "rowid", range(codes), share(codes, 0.03)))
         self.rowids = rowids_after_reindexing(total, moved)
         #: Classes that are read off the finished rows.
         self.seen: dict[str, int] = {}
@@ -212,8 +218,8 @@ class _Embeddings:
                 0,
                 dim,
                 None if index in self._bare else derived.residual[row].tobytes(),
-                soiled_text(content, self.texts.get(index)),
-                soiled_json(metadata, self._metadata.get(index)),
+                text_with_defect(content, self.texts.get(index)),
+                json_with_defect(metadata, self._metadata.get(index)),
                 unreadable_time(self._unreadable, index, sqlite_utc(self._seconds(index))),
             )
 
@@ -248,13 +254,13 @@ class _Embeddings:
             )
         return f"{family}_{about.entity_id}", about.cause, {"category": about.category}
 
-    def anchors(self, dirt: Dirt) -> Iterator[tuple[SqlValue, ...]]:
+    def anchors(self, defects: DefectPlacement) -> Iterator[tuple[SqlValue, ...]]:
         """Yield means of eight examples per category; three were registered otherwise."""
         dim = self._families[0][2]
         categories = ("srvo", "syst", "host", "motn", "intp", "tpif", "prio", "file", "comm")
         odd = {0: "float32_anchors", 1: "float64_anchors", 2: "zero_vectors"}
         for name in odd.values():
-            dirt.note(name, 1)
+            defects.note(name, 1)
         for order, category in enumerate(categories):
             examples = self._spaces[dim].rows([order * 10] * 8, f"anchor/{category}")
             mean = examples.mean(axis=0)

@@ -32,7 +32,7 @@ class Rows:
     benchmarks: int
 
     def times(self, factor: float) -> "Rows":
-        """Return these rows ``factor`` times, and enough of each for every kind of dirt."""
+        """Return these rows ``factor`` times, and enough of each for every known defect."""
         if factor == 1.0:
             return self
         return replace(
@@ -44,8 +44,8 @@ class Rows:
         )
 
 
-#: "plan" has the sizes of the plan's table (186, 43, 27 and 8.7 MiB); row counts of the first
-#: three follow from 8,449 codes in 105 categories. "small" is a folder for tests.
+#: "plan" has the sizes of the remediation plan's table (186, 43, 27 and 8.7 MiB); row counts of
+#: the first three follow from 8,449 codes in 105 categories. "small" is a folder for tests.
 SCALES: dict[Scale, Rows] = {
     "plan": Rows(
         mixed_codes=8449,

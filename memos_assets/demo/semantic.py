@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from memos_assets.clustered_vectors import VectorSpace, digest
-from memos_assets.demo.dirt import (
+from memos_assets.demo.defects import (
     JSON_KINDS,
     TEXT_KINDS,
     invalid_texts,
+    json_with_defect,
     share,
-    soiled_json,
-    soiled_text,
+    text_with_defect,
 )
 from memos_assets.demo.manifest import FileManifest
 from memos_assets.demo.scales import Rows
@@ -69,18 +69,18 @@ def _memory_id(seed: str, index: int) -> str:
 
 
 def _write_memories(store: DemoStore, seed: str, total: int) -> None:
-    dirt = store.dirt("memories", f"{seed}/semantic")
+    defects = store.defects("memories", f"{seed}/semantic")
     every = range(total)
-    missing = dirt.place("null_embeddings", "vector", every, share(total, 0.06))
-    nomic = dirt.place("vectors_of_768", "vector", range(total // 2, total), share(total, 0.1))
-    dirt.note("vectors_of_1024", total - len(missing) - len(nomic))
-    dirt.note("vectors_as_json_text", total - len(missing))
-    attributes = dirt.place_kinds(JSON_KINDS, "attributes", every, share(total, 0.004))
-    texts = dirt.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
-    dirt.note("timestamps_unix", total)
+    missing = defects.place("null_embeddings", "vector", every, share(total, 0.06))
+    nomic = defects.place("vectors_of_768", "vector", range(total // 2, total), share(total, 0.1))
+    defects.note("vectors_of_1024", total - len(missing) - len(nomic))
+    defects.note("vectors_as_json_text", total - len(missing))
+    attributes = defects.place_kinds(JSON_KINDS, "attributes", every, share(total, 0.004))
+    texts = defects.place_kinds(TEXT_KINDS, "content", every, share(total, 0.004))
+    defects.note("timestamps_unix", total)
     clean = [index for index in range(total // 2) if index not in texts]
     later = range(total // 2, total)
-    repeated = sorted(dirt.place("repeated_memories", "content", later, share(total, 0.08)))
+    repeated = sorted(defects.place("repeated_memories", "content", later, share(total, 0.08)))
     models = dict(zip(repeated, clean, strict=False))
     spaces = {
         dim: VectorSpace(f"{seed}/semantic", dim, clusters=max(6, total // 40), norm=norm)
@@ -120,8 +120,8 @@ def _write_memories(store: DemoStore, seed: str, total: int) -> None:
                 yield (
                     _memory_id(seed, index),
                     kind,
-                    soiled_text(content, texts.get(index)),
-                    soiled_json(known, attributes.get(index)),
+                    text_with_defect(content, texts.get(index)),
+                    json_with_defect(known, attributes.get(index)),
                     None if index in missing else json.dumps(vector.tolist()),
                     created,
                     index % 7,
@@ -150,16 +150,16 @@ def _edges(total: int) -> Iterator[tuple[int, int]]:
 
 
 def _write_connections(store: DemoStore, seed: str, memories: int) -> None:
-    dirt = store.dirt("connections", f"{seed}/semantic")
+    defects = store.defects("connections", f"{seed}/semantic")
     edges = list(_edges(memories))
     total = len(edges)
-    rejected = store.dirt("memories", f"{seed}/semantic").rejected
+    rejected = store.defects("memories", f"{seed}/semantic").rejected
     unsound = {index for index, ends in enumerate(edges) if not rejected.isdisjoint(ends)}
     # Consolidation in a second process deleted what this one still links to.
     sound = [index for index in range(total) if index not in unsound]
-    dangling = dirt.place("dangling_targets", "target_id", sound, share(total, 0.2))
-    dirt.note("links_to_rejected_rows", len(unsound))
-    dirt.note("forward_only_edges", total)
+    dangling = defects.place("dangling_targets", "target_id", sound, share(total, 0.2))
+    defects.note("links_to_rejected_rows", len(unsound))
+    defects.note("forward_only_edges", total)
 
     def rows() -> Iterator[Sequence[SqlValue]]:
         for index, (source, target) in enumerate(edges):

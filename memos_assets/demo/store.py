@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from memos_assets.demo.dirt import Dirt
+from memos_assets.demo.defects import DefectPlacement
 from memos_assets.demo.manifest import FileManifest, TableManifest
 
 SqlValue = str | bytes | int | float | None
@@ -20,7 +20,7 @@ class DemoStore:
     def __init__(self, path: Path, statements: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
-        self._dirt: dict[str, Dirt] = {}
+        self._defects: dict[str, DefectPlacement] = {}
         self._conn = sqlite3.connect(path, isolation_level=None)
         # The folder becomes visible by one rename, so a torn file is never seen; and "off" is not
         # stored in the file: the next connection finds the rollback journal memOS uses.
@@ -29,9 +29,9 @@ class DemoStore:
         for statement in statements:
             self._conn.execute(statement)
 
-    def dirt(self, table: str, seed: str) -> Dirt:
-        """Return the dirt of one table, whose counts go into the manifest."""
-        return self._dirt.setdefault(table, Dirt(f"{seed}/{table}"))
+    def defects(self, table: str, seed: str) -> DefectPlacement:
+        """Return the defects of one table, whose counts go into the manifest."""
+        return self._defects.setdefault(table, DefectPlacement(f"{seed}/{table}"))
 
     def insert(
         self, table: str, columns: Sequence[str], rows: Iterable[Sequence[SqlValue]]
@@ -71,7 +71,9 @@ class DemoStore:
         tables = {
             name: TableManifest(
                 rows=self._conn.execute(f"select count(*) from {name}").fetchone()[0],
-                dirt=dict(sorted(self._dirt[name].counts.items())) if name in self._dirt else {},
+                defects=dict(sorted(self._defects[name].counts.items()))
+                if name in self._defects
+                else {},
             )
             for name in names
         }

@@ -1,4 +1,4 @@
-"""How PostgreSQL, or the pinned file, counts the rows of a class of dirt that are loaded."""
+"""How PostgreSQL, or the pinned file, counts the loaded rows of one known defect."""
 
 from collections.abc import Mapping
 
@@ -22,7 +22,7 @@ def repeated(*columns: str) -> str:
 #: Class -> target table -> how its loaded rows are counted in ``t``, the rows of one source.
 #: ``:rows`` is the number of rows in SQLite.
 COUNTED: Mapping[str, Mapping[str, str]] = {
-    "ids_that_are_no_uuids": {"corpus_entities": where(f"id !~ {_UUID} and length(id) = 12")},
+    "ids_that_are_not_uuids": {"corpus_entities": where(f"id !~ {_UUID} and length(id) = 12")},
     "doc_ids_of_other_files": {
         "hybrid_documents": where(
             "exists (select from memos.embeddings e where e.doc_id = t.doc_id) or exists (select "

@@ -136,6 +136,7 @@ def test_a_failure_carries_code_and_fix_as_metadata(observed: World) -> None:
     assert data is not None
     assert data.metadata["code"].value == "M526"
     assert data.metadata["where"].value == "nowhere"
+    assert data.metadata["more"].value == "memos-assets explain M526"
 
 
 @pytest.mark.parametrize("key", ["", "a", "a/", "a/x", "a/-1", "a/1.5", "a/000 "])

@@ -1,4 +1,4 @@
-"""Recount every dirt class from the files alone, with nothing of the room that wrote them."""
+"""Recount every known defect from the files alone, without the code that wrote them."""
 
 import json
 from collections import Counter
@@ -143,7 +143,7 @@ HYBRID = (
     sqlite_utc("created_at"),
     missing("null_primary_keys", "doc_id"),
 )
-#: How each dirty table is recounted; ``tmp/test_hybrid.db`` and ``tests/data`` are clean.
+#: How each table with known defects is recounted; other tables have none.
 RECOUNTS: dict[str, tuple[Count, ...]] = {
     "embeddings": MIXED,
     "anchors": (anchors,),
@@ -158,7 +158,7 @@ RECOUNTS: dict[str, tuple[Count, ...]] = {
         text_kinds("description"),
         missing("null_descriptions", "description"),
         missing("nan_stored_as_null", "confidence"),
-        every("ids_that_are_no_uuids"),
+        every("ids_that_are_not_uuids"),
         iso_offset("first_seen"),
     ),
     "documents": (
@@ -285,7 +285,7 @@ def recount_references(path: Path, table: str, rows: Rows) -> Mapping[str, int]:
 def recount(
     path: Path, file: FileManifest, table: str, *, without: Collection[int] = ()
 ) -> dict[str, int]:
-    """Count every dirt class of a table, all its rows or those with other rowids than some."""
+    """Count every known defect of a table, without the rows of some rowids."""
     if file.path.startswith(("tmp/", "tests/")):
         return {}
     everything = load(path, table)

@@ -1,4 +1,4 @@
-"""Every class of dirt after a load: as many rows in PostgreSQL as the demo's manifest says."""
+"""Every known defect after a load: as many rows in PostgreSQL as the demo manifest says."""
 
 import hashlib
 import sqlite3
@@ -18,7 +18,7 @@ from memos_assets.consolidate.sources.census import take_census
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.demo import DemoManifest, write_demo
-from memos_assets.demo.classes import CLASSES, DIRT, Rejected, Treated, WithoutEmbedding
+from memos_assets.demo.classes import CLASSES, DEFECTS, Rejected, Treated, WithoutEmbedding
 from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.consolidate.counted import BY_ROWID, COUNTED, RECOMPUTED
@@ -43,22 +43,22 @@ class World:
             (pin, spec, count)
             for pin in self.pins.values()
             for spec in KINDS_BY_NAME[pin.kind].tables
-            if (count := self.dirt(pin, spec).get(name))
+            if (count := self.defects(pin, spec).get(name))
         ]
 
     def count(self, name: str) -> int:
         """Return how many rows of consolidated tables carry a class."""
         return sum(count for _, _, count in self.places(name))
 
-    def dirt(self, pin: Pin, spec: TableSpec) -> Mapping[str, int]:
+    def defects(self, pin: Pin, spec: TableSpec) -> Mapping[str, int]:
         file = self.manifest.file(str(pin.origin.relative_to(self.folder)))
-        return file.tables[spec.origin].dirt if spec.origin in file.tables else {}
+        return file.tables[spec.origin].defects if spec.origin in file.tables else {}
 
     def scalar(self, query: str, **values: object) -> int:
         ((count,),) = b.rows(self.engine, query, **values)
         return int(count)
 
-    def loaded_dirt(self, pin: Pin, spec: TableSpec) -> Mapping[str, int]:
+    def loaded_defects(self, pin: Pin, spec: TableSpec) -> Mapping[str, int]:
         """Recount the classes of a table from the file, rejected rows left out."""
         place = pin.source, spec.name
         if place not in self.recounted:
@@ -82,7 +82,7 @@ def digest(path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def world(shared_engine: sa.Engine, tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("dirty") / "data"
+    folder = tmp_path_factory.mktemp("defects") / "data"
     manifest = write_demo(folder, scale="small", seed=1)
     digests = {path: digest(path) for path in folder.rglob("*.db")}
     files = b.found(folder)
@@ -96,7 +96,7 @@ def world(shared_engine: sa.Engine, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def of(*outcomes: type) -> list[str]:
-    return [dirt.name for dirt in DIRT if isinstance(dirt.outcome, outcomes)]
+    return [defect.name for defect in DEFECTS if isinstance(defect.outcome, outcomes)]
 
 
 @pytest.mark.parametrize("name", of(Rejected))
@@ -133,7 +133,7 @@ def test_embeddings_are_null_as_often_as_the_manifest_says(name: str, world: Wor
         # Classes that have one reason are told apart by the file alone.
         stated = sum(
             count
-            for other, count in world.dirt(pin, spec).items()
+            for other, count in world.defects(pin, spec).items()
             if isinstance(same := CLASSES[other].outcome, WithoutEmbedding)
             and reason_in(same, spec) == reason
         )
@@ -175,7 +175,7 @@ def test_a_row_with_two_reasons_is_counted_under_the_one_that_costs_more(
 
 def on_rejected_rows(world: World, name: str, pin: Pin, spec: TableSpec) -> int:
     """Return how many rows with a class are rejected for another: they are not in the table."""
-    return world.dirt(pin, spec)[name] - world.loaded_dirt(pin, spec).get(name, 0)
+    return world.defects(pin, spec)[name] - world.loaded_defects(pin, spec).get(name, 0)
 
 
 def rowids_with(pin: Pin, spec: TableSpec, condition: str) -> list[int]:
@@ -204,7 +204,7 @@ def test_mirrored_links_are_as_many_as_loaded_forward_ones(world: World) -> None
     ((pin, spec, _),) = world.places("forward_only_edges")
     assert (
         world.scalar("select count(*) from memos.semantic_links where reversed")
-        == (world.loaded_dirt(pin, spec)["forward_only_edges"])
+        == (world.loaded_defects(pin, spec)["forward_only_edges"])
     )
 
 
@@ -222,15 +222,15 @@ def test_derived_columns_recompute_on_rows_of_every_kind(name: str, world: World
 
 
 @pytest.mark.parametrize("kind", ["content_cache", "scratchpad_cache"])
-def test_caches_stay_as_they_are_with_all_of_their_dirt(kind: str, world: World) -> None:
+def test_caches_stay_as_they_are_with_all_of_their_known_defects(kind: str, world: World) -> None:
     (file,) = (file for file in world.kept if file.kind and file.kind.name == kind)
     manifest = world.manifest.file(str(file.path.relative_to(world.folder)))
     census = take_census(file.path, ZoneInfo("America/New_York"))
     for name, table in manifest.tables.items():
-        assert recount(file.path, manifest, name) == dict(table.dirt)
+        assert recount(file.path, manifest, name) == dict(table.defects)
         counted = census[name]
-        assert (counted.rows, counted.expired) == (table.rows, table.dirt.get("expired_rows"))
-        assert counted.unreadable == table.dirt.get("unreadable_timestamps", 0)
+        assert (counted.rows, counted.expired) == (table.rows, table.defects.get("expired_rows"))
+        assert counted.unreadable == table.defects.get("unreadable_timestamps", 0)
     assert b.rows(world.engine, "select from memos_ops.sources where kind = :kind", kind=kind) == []
 
 
@@ -254,7 +254,7 @@ def test_every_class_is_counted_somewhere() -> None:
 
 def test_the_five_conventions_of_time_are_in_the_demo(world: World) -> None:
     conventions = ("sqlite_utc", "postgresql_utc", "iso_offset", "iso_local", "unix")
-    assert all(world.manifest.dirt[f"timestamps_{name}"] for name in conventions)
+    assert all(world.manifest.defects[f"timestamps_{name}"] for name in conventions)
 
 
 def test_every_claim_about_the_demo_holds(world: World) -> None:

@@ -1,4 +1,4 @@
-"""The kinds of dirt memOS's files carry, and the placing of each on an exact number of rows."""
+"""Place each known defect of memOS's files on an exact number of rows."""
 
 import json
 import random
@@ -24,35 +24,36 @@ def share(rows: int, fraction: float, *, least: int = 1) -> int:
     return max(least, round(rows * fraction))
 
 
-class Dirt:
-    """Which rows of one table carry what. Rows are numbered from 0 in the order of their ids.
+class DefectPlacement:
+    """The rows of one table that carry a known defect, numbered from 0 in the order of their ids.
 
-    Within one column the classes are disjoint, so each count is the number of rows that carry the
-    class whatever else is placed. A row carries at most one class that costs it its embedding or
-    its place, so each of those counts is also what a load must report.
+    Within one column a row carries at most one defect, so each count is the number of rows that
+    carry the defect. A row carries at most one defect by which it is rejected or loses its
+    embedding, so each of those counts is also the number that a load must report.
     """
 
     def __init__(self, seed: str) -> None:
         self.counts: dict[str, int] = {}
+        # A seed gives the same files as ever, byte for byte, hence the former word in it.
         self._random = random.Random(f"{seed}/dirt")
         self._taken: dict[str, set[int]] = {}
-        #: Rows with a class that spoils them.
-        self._spoilt: set[int] = set()
+        #: Rows that are rejected or lose their embedding.
+        self._losing: set[int] = set()
         self.rejected: set[int] = set()
 
     def place(
         self, kind: str, column: str, candidates: Sequence[int], count: int
     ) -> frozenset[int]:
-        """Choose ``count`` rows, none of which has other dirt in ``column``, and count them."""
-        dirt = CLASSES[kind]
+        """Choose ``count`` rows, none of which has another defect in ``column``, and count them."""
+        defect = CLASSES[kind]
         taken = self._taken.setdefault(column, set())
-        closed = taken | self._spoilt if dirt.spoils else taken
+        closed = taken | self._losing if defect.loses_data else taken
         pool = [index for index in candidates if index not in closed]
         chosen = frozenset(self._random.sample(pool, min(count, len(pool))))
         taken.update(chosen)
-        if dirt.spoils:
-            self._spoilt.update(chosen)
-        if isinstance(dirt.outcome, Rejected):
+        if defect.loses_data:
+            self._losing.update(chosen)
+        if isinstance(defect.outcome, Rejected):
             self.rejected.update(chosen)
         self.note(kind, len(chosen))
         return chosen
@@ -60,7 +61,7 @@ class Dirt:
     def place_kinds(
         self, kinds: Sequence[str], column: str, candidates: Sequence[int], count: int
     ) -> dict[int, str]:
-        """Choose ``count`` rows for each of ``kinds``; the answer tells which row has which."""
+        """Choose ``count`` rows for each of ``kinds``; return the kind of each chosen row."""
         return {
             index: kind
             for kind in kinds
@@ -68,15 +69,15 @@ class Dirt:
         }
 
     def note(self, kind: str, count: int) -> None:
-        """Add ``count`` rows to a class; one without rows is not mentioned."""
+        """Add ``count`` rows to a defect; one without rows is not mentioned."""
         assert kind in CLASSES
         if count == 0:
             return
         self.counts[kind] = self.counts.get(kind, 0) + count
 
 
-def soiled_json(value: Mapping[str, object], kind: str | None) -> str:
-    """Return ``json.dumps(value)`` as memOS writes it, with one kind of dirt or none."""
+def json_with_defect(value: Mapping[str, object], kind: str | None) -> str:
+    """Return ``json.dumps(value)`` as memOS writes it, with one known defect or none."""
     if kind == "json_nan":
         return json.dumps({**value, "score": float("nan")})
     if kind == "json_infinity":
@@ -90,7 +91,7 @@ def soiled_json(value: Mapping[str, object], kind: str | None) -> str:
     return json.dumps(value)
 
 
-def soiled_text(text: str, kind: str | None) -> str:
+def text_with_defect(text: str, kind: str | None) -> str:
     """Return ``text``, with NUL characters as optical recognition leaves them if so placed."""
     return f"{text} ocr\0artefact\f" if kind == "null_characters" else text
 
@@ -114,8 +115,8 @@ def torn(blob: bytes) -> bytes:
     return blob[:-1]
 
 
-def soiled_float32(vector: npt.NDArray[np.float32], kind: str | None, index: int) -> bytes:
-    """Return the float32 little-endian bytes of ``vector``, with one kind of dirt or none."""
+def float32_with_defect(vector: npt.NDArray[np.float32], kind: str | None, index: int) -> bytes:
+    """Return the float32 little-endian bytes of ``vector``, with one known defect or none."""
     if kind == "empty_vectors":
         return b""
     if kind == "zero_vectors":
