@@ -37,7 +37,6 @@ types: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m tools.docs
-	$(BIN)/python -m docs_build
 
 wheel-trial: $(READY)
 	$(BIN)/python -m tools.wheel_trial

@@ -1,4 +1,4 @@
-"""Who is told how far the work is. Work reports; whoever listens shows it; nobody has to."""
+"""Progress of long work: the work reports, and a listener, if there is one, shows it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 
 from memos_assets.files import write_whole
 from memos_assets.installation import PROJECT_ROOT
+from tools.checklist_page import checklist_page
 from tools.cli_page import cli_page
 from tools.settings_page import settings_page
 
@@ -11,6 +12,7 @@ FOLDER = PROJECT_ROOT / "docs"
 
 #: File in docs/ -> the function that returns its text.
 PAGES: Mapping[str, Callable[[], str]] = {
+    "checklist.md": checklist_page,
     "cli.md": cli_page,
     "settings.md": settings_page,
 }

@@ -8,7 +8,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from docs_build.checklist import checklist_part
+from tools.checklist_page import checklist_part
 from memos_assets.asset_names import table_name
 from memos_assets.catalog import MEMOS, TABLES
 from memos_assets.check import AnyCheck, Checklist

@@ -4,6 +4,30 @@ from collections.abc import Iterable, Iterator
 
 from memos_assets.check import AnyCheck
 from memos_assets.checklist import CHECKLIST
+from memos_assets.installation import PROJECT_ROOT
+
+PAGE = PROJECT_ROOT / "docs" / "checklist.md"
+#: The computed part is between these two comments; the rest of the page is written by hand.
+BEGIN = "<!-- computed by `make docs`: do not edit -->"
+END = "<!-- end of the computed part -->"
+
+
+def checklist_page() -> str:
+    """Return docs/checklist.md as it is, with its computed part made anew."""
+    return with_part(PAGE.read_text("utf-8"), checklist_part())
+
+
+def with_part(page: str, part: str) -> str:
+    """Return a page with its computed part replaced.
+
+    Raises:
+        ValueError: the page does not have the two comments, once each and in order.
+    """
+    before, begin, rest = page.partition(BEGIN)
+    former, end, after = rest.partition(END)
+    if not (begin and end) or BEGIN in former + after or END in before + after:
+        raise ValueError(f"a page needs {BEGIN!r} and then {END!r}, once each")
+    return f"{before}{BEGIN}\n\n{part.strip()}\n\n{END}{after}"
 
 
 def checklist_part(checks: Iterable[AnyCheck] = CHECKLIST) -> str:

@@ -1,1 +1,0 @@
-"""Writes the parts of ``docs/`` that are computed from the code: ``make docs``."""
