@@ -1,9 +1,9 @@
 """The checks of the checklist, and what Dagster recorded of their executions."""
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from memos_assets.defs.checks.all_checks import CHECKS
+from memos_assets.defs.dagster_internals import AssetCheckExecutionRecord
 from memos_assets.report.outcomes import Evaluation
 
 
