@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test ui lint types bench faults fuzz picture clean
+.PHONY: demo test ui lint types docs picture wheel-trial bench faults fuzz clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -29,9 +29,18 @@ test: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 
 types: $(READY)
 	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m tools.docs
+	$(BIN)/python -m docs_build
+
+wheel-trial: $(READY)
+	$(BIN)/python -m tools.wheel_trial
 
 # Without a C++ compiler hnswlib cannot be installed; the race of searches then does without it.
 bench: $(READY)

@@ -12,10 +12,8 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from memos_assets.errors import UsageError
-
-#: The checkout: where pyproject.toml, dagster.yaml and sql/ lie.
-PROJECT_ROOT = Path(__file__).resolve().parents[1]
-
+from memos_assets.installation import CHECKOUT, state_folder
+from memos_assets.installation import PROJECT_ROOT as PROJECT_ROOT
 
 _ENCODING = re.compile(
     r"^(?P<source>.+)\.(?P<table>\w+)\.(?P<column>\w+)"
@@ -24,13 +22,18 @@ _ENCODING = re.compile(
 _ADDRESS = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
 
 
+def _dagster_home(values: dict[str, Path]) -> Path:
+    """The checkout; without one `dagster` in MEMOS_HOME."""
+    return CHECKOUT or values["home"] / "dagster"
+
+
 class Settings(BaseSettings):
     """Every setting, from variables named ``MEMOS_<FIELD>``. Secrets print as ``**********``."""
 
     model_config = SettingsConfigDict(env_prefix="MEMOS_", extra="ignore", frozen=True)
 
     home: Path = Field(
-        default=PROJECT_ROOT / ".memos",
+        default_factory=state_folder,
         description="Embedded server's data, pinned copies, reports: all state.",
     )
     archive: Path | None = Field(
@@ -80,7 +83,7 @@ class Settings(BaseSettings):
         description="auto: pg_dump a database with foreign tables before the first write into it.",
     )
     dagster_home: Path = Field(
-        default=PROJECT_ROOT,
+        default_factory=_dagster_home,
         validation_alias="DAGSTER_HOME",
         description="Folder of dagster.yaml; runs, events and schedules go where it says.",
     )

@@ -1,4 +1,4 @@
-"""Programs for those who work on this project: the floor plan and its picture. Not in the wheel.
+"""Programs for work on the project: the picture, generated pages, the trial of the wheel.
 
-Nothing here imports the project; its files are read as text.
+The wheel has none of them.
 """

@@ -14,19 +14,23 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "memos_assets"
 
 #: Rooms that any room above may import; they import settings' errors at most.
-GROUND = ("errors", "finding", "files", "progress", "asset_names", "clustered_vectors")
+GROUND = (
+    *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
+    "installation",
+)
 #: From the ground up. A room imports rooms before it in this list, and itself.
 FLOORS = (
     *GROUND,
-    *("settings", "catalog", "checklist", "sqlite", "postgres", "indexes", "search"),
+    *("settings", "catalog", "check", "sqlite", "postgres", "indexes", "search"),
     *("consolidate", "proof", "snapshots", "blackboard", "memory", "cache", "research"),
-    *("maintenance", "impact", "report", "defs", "definitions", "components", "runs"),
-    *("api", "memos_face", "demo", "cli"),
+    *("maintenance", "impact", "checklist", "report", "defs", "definitions", "components", "runs"),
+    *("api", "memos_face", "demo", "cli", "__main__"),
 )
 #: The same within rooms that have rooms of their own.
 INNER_FLOORS = {
     "postgres": (
-        *("connection", "build_lock", "server", "copy", "schema", "application"),
+        *("connection", "advisory_locks", "upsert", "build_lock", "server", "copy", "schema"),
+        "application",
         *("engine", "migrations", "backup", "versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),
@@ -69,7 +73,7 @@ NEVER = (
     Never("snapshots", "dagster", _SERVICE),
 )
 #: Rooms -> rooms of ours that may import them, beside themselves.
-LEAVES = {"demo": ("cli",), "api": (), "cli": (), "memos_face": ()}
+LEAVES = {"demo": ("cli",), "api": (), "cli": ("__main__",), "memos_face": ()}
 
 
 def in_room(module: str, room: str) -> bool:

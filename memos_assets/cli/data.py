@@ -34,16 +34,6 @@ JsonFile = Annotated[
 ]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("plan")(plan)
-    app.command("consolidate")(consolidate_command)
-    app.command("verify")(verify_command)
-    app.command("report")(report)
-    app.command("observe")(observe)
-    app.command("demo")(demo)
-
-
 def roots_from(data: Sequence[str] | None, settings: Settings) -> list[Root]:
     """Return the roots that `--data` names, else those of MEMOS_DATA.
 
@@ -104,12 +94,8 @@ def observe(data: Data = None) -> int:
     roots = roots_from(data, settings)
     files = find_files(roots)
     _refuse_unusable(files)
-    engine = open_target(settings, "memos_assets:observe")
-    try:
-        with live_progress():
-            launch.observe(engine, settings, roots, files)
-    finally:
-        engine.dispose()
+    with open_target(settings, "memos_assets:observe") as engine, live_progress():
+        launch.observe(engine, settings, roots, files)
     return 0
 
 
@@ -133,8 +119,7 @@ def consolidate_command(
     retired = _retired_from(roots, settings)
     files = find_files(roots, none_will_do=retired)
     _refuse_unusable(files, none_will_do=retired)
-    engine = open_target(settings, "memos_assets:consolidate")
-    try:
+    with open_target(settings, "memos_assets:consolidate") as engine:
         if not reload and not swap:
             standing = standing_outcomes(engine, files)
             if standing is not None:
@@ -150,8 +135,6 @@ def consolidate_command(
         if done.exchange is not None:
             print_exchange(done.exchange, settings)
         return code
-    finally:
-        engine.dispose()
 
 
 def verify_command(json_file: JsonFile = None) -> int:
@@ -159,13 +142,10 @@ def verify_command(json_file: JsonFile = None) -> int:
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:verify")
-    try:
+    with open_target(settings, "memos_assets:verify") as engine:
         with live_progress():
             done = launch.verify(engine, settings)
         return conclude(engine, settings, done, json_file)
-    finally:
-        engine.dispose()
 
 
 def report(

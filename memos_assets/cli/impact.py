@@ -22,11 +22,6 @@ from memos_assets.report.impact import in_words, records
 from memos_assets.settings import load_settings
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("impact")(impact)
-
-
 def impact(
     rows: Annotated[
         str, typer.Option("--rows", metavar="N,N,...", help="Row counts to measure.")
@@ -43,14 +38,10 @@ def impact(
     counts = _counts(rows)
     needed = size(disk_needed(counts, dimension))
     console.print(f"Up to {needed} of disk are taken, one table after the other, and given back.")
-    engine = open_target(settings, "memos_assets:impact")
-    try:
-        with live_progress():
-            measured = measure_impact(
-                engine, rows=counts, dimension=dimension, free_bytes=free_bytes(settings)
-            )
-    finally:
-        engine.dispose()
+    with open_target(settings, "memos_assets:impact") as engine, live_progress():
+        measured = measure_impact(
+            engine, rows=counts, dimension=dimension, free_bytes=free_bytes(settings)
+        )
     console.print(_table(measured))
     for sentence in in_words(measured):
         console.print(sentence, markup=False)

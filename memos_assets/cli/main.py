@@ -1,10 +1,12 @@
 """Assemble the command line, and turn every failure into one line and an exit code."""
 
 import logging
+import pkgutil
 import sys
 import traceback
 from datetime import UTC, datetime
 from importlib.abc import MetaPathFinder
+from typing import Annotated
 
 import psycopg
 import pyarrow as pa
@@ -12,34 +14,47 @@ import sqlalchemy as sa
 import typer
 from typer.exceptions import TyperException
 
-from memos_assets.cli import data, exit_codes, impact, maintenance, server
-from memos_assets.cli.display import errors
+from memos_assets import __version__
+from memos_assets.cli import exit_codes
+from memos_assets.cli.display import console, errors
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres.connection import first_line
 from memos_assets.settings import load_settings
 
 _INTERRUPTED = "Interrupted. What is in the ledger stays; run the same command again to go on."
 
-#: Commands of modules that do without Dagster until they run something.
-_LIGHT = frozenset(
-    {
-        "plan",
-        "consolidate",
-        "demo",
-        "up",
-        "down",
-        "status",
-        "url",
-        "report",
-        "search",
-        "maintain",
-        "impact",
-    }
-)
+#: Command -> its function, or its group of commands, as `module:name` in this package.
+COMMANDS = {
+    "plan": "data:plan",
+    "consolidate": "data:consolidate_command",
+    "verify": "data:verify_command",
+    "report": "data:report",
+    "observe": "data:observe",
+    "demo": "data:demo",
+    "up": "server:up",
+    "down": "server:down",
+    "status": "server:status",
+    "url": "server:url",
+    "ui": "server:ui",
+    "migrate": "server:migrate",
+    "maintain": "maintenance:maintain",
+    "search": "search:search",
+    "impact": "impact:impact",
+    "retire": "retire:retire_command",
+    "restore-source": "retire:restore_source",
+    "archive": "retire:archive",
+    "purge-archive": "retire:purge_archive",
+    "forget": "retire:forget_command",
+    "rollback": "versions:rollback",
+    "versions": "versions:versions",
+    "rejects": "rejects:group",
+}
 
 
 def assemble(first: str | None) -> typer.Typer:
-    """Return the command line; modules that import Dagster stay out where they are not asked for.
+    """Return the command line, with the command asked for alone if there is such a command.
+
+    A module is imported only where its command is asked for, or all of them are listed.
 
     Args:
         first: the first argument.
@@ -52,21 +67,33 @@ def assemble(first: str | None) -> typer.Typer:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    data.add_commands(app)
-    server.add_commands(app)
-    maintenance.add_commands(app)
-    if first == "search" or first not in _LIGHT:
-        from memos_assets.cli import search
-
-        search.add_commands(app)
-    impact.add_commands(app)
-    if first not in _LIGHT:
-        from memos_assets.cli import rejects, retire, versions
-
-        rejects.add_commands(app)
-        retire.add_commands(app)
-        versions.add_commands(app)
+    app.callback()(_main)
+    if first == "--version":
+        return app
+    for name in [first] if first in COMMANDS else COMMANDS:
+        command = pkgutil.resolve_name(f"{__package__}.{COMMANDS[name]}")
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
     return app
+
+
+def _print_version(asked: bool) -> None:  # noqa: FBT001  Typer calls it so
+    if asked:
+        console.print(f"memos-assets {__version__}")
+        raise typer.Exit
+
+
+def _main(
+    version: Annotated[  # noqa: FBT002  the callback has answered it
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Do nothing before a command."""
 
 
 def leave_pandas_out() -> None:

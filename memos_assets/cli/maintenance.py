@@ -11,11 +11,6 @@ from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("maintain")(maintain)
-
-
 def maintain(
     names: Annotated[
         list[str] | None,
@@ -32,11 +27,8 @@ def maintain(
     settings = load_settings()
     scope = scope_of(names or (), rebuild=rebuild)
     if dry_run:
-        engine = open_target(settings, "memos_assets:maintain")
-        try:
+        with open_target(settings, "memos_assets:maintain") as engine:
             found = due(engine, scope)
-        finally:
-            engine.dispose()
         console.print(_table(found) if found else "Nothing is due.")
         return 1 if found else 0
     from memos_assets.runs import instance as launch

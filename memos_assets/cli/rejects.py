@@ -4,7 +4,7 @@ import os
 import pwd
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,29 +40,8 @@ Reason = Annotated[str, typer.Option("--reason", metavar="REASON", help="Why the
 All = Annotated[bool, typer.Option("--all", help="Settled ones, too.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add `rejects` with its own commands."""
-    group = typer.Typer(
-        help="Rows that could not be loaded as they are: a to-do list.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-    )
-    group.command("list")(list_command)
-    group.command("show")(show)
-    group.command("export")(export)
-    group.command("decide")(decide)
-    group.command("withdraw")(withdraw)
-    group.command("replay")(replay)
-    app.add_typer(group, name="rejects")
-
-
-@contextmanager
-def _engine(name: str) -> Iterator[sa.Engine]:
-    engine = open_target(load_settings(), f"memos_assets:rejects_{name}")
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+def _engine(name: str) -> AbstractContextManager[sa.Engine]:
+    return open_target(load_settings(), f"memos_assets:rejects_{name}")
 
 
 def _selection(
@@ -394,3 +373,16 @@ def _print_outcome(
         by_table[reason, name] += rows
     opened = ", ".join(f"{reason} {rows:,} in {name}" for (reason, name), rows in by_table.items())
     console.print(f"Still open: {opened or 'nothing'}.", markup=False, soft_wrap=True)
+
+
+group = typer.Typer(
+    help="Rows that could not be loaded as they are: a to-do list.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+group.command("list")(list_command)
+group.command("show")(show)
+group.command("export")(export)
+group.command("decide")(decide)
+group.command("withdraw")(withdraw)
+group.command("replay")(replay)

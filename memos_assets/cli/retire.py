@@ -1,12 +1,11 @@
 """Commands about retirement: retire, restore-source, archive, purge-archive, forget."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import dagster as dg
 import sqlalchemy as sa
 import typer
 from rich.table import Table
@@ -19,12 +18,12 @@ from memos_assets.consolidate.archive.forget import forget, rows_of
 from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.registry import source_named
-from memos_assets.defs.partitions import CHUNKS, parse_chunk_key
 from memos_assets.postgres.target import open_target
 from memos_assets.report.formatting import size
-from memos_assets.runs.instance import open_instance
-from memos_assets.runs.retirement import look, restore, retire, show
 from memos_assets.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    import dagster as dg
 
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME...]", help="Which ones; all if none is named.")
@@ -35,27 +34,16 @@ DryRun = Annotated[
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    commands: dict[str, Callable[..., int]] = {
-        "retire": retire_command,
-        "restore-source": restore_source,
-        "archive": archive,
-        "purge-archive": purge_archive,
-        "forget": forget_command,
-    }
-    for name, command in commands.items():
-        app.command(name)(command)
-
-
 @contextmanager
-def _opened(settings: Settings, name: str) -> Iterator[tuple[dg.DagsterInstance, sa.Engine]]:
-    engine = open_target(settings, f"memos_assets:{name}")
-    try:
-        with open_instance(settings) as instance:
-            yield instance, engine
-    finally:
-        engine.dispose()
+def _opened(settings: Settings, name: str) -> Iterator[tuple["dg.DagsterInstance", sa.Engine]]:
+    # Dagster takes a second to import, which refusals and `--help` need not wait for; as below.
+    from memos_assets.runs.instance import open_instance
+
+    with (
+        open_target(settings, f"memos_assets:{name}") as engine,
+        open_instance(settings) as instance,
+    ):
+        yield instance, engine
 
 
 def retire_command(
@@ -71,6 +59,8 @@ def retire_command(
     ] = False,
 ) -> int:
     """Move sources that are loaded and proven, test and legacy files into the archive."""
+    from memos_assets.runs.retirement import look, retire
+
     settings = load_settings()
     roots = roots_from(data, settings)
     files = find_files(roots, none_will_do=True)
@@ -164,6 +154,8 @@ def restore_source(
     name: Annotated[str, typer.Argument(metavar="NAME", help="As memos-assets archive says.")],
 ) -> int:
     """Put a retired file back where it lay, byte for byte."""
+    from memos_assets.runs.retirement import restore
+
     settings = load_settings()
     with _opened(settings, "restore") as (instance, engine):
         entry, said = restore(instance, engine, settings, name)
@@ -230,6 +222,9 @@ def purge_archive(
         return 1 if refused else 0
     if not (yes or _agreed(f"Delete {len(due)} files for good?")):
         return 1
+
+    from memos_assets.runs.retirement import show
+
     with _opened(settings, "purge") as (instance, engine):
         with archives.locked(folder):
             _say(archives.repair(engine, folder))
@@ -248,6 +243,8 @@ def forget_command(
     yes: Yes = False,  # noqa: FBT002
 ) -> int:
     """Remove a source from the books. Its file is not touched."""
+    from memos_assets.defs.partitions import CHUNKS, parse_chunk_key
+
     settings = load_settings()
     with _opened(settings, "forget") as (instance, engine):
         with engine.connect() as conn:

@@ -31,11 +31,6 @@ from memos_assets.settings import load_settings
 _HITS, _HITS_OF_EACH = 10, 3
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("search")(search)
-
-
 def search(
     text: Annotated[
         str | None, typer.Argument(metavar="TEXT", help="Words, codes, or a sentence.")
@@ -80,23 +75,19 @@ def search(
         narrow=_object(narrow),
     )
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:search")
-    try:
-        with engine.connect() as conn:
-            if source is not None and (only is None or only.owner == "source"):
-                source_named(conn, source)
-            notes: list[str] = []
-            if like is not None:
-                like = _storable(like)
-                asked = questions_from_row(conn, question, like, only)
-            else:
-                asked, notes = questions_from_text(conn, question, only, settings)
-            answers, refused = ask_all(conn, asked, alone=only is not None)
-            notes += refused
-            stems = _stems(conn, question.text)
-            empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
-    finally:
-        engine.dispose()
+    with open_target(settings, "memos_assets:search") as engine, engine.connect() as conn:
+        if source is not None and (only is None or only.owner == "source"):
+            source_named(conn, source)
+        notes: list[str] = []
+        if like is not None:
+            like = _storable(like)
+            asked = questions_from_row(conn, question, like, only)
+        else:
+            asked, notes = questions_from_text(conn, question, only, settings)
+        answers, refused = ask_all(conn, asked, alone=only is not None)
+        notes += refused
+        stems = _stems(conn, question.text)
+        empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
     if str(json_file) != "-":
         _print(answers, notes, question, stems, empty)
     write_json(

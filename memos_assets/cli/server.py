@@ -12,6 +12,7 @@ import typer
 from memos_assets.cli.display import console
 from memos_assets.consolidate.sources.registry import registered_sources
 from memos_assets.errors import UsageError
+from memos_assets.installation import CHECKOUT, PROJECT_ROOT
 from memos_assets.postgres import migrations
 from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.engine import (
@@ -23,29 +24,21 @@ from memos_assets.postgres.engine import (
     shown,
 )
 from memos_assets.postgres.server.embedded import EmbeddedServer
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_target, prepare_target
 from memos_assets.report.formatting import size
-from memos_assets.settings import PROJECT_ROOT, Settings, environment_for_dagster, load_settings
-
-
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    for command in (up, down, status, url, ui, migrate):
-        app.command(command.__name__)(command)
+from memos_assets.runs.dagster_home import prepare_dagster_home
+from memos_assets.settings import Settings, environment_for_dagster, load_settings
 
 
 def up() -> int:
     """Start the embedded PostgreSQL, or check the one MEMOS_DATABASE_URL names."""
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:up")
-    try:
+    with open_target(settings, "memos_assets:up") as engine:
         facts = check_server(engine)
         console.print(
             f"PostgreSQL {facts.server} with pgvector {facts.pgvector} is up: {shown(engine.url)}",
             soft_wrap=True,
         )
-    finally:
-        engine.dispose()
     return 0
 
 
@@ -141,7 +134,8 @@ def ui(
 ) -> int:
     """Open the Dagster UI and its daemon on the same state; Ctrl+C ends both."""
     settings = load_settings()
-    open_target(settings, "memos_assets:ui").dispose()
+    home = prepare_dagster_home(settings)
+    prepare_target(settings, "memos_assets:ui")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -156,7 +150,9 @@ def ui(
     console.print(f"The UI comes up at http://127.0.0.1:{port}", soft_wrap=True)
     sys.stdout.flush()
     program = str(Path(sys.executable).with_name("dagster"))
-    arguments = ["dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", str(port)]
-    os.chdir(PROJECT_ROOT)
+    workspace = str(PROJECT_ROOT / "workspace.yaml")
+    arguments = ["dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
+    # Dagster imports modules from the working directory, too.
+    os.chdir(CHECKOUT or home)
     os.execve(program, arguments, environment_for_dagster(settings))
     return 0

@@ -21,12 +21,6 @@ from memos_assets.report.formatting import size
 from memos_assets.settings import Settings, load_settings
 
 
-def add_commands(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("rollback")(rollback)
-    app.command("versions")(versions)
-
-
 def announce_swap() -> None:
     """Say where a consolidation that swaps loads."""
     console.print(
@@ -59,13 +53,10 @@ def rollback(
     from memos_assets.runs.instance import open_instance
 
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:rollback")
-    try:
+    with open_target(settings, "memos_assets:rollback") as engine:
         exchange = roll_back(engine, timeout_seconds=settings.swap_timeout_seconds, number=to)
         with open_instance(settings) as instance:
             report_exchange(instance, engine, settings, exchange)
-    finally:
-        engine.dispose()
     print_exchange(exchange, settings)
     console.print(
         "memos-assets verify proves what is live; memos-assets consolidate loads what the files "
@@ -83,8 +74,7 @@ def versions(
 ) -> int:
     """List the versions of the tables: the live one, former ones that are kept, a shadow."""
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:versions")
-    try:
+    with open_target(settings, "memos_assets:versions") as engine:
         if prune_due:
             dropped = prune(engine, settings.keep_versions_days)
             console.print(
@@ -93,8 +83,6 @@ def versions(
         with engine.begin() as conn:
             ensure_live(conn)
             found, unbooked = list_versions(conn), unbooked_schemas(conn)
-    finally:
-        engine.dispose()
     console.print(_table(found, settings))
     for schema in unbooked:
         console.print(

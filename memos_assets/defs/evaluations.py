@@ -1,15 +1,9 @@
-"""The checks of the checklist, and what Dagster recorded of their executions."""
+"""Executions of checks as Dagster recorded them."""
 
 import dagster as dg
 
-from memos_assets.defs.checks.all_checks import CHECKS
 from memos_assets.defs.dagster_internals import AssetCheckExecutionRecord
 from memos_assets.report.outcomes import Evaluation
-
-
-def check_keys() -> list[dg.AssetCheckKey]:
-    """Return every check of the checklist."""
-    return sorted(key for definition in CHECKS for key in definition.check_keys)
 
 
 def evaluation_of(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> Evaluation | None:

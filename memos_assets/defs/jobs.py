@@ -4,7 +4,7 @@ import dagster as dg
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
 from memos_assets.defs.assets.sources import sources_in_place
-from memos_assets.defs.checks.health import health_check
+from memos_assets.defs.checks.all_checks import HEALTH_KEYS
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import source_key, table_key
 from memos_assets.defs.maintenance import maintain_indexes
@@ -12,7 +12,7 @@ from memos_assets.defs.maintenance import maintain_indexes
 #: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
 #: the two places of `concurrency.runs` in dagster.yaml is always left to loads.
 UPKEEP = {"memos/upkeep": "true"}
-_HEALTH = dg.AssetSelection.checks(health_check)
+_HEALTH = dg.AssetSelection.checks(*HEALTH_KEYS)
 _PROOF = dg.AssetSelection.all_asset_checks() - _HEALTH
 
 

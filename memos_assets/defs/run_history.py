@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, TABLES
+from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, MEMOS, TABLES
 from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.indexes import INDEXES, index_assets
 from memos_assets.defs.assets.search import search_functions
@@ -16,7 +16,7 @@ from memos_assets.defs.failures import said
 from memos_assets.defs.keys import OTHER_FILES, source_key, table_key
 from memos_assets.defs.tags import CONSOLIDATION_TAG, consolidation_of
 from memos_assets.report.compose import Recorded
-from memos_assets.report.evaluations import checklist_outcomes
+from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.formatting import moment
 from memos_assets.report.indexes import Build
 from memos_assets.report.tree import Becomes, OtherFile, Step
@@ -54,7 +54,7 @@ def recorded(instance: dg.DagsterInstance, engine: sa.Engine, run: dg.DagsterRun
         if any(step.status is StepEventStatus.FAILURE for step in steps)
     ]
     with engine.connect() as conn:
-        standing = checklist_outcomes(conn)
+        standing = checklist_results(conn, MEMOS)
     return Recorded(
         consolidation=consolidation_of(run),
         runs=runs,

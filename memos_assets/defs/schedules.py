@@ -21,14 +21,11 @@ def due_keys(instance: dg.DagsterInstance, kind: FileKind) -> list[str]:
     Files are looked at first; what changed is pinned, and new chunks become partition keys.
     """
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:schedule")
-    try:
+    with open_target(settings, "memos_assets:schedule") as engine:
         pins = current_pins(engine, settings.pins_folder, kind.name)
         chunk_versions(engine, instance, kind, pins)
         with engine.connect() as conn:
             return sorted(chunk_key(*chunk) for chunk in ledger.stale_chunks(conn, pins))
-    finally:
-        engine.dispose()
 
 
 def backfill_schedule(kind: FileKind) -> dg.ScheduleDefinition:

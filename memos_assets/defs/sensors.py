@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 import dagster as dg
 import requests
 
-from memos_assets.checklist import CLAIMS
+from memos_assets.checklist import CHECKLIST
+from memos_assets.defs.checks.all_checks import CHECK_KEYS
 from memos_assets.defs.dagster_internals import (
     AssetCheckExecutionRecord,
     check_history,
     latest_check_executions,
 )
-from memos_assets.defs.evaluations import check_keys, evaluation_of
+from memos_assets.defs.evaluations import evaluation_of
 from memos_assets.defs.resources import Webhook
 from memos_assets.report.outcomes import Evaluation
 
@@ -20,16 +21,16 @@ _PAGE = 50
 
 
 def alert_for(evaluation: Evaluation) -> dict[str, object]:
-    """Return what is posted: the claim, what was expected, what was observed, and the fix."""
-    claim = CLAIMS[evaluation.check]
+    """Return what is posted: the check, what was expected, what was observed, and the fix."""
+    check = CHECKLIST.by_name[evaluation.check]
     return {
-        "text": f"{claim.label} failed on {evaluation.asset}: expected {evaluation.expected}; "
-        f"observed {evaluation.observed}. Fix: {claim.fix}",
+        "text": f"{check.label} failed on {evaluation.asset}: expected {evaluation.expected}; "
+        f"observed {evaluation.observed}. Fix: {check.fix}",
         "check": evaluation.check,
         "asset": evaluation.asset,
         "expected": evaluation.expected,
         "observed": evaluation.observed,
-        "fix": claim.fix,
+        "fix": check.fix,
         "run_id": evaluation.run_id,
         "timestamp": evaluation.timestamp,
     }
@@ -51,8 +52,7 @@ def post_failed_checks(
     """
     if not webhook.is_configured:
         return dg.SkipReason("MEMOS_ALERT_WEBHOOK is not set")
-    keys = check_keys()
-    latest = latest_check_executions(context.instance, keys)
+    latest = latest_check_executions(context.instance, CHECK_KEYS)
     if context.cursor is None:
         # History is not news: the first tick only notes where it stands. What has no outcome yet
         # is not history.
@@ -100,7 +100,7 @@ def _standing(
 
 def _left_to_do(name: str, evaluation: Evaluation) -> dict[str, int]:
     """Return the entry of the cursor for what a warning counts; nothing for any other check."""
-    counted = CLAIMS[evaluation.check].left_to_do
+    counted = CHECKLIST.by_name[evaluation.check].left_to_do
     if not counted:
         return {}
     return {f"{name} open": int(evaluation.metadata.get(counted, 0))}

@@ -1,32 +1,21 @@
-"""What stands proven: the latest evaluation of every claim, kept in the database it is about."""
+"""The latest evaluation of every check, kept in the database that it is about."""
 
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
-from memos_assets.asset_names import (
-    LIVE_VERSION,
-    SEARCH_FUNCTIONS,
-    archive_name,
-    index_name,
-    source_name,
-    table_name,
-)
-from memos_assets.catalog import CONSOLIDATED_KINDS, INDEXED, MAINTAINED, IndexedTable
-from memos_assets.catalog.application import APPLICATION_ASSETS
-from memos_assets.checklist import CHECKLIST
-from memos_assets.consolidate.archive.checks import GROUPS
-from memos_assets.indexes.ddl import gin_name
+from memos_assets.asset_names import index_name, source_name, table_name
+from memos_assets.catalog import Catalog
+from memos_assets.check import Checklist
+from memos_assets.checklist import PROOF
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.schema import tables
-from memos_assets.proof.rows.checks import claims_about
-from memos_assets.proof.search.recall import CLAIMS_ABOUT_SEARCH
-from memos_assets.report.outcomes import ClaimOutcome, Evaluation, outcomes
+from memos_assets.postgres.upsert import upsert
+from memos_assets.report.outcomes import CheckResult, Evaluation, check_results
 
 Kept = TypeVar("Kept")
 
@@ -34,51 +23,8 @@ Kept = TypeVar("Kept")
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f][0-9a-f]{2})")
 
 
-def health_claims_made() -> Iterator[tuple[str, str]]:
-    """Yield (asset, claim) for every claim about health; no verdict waits for any of them."""
-    for spec in MAINTAINED:
-        yield table_name(spec.name), "v20_tables_are_vacuumed"
-        yield table_name(spec.name), "v23_statistics_are_there"
-        for index in spec.vector_indexes:
-            yield index_name(index.name), "v21_recall_has_not_drifted"
-        for search_index in search_indexes(spec):
-            yield index_name(search_index.name), "v24_indexes_are_used"
-    yield LIVE_VERSION, "v22_no_index_is_left_invalid"
-
-
-def claims_made() -> Iterator[tuple[str, str]]:
-    """Yield (asset, claim) for every claim that proves a consolidation, and what it is about."""
-    of_sources = [claim.name for claim in CHECKLIST if claim.scope == "source"]
-    for kind in CONSOLIDATED_KINDS:
-        yield from ((source_name(kind.name), name) for name in of_sources)
-        for spec in kind.tables:
-            yield from ((table_name(spec.name), name) for name in claims_about(spec))
-            for index in spec.vector_indexes:
-                yield from ((index_name(index.name), name) for name in CLAIMS_ABOUT_SEARCH)
-    for indexed in INDEXED:
-        yield from ((index_name(index), claim) for index, claim in claims_about_indexes(indexed))
-    yield from (
-        (table_name(name), "v25_application_tables_are_whole") for name in APPLICATION_ASSETS
-    )
-    yield from ((archive_name(group), "v13_archived_files_are_whole") for group in GROUPS)
-    yield LIVE_VERSION, "v14_live_version_is_complete"
-    yield SEARCH_FUNCTIONS, "v15_search_functions_are_ours"
-
-
-def claims_about_indexes(spec: IndexedTable) -> Iterator[tuple[str, str]]:
-    """Yield (index, claim) for every claim about the search indexes of a table."""
-    for search_index in search_indexes(spec):
-        yield search_index.name, "v06_index_is_valid"
-    for index in spec.vector_indexes:
-        yield index.name, "v07_nearest_uses_index"
-    for column in spec.searched:
-        yield gin_name(spec.name, column), "v11_containment_uses_index"
-    if spec.text_index:
-        yield spec.text_index, "v19_text_search_uses_index"
-
-
 def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:
-    """Write evaluations down, each in the place of the former one of its claim and asset."""
+    """Write evaluations down, each in the place of the former one of its check and asset."""
     rows = [
         {
             "target": tables.data_schema(conn),
@@ -96,18 +42,7 @@ def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:
         for evaluation in evaluations
     ]
     if rows:
-        statement = insert(tables.evaluations)
-        conn.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(tables.evaluations.primary_key),
-                set_={
-                    column.name: statement.excluded[column.name]
-                    for column in tables.evaluations.columns
-                    if not column.primary_key
-                },
-            ),
-            rows,
-        )
+        conn.execute(upsert(tables.evaluations), rows)
 
 
 def _storable(value: Kept) -> Kept:
@@ -117,7 +52,7 @@ def _storable(value: Kept) -> Kept:
 
 
 def latest(conn: sa.Connection) -> list[Evaluation]:
-    """Return the latest evaluation of each claim about each asset that was evaluated."""
+    """Return the latest evaluation of each check on each asset that was evaluated."""
     rows = conn.execute(
         sa.select(tables.evaluations).where(tables.evaluations.c.target == tables.data_schema(conn))
     )
@@ -138,31 +73,25 @@ def latest(conn: sa.Connection) -> list[Evaluation]:
     ]
 
 
-def evidence_of(conn: sa.Connection, claim: str) -> dict[str, Mapping[str, Any]]:
-    """Return asset -> evidence of the latest evaluation of a claim."""
-    entry = tables.evaluations.c
-    rows = conn.execute(
-        sa.select(entry.asset, entry.evidence).where(
-            entry.target == tables.data_schema(conn), entry.claim == claim
-        )
-    )
-    return {row.asset: row.evidence for row in rows}
-
-
-def checklist_outcomes(
-    conn: sa.Connection, assets: Collection[str] | None = None
-) -> list[ClaimOutcome]:
-    """Return the latest outcome of every claim that proves; loads and pins since make it stale.
+def checklist_results(
+    conn: sa.Connection,
+    catalog: Catalog,
+    assets: Collection[str] | None = None,
+    checklist: Checklist = PROOF,
+) -> list[CheckResult]:
+    """Return the latest result of every check; loads and pins since make it stale.
 
     Args:
         conn: to the target database.
+        catalog: of the application.
         assets: those that are meant; all where it is None.
+        checklist: those that count; by default the checks that decide on a consolidation.
     """
-    made = [place for place in claims_made() if assets is None or place[0] in assets]
-    return outcomes(made, latest(conn), last_changes(conn))
+    places = [place for place in checklist.places(catalog) if assets is None or place[0] in assets]
+    return check_results(checklist, places, latest(conn), last_changes(conn, catalog))
 
 
-def last_changes(conn: sa.Connection) -> Mapping[str, float]:
+def last_changes(conn: sa.Connection, catalog: Catalog) -> Mapping[str, float]:
     """Return asset -> when it was last loaded, or its source last pinned, seconds since 1970."""
     entry, source, pin = tables.chunks.c, tables.sources.c, tables.pins.c
     loaded: dict[str, float] = {
@@ -184,7 +113,7 @@ def last_changes(conn: sa.Connection) -> Mapping[str, float]:
         )
     }
     changed: dict[str, float] = {}
-    for kind in CONSOLIDATED_KINDS:
+    for kind in catalog.consolidated:
         of_source = pinned.get(kind.name, 0.0)
         changed[source_name(kind.name)] = of_source
         for spec in kind.tables:
@@ -200,7 +129,7 @@ def last_changes(conn: sa.Connection) -> Mapping[str, float]:
             )
         )
     }
-    for asset, specs in APPLICATION_ASSETS.items():
+    for asset, specs in catalog.application.items():
         changed[table_name(asset)] = max(adopted.get(table.name, 0.0) for table in specs)
         for table in specs:
             for index in search_indexes(table):

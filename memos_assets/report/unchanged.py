@@ -1,4 +1,4 @@
-"""Whether everything is as it was when every claim held, so that there is nothing to do.
+"""Whether everything is as it was when every check passed, so that there is nothing to do.
 
 The files' bytes, the ledger, the row counts, the indexes and the evaluations are looked at; rows
 are not read again, and whoever wants them read asks for a verification.
@@ -9,26 +9,26 @@ from concurrent.futures import ThreadPoolExecutor
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import INDEXED
+from memos_assets.catalog import INDEXED, MEMOS
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
 from memos_assets.errors import SourceError
 from memos_assets.indexes.definitions import search_indexes, state_of
-from memos_assets.report.evaluations import checklist_outcomes
-from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.evaluations import checklist_results
+from memos_assets.report.outcomes import CheckResult
 
 
-def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[ClaimOutcome] | None:
-    """Return the outcomes of the checklist where nothing changed since every claim held.
+def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[CheckResult] | None:
+    """Return the results of the checklist where nothing changed since every check passed.
 
     Args:
         engine: of the target database.
         files: that a consolidation is asked for.
 
     Returns:
-        None where a file, a chunk, an index or a claim is not as it was, or a file is not
+        None where a file, a chunk, an index or a check is not as it was, or a file is not
         registered: then there is something to do.
     """
     wanted = {file.source: file.path for file in files if file.treatment == "consolidate"}
@@ -37,8 +37,8 @@ def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[Cla
         known = {source.name: source.location for source in sources}
         if not wanted.items() <= known.items():
             return None
-        claims = checklist_outcomes(conn)
-        if not all(outcome.proven for outcome in claims):
+        results = checklist_results(conn, MEMOS)
+        if not all(result.proven for result in results):
             return None
         pins = [
             registry.recorded_pin(conn, source.name, source.pin_digest)
@@ -49,7 +49,7 @@ def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[Cla
         current = [pin for pin in pins if pin is not None]
         if len(current) < len(pins) or not _is_up_to_date(conn, current):
             return None
-    return claims if _are_unchanged(current) else None
+    return results if _are_unchanged(current) else None
 
 
 def _is_up_to_date(conn: sa.Connection, pins: Collection[Pin]) -> bool:

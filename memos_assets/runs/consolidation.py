@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS
+from memos_assets.catalog import CONSOLIDATED_KINDS, MEMOS
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
@@ -21,8 +21,8 @@ from memos_assets.defs.partitions import CHUNKS, chunk_key, contiguous_ranges, r
 from memos_assets.defs.tags import CONSOLIDATION_TAG, PROCESS_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.postgres.target import open_target
 from memos_assets.report.consolidation import Consolidation, new_consolidation
-from memos_assets.report.evaluations import checklist_outcomes
-from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.evaluations import checklist_results
+from memos_assets.report.outcomes import CheckResult
 from memos_assets.settings import Settings, load_settings
 
 
@@ -95,10 +95,10 @@ def verify(instance: dg.DagsterInstance, engine: sa.Engine) -> Consolidation:
     return done
 
 
-def checklist(engine: sa.Engine) -> list[ClaimOutcome]:
-    """Return the latest outcome of every claim."""
+def checklist(engine: sa.Engine) -> list[CheckResult]:
+    """Return the latest result of every check."""
     with engine.connect() as conn:
-        return checklist_outcomes(conn)
+        return checklist_results(conn, MEMOS)
 
 
 def run_job(
@@ -122,8 +122,7 @@ def run_job(
     from memos_assets.definitions import defs
 
     job, run_id = defs().resolve_job_def(job_name), str(uuid.uuid4())
-    engine = open_target(load_settings(), f"memos_assets:{run_id[:8]}")
-    try:
+    with open_target(load_settings(), f"memos_assets:{run_id[:8]}") as engine:
         with running(engine, run_id):
             result = job.execute_in_process(
                 instance=instance,
@@ -138,8 +137,6 @@ def run_job(
         # Once more after the one at its start: the server notices some time after a process is
         # killed that nobody listens to its session any more.
         settle_abandoned_runs(instance, engine)
-    finally:
-        engine.dispose()
     done.run_ids.append(result.run_id)
     failures = [said(event) for event in result.all_events if event.is_step_failure]
     if not result.success and not failures:

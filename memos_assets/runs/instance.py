@@ -12,9 +12,9 @@ from memos_assets.consolidate.sources.pinned import pin_sources
 from memos_assets.defs.jobs import maintenance_job
 from memos_assets.defs.maintenance import maintain_op
 from memos_assets.defs.observations import report_observed
-from memos_assets.errors import UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs import consolidation
+from memos_assets.runs.dagster_home import prepare_dagster_home
 from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.settings import Settings, batch_dagster_events
 
@@ -23,16 +23,9 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
     """Open the Dagster instance that the UI and the daemon use.
 
     Raises:
-        UsageError: M503 when there is no dagster.yaml.
+        UsageError: M503 as `prepare_dagster_home`.
     """
-    home = settings.dagster_home.expanduser().absolute()
-    if not (home / "dagster.yaml").is_file():
-        raise UsageError(
-            "M503",
-            "there is no dagster.yaml",
-            where=str(home),
-            fix="unset DAGSTER_HOME, or point it to the folder of the project's dagster.yaml",
-        )
+    home = prepare_dagster_home(settings)
     batch_dagster_events()
     return dg.DagsterInstance.from_config(str(home))
 

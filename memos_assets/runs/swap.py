@@ -43,7 +43,7 @@ def consolidate_and_swap(
     roots: Sequence[Root],
     files: Sequence[FoundFile],
 ) -> Consolidation:
-    """Load every registered source into a shadow, and swap it in if every claim holds there.
+    """Load every registered source into a shadow, and swap it in if every check passes there.
 
     Readers keep the live tables as they are until then. A shadow that is not proven stays for
     inspection, and the live tables are checked again, since what Dagster shows last is about it.

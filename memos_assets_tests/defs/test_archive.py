@@ -175,7 +175,7 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
     done = world.consolidate()
     assert done.failures == []
     (red,) = [outcome for outcome in done.checklist if not outcome.proven]
-    assert red.claim.label == "V08"
+    assert red.check.label == "V08"
     assert red.failed[0].observed.startswith("lost: cannot be read")
 
     # What is retired is loaded again from its pin.
@@ -199,7 +199,7 @@ def test_v13_archived_files_are_whole_fails_in_the_ui_when_an_archived_file_is_c
     with entry.file.open("r+b") as file:
         file.truncate(4096)
     done = verify(world.instance, world.engine)
-    (red,) = [one for one in done.checklist if one.claim.label == "V13"]
+    (red,) = [one for one in done.checklist if one.check.label == "V13"]
     assert [failed.asset for failed in red.failed] == ["archive/meta_buffer"]
     assert "does not have the bytes that were retired" in red.failed[0].observed
 

@@ -65,7 +65,6 @@ def test_workspace_yaml_names_our_definitions() -> None:
             {
                 "python_module": {
                     "module_name": "memos_assets.definitions",
-                    "working_directory": ".",
                     "location_name": "memos_assets",
                 }
             }

@@ -89,7 +89,7 @@ def test_a_consolidation_pins_each_source_once_and_loads_that_whatever_memos_wri
         ("b", "t1"),
     ]
     (red,) = [outcome for outcome in done.checklist if not outcome.proven]
-    assert red.claim.label == "V08"
+    assert red.check.label == "V08"
 
 
 def test_a_consolidation_into_a_shadow_pins_once_too(world: World, calls: Counter[str]) -> None:

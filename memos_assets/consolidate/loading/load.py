@@ -19,6 +19,7 @@ from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejec
 from memos_assets.consolidate.decoding.repair_rules import rules_of
 from memos_assets.consolidate.loading import ledger
 from memos_assets.errors import MemosAssetsError, TargetError
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
 from memos_assets.postgres.connection import driver_of, first_line
 from memos_assets.postgres.copy import encode as copy_binary
@@ -152,14 +153,7 @@ def _load_chunk(
             conn.execute(sa.text("set local synchronous_commit = off"))
         wait_for_build(conn, tables.data_schema(conn), spec.name)
         # Two runs of one table and source queue here instead of colliding on keys.
-        conn.execute(
-            sa.select(
-                sa.func.pg_advisory_xact_lock(
-                    sa.func.hashtext(f"{tables.data_schema(conn)}.{spec.name}"),
-                    sa.func.hashtext(task.source),
-                )
-            )
-        )
+        advisory_locks.CHUNKS.wait(conn, f"{tables.data_schema(conn)}.{spec.name}", task.source)
         conn.execute(
             sa.delete(table).where(table.c.source == task.source, table.c.chunk == task.chunk)
         )

@@ -14,6 +14,7 @@ from memos_assets.consolidate.sources.discover import FoundFile, spare_name
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,9 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
                 fix="give this file a name of its own: "
                 f"--data {spare_name(file.source)}={file.path}",
             )
-    statement = insert(tables.sources).values(
-        source=file.source, kind=file.kind.name, path=str(file.path)
-    )
     conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["source"], set_={"path": statement.excluded.path}
-        )
+        upsert(tables.sources, "path"),
+        {"source": file.source, "kind": file.kind.name, "path": str(file.path)},
     )
     return known.path if known is not None and moved else None
 
@@ -150,26 +147,17 @@ def source_named(conn: sa.Connection, name: str) -> Source:
 
 def record_pin(conn: sa.Connection, pin: Pin) -> None:
     """Write down a pin with its chunks and make it the one that loads work from."""
-    pins = insert(tables.pins).values(
-        source=pin.source,
-        digest=pin.digest,
-        origin=str(pin.origin),
-        fingerprint=pin.fingerprint,
-        path=str(pin.path),
-        chunk_rows=pin.chunk_rows,
-        rows=dict(pin.rows),
-    )
     conn.execute(
-        pins.on_conflict_do_update(
-            index_elements=["source", "digest"],
-            set_={
-                "origin": pins.excluded.origin,
-                "fingerprint": pins.excluded.fingerprint,
-                "path": pins.excluded.path,
-                "rows": pins.excluded.rows,
-                "pinned_at": sa.func.now(),
-            },
-        )
+        upsert(tables.pins, "origin", "fingerprint", "path", "rows", "pinned_at"),
+        {
+            "source": pin.source,
+            "digest": pin.digest,
+            "origin": str(pin.origin),
+            "fingerprint": pin.fingerprint,
+            "path": str(pin.path),
+            "chunk_rows": pin.chunk_rows,
+            "rows": dict(pin.rows),
+        },
     )
     if pin.chunks:
         conn.execute(
@@ -258,15 +246,10 @@ def choose_pin(
 
     Only ``gone``, a choice whose copy is no more, gives way: the consolidation is planned again.
     """
-    choice = insert(tables.consolidation_pins).values(
-        consolidation=consolidation, source=source, pin_digest=digest
-    )
+    choice = tables.consolidation_pins
     conn.execute(
-        choice.on_conflict_do_update(
-            index_elements=list(tables.consolidation_pins.primary_key),
-            set_={"pin_digest": choice.excluded.pin_digest},
-            where=tables.consolidation_pins.c.pin_digest == gone,
-        )
+        upsert(choice, "pin_digest", where=choice.c.pin_digest == gone),
+        {"consolidation": consolidation, "source": source, "pin_digest": digest},
     )
     chosen = chosen_pin(conn, consolidation, source)
     assert chosen is not None

@@ -6,12 +6,12 @@ from pathlib import Path
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
+from memos_assets.catalog import CONSOLIDATED_KINDS, MEMOS, FileKind
 from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.checks import GROUPS, OTHER_FILES, group_of
 from memos_assets.consolidate.archive.eligibility import (
     Candidate,
-    ClaimSeen,
+    CheckSeen,
     find_candidates,
     judge,
     manifest_of,
@@ -24,15 +24,15 @@ from memos_assets.defs.resources import Postgres
 from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, roots_of
 from memos_assets.errors import MemosAssetsError, SourceError
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.report.evaluations import checklist_outcomes
+from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.formatting import moment
-from memos_assets.report.outcomes import ClaimOutcome, Evaluation
+from memos_assets.report.outcomes import CheckResult, Evaluation
 from memos_assets.settings import Settings
 
 
-def claims_seen(
+def checks_seen(
     instance: dg.DagsterInstance, engine: sa.Engine, kind: FileKind
-) -> Sequence[ClaimSeen]:
+) -> Sequence[CheckSeen]:
     """Return the latest evaluation of every check that concerns a kind of file."""
     indexes = {
         index_key(index.name).to_user_string()
@@ -43,11 +43,11 @@ def claims_seen(
         key.to_user_string() for key in (source_key(kind), *map(table_key, kind.tables))
     }
     with engine.connect() as conn:
-        found = checklist_outcomes(conn, assets)
+        found = checklist_results(conn, MEMOS, assets)
     consolidations: dict[str, str] = {}
     seen = []
-    for outcome in found:
-        for evaluation in outcome.evaluations:
+    for result in found:
+        for evaluation in result.evaluations:
             if evaluation.run_id not in consolidations:
                 run = instance.get_run_by_id(evaluation.run_id)
                 tags = run.tags if run is not None else {}
@@ -55,27 +55,27 @@ def claims_seen(
             reads_pins = evaluation.asset not in indexes and evaluation.severity == "error"
             seen.append(
                 _seen(
-                    outcome,
+                    result,
                     evaluation,
                     consolidations[evaluation.run_id],
                     evaluation.metadata.get("pins", {}) if reads_pins else None,
                 )
             )
         seen += [
-            ClaimSeen(outcome.claim.label, asset, False, False, "", "", "", "", "", None)  # noqa: FBT003
-            for asset in outcome.unproven
+            CheckSeen(result.check.label, asset, False, False, "", "", "", "", "", None)  # noqa: FBT003
+            for asset in result.unproven
         ]
     return seen
 
 
 def _seen(
-    outcome: ClaimOutcome,
+    result: CheckResult,
     evaluation: Evaluation,
     consolidation: str,
     pins: dict[str, str] | None,
-) -> ClaimSeen:
-    return ClaimSeen(
-        claim=outcome.claim.label,
+) -> CheckSeen:
+    return CheckSeen(
+        check=result.check.label,
         asset=evaluation.asset,
         passed=evaluation.status != "failed",
         proven=evaluation.status in ("proven", "open"),
@@ -128,7 +128,7 @@ def _retire(context: dg.AssetExecutionContext, postgres: Postgres, group: str) -
                     [candidate],
                     archive=folder,
                     roots=roots_of(context.run, postgres.settings),
-                    evaluations=lambda kind: claims_seen(context.instance, postgres.engine, kind),
+                    evaluations=lambda kind: checks_seen(context.instance, postgres.engine, kind),
                     accept_open_rejects=context.run.tags.get(ACCEPT_TAG) == "true",
                 )
                 if judged.unmet:

@@ -35,7 +35,7 @@ def report(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.Material
     with reported():
         written = compose(postgres.engine, recorded(context.instance, postgres.engine, context.run))
     path = write_report(reports_folder(postgres.settings), written)
-    claims = Counter(claim.status for claim in written.checklist)
+    checks = Counter(check.status for check in written.checklist)
     latency = markdown_latency(written)
     return dg.MaterializeResult(
         metadata={
@@ -45,8 +45,8 @@ def report(context: dg.AssetExecutionContext, postgres: Postgres) -> dg.Material
             **({"search_latency": dg.MetadataValue.md(latency)} if latency else {}),
             "rows_loaded": sum(row.rows for row in written.tables),
             "rows_rejected": sum(row.rejected for row in written.tables),
-            "claims_proven": claims["proven"],
-            "claims_open": claims["open"],
-            "claims_unproven": claims["unproven"] + claims["failed"],
+            "checks_proven": checks["proven"],
+            "checks_open": checks["open"],
+            "checks_unproven": checks["unproven"] + checks["failed"],
         }
     )

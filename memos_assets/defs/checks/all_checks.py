@@ -1,21 +1,9 @@
 """Every check there is: what the code location shows, and what alerts are watched for."""
 
-import dagster as dg
+from memos_assets.catalog import MEMOS
+from memos_assets.checklist import CHECKLIST
+from memos_assets.defs.checks.steps import check_keys, check_steps
 
-from memos_assets.defs.checks.application import application_check
-from memos_assets.defs.checks.archive import archive_check
-from memos_assets.defs.checks.checklist import checks
-from memos_assets.defs.checks.health import health_check
-from memos_assets.defs.checks.recall import checks as recall_checks
-from memos_assets.defs.checks.search import search_functions_check
-from memos_assets.defs.checks.version import version_check
-
-CHECKS: tuple[dg.AssetChecksDefinition, ...] = (
-    *checks,
-    *recall_checks,
-    application_check,
-    archive_check,
-    version_check,
-    search_functions_check,
-    health_check,
-)
+CHECKS = check_steps(CHECKLIST, MEMOS)
+CHECK_KEYS = check_keys(CHECKLIST, MEMOS)
+HEALTH_KEYS = check_keys(CHECKLIST.of_group("health"), MEMOS)
