@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "memos_assets"
 
-#: Rooms that any room above may import; they import settings' errors at most.
+#: Rooms that any room above may import; they import one another at most.
 GROUND = (
     *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
     "installation",
@@ -152,9 +152,9 @@ def arrows_up(floors: tuple[str, ...], above: str) -> Iterator[str]:
 
 
 def rooms() -> list[str]:
-    """Return the rooms that exist, from the ground up."""
+    """Return the rooms that exist, from the ground up; `__main__` only starts the command."""
     found = {room_of(module) for module in modules()}
-    return [room for room in FLOORS if room in found]
+    return [room for room in FLOORS if room in found and not room.startswith("_")]
 
 
 def files_in(room: str) -> int:
@@ -172,13 +172,26 @@ def inner_rooms(room: str) -> list[str]:
 
 def arrows() -> Counter[tuple[str, str]]:
     """Count the imports from room to room."""
+    known = set(rooms())
     counted: Counter[tuple[str, str]] = Counter()
     for module in modules():
         for imported in imports_of(module):
-            pair = room_of(module), room_of(imported)
-            if pair[0] and pair[1] and pair[0] != pair[1]:
-                counted[pair[0], pair[1]] += 1
+            room, other = room_of(module), room_of(imported)
+            if room and other and room != other and {room, other} <= known:
+                counted[room, other] += 1
     return counted
+
+
+def carrying() -> list[str]:
+    """Return the ground as it is: rooms that import at most it, and that most rooms may import."""
+    pairs = arrows().keys()
+    most = len(rooms()) / 3
+    return [
+        room
+        for room in rooms()
+        if {other for one, other in pairs if one == room} <= set(GROUND)
+        and (room in GROUND or sum(other == room for _, other in pairs) > most)
+    ]
 
 
 def thinned(pairs: Iterable[tuple[str, str]]) -> set[tuple[str, str]]:

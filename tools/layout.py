@@ -9,10 +9,10 @@ from tools.ways import EVERY_STATION, Station
 WIDTH = 1200
 #: Between these the house stands; files and PostgreSQL are beside it.
 LEFT, RIGHT = 170.0, 1000.0
-TOP, BETWEEN = 26.0, 44.0
+TOP, BETWEEN = 26.0, 40.0
 TITLE, LINE, CHIP = 28.0, 16.0, 26.0
 #: Height of the slab that carries the rooms.
-GROUND = 92.0
+GROUND = 118.0
 #: Left edge (0) to right edge (1) of its floor; a room without a hint is in the middle.
 HINTS = {
     "sqlite": 0.0,
@@ -22,6 +22,8 @@ HINTS = {
     "indexes": 1.0,
     "search": 1.0,
     "settings": 0.5,
+    "check": 0.52,
+    "checklist": 0.52,
     "report": 0.52,
     "impact": 0.52,
     "maintenance": 1.0,
@@ -127,8 +129,9 @@ def levels(pairs: set[tuple[str, str]], rooms: list[str]) -> dict[str, int]:
         below = [level[other] for one, other in pairs if one == room]
         level[room] = 1 + max(below, default=0)
     for leaf, users in plan.LEAVES.items():
-        if leaf in level and users:
-            level[leaf] = max(level[leaf], min(level[user] for user in users) - 1)
+        known = [level[user] for user in users if user in level]
+        if leaf in level and known:
+            level[leaf] = max(level[leaf], min(known) - 1)
     return level
 
 
@@ -149,9 +152,9 @@ def _place(floor: list[Box]) -> None:
 def lay_out() -> Layout:
     """Place every room that exists."""
     counted = plan.arrows()
-    above = [room for room in plan.rooms() if any(one == room for one, _ in counted)]
-    ground = [room for room in plan.rooms() if room not in above]
-    pairs = {(one, other) for one, other in counted if other in above}
+    ground = plan.carrying()
+    above = [room for room in plan.rooms() if room not in ground]
+    pairs = {(one, other) for one, other in counted if {one, other} <= set(above)}
     level = levels(pairs, above)
     boxes = {room: _box(room) for room in above}
     floors = []

@@ -122,7 +122,7 @@ def _straightened(layout: Layout, pair: tuple[str, str], start: float, end: floa
 
 
 def _arrows(layout: Layout, counted: Counter[tuple[str, str]]) -> Iterator[str]:
-    pairs = sorted(plan.thinned(pair for pair in counted if pair[1] in layout.boxes))
+    pairs = sorted(plan.thinned(pair for pair in counted if set(pair) <= layout.boxes.keys()))
     ports = _ports(layout, pairs)
     taken: list[Point] = []
     for pair in pairs:
@@ -283,7 +283,7 @@ def _legend() -> Iterator[str]:
             y += 25
             yield from _mark(kind, station, 34, y)
             yield _text(52, y + 4.5, station.name)
-            for number, line in enumerate(textwrap.wrap(station.about.replace("`", ""), 46)):
+            for number, line in enumerate(textwrap.wrap(station.about.replace("`", ""), 44)):
                 y += 17 * bool(number)
                 yield _text(138, y + 4.5, line, "soft")
         y += 42
@@ -293,17 +293,21 @@ def _ground(layout: Layout) -> Iterator[str]:
     y, x = layout.ground_y, 36.0
     yield _rectangle(24, y, WIDTH - 48, GROUND, "box", 8)
     yield _text(x, y + 22, "ground", "room")
-    yield _text(WIDTH - 36, y + 22, "carries every room, and imports none", "soft", "end")
-    for room in sorted(layout.ground, key=lambda room: -plan.files_in(room)):
-        files = plan.files_in(room)
-        words = room
-        if files > 1:
+    yield _text(WIDTH - 36, y + 22, "carries every room", "soft", "end")
+    rows: list[list[str]] = [[], []]
+    for room in layout.ground:
+        rows[plan.files_in(room) == 1 and room in plan.GROUND].append(room)
+    for number, row in enumerate(rows):
+        x, middle = 36.0, y + 54 + 36 * number
+        for room in row:
             about = first_sentence(plan.docstring(f"{plan.PACKAGE}.{room}")).split(";")[0]
-            words = f"{room}: {about[:1].lower()}{about[1:]}, {files} files"
-        width = 22 + 6.9 * len(words)
-        yield _rectangle(x, y + 46 - CHIP / 2 + 10, width, CHIP, "chip", 13)
-        yield _text(x + 10, y + 60.5, words)
-        x += width + 8
+            files = plan.files_in(room)
+            count = f", {files} files" if files > 1 else ""
+            words = room if number else f"{room}: {about[:1].lower()}{about[1:]}{count}"
+            width = 22 + 6.9 * len(words)
+            yield _rectangle(x, middle - CHIP / 2, width, CHIP, "chip", 13)
+            yield _text(x + 10, middle + 4.5, words)
+            x += width + 8
 
 
 def svg() -> str:

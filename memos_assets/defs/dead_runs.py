@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 import dagster as dg
 import sqlalchemy as sa
 
+from memos_assets.defs.dagster_internals import free_pool_slots
 from memos_assets.defs.tags import PROCESS_TAG
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.connection import autocommit_connection
@@ -69,8 +70,7 @@ def settle_abandoned_runs(instance: dg.DagsterInstance, engine: sa.Engine) -> li
         for run in suspects:
             if _is_running(conn, run.run_id):
                 continue
-            if instance.event_log_storage.supports_global_concurrency_limits:
-                instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+            free_pool_slots(instance, run.run_id)
             instance.report_run_failed(
                 run,
                 f"Its process ({run.tags[PROCESS_TAG].removeprefix(run.run_id).strip()}) is gone: "

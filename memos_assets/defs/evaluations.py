@@ -1,8 +1,8 @@
 """Executions of checks as Dagster recorded them."""
 
 import dagster as dg
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
+from memos_assets.defs.dagster_internals import AssetCheckExecutionRecord
 from memos_assets.report.outcomes import Evaluation
 
 

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-from dagster._core.execution.plan.objects import StepFailureData
 
 from memos_assets.errors import MemosAssetsError
 
@@ -30,10 +29,13 @@ def reported() -> Iterator[None]:
 
 def said(event: dg.DagsterEvent) -> str:
     """Return what a failure says, on one line: ours as it is, any other by its first cause."""
-    data = event.step_failure_data if event.is_step_failure else event.job_failure_data
-    if isinstance(data, StepFailureData) and data.user_failure_data is not None:
-        return str(data.user_failure_data.description)
-    error = data.error
+    if event.is_step_failure:
+        raised = event.step_failure_data.user_failure_data
+        if raised is not None:
+            return str(raised.description)
+        error = event.step_failure_data.error
+    else:
+        error = event.job_failure_data.error
     while error is not None and error.cause is not None:
         error = error.cause
     return " ".join(error.message.split()) if error is not None else f"{event.job_name} failed"

@@ -1,13 +1,11 @@
 """Jobs: observe the sources, migrate one kind of file, then index, check, report, and upkeep."""
 
 import dagster as dg
-from dagster._core.definitions.unresolved_asset_job_definition import (
-    UnresolvedAssetJobDefinition,
-)
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
 from memos_assets.defs.assets.sources import sources_in_place
 from memos_assets.defs.checks.all_checks import HEALTH_KEYS
+from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import source_key, table_key
 from memos_assets.defs.maintenance import maintain_indexes
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.execution.stats import StepEventStatus
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, MEMOS, TABLES
 from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.indexes import INDEXES, index_assets
 from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.checks.all_checks import CHECKS
+from memos_assets.defs.dagster_internals import StepEventStatus
 from memos_assets.defs.failures import said
 from memos_assets.defs.keys import OTHER_FILES, source_key, table_key
 from memos_assets.defs.tags import CONSOLIDATION_TAG, consolidation_of

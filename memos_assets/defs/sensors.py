@@ -5,10 +5,14 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 import requests
-from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from memos_assets.checklist import CHECKLIST
 from memos_assets.defs.checks.all_checks import CHECK_KEYS
+from memos_assets.defs.dagster_internals import (
+    AssetCheckExecutionRecord,
+    check_history,
+    latest_check_executions,
+)
 from memos_assets.defs.evaluations import evaluation_of
 from memos_assets.defs.resources import Webhook
 from memos_assets.report.outcomes import Evaluation
@@ -48,8 +52,7 @@ def post_failed_checks(
     """
     if not webhook.is_configured:
         return dg.SkipReason("MEMOS_ALERT_WEBHOOK is not set")
-    storage = context.instance.event_log_storage
-    latest = storage.get_latest_asset_check_execution_by_key(CHECK_KEYS)
+    latest = latest_check_executions(context.instance, CHECK_KEYS)
     if context.cursor is None:
         # History is not news: the first tick only notes where it stands. What has no outcome yet
         # is not history.
@@ -110,12 +113,9 @@ def _outcomes_since(
 
     It ends before an execution that may still have one.
     """
-    storage = instance.event_log_storage
     found: list[AssetCheckExecutionRecord] = []
     while True:
-        page = storage.get_asset_check_execution_history(
-            key, limit=_PAGE, cursor=found[-1].id if found else None
-        )
+        page = check_history(instance, key, limit=_PAGE, before=found[-1].id if found else None)
         new = [record for record in page if record.id > after]
         found += new
         if len(new) < _PAGE:
@@ -127,7 +127,7 @@ def _outcomes_since(
             if run is not None and not run.is_finished:
                 return
             # Its step crashed, unless the outcome came after the record was read.
-            again = storage.get_asset_check_execution_history(key, limit=1, cursor=record.id + 1)
+            again = check_history(instance, key, limit=1, before=record.id + 1)
             evaluation = evaluation_of(key, again[0]) if again else None
         yield record.id, evaluation
 

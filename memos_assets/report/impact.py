@@ -12,7 +12,7 @@ from memos_assets.impact.measure import (
     Impact,
     Measured,
 )
-from memos_assets.report.curves import Curves, curves
+from memos_assets.report.charts import Chart, Point, log_chart
 
 
 def in_words(impact: Impact) -> list[str]:
@@ -118,16 +118,17 @@ def records(impact: Impact) -> list[dict[str, str | int | float]]:
     ]
 
 
-def latency_plot(impact: Impact) -> Curves:
+def latency_chart(impact: Impact) -> Chart:
     """Return the median of every way over the row counts."""
-    return curves(
+    return log_chart(
         f"Milliseconds of a search over rows, {impact.dimension:,} elements, both logarithmic",
         "rows",
         "milliseconds, median",
         {
-            way: [(one.rows, one.timing.p50_ms) for one in impact.measured if one.way == way]
+            way: [Point(one.rows, one.timing.p50_ms) for one in impact.measured if one.way == way]
             for way in impact.ways
         },
+        joined=True,
     )
 
 

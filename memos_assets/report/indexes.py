@@ -9,7 +9,8 @@ from memos_assets.catalog import INDEXED, IndexedTable, TableSpec
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import rows_in, search_indexes, state_of
 from memos_assets.postgres.schema import tables
-from memos_assets.report.formatting import moment
+from memos_assets.report.charts import Chart, Point, log_chart
+from memos_assets.report.formatting import moment, number
 from memos_assets.report.outcomes import CheckResult, Evaluation
 from memos_assets.report.tree import IndexUse
 
@@ -127,3 +128,26 @@ def _served(conn: sa.Connection, spec: IndexedTable) -> dict[str, int]:
         return {}
     row = conn.execute(sa.select(*counts.values()).select_from(table)).one()
     return dict(zip(counts, row, strict=True))
+
+
+def latency_chart(indexes: Iterable[IndexUse]) -> Chart:
+    """Return medians of searches and of exact scans over rows, one point of each per index."""
+    measured = [index for index in indexes if index.rows]
+
+    def medians(name: str, what: str) -> list[Point]:
+        return [
+            Point(index.rows, ms, f"{index.index}, {number(index.rows)} rows: {what} {ms} ms")
+            for index in measured
+            if (ms := getattr(index, name))
+        ]
+
+    return log_chart(
+        "Median milliseconds of a search and of an exact scan, over rows of the index",
+        "rows",
+        "milliseconds, median",
+        {
+            "exact scan": medians("scan_p50_ms", "scan"),
+            "search by index": medians("search_p50_ms", "search"),
+        },
+        joined=False,
+    )

@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 from memos_assets.files import write_whole
 from memos_assets.report import formatting
-from memos_assets.report.curves import Curves
-from memos_assets.report.latency import LatencyPlot, latency_plot
+from memos_assets.report.charts import Chart
+from memos_assets.report.indexes import latency_chart
 from memos_assets.report.plots import Plot, phases_plot, reasons_plot, rows_plot
 from memos_assets.report.tree import Report
 from memos_assets.settings import Settings
@@ -68,7 +68,7 @@ def as_html(report: Report) -> str:
             rows=rows_plot(report),
             reasons=reasons_plot(report),
             phases=phases_plot(report),
-            latency=latency_plot(report.indexes),
+            latency=latency_chart(report.indexes),
         )
     )
 
@@ -95,8 +95,8 @@ def markdown_latency(report: Report) -> str | None:
 
     None where nothing was measured.
     """
-    plot = latency_plot(report.indexes)
-    if not plot.points:
+    plot = latency_chart(report.indexes)
+    if not plot.series:
         return None
     lines = [picture(plot), "", _LATENCY_HEAD, "|---|" + "---:|" * 6]
     lines += [
@@ -108,10 +108,9 @@ def markdown_latency(report: Report) -> str | None:
     return "\n".join(lines)
 
 
-def picture(plot: Plot | Curves | LatencyPlot) -> str:
+def picture(plot: Plot | Chart) -> str:
     """Return a drawing as Markdown that Dagster's UI shows where it stands."""
-    templates = {Plot: "plot", Curves: "curves", LatencyPlot: "latency"}
-    template = f"{templates[type(plot)]}.svg.jinja"
+    template = "chart.svg.jinja" if isinstance(plot, Chart) else "plot.svg.jinja"
     drawing = _environment().get_template(template).render(plot=plot)
     encoded = base64.b64encode(drawing.encode()).decode()
     return f"![{plot.about}](data:image/svg+xml;base64,{encoded})"

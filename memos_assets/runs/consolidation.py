@@ -1,12 +1,11 @@
 """One consolidation: observe the files, migrate each kind, index, check and report, as runs."""
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
-from dagster._core.errors import DagsterExecutionInterruptedError
-from dagster._core.utils import make_new_run_id
 
 from memos_assets.catalog import CONSOLIDATED_KINDS, MEMOS
 from memos_assets.consolidate.loading import ledger
@@ -122,7 +121,7 @@ def run_job(
     """
     from memos_assets.definitions import defs
 
-    job, run_id = defs().resolve_job_def(job_name), make_new_run_id()
+    job, run_id = defs().resolve_job_def(job_name), str(uuid.uuid4())
     with open_target(load_settings(), f"memos_assets:{run_id[:8]}") as engine:
         with running(engine, run_id):
             result = job.execute_in_process(
@@ -143,7 +142,7 @@ def run_job(
     if not result.success and not failures:
         # No step failed: a resource could not be made, and that says which.
         failures = [said(event) for event in result.all_events if event.is_run_failure]
-    if any(DagsterExecutionInterruptedError.__name__ in line for line in failures):
+    if any(dg.DagsterExecutionInterruptedError.__name__ in line for line in failures):
         # Dagster takes Ctrl+C for a failed run; to the person it is Ctrl+C.
         raise KeyboardInterrupt
     done.failures += failures

@@ -8,7 +8,6 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from tools.checklist_page import checklist_part
 from memos_assets.asset_names import table_name
 from memos_assets.catalog import MEMOS, TABLES
 from memos_assets.check import AnyCheck, Checklist
@@ -20,6 +19,7 @@ from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.verdict import verdict
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import World
+from tools.checklist_page import checklist_part
 
 PAGE = PROJECT_ROOT / "docs" / "adding-a-check.md"
 NAME = "v90_tables_are_logged"

@@ -9,8 +9,8 @@ import pytest
 
 from memos_assets.impact.latency import Sizes, Timing
 from memos_assets.impact.measure import BETTER, INDEX, PLAN_QUERY, STORED, Impact, Measured
-from memos_assets.report.curves import FIELD_HEIGHT, TOP, curves
-from memos_assets.report.impact import COLUMNS, in_words, latency_plot, records
+from memos_assets.report.charts import FIELD_HEIGHT, TOP, Point, log_chart
+from memos_assets.report.impact import COLUMNS, in_words, latency_chart, records
 from memos_assets.report.render import picture
 
 
@@ -71,21 +71,32 @@ def test_every_number_is_in_the_records() -> None:
 
 
 def test_the_drawing_is_a_whole_svg_with_every_way_and_every_label_apart() -> None:
-    plot = latency_plot(impact(1_000, 10_000, 100_000))
+    plot = latency_chart(impact(1_000, 10_000, 100_000))
     shown = re.fullmatch(r"!\[.*\]\(data:image/svg\+xml;base64,(.*)\)", picture(plot))
     assert shown is not None
     drawing = ET.fromstring(base64.b64decode(shown[1]))
     texts = [text.text for text in drawing.iter("{http://www.w3.org/2000/svg}text")]
     assert {STORED, INDEX, PLAN_QUERY, "1,000", "100,000", "rows"} <= set(texts)
     assert len(list(drawing.iter("{http://www.w3.org/2000/svg}polyline"))) == 4
-    places = sorted(curve.label_at for curve in plot.curves)
+    places = sorted(one.label_at for one in plot.series)
     assert min(below - above for above, below in pairwise(places)) >= 14
     assert places[-1] <= TOP + FIELD_HEIGHT
 
 
 def test_a_line_climbs_by_a_decade_where_its_values_do() -> None:
-    plot = curves("about", "x", "y", {"line": [(1, 1), (10, 10), (100, 100)], "none": []})
-    (line,) = plot.curves
-    (first, second, third) = line.corners
-    assert second[1] - first[1] == pytest.approx(third[1] - second[1])
+    points = [Point(value, value) for value in (1, 10, 100)]
+    plot = log_chart("about", "x", "y", {"line": points, "none": []}, joined=True)
+    (line,) = plot.series
+    (first, second, third) = line.points
+    assert second.y - first.y == pytest.approx(third.y - second.y)
     assert [tick.label for tick in plot.columns] == ["1", "10", "100"]
+
+
+def test_scattered_points_say_what_they_are_and_no_line_joins_them() -> None:
+    chart = log_chart("about", "x", "y", {"scan": [Point(1, 2, "a: 2 ms")]}, joined=False)
+    shown = re.fullmatch(r"!\[.*\]\(data:image/svg\+xml;base64,(.*)\)", picture(chart))
+    assert shown is not None
+    drawing = ET.fromstring(base64.b64decode(shown[1]))
+    titles = [title.text for title in drawing.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles == ["a: 2 ms"]
+    assert list(drawing.iter("{http://www.w3.org/2000/svg}polyline")) == []

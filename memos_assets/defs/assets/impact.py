@@ -18,7 +18,7 @@ from memos_assets.impact.measure import (
 )
 from memos_assets.postgres.target import free_bytes
 from memos_assets.report.formatting import size
-from memos_assets.report.impact import COLUMNS, in_words, latency_plot, records
+from memos_assets.report.impact import COLUMNS, in_words, latency_chart, records
 from memos_assets.report.render import picture
 
 
@@ -65,7 +65,7 @@ def described(measured: Impact) -> dict[str, dg.MetadataValue | int | float | st
     """Return what the UI shows: sentences, the plot, every number, and some to plot over time."""
     shown: dict[str, dg.MetadataValue | int | float | str] = {
         "summary": dg.MetadataValue.md("\n\n".join(in_words(measured))),
-        "plot": dg.MetadataValue.md(picture(latency_plot(measured))),
+        "plot": dg.MetadataValue.md(picture(latency_chart(measured))),
         "measured": dg.MetadataValue.table(
             [dg.TableRecord(record) for record in records(measured)], schema=_schema(measured)
         ),
