@@ -29,9 +29,9 @@ FLOORS = (
 #: The same within rooms that have rooms of their own.
 INNER_FLOORS = {
     "postgres": (
-        *("connection", "advisory_locks", "upsert", "build_lock", "server", "copy", "schema"),
-        "application",
-        *("engine", "migrations", "backup", "versions", "target", "dagster_storage"),
+        *("schemas", "connection", "advisory_locks", "upsert", "build_lock", "server"),
+        *("copy", "schema", "application", "engine", "sessions", "migrations", "backup"),
+        *("versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),
     "proof": ("expected", "rows", "search"),

@@ -16,8 +16,9 @@ from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TAB
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, rows_in
 from memos_assets.maintenance.recall_drift import may_be_uncounted
+from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import has_rows
-from memos_assets.postgres.schema.tables import DATA_SCHEMA, OPS_SCHEMA, data_schema
+from memos_assets.postgres.schema.tables import data_schema
 
 #: Dead among all row versions of a table from which it is due for VACUUM, and how many it takes.
 DEAD_SHARE = 0.2
@@ -284,7 +285,7 @@ def _watched(
 
 def _our_schemas(conn: sa.Connection) -> list[str]:
     versions = sa.text("select schema_name from memos_ops.versions where state <> 'dropped'")
-    return sorted({DATA_SCHEMA, OPS_SCHEMA, "dagster", *conn.execute(versions).scalars()})
+    return sorted({*schemas.checked_whole(), *conn.execute(versions).scalars()})
 
 
 def _counted(

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
+from memos_assets.catalog.application import APPLICATION_TABLES
 from memos_assets.errors import TargetError
 from memos_assets.files import write_whole
-from memos_assets.postgres import advisory_locks
+from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.engine import (
     create_engine,
     libpq_url,
@@ -34,20 +34,18 @@ _FOREIGN = sa.text(
     select n.nspname || '.' || c.relname from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
     where c.relkind in ('r', 'p', 'm', 'f') and n.nspname !~ '^pg_'
-        and n.nspname not in ('information_schema', 'memos', 'memos_ops', 'dagster')
+        and n.nspname <> 'information_schema' and n.nspname <> all(:ours)
         and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass
             and d.objid = c.oid and d.deptype = 'e')
         and (
-            to_regnamespace('memos_ops') is null and to_regnamespace('dagster') is null
-            or to_regclass('memos_ops.alembic_version') is not null
-            and to_regclass('memos_ops.application_tables') is null
+            to_regnamespace(:bookkeeping) is null and to_regnamespace(:history) is null
+            or to_regclass(:bookkeeping || '.alembic_version') is not null
+            and to_regclass(:bookkeeping || '.application_tables') is null
             and n.nspname = :schema and c.relname = any(:application)
         )
     order by 1
     """
 )
-#: What such a later dump leaves out: a consolidation can be had again from its files.
-_OURS = ("memos", "memos_ops", "dagster")
 
 
 def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
@@ -84,7 +82,13 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
 
 
 def _foreign_tables(conn: sa.Connection) -> list[str]:
-    known = {"schema": APPLICATION_SCHEMA, "application": [t.name for t in APPLICATION_TABLES]}
+    known = {
+        "ours": list(schemas.left_out_of_backups()),
+        "bookkeeping": schemas.OPS.name,
+        "history": schemas.DAGSTER.name,
+        "schema": schemas.APPLICATION.name,
+        "application": [table.name for table in APPLICATION_TABLES],
+    }
     return [str(name) for name in conn.execute(_FOREIGN, known).scalars()]
 
 
@@ -126,7 +130,7 @@ def _run_pg_dump(url: sa.URL, settings: Settings, path: Path) -> None:
             "--no-password",
             f"--lock-wait-timeout={settings.lock_timeout_ms or 2_000_000_000}",
             f"--file={path}",
-            *(f"--exclude-schema={schema}" for schema in _OURS),
+            *(f"--exclude-schema={schema}" for schema in schemas.left_out_of_backups()),
             f"--dbname={libpq_url(url)}",
         ],
         env=environment_with_password(url.password),

@@ -23,12 +23,12 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine.interfaces import CreateEnginePlugin
 
-from memos_assets.postgres import advisory_locks
+from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.engine import create_engine, database_url, reachable, shown
 from memos_assets.settings import Settings, load_settings
 
-SCHEMA = "dagster"
+SCHEMA = schemas.DAGSTER.name
 
 #: A query of Dagster's own that takes longer is broken off: its pages show less, or try again.
 STATEMENT_TIMEOUT_MS = 60_000

@@ -16,13 +16,13 @@ from alembic.util import CommandError
 
 from memos_assets.errors import TargetError
 from memos_assets.installation import PROJECT_ROOT
-from memos_assets.postgres import advisory_locks
+from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.engine import shown
 
 SCRIPTS = PROJECT_ROOT / "sql" / "migrations"
 #: memOS's own database has a public.alembic_version; ours stands beside our own tables.
-VERSION_SCHEMA = "memos_ops"
+VERSION_SCHEMA = schemas.OPS.name
 VERSION_TABLE = "alembic_version"
 
 
@@ -112,8 +112,8 @@ def _permitted(engine: sa.Engine) -> Iterator[None]:
             "M307",
             f"this user may not change the schema ({first_line(error)})",
             where=shown(engine.url),
-            fix="run `memos-assets migrate` as the owner of the database and of the schemas memos "
-            "and memos_ops with their tables, or as a superuser",
+            fix=f"run `memos-assets migrate` as the owner of the database and of the schemas "
+            f"{schemas.DATA.name} and {schemas.OPS.name} with their tables, or as a superuser",
         ) from None
 
 

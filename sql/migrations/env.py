@@ -7,10 +7,15 @@ from alembic import context
 from sqlalchemy import BLANK_SCHEMA, MetaData
 
 from memos_assets.catalog.application import APPLICATION_TABLES
+from memos_assets.postgres import schemas
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
 
 # None is the default schema, public; of its tables only those of memOS are described.
-SCHEMAS = frozenset({"memos", "memos_ops", None})
+COMPARED = frozenset(
+    None if schema is schemas.APPLICATION else schema.name
+    for schema in schemas.SCHEMAS
+    if schema.compared
+)
 APPLICATION = frozenset(table.name for table in APPLICATION_TABLES)
 # Search indexes are assets: built after loads, absent before, and none of the schema's business.
 ASSET_INDEXES = ("_hnsw", "_gin")
@@ -18,7 +23,7 @@ ASSET_INDEXES = ("_hnsw", "_gin")
 
 def include_name(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
     if kind == "schema":
-        return name in SCHEMAS
+        return name in COMPARED
     if kind == "table" and parents.get("schema_name") is None:
         return name in APPLICATION
     return True

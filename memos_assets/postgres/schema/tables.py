@@ -13,9 +13,10 @@ from sqlalchemy.dialects import postgresql as pg
 from memos_assets.catalog import TABLES, Column, TableSpec, VectorColumn
 from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.catalog.types import column_type
+from memos_assets.postgres import schemas
 
-DATA_SCHEMA = "memos"
-OPS_SCHEMA = "memos_ops"
+DATA_SCHEMA = schemas.DATA.name
+OPS_SCHEMA = schemas.OPS.name
 #: `resolution` of a reject whose row stays out, by decision.
 DROP: Final = "drop"
 

@@ -1,0 +1,98 @@
+"""The schemas of the database: who writes each, and what backup, health and Alembic do with it.
+
+Each has one owner. Rows that agents write at run time never go into the consolidated tables: a load
+would delete them, a check would call them foreign, and a swap would put them aside.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from memos_assets.catalog import MEMOS
+from memos_assets.catalog.application import APPLICATION_SCHEMA
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """One schema.
+
+    Attributes:
+        name: in PostgreSQL.
+        holds: its rows, in one sentence.
+        writer: the one owner of these rows.
+        backup: the dump before the first write leaves out rows that can be had again.
+        health: the indexes that are checked, and repaired by ``memos-assets maintain``.
+        compared: whether Alembic compares it with the metadata of `schema.tables`.
+        created: false for a schema that no revision of this checkout creates. Until one does, a
+            schema of this name is somebody else's, and neither checked nor repaired.
+    """
+
+    name: str
+    holds: str
+    writer: str
+    backup: Literal["dumped", "left out"]
+    health: Literal["every index", "adopted tables"]
+    compared: bool
+    created: bool = True
+
+
+def consolidated(name: str) -> Schema:
+    """Describe the schema that holds the consolidated tables of a catalog."""
+    return Schema(
+        name,
+        holds="Rows that were consolidated from SQLite files: versioned, swapped, proven.",
+        writer="consolidation",
+        backup="left out",
+        health="every index",
+        compared=True,
+    )
+
+
+DATA = consolidated(MEMOS.schema)
+AGENT = Schema(
+    "agent",
+    holds="Rows that agents write at run time: memories, boards, caches, revisions.",
+    writer="agents",
+    backup="dumped",
+    health="every index",
+    compared=True,
+    created=False,
+)
+OPS = Schema(
+    "memos_ops",
+    holds="Bookkeeping: registry, pins, ledger, rejects, evaluations, versions, schema revision.",
+    writer="this project",
+    backup="left out",
+    health="every index",
+    compared=True,
+)
+APPLICATION = Schema(
+    APPLICATION_SCHEMA,
+    holds="The application's own tables, adopted in place, and those of others.",
+    writer="the application",
+    backup="dumped",
+    health="adopted tables",
+    compared=True,
+)
+DAGSTER = Schema(
+    "dagster",
+    holds="Dagster's runs, events and schedules.",
+    writer="Dagster",
+    backup="left out",
+    health="every index",
+    compared=False,
+)
+
+SCHEMAS = (DATA, AGENT, OPS, APPLICATION, DAGSTER)
+
+
+def left_out_of_backups() -> tuple[str, ...]:
+    """Return names of schemas whose rows can be had again, or are Dagster's history."""
+    return tuple(schema.name for schema in SCHEMAS if schema.backup == "left out")
+
+
+def checked_whole() -> Iterator[str]:
+    """Yield names of schemas that are there and whose every index is checked and repaired."""
+    for schema in SCHEMAS:
+        if schema.health == "every index" and schema.created:
+            yield schema.name
