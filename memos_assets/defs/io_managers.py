@@ -33,7 +33,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     replaced in a transaction of its own.
 
     An asset of memOS stands for several tables, and is read as the first of them unless its
-    input names another: ``dg.AssetIn("memos/quests", metadata={"table": "user_quests"})``.
+    input names another: ``dg.AssetIn(["memos", "quests"], metadata={"table": "user_quests"})``.
     """
 
     postgres: dg.ResourceDependency[Postgres]
