@@ -1,78 +1,39 @@
 """Typed values in and out of PostgreSQL by annotation: tables, streams, frames, references."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
-from psycopg import sql
 
-from memos_assets.catalog import TABLES_BY_NAME, TableSpec
+from memos_assets.catalog import TABLES_BY_NAME, ApplicationTable, TableSpec
+from memos_assets.catalog.application import APPLICATION_ASSETS
 from memos_assets.consolidate.decoding.reader import CHUNKS, tasks_of
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.loading.load import load_stream
 from memos_assets.defs.failures import reported
 from memos_assets.defs.partitions import by_source, chunk_key
 from memos_assets.defs.resources import Postgres
+from memos_assets.defs.row_handlers import READABLE, WRITABLE, Rows, handler_of
+from memos_assets.defs.table_reference import TableReference
 from memos_assets.errors import UsageError
 from memos_assets.indexes.bulk_load import analyze, drop_before_bulk_load
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
-from memos_assets.postgres.schema.tables import DATA_SCHEMA, data_schema
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True, slots=True)
-class TableReference:
-    """Names rows instead of carrying them: a table and, if partitioned, the chunks of each source.
-
-    ``chunks`` is None when all rows are meant, and empty when none are.
-    """
-
-    table: str
-    chunks: tuple[tuple[str, tuple[int, ...]], ...] | None = None
-
-    @property
-    def qualified(self) -> str:
-        """Schema-qualified name of the table."""
-        return self.spec.qualified
-
-    @property
-    def spec(self) -> TableSpec:
-        """The table's description in the catalog."""
-        return TABLES_BY_NAME[self.table]
-
-    def query(self, schema: str = DATA_SCHEMA) -> sql.Composed:
-        """Return the query for these rows, with the columns of `shapes.table_schema`."""
-        base = sql.SQL("select {} from {}").format(
-            sql.SQL(", ").join(map(sql.Identifier, table_schema(self.spec).names)),
-            sql.Identifier(schema, self.table),
-        )
-        if self.chunks is None:
-            return base
-        if not self.chunks:
-            return sql.SQL("{} where false").format(base)
-        parts = [
-            sql.SQL("(source = {} and chunk = any({}))").format(
-                sql.Literal(source), sql.Literal(list(numbers))
-            )
-            for source, numbers in self.chunks
-        ]
-        return sql.SQL("{} where {}").format(base, sql.SQL(" or ").join(parts))
+from memos_assets.postgres.schema.tables import data_schema
 
 
 class PostgresTableIOManager(dg.ConfigurableIOManager):
-    """Loads and reads the tables of schema `memos`.
+    """Loads and reads the consolidated tables, and reads those of memOS.
 
-    Writes a ``pa.RecordBatchReader`` or a ``pa.Table`` whose schema names its chunks (that is, one
-    from `reader.chunk_stream`): each chunk is replaced in a transaction of its own. Reads, by the
-    consumer's annotation, ``pa.Table``, ``pa.RecordBatchReader``, ``pandas.DataFrame``, or a
-    ``TableReference``, which carries no rows.
+    What is written and what a consumer may annotate its input as is in `row_handlers`. The schema
+    of what is written names its chunks (that is, it is from `reader.chunk_stream`): each chunk is
+    replaced in a transaction of its own.
+
+    An asset of memOS stands for several tables, and is read as the first of them unless its
+    input names another: ``dg.AssetIn(["memos", "quests"], metadata={"table": "user_quests"})``.
     """
 
     postgres: dg.ResourceDependency[Postgres]
@@ -80,8 +41,8 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Replace the chunks that the value consists of."""
         with reported():
-            spec = _spec_of(context.asset_key)
-            reader = self._as_reader(spec, obj)
+            spec = _written_table(context.asset_key)
+            reader = _as_reader(spec, obj)
             tasks = tasks_of(reader.schema)
             # pandas and Parquet leave metadata of their own, which names no chunks either.
             if CHUNKS not in (reader.schema.metadata or {}):
@@ -147,74 +108,68 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
         with reported():
             reference = _reference(context)
             wanted = context.dagster_type.typing_type
-            if wanted is TableReference:
-                return reference
-            if wanted is pa.Table:
-                with self._batches(reference) as batches:
-                    return pa.Table.from_batches(list(batches), table_schema(reference.spec))
-            if wanted is pa.RecordBatchReader:
-                return self._stream(reference)
-            if _is_frame(wanted):
-                return self._frame(reference)
-            raise UsageError(
-                "M531",
-                f"cannot be read as {getattr(wanted, '__name__', wanted)}",
-                where=reference.qualified,
-                fix="annotate the input as pyarrow.Table, pyarrow.RecordBatchReader, "
-                "pandas.DataFrame or TableReference",
-            )
+            handler = handler_of(wanted)
+            if handler is None or handler.read is None:
+                raise UsageError(
+                    "M531",
+                    f"cannot be read as {getattr(wanted, '__name__', wanted)}",
+                    where=reference.qualified,
+                    fix=f"annotate the input as {_any_of(READABLE)}",
+                )
+            schema = table_schema(reference.spec)
+            return handler.read(Rows(reference, schema, partial(self._batches, reference, schema)))
 
-    @staticmethod
-    def _as_reader(spec: TableSpec, obj: object) -> pa.RecordBatchReader:
-        if isinstance(obj, pa.RecordBatchReader):
-            return obj
-        if isinstance(obj, pa.Table):
-            return obj.to_reader()
+    def _batches(self, reference: TableReference, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
+        with self.postgres.engine.begin() as conn:
+            driver = driver_of(conn)
+            yield from read_batches(driver, reference.query(data_schema(conn)), schema)
+
+
+def _as_reader(spec: TableSpec, obj: object) -> pa.RecordBatchReader:
+    handler = handler_of(type(obj))
+    if handler is None or handler.write is None:
         raise UsageError(
             "M531",
             f"cannot be written from {type(obj).__name__}",
             where=spec.qualified,
-            fix="return a pyarrow.RecordBatchReader or a pyarrow.Table",
+            fix=f"return a {_any_of(WRITABLE, ' or a ')}",
         )
-
-    @contextmanager
-    def _batches(self, reference: TableReference) -> Iterator[Iterator[pa.RecordBatch]]:
-        with self.postgres.engine.begin() as conn:
-            driver = driver_of(conn)
-            query = reference.query(data_schema(conn))
-            yield read_batches(driver, query, table_schema(reference.spec))
-
-    def _stream(self, reference: TableReference) -> pa.RecordBatchReader:
-        def batches() -> Iterator[pa.RecordBatch]:
-            with self._batches(reference) as rows:
-                yield from rows
-
-        return pa.RecordBatchReader.from_batches(table_schema(reference.spec), batches())
-
-    def _frame(self, reference: TableReference) -> "pd.DataFrame":
-        with self._batches(reference) as batches:
-            table = pa.Table.from_batches(list(batches), table_schema(reference.spec))
-        frame: pd.DataFrame = table.to_pandas()
-        return frame
+    return handler.write(obj)
 
 
-def _spec_of(key: dg.AssetKey) -> TableSpec:
-    spec = TABLES_BY_NAME.get(key.path[-1])
-    if spec is None:
+def _table_of(key: dg.AssetKey, wanted: object = None) -> TableSpec | ApplicationTable:
+    """Return the table that an asset stands for; of several the one that is wanted."""
+    name = key.path[-1]
+    consolidated = TABLES_BY_NAME.get(name)
+    if consolidated is not None and wanted in (None, name):
+        return consolidated
+    tables = {table.name: table for table in APPLICATION_ASSETS.get(name, ())}
+    found = tables.get(str(wanted)) if wanted else next(iter(tables.values()), None)
+    if found is None:
+        known = list(tables) or list(TABLES_BY_NAME)
         raise UsageError(
             "M534",
-            "no table of the catalog",
+            f"no table {wanted!r} of it in the catalog" if wanted else "no table of the catalog",
             where=key.to_user_string(),
-            fix="add a TableSpec to memos_assets/catalog; there are: "
-            + _some(list(TABLES_BY_NAME)),
+            fix=f"add a TableSpec to memos_assets/catalog; there are: {_some(known)}",
         )
-    return spec
+    return found
 
 
-def _is_frame(wanted: object) -> bool:
-    """Whether a type is pandas' frame, without importing pandas to find out."""
-    module = getattr(wanted, "__module__", "").partition(".")[0]
-    return module == "pandas" and getattr(wanted, "__name__", "") == "DataFrame"
+def _written_table(key: dg.AssetKey) -> TableSpec:
+    table = _table_of(key)
+    if isinstance(table, ApplicationTable):
+        raise UsageError(
+            "M537",
+            "the application alone writes its tables",
+            where=table.qualified,
+            fix="return no value from this asset, or write through the application",
+        )
+    return table
+
+
+def _any_of(names: Sequence[str], conjunction: str = " or ") -> str:
+    return conjunction.join([", ".join(names[:-1]), names[-1]])
 
 
 def _some(names: Sequence[str]) -> str:
@@ -222,12 +177,12 @@ def _some(names: Sequence[str]) -> str:
 
 
 def _reference(context: dg.InputContext) -> TableReference:
-    spec = _spec_of(context.asset_key)
-    if not context.has_asset_partitions:
-        return TableReference(spec.name)
+    spec = _table_of(context.asset_key, context.definition_metadata.get("table"))
+    if isinstance(spec, ApplicationTable) or not context.has_asset_partitions:
+        return TableReference(spec)
     keys: list[Any] = list(context.asset_partition_keys)
     if not keys and context.step_context.entity_partitions_def is None:
         # An instance that observed nothing knows no chunk; a consumer without partitions means all.
-        return TableReference(spec.name)
+        return TableReference(spec)
     chunks = tuple((source, tuple(numbers)) for source, numbers in by_source(keys).items())
-    return TableReference(spec.name, chunks)
+    return TableReference(spec, chunks)

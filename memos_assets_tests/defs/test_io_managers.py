@@ -14,10 +14,11 @@ import sqlalchemy as sa
 from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.decoding.reader import chunk_stream
 from memos_assets.defs.assets.tables import stale_work, table_assets
-from memos_assets.defs.io_managers import PostgresTableIOManager, TableReference
+from memos_assets.defs.io_managers import PostgresTableIOManager
 from memos_assets.defs.keys import table_key
 from memos_assets.defs.partitions import CHUNKS, range_tags
 from memos_assets.defs.resources import Postgres
+from memos_assets.defs.table_reference import TableReference
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets_tests.defs.world import (
@@ -280,7 +281,7 @@ def test_a_value_of_another_type_is_refused_with_m531(loaded: World, value: obje
     (said,) = failures(run(loaded, writer(value), partition_key="a/000"))
     assert said == (
         f"M531 memos.thought_templates: cannot be written from {type(value).__name__}. "
-        "Fix: return a pyarrow.RecordBatchReader or a pyarrow.Table"
+        "Fix: return a pyarrow.Table or a pyarrow.RecordBatchReader"
     )
 
 

@@ -34,7 +34,7 @@ def _asset_spec(asset: str, specs: tuple[ApplicationTable, ...]) -> dg.AssetSpec
         f"and the dirt that is known of them; it changes nothing.\n\n{listed}",
         metadata={"dagster/table_name": specs[0].qualified},
         skippable=True,
-    )
+    ).with_io_manager_key("postgres_table")
 
 
 @dg.multi_asset(
