@@ -163,7 +163,7 @@ def _use_ui(trial: Trial) -> None:
         found = _locations(address, ui)
         _require(found == LOADED, f"locations: {found}\n{log.read_text()[-4_000:]}")
         with urllib.request.urlopen(f"{address}/locations", timeout=30) as page:
-            _require(b"<title>Dagster" in page.read(), "the page is not Dagster's")
+            _require(b">Dagster</title>" in page.read(), "the page is not Dagster's")
         ui.send_signal(signal.SIGINT)
         ui.wait(STOP_SECONDS)
     finally:
