@@ -23,6 +23,7 @@ from memos_assets.search.across_tables import (
     is_empty,
     questions_from_row,
     questions_from_text,
+    tables_for_text,
 )
 from memos_assets.search.searchable import searchable
 from memos_assets.settings import load_settings
@@ -75,19 +76,22 @@ def search(
         narrow=_object(narrow),
     )
     settings = load_settings()
-    with open_target(settings, "memos_assets:search") as engine, engine.connect() as conn:
-        if source is not None and (only is None or only.owner == "source"):
-            source_named(conn, source)
-        notes: list[str] = []
-        if like is not None:
-            like = _storable(like)
-            asked = questions_from_row(conn, question, like, only)
-        else:
-            asked, notes = questions_from_text(conn, question, only, settings)
-        answers, refused = ask_all(conn, asked, alone=only is not None)
-        notes += refused
-        stems = _stems(conn, question.text)
-        empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
+    like = None if like is None else _storable(like)
+    with open_target(settings, "memos_assets:search") as engine:
+        with engine.connect() as conn:
+            if source is not None and (only is None or only.owner == "source"):
+                source_named(conn, source)
+            tables = tables_for_text(conn, question, only) if like is None else []
+        asked, notes = (
+            questions_from_text(tables, question, only, settings) if like is None else ([], [])
+        )
+        with engine.connect() as conn:
+            if like is not None:
+                asked = questions_from_row(conn, question, like, only)
+            answers, refused = ask_all(conn, asked, alone=only is not None)
+            notes += refused
+            stems = _stems(conn, question.text)
+            empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
     if str(json_file) != "-":
         _print(answers, notes, question, stems, empty)
     write_json(

@@ -1,10 +1,11 @@
 """The outside systems that assets ask for by name: the target database and the webhook."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
-import requests
+import httpx
 import sqlalchemy as sa
 import tenacity
 from pydantic import PrivateAttr
@@ -16,6 +17,12 @@ from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.target import open_target
 from memos_assets.postgres.versions.versions import require_shadow
 from memos_assets.settings import Settings, load_settings
+
+#: Raised where an alert was not taken.
+NOT_TAKEN = (httpx.HTTPError, httpx.InvalidURL)
+
+# It logs every address in full, and that of the webhook is a secret.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 class Postgres(dg.ConfigurableResource):
@@ -78,7 +85,7 @@ class Webhook(dg.ConfigurableResource):
         """Post one alert as JSON, up to three times.
 
         Raises:
-            requests.RequestException: when the receiver does not take it; the alert is due again.
+            One of `NOT_TAKEN`: the receiver does not take it; the alert is due again.
         """
         address = load_settings().alert_webhook
         assert address is not None, "ask is_configured first"
@@ -86,8 +93,9 @@ class Webhook(dg.ConfigurableResource):
         for attempt in tenacity.Retrying(
             stop=tenacity.stop_after_attempt(3),
             wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
-            retry=tenacity.retry_if_exception_type(requests.RequestException),
+            retry=tenacity.retry_if_exception_type(NOT_TAKEN),
             reraise=True,
         ):
             with attempt:
-                requests.post(url, json=alert, timeout=10).raise_for_status()
+                response = httpx.post(url, json=alert, timeout=10, follow_redirects=True)
+                response.raise_for_status()

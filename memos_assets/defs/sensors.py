@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping
 
 import dagster as dg
-import requests
 
 from memos_assets.checklist import CHECKLIST
 from memos_assets.defs.checks.all_checks import CHECK_KEYS
@@ -14,7 +13,7 @@ from memos_assets.defs.dagster_internals import (
     latest_check_executions,
 )
 from memos_assets.defs.evaluations import evaluation_of
-from memos_assets.defs.resources import Webhook
+from memos_assets.defs.resources import NOT_TAKEN, Webhook
 from memos_assets.report.outcomes import Evaluation
 
 _PAGE = 50
@@ -75,8 +74,8 @@ def post_failed_checks(
                         posted += 1
                     cursor |= left
                 cursor[name] = number
-    except requests.RequestException as error:
-        # The address is a secret and requests puts it into messages. A receiver that is down takes
+    except NOT_TAKEN as error:
+        # The address is a secret and httpx puts it into messages. A receiver that is down takes
         # no other alert either, and asking for each would outlast the tick.
         trouble = f"the webhook did not take an alert ({type(error).__name__})"
     return dg.SensorResult(

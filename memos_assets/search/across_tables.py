@@ -99,15 +99,22 @@ def questions_from_row(
     return found
 
 
-def questions_from_text(
-    conn: sa.Connection, question: Question, only: Searchable | None, settings: Settings
-) -> tuple[list[tuple[Searchable, Question]], list[str]]:
-    """Return what is asked of each table, and what a person is told of it.
+def tables_for_text(
+    conn: sa.Connection, question: Question, only: Searchable | None
+) -> list[Searchable]:
+    """Return the tables that a text is searched in."""
+    return [only] if only else _present(conn, question.mode, question)
 
-    Text becomes a vector once. A table that the embedder does not fit is searched by words; where
-    it is the only one, or words were not asked for, that is refused.
+
+def questions_from_text(
+    tables: Sequence[Searchable], question: Question, only: Searchable | None, settings: Settings
+) -> tuple[list[tuple[Searchable, Question]], list[str]]:
+    """Return the question to each table, and notes for the person who asks.
+
+    Text becomes a vector once; no connection waits for the model meanwhile. A table that the
+    embedder does not fit is searched by words; where it is the only one, or words were not asked
+    for, that is refused.
     """
-    tables = [only] if only else _present(conn, question.mode, question)
     if question.mode == "vector" and only is not None and not only.indexes:
         raise _no_embeddings(only)
     if question.mode == "text" or not any(table.indexes for table in tables):

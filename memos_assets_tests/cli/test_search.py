@@ -24,7 +24,7 @@ from memos_assets.search.searchable import SEARCHABLES, Searchable
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.conftest import copied_database
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put
-from memos_assets_tests.search.endpoint import as_openai, serving
+from memos_assets_tests.search.endpoint import Answer, Asked, as_openai, serving
 
 TEXTS = {
     "srvo_062": "SRVO-062 BZAL alarm: the battery of the pulse coder is empty. Replace it.",
@@ -215,6 +215,29 @@ def test_an_endpoint_is_asked_once_for_all_tables(
     code, out, err = search("battery")
     assert (code, out) == (2, "")
     assert err.startswith(f"M578 {endpoint.url}/v1/embeddings: it does not answer (")
+
+
+def test_no_connection_waits_for_the_model(
+    search: Command, searched: sa.URL, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waiting: list[int] = []
+    watcher = sa.create_engine(searched, poolclass=sa.NullPool)
+    in_use = sa.text(
+        "select count(*) from pg_stat_activity "
+        "where application_name = 'memos_assets:search' and state <> 'idle'"
+    )
+
+    def look(asked: Asked) -> Answer:
+        with watcher.connect() as conn:
+            waiting.append(conn.execute(in_use).scalar_one())
+        return as_openai(asked)
+
+    with serving(look) as endpoint:
+        monkeypatch.setenv("MEMOS_EMBEDDER", "openai")
+        monkeypatch.setenv("MEMOS_EMBEDDER_MODEL", "served=qwen3-embedding:8b")
+        monkeypatch.setenv("MEMOS_EMBEDDER_URL", endpoint.url)
+        assert search("battery", "--source", "hsea")[0] == 0
+    assert waiting == [0]
 
 
 def test_a_row_finds_its_neighbours_without_an_embedder(search: Command) -> None:

@@ -1,6 +1,7 @@
 """The alert sensor, against a receiver that listens."""
 
 import json
+import logging
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -153,7 +154,7 @@ def test_a_receiver_that_answers_500_gets_the_alert_on_the_next_tick(
     for check in CHECKLIST.checks[:2]:
         evaluate(instance, check.name, passed=False)
     receiver.status = 500
-    assert sensor.tick() == "the webhook did not take an alert (HTTPError)"
+    assert sensor.tick() == "the webhook did not take an alert (HTTPStatusError)"
     # Three attempts at one alert: with a receiver that hangs, more would outlast the tick.
     assert receiver.asked == 3
     receiver.status = 200
@@ -175,6 +176,19 @@ def test_an_address_that_cannot_be_reached_is_not_told(
         assert sensor.tick().startswith("the webhook did not take an alert (")
     monkeypatch.setenv("MEMOS_ALERT_WEBHOOK", receiver.url)
     assert sensor.tick() == "1 posted"
+
+
+@pytest.mark.usefixtures("receiver")
+def test_no_log_names_the_address(
+    instance: dg.DagsterInstance, caplog: pytest.LogCaptureFixture
+) -> None:
+    sensor = Sensor(instance)
+    sensor.tick()
+    evaluate(instance, "v01_row_counts_match", passed=False)
+    with caplog.at_level(logging.DEBUG):
+        assert sensor.tick() == "1 posted"
+    assert caplog.records != []
+    assert SECRET not in caplog.text
 
 
 def test_without_an_address_nothing_is_posted_and_nothing_is_forgotten(

@@ -1,23 +1,35 @@
 """Text to vector: who embeds, whether that fits a table. Speaks to no database.
 
-`embedder` says what an embedder is, `endpoints` asks Ollama and OpenAI-compatible servers, `local`
-needs no server, `models` compares names and refuses misfits, `configured` reads the settings.
+`embedder` says what an embedder is, with and without asyncio; `endpoints` asks Ollama and
+OpenAI-compatible servers, `blocking` waits for them, `local` needs no server, `models` compares
+names and refuses misfits, `configured` reads the settings.
 """
 
-from memos_assets.search.embed.configured import configured_embedder
-from memos_assets.search.embed.embedder import Embedder, Vectors
-from memos_assets.search.embed.endpoints import OllamaEmbedder, OpenAIEmbedder
-from memos_assets.search.embed.local import DeterministicEmbedder, MiniLMEmbedder
+from memos_assets.search.embed.blocking import BlockingEmbedder, OllamaEmbedder, OpenAIEmbedder
+from memos_assets.search.embed.configured import configured_async_embedder, configured_embedder
+from memos_assets.search.embed.embedder import AsyncEmbedder, Embedder, Vectors
+from memos_assets.search.embed.endpoints import AsyncOllamaEmbedder, AsyncOpenAIEmbedder
+from memos_assets.search.embed.local import (
+    DeterministicEmbedder,
+    MiniLMEmbedder,
+    ThreadedEmbedder,
+)
 from memos_assets.search.embed.models import check_fit, same_model
 
 __all__ = [
+    "AsyncEmbedder",
+    "AsyncOllamaEmbedder",
+    "AsyncOpenAIEmbedder",
+    "BlockingEmbedder",
     "DeterministicEmbedder",
     "Embedder",
     "MiniLMEmbedder",
     "OllamaEmbedder",
     "OpenAIEmbedder",
+    "ThreadedEmbedder",
     "Vectors",
     "check_fit",
+    "configured_async_embedder",
     "configured_embedder",
     "same_model",
 ]

@@ -1,9 +1,18 @@
 """The embedder that the settings name."""
 
 from memos_assets.errors import UsageError
-from memos_assets.search.embed.embedder import Embedder
-from memos_assets.search.embed.endpoints import OLLAMA_URL, OllamaEmbedder, OpenAIEmbedder
-from memos_assets.search.embed.local import DeterministicEmbedder, MiniLMEmbedder
+from memos_assets.search.embed.blocking import BlockingEmbedder
+from memos_assets.search.embed.embedder import AsyncEmbedder, Embedder
+from memos_assets.search.embed.endpoints import (
+    OLLAMA_URL,
+    AsyncOllamaEmbedder,
+    AsyncOpenAIEmbedder,
+)
+from memos_assets.search.embed.local import (
+    DeterministicEmbedder,
+    MiniLMEmbedder,
+    ThreadedEmbedder,
+)
 from memos_assets.search.embed.models import same_model
 from memos_assets.settings import Settings
 
@@ -14,10 +23,26 @@ def configured_embedder(settings: Settings) -> Embedder:
     """Return the embedder of `MEMOS_EMBEDDER`. Nothing is asked or loaded until it embeds.
 
     Raises:
-        UsageError: M577 there is none, or what it needs is not set.
+        UsageError: M577 there is none, or something that it needs is not set.
     """
+    return _local(settings) or BlockingEmbedder(_endpoint(settings))
+
+
+def configured_async_embedder(settings: Settings) -> AsyncEmbedder:
+    """Return the same for asyncio; see `configured_embedder`."""
+    local = _local(settings)
+    return _endpoint(settings) if local is None else ThreadedEmbedder(local)
+
+
+def _names(settings: Settings) -> tuple[str, str]:
+    """Return the model's name at the endpoint, and the one that tables know it by."""
     served_as, equals, known_as = (settings.embedder_model or "").partition("=")
-    model = known_as if equals else served_as
+    return served_as, known_as if equals else served_as
+
+
+def _local(settings: Settings) -> Embedder | None:
+    """Return the embedder that needs no server, None where an endpoint is set."""
+    _, model = _names(settings)
     if settings.embedder is None:
         raise UsageError(
             "M577",
@@ -34,11 +59,16 @@ def configured_embedder(settings: Settings) -> Embedder:
         if model and not same_model(model, MiniLMEmbedder.model):
             raise _lacks("MEMOS_EMBEDDER_MODEL", f"minilm is {MiniLMEmbedder.model}", "unset it")
         return MiniLMEmbedder()
+    return None
+
+
+def _endpoint(settings: Settings) -> AsyncOllamaEmbedder | AsyncOpenAIEmbedder:
+    served_as, model = _names(settings)
     if not model or not served_as:
         raise _lacks(
             "MEMOS_EMBEDDER_MODEL", f"{settings.embedder} serves many models", f"set it to {_WHICH}"
         )
-    kind = OllamaEmbedder if settings.embedder == "ollama" else OpenAIEmbedder
+    kind = AsyncOllamaEmbedder if settings.embedder == "ollama" else AsyncOpenAIEmbedder
     url = settings.embedder_url or (OLLAMA_URL if settings.embedder == "ollama" else None)
     if url is None:
         raise _lacks(

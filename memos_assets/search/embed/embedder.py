@@ -47,6 +47,24 @@ class Embedder(Protocol):
         """
 
 
+class AsyncEmbedder(Protocol):
+    """As `Embedder`, for asyncio. No connection waits for a model: embed, then open a session."""
+
+    @property
+    def model(self) -> str:
+        """The model, by the name that tables know it by."""
+
+    @property
+    def dimension(self) -> int | None:
+        """Elements of its vectors; None until the first answer where only the model knows."""
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts; see `Embedder.embed`."""
+
+    async def embed_query(self, text: str) -> Vectors:
+        """Embed a query; see `Embedder.embed_query`."""
+
+
 class EmbedsQueries:
     """`embed_query` for every embedder."""
 

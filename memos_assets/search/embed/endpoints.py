@@ -1,16 +1,23 @@
-"""Embedders behind HTTP: Ollama's own interface, and the one of OpenAI that many servers speak."""
+"""Embedders behind HTTP: Ollama's own interface, and the one of OpenAI that many servers speak.
 
+They are asynchronous; `blocking` has the same for code that waits.
+"""
+
+import os
+import ssl
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from typing import Any, TypedDict, Unpack
 
+import httpx
 import numpy as np
-import requests
 import tenacity
 from pydantic import SecretStr
 
 from memos_assets.errors import UsageError
-from memos_assets.search.embed.embedder import EmbedsQueries, Vectors, check_dimension, checked
+from memos_assets.search.embed.embedder import Vectors, check_dimension, checked
+from memos_assets.search.embed.models import as_query
 
 OLLAMA_URL = "http://127.0.0.1:11434"
 #: Texts per request; Ollama holds all of a request in memory.
@@ -20,52 +27,50 @@ _MASK = "**********"
 _MOST_SAID = 200
 
 
-class _Bearer(requests.auth.AuthBase):
-    """Sends the key, and keeps ``requests`` from looking for another one in ~/.netrc."""
-
-    def __init__(self, key: SecretStr | None) -> None:
-        self._key = key
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._key is not None:
-            request.headers["Authorization"] = f"Bearer {self._key.get_secret_value()}"
-        return request
+@cache
+def _trusted() -> ssl.SSLContext:
+    """Return the certificates that are trusted, read once: that takes longer than to embed."""
+    return httpx.create_ssl_context()
 
 
-class _Endpoint(EmbedsQueries):
+class EndpointSettings(TypedDict, total=False):
+    """Optional arguments of every endpoint.
+
+    Attributes:
+        served_as: what the endpoint calls the model; None: the same.
+        key: bearer token; None: none is sent.
+        dimension: elements that are expected; None: whatever comes.
+        timeout_seconds: for a connection, and again for each silence of the endpoint; it may have
+            to load the model first. 60 if not given.
+    """
+
+    served_as: str | None
+    key: SecretStr | None
+    dimension: int | None
+    timeout_seconds: float
+
+
+class _AsyncEndpoint:
     """What both have in common. The key is in no repr and in no message."""
 
     _path: str
     _start: str
 
-    def __init__(
-        self,
-        url: str,
-        model: str,
-        *,
-        served_as: str | None = None,
-        key: SecretStr | None = None,
-        dimension: int | None = None,
-        timeout_seconds: float = 60.0,
-    ) -> None:
+    def __init__(self, url: str, model: str, **settings: Unpack[EndpointSettings]) -> None:
         """Nothing is asked until something is embedded.
 
         Args:
             url: base address; a path that ends like the interface's own is understood, too.
             model: the model, by the name that tables know it by.
-            served_as: what the endpoint calls it; None: the same.
-            key: bearer token; None: none is sent.
-            dimension: elements that are expected; None: whatever comes.
-            timeout_seconds: for a connection, and again for each silence of the endpoint; it may
-                have to load the model first.
+            settings: see `EndpointSettings`.
         """
         self.model = model
         self._address = url.rstrip("/").removesuffix(self._path) + self._path
-        self._served_as = served_as or model
-        self._key = key
-        self._expected = dimension
+        self._served_as = settings.get("served_as") or model
+        self._key = settings.get("key")
+        self._expected = settings.get("dimension")
         self._found: int | None = None
-        self._timeout_seconds = timeout_seconds
+        self._timeout_seconds = settings.get("timeout_seconds", 60.0)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._address!r}, {self.model!r})"
@@ -75,19 +80,34 @@ class _Endpoint(EmbedsQueries):
         """Elements of its vectors, once it answered."""
         return self._found
 
-    def embed(self, texts: Sequence[str]) -> Vectors:
+    async def embed(self, texts: Sequence[str]) -> Vectors:
         """Embed texts as they are, some per request; see `Embedder.embed`."""
-        parts = [
-            self._embed_batch(texts[start : start + _BATCH])
-            for start in range(0, len(texts), _BATCH)
-        ]
-        if not parts:
+        if not texts:
             return np.empty((0, self._found or 0), dtype=np.float32)
+        # A redirected POST becomes a GET, and the key would go along; httpx follows none.
+        async with httpx.AsyncClient(
+            verify=_trusted(), headers=self._authorization(), timeout=self._timeout_seconds
+        ) as client:
+            parts = [
+                await self._embed_batch(client, texts[start : start + _BATCH])
+                for start in range(0, len(texts), _BATCH)
+            ]
         return np.concatenate(parts)
 
-    def _embed_batch(self, texts: Sequence[str]) -> Vectors:
+    async def embed_query(self, text: str) -> Vectors:
+        """Embed what somebody looks for, with the instruction that its model wants before it."""
+        vector: Vectors = (await self.embed([as_query(self.model, text)]))[0]
+        return vector
+
+    def _authorization(self) -> dict[bytes, bytes]:
+        if self._key is None:
+            return {}
+        return {b"Authorization": f"Bearer {self._key.get_secret_value()}".encode()}
+
+    async def _embed_batch(self, client: httpx.AsyncClient, texts: Sequence[str]) -> Vectors:
         body = {"model": self._served_as, "input": list(texts), **self._options()}
-        vectors = checked(self._rows(self._ask(body)), len(texts), where=self._address)
+        answer = await self._ask(client, body)
+        vectors = checked(self._rows(answer), len(texts), where=self._address)
         given = vectors.shape[1]
         check_dimension(self._expected, given, model=self.model, where=self._address)
         check_dimension(self._found, given, model=self.model, where=self._address)
@@ -101,9 +121,9 @@ class _Endpoint(EmbedsQueries):
     def _rows(self, answer: Any) -> object:
         """Return the vectors out of an answer, one per text and in their order."""
 
-    def _ask(self, body: dict[str, Any]) -> Any:
+    async def _ask(self, client: httpx.AsyncClient, body: dict[str, Any]) -> Any:
         try:
-            for attempt in tenacity.Retrying(
+            async for attempt in tenacity.AsyncRetrying(
                 stop=tenacity.stop_after_attempt(_ATTEMPTS)
                 | tenacity.stop_after_delay(self._timeout_seconds),
                 wait=tenacity.wait_random_exponential(multiplier=0.2, max=2),
@@ -111,30 +131,23 @@ class _Endpoint(EmbedsQueries):
                 reraise=True,
             ):
                 with attempt:
-                    response = requests.post(
-                        self._address,
-                        json=body,
-                        auth=_Bearer(self._key),
-                        timeout=self._timeout_seconds,
-                        # A redirected POST becomes a GET, and the key would go along.
-                        allow_redirects=False,
-                    )
-                    if response.status_code != requests.codes.ok:
-                        raise requests.HTTPError(response=response)
+                    response = await client.post(self._address, json=body)
+                    if response.status_code != httpx.codes.OK:
+                        raise httpx.HTTPStatusError("", request=response.request, response=response)
             return response.json()
-        except requests.JSONDecodeError:
+        except ValueError:
             raise self._refusal("it answered with something that is no JSON") from None
-        except requests.HTTPError as error:
+        except httpx.HTTPStatusError as error:
             raise self._refused(error.response) from None
-        except requests.Timeout:
+        except httpx.TimeoutException:
             raise self._refusal(
                 f"no answer within {self._timeout_seconds:g} s",
                 fix="wait for it to load the model, or raise MEMOS_EMBEDDER_TIMEOUT_SECONDS",
             ) from None
-        except requests.RequestException as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._refusal(f"it does not answer ({_cause(error)})", fix=self._start) from None
 
-    def _refused(self, response: requests.Response) -> UsageError:
+    def _refused(self, response: httpx.Response) -> UsageError:
         said = _said(response)
         if self._key is not None:
             said = said.replace(self._key.get_secret_value(), _MASK)
@@ -155,7 +168,7 @@ class _Endpoint(EmbedsQueries):
         )
 
 
-class OllamaEmbedder(_Endpoint):
+class AsyncOllamaEmbedder(_AsyncEndpoint):
     """Ollama's ``/api/embed``.
 
     It gives unit vectors. ``/api/embeddings``, which memOS asked, gives them raw; direction, and so
@@ -172,13 +185,13 @@ class OllamaEmbedder(_Endpoint):
         return f"ollama pull {self._served_as}"
 
 
-class OpenAIEmbedder(_Endpoint):
+class AsyncOpenAIEmbedder(_AsyncEndpoint):
     """``/v1/embeddings`` of OpenAI and of the servers that imitate it: vLLM, llama.cpp, TEI."""
 
     _path = "/v1/embeddings"
     _start = "start it, or correct MEMOS_EMBEDDER_URL"
 
-    def __init__(self, url: str, model: str, **settings: Any) -> None:
+    def __init__(self, url: str, model: str, **settings: Unpack[EndpointSettings]) -> None:
         """Take the base address with or without its ``/v1``; else as any endpoint."""
         super().__init__(url.rstrip("/").removesuffix("/v1"), model, **settings)
 
@@ -198,16 +211,18 @@ class OpenAIEmbedder(_Endpoint):
 
 def _may_pass(error: BaseException) -> bool:
     """Whether asking again may help; an endpoint that is silent for a minute is not asked again."""
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, httpx.HTTPStatusError):
         return error.response.status_code in (429, 500, 502, 503, 504)
-    return isinstance(error, requests.ConnectionError)
+    # The last one: it closed the connection instead of answering.
+    passing = httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError
+    return isinstance(error, passing)
 
 
-def _said(response: requests.Response) -> str:
+def _said(response: httpx.Response) -> str:
     """Return what an endpoint says of its refusal, on one line and short."""
     try:
         said: Any = response.json()
-    except requests.JSONDecodeError:
+    except ValueError:
         return ""
     while isinstance(said, dict):
         said = next((said[name] for name in ("error", "message", "detail") if name in said), "")
@@ -219,6 +234,12 @@ def _cause(error: BaseException) -> str:
     reason: BaseException | None = error
     while reason is not None:
         if isinstance(reason, OSError) and reason.strerror:
-            return reason.strerror
-        reason = reason.__cause__ or reason.__context__
+            # asyncio writes the address there; a name that is not found has a number of its own.
+            number = reason.errno or 0
+            return os.strerror(number) if number > 0 else reason.strerror
+        if isinstance(reason, BaseExceptionGroup):
+            # One for each address that the name has.
+            reason = reason.exceptions[0]
+        else:
+            reason = reason.__cause__ or reason.__context__
     return type(error).__name__

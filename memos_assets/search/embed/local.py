@@ -6,11 +6,13 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
 import numpy as np
+from anyio import to_thread
 
 from memos_assets.errors import UsageError
 from memos_assets.postgres.connection import first_line
-from memos_assets.search.embed.embedder import EmbedsQueries, Vectors, checked
+from memos_assets.search.embed.embedder import Embedder, EmbedsQueries, Vectors, checked
 from memos_assets.settings import keep_models_offline
 
 # SRVO-062 is one word here, as it is to the text search.
@@ -56,6 +58,33 @@ class DeterministicEmbedder(EmbedsQueries):
         seeded = f"{self._seed}\0{word}".encode()
         bits = hashlib.shake_128(seeded).digest(2 * self.dimension)
         return 2.0 * np.frombuffer(bits, dtype="<i2") + 1
+
+
+class ThreadedEmbedder:
+    """An embedder that computes, as an `AsyncEmbedder`: in a thread, and one call at a time."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        self._embedder = embedder
+        # A model keeps every core busy by itself.
+        self._turns = anyio.CapacityLimiter(1)
+
+    @property
+    def model(self) -> str:
+        """The model, by the name that tables know it by."""
+        return self._embedder.model
+
+    @property
+    def dimension(self) -> int | None:
+        """Elements of its vectors."""
+        return self._embedder.dimension
+
+    async def embed(self, texts: Sequence[str]) -> Vectors:
+        """Embed texts; see `Embedder.embed`."""
+        return await to_thread.run_sync(self._embedder.embed, texts, limiter=self._turns)
+
+    async def embed_query(self, text: str) -> Vectors:
+        """Embed a query; see `Embedder.embed_query`."""
+        return await to_thread.run_sync(self._embedder.embed_query, text, limiter=self._turns)
 
 
 class MiniLMEmbedder(EmbedsQueries):

@@ -1,0 +1,26 @@
+"""Every setting, and the one reader of the environment.
+
+One class per group of settings; `Settings` composes them. A new group is a module with a class, and
+a base of `Settings`. Variables are named ``MEMOS_<FIELD>``, in whatever group the field is.
+"""
+
+from memos_assets.installation import PROJECT_ROOT
+from memos_assets.settings.composed import Settings, load_settings
+from memos_assets.settings.environment import (
+    batch_dagster_events,
+    declared_encodings,
+    environment_for_dagster,
+    environment_with_password,
+    keep_models_offline,
+)
+
+__all__ = [
+    "PROJECT_ROOT",
+    "Settings",
+    "batch_dagster_events",
+    "declared_encodings",
+    "environment_for_dagster",
+    "environment_with_password",
+    "keep_models_offline",
+    "load_settings",
+]

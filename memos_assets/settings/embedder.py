@@ -1,0 +1,57 @@
+"""Settings of the embedder, which turns the text of a search into a vector."""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, field_validator
+
+from memos_assets.settings.group import EMPTY_IS_UNSET, SettingsGroup
+
+_ADDRESS = re.compile(r"https?://[^\s/@?#]+(/[^\s@?#]*)?")
+
+
+class EmbedderSettings(SettingsGroup):
+    """Which embedder, which model, and how it is reached."""
+
+    embedder: Annotated[
+        Literal["ollama", "openai", "minilm", "deterministic"] | None, EMPTY_IS_UNSET
+    ] = Field(
+        default=None,
+        description="Embedder of the texts that are searched for: ollama, openai, minilm or "
+        "deterministic; unset: searches by words alone.",
+    )
+    embedder_model: Annotated[str | None, EMPTY_IS_UNSET] = Field(
+        default=None,
+        description="Model, by the name that tables know it by; `NAME=MODEL` where the endpoint "
+        "calls it NAME. `deterministic` passes itself off as it.",
+    )
+    embedder_url: Annotated[str | None, EMPTY_IS_UNSET] = Field(
+        default=None,
+        description="Base address of the endpoint; unset: http://127.0.0.1:11434 for ollama, none "
+        "for openai.",
+    )
+    embedder_key: Annotated[SecretStr | None, EMPTY_IS_UNSET] = Field(
+        default=None, description="Bearer token for the endpoint; unset: none is sent."
+    )
+    embedder_dimension: Annotated[int | None, EMPTY_IS_UNSET] = Field(
+        default=None,
+        ge=1,
+        le=16_000,
+        description="Elements that vectors must have; unset: as many as the model gives, 1,024 "
+        "for deterministic.",
+    )
+    embedder_timeout_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="Longest wait in seconds for an endpoint, which may have to load the model.",
+    )
+
+    @field_validator("embedder_url")
+    @classmethod
+    def _address_without_secrets(cls, value: str | None) -> str | None:
+        if value is not None and not _ADDRESS.fullmatch(value):
+            raise ValueError(
+                "it is not http://HOST:PORT/PATH, without user, password or query; a key belongs "
+                "into MEMOS_EMBEDDER_KEY"
+            )
+        return value
