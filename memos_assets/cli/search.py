@@ -13,6 +13,7 @@ from memos_assets.cli.hits import hits_table, pattern_of
 from memos_assets.cli.outcome import write_json
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.errors import UsageError
+from memos_assets.postgres.storable_text import storable_text
 from memos_assets.postgres.target import open_target
 from memos_assets.report.formatting import plural
 from memos_assets.search.across_tables import (
@@ -80,7 +81,7 @@ def search(
             source_named(conn, source)
         notes: list[str] = []
         if like is not None:
-            like = _storable(like)
+            like = storable_text(like)
             asked = questions_from_row(conn, question, like, only)
         else:
             asked, notes = questions_from_text(conn, question, only, settings)
@@ -127,12 +128,7 @@ def _text(text: str | None, like: str | None, mode: Mode | None) -> str:
         )
     if not text.strip():
         raise UsageError("M574", "an empty text", where="search", fix="pass some words")
-    return _storable(text)
-
-
-def _storable(argument: str) -> str:
-    """Return an argument without what no row holds: NUL, and bytes that were no UTF-8."""
-    return argument.replace("\0", " ").encode("utf-8", "replace").decode()
+    return storable_text(text)
 
 
 def _object(given: str | None) -> Mapping[str, Any] | None:
