@@ -81,15 +81,6 @@ def test_asset_modules_do_not_postpone_annotations() -> None:
     assert postponed == []
 
 
-def test_every_make_command_of_the_readme_is_a_target() -> None:
-    makefile = (PROJECT_ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"^([a-z][a-z-]*):", makefile, re.MULTILINE))
-    readme = (PROJECT_ROOT / "README.md").read_text("utf-8")
-    # In a line of code or between backticks; "make sure" is prose.
-    named = set(re.findall(r"(?:^ *\$? *|`)make ([a-z][a-z-]*)", readme, re.MULTILINE))
-    assert named <= targets
-
-
 def test_every_error_code_is_raised_with_one_meaning() -> None:
     raised: dict[str, set[str]] = {}
     pattern = re.compile(r'(\w+Error)\(\s*"(M\d{3})"')

@@ -44,8 +44,8 @@ class Rows:
         )
 
 
-#: "plan" has the sizes of the remediation plan's table (186, 43, 27 and 8.7 MiB); row counts of
-#: the first three follow from 8,449 codes in 105 categories. "small" is a folder for tests.
+#: "plan" has the sizes of the remediation plan (186, 43, 27 and 8.7 MiB); row counts of the first
+#: three follow from 8,449 codes in 105 categories. "small" is a folder for tests.
 SCALES: dict[Scale, Rows] = {
     "plan": Rows(
         mixed_codes=8449,
