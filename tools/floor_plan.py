@@ -16,7 +16,7 @@ PACKAGE = "memos_assets"
 #: Rooms that any room above may import; they import one another at most.
 GROUND = (
     *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
-    "installation",
+    *("installation", "thread_switches"),
 )
 #: From the ground up. A room imports rooms before it in this list, and itself.
 FLOORS = (
@@ -29,6 +29,7 @@ FLOORS = (
 #: The same within rooms that have rooms of their own.
 INNER_FLOORS = {
     "postgres": (
+        "storable_text",
         *("schemas", "connection", "advisory_locks", "upsert", "build_lock", "server"),
         *("copy", "schema", "application", "engine", "sessions", "migrations", "backup"),
         *("versions", "target", "dagster_storage"),

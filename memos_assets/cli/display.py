@@ -173,9 +173,14 @@ def live_progress() -> Iterator[ProgressDisplay]:
         console.print(line)
 
 
+def titled_table(title: str | Text | None, *, expand: bool = False) -> Table:
+    """Return a table with its title and no column yet, as every command shows one."""
+    return Table(title=title, title_justify="left", box=None, pad_edge=False, expand=expand)
+
+
 def tables_table(summaries: Sequence[TableSummary]) -> Table:
     """Return what became of every source's tables, or would become of them."""
-    table = Table(title="Tables", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Tables")
     table.add_column("table", overflow="fold")
     table.add_column("source", overflow="fold")
     for name in ("rows", "loaded", "rejected", "no embedding"):
@@ -197,7 +202,7 @@ def tables_table(summaries: Sequence[TableSummary]) -> Table:
 
 def reasons_table(summaries: Sequence[TableSummary]) -> Table:
     """Return why rows were rejected and why embeddings are NULL, summed over all tables."""
-    table = Table(title="Reasons", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Reasons")
     table.add_column("")
     table.add_column("reason")
     table.add_column("rows", justify="right")
@@ -217,7 +222,7 @@ def reasons_table(summaries: Sequence[TableSummary]) -> Table:
 
 def checklist_table(checklist: Sequence[CheckResult]) -> Table:
     """Return every check: whether it passed, and what was observed where it failed."""
-    table = Table(title="Checklist", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Checklist")
     table.add_column("")
     table.add_column("check")
     table.add_column("passed on", justify="right")

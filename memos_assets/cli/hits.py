@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from memos_assets.cli.display import titled_table
 from memos_assets.search.across_tables import Answer
 from memos_assets.search.api import Hit
 from memos_assets.search.searchable import Searchable
@@ -35,7 +36,7 @@ def hits_table(
     # A source or a key that is longer goes on in the next line: it can be copied whole.
     key_width = min(28, width // 5)
     # Columns with a ratio share what the others leave.
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, expand=True)
+    table = titled_table(title, expand=True)
     table.add_column("", justify="right")
     table.add_column(answer.table.owner, overflow="fold", max_width=key_width)
     table.add_column("key", overflow="fold", max_width=key_width)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from memos_assets.cli.display import console, live_progress
+from memos_assets.cli.display import console, live_progress, titled_table
 from memos_assets.cli.outcome import write_json
 from memos_assets.errors import UsageError
 from memos_assets.impact.measure import (
@@ -71,12 +71,7 @@ def _counts(rows: str) -> list[int]:
 
 def _table(measured: Impact) -> Table:
     """Return the numbers, a block per row count."""
-    table = Table(
-        title=f"Top 10 of {measured.dimension:,} elements; index: {measured.strategy}",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    table = titled_table(f"Top 10 of {measured.dimension:,} elements; index: {measured.strategy}")
     table.add_column("rows", justify="right")
     table.add_column("way", no_wrap=True)
     for name in ("p50 ms", "p95 ms", "x faster", "recall", "worst"):

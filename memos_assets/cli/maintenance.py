@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from memos_assets.cli.display import console, live_progress, print_error
+from memos_assets.cli.display import console, live_progress, print_error, titled_table
 from memos_assets.maintenance.pending import Work, due, scope_of
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
@@ -43,7 +43,7 @@ def maintain(
 
 
 def _table(found: list[Work]) -> Table:
-    table = Table(title="Due", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Due")
     for name in ("", "what", "why"):
         table.add_column(name, overflow="fold")
     for work in found:

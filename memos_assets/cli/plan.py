@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from rich.markup import escape
 from rich.table import Table
 
-from memos_assets.cli.display import console, print_error, reasons_table, tables_table
+from memos_assets.cli.display import console, print_error, reasons_table, tables_table, titled_table
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
 from memos_assets.consolidate.sources.discover import FoundFile
@@ -77,7 +77,7 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
 
 
 def _files_table(files: Sequence[FoundFile]) -> Table:
-    table = Table(title="Files", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Files")
     table.add_column("file", overflow="fold")
     table.add_column("size", justify="right")
     table.add_column("is to be")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.cli.display import titled_table
 from memos_assets.consolidate.loading.dry_run import TableForecast
 from memos_assets.indexes.build_settings import memory_needed_mb
 from memos_assets.indexes.forecast import IndexForecast, forecast_graph, graph_of
@@ -96,7 +97,7 @@ def plan_indexes(forecasts: Sequence[TableForecast], budget_mb: int) -> list[Pla
 
 def indexes_table(planned: Sequence[PlannedIndex]) -> Table:
     """Return strategies and forecasts as people read them."""
-    table = Table(title="Vector indexes", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Vector indexes")
     table.add_column("table", overflow="fold")
     table.add_column("strategy", overflow="fold")
     for name in ("dimension", "embeddings", "memory", "disk", "build"):

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from memos_assets.catalog.columns import MODEL_DIMENSIONS
 from memos_assets.cli.data import JsonFile
-from memos_assets.cli.display import console, errors, live_progress
+from memos_assets.cli.display import console, errors, live_progress, titled_table
 from memos_assets.cli.outcome import conclude, write_json
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
 from memos_assets.consolidate.decoding.repair_rules import RULES
@@ -81,7 +81,7 @@ def list_command(
 
 def _groups_table(found: Sequence[RejectGroup], *, settled: bool) -> Table:
     title = "Rejects" if settled else "Open rejects"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = titled_table(title)
     table.add_column("table", overflow="fold")
     table.add_column("source", overflow="fold")
     table.add_column("reason")
@@ -166,7 +166,7 @@ def _state(row: RejectedRow) -> str:
 
 def _row_table(row: RejectedRow) -> Table:
     title = f"{row.origin} rowid {row.rowid} in {row.source}"
-    table = Table(title=Text(title), title_justify="left", box=None, pad_edge=False)
+    table = titled_table(Text(title))
     for name in ("", "column", "class", "value"):
         table.add_column(name, overflow="fold")
     for name, value in row.values.items():
@@ -359,7 +359,7 @@ def _print_outcome(
     left: Counter[tuple[str, str, str, str]], still: Counter[tuple[str, str, str]]
 ) -> None:
     console.print()
-    table = Table(title="Left the list", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Left the list")
     for name in ("table", "source", "reason", "rows", "settled by"):
         table.add_column(name, overflow="fold")
     for (source, name, reason, became), rows in left.items():

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from memos_assets.cli.data import Data, roots_from
-from memos_assets.cli.display import console, print_error
+from memos_assets.cli.display import console, print_error, titled_table
 from memos_assets.consolidate.archive import store as archives
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.forget import forget, rows_of
@@ -106,7 +106,7 @@ def retire_command(
 def _candidates_table(
     candidates: Sequence[Candidate], roots: Sequence[Root], *, dry_run: bool
 ) -> Table:
-    table = Table(title="Retirement", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Retirement")
     table.add_column("name", overflow="fold")
     table.add_column("file", overflow="fold")
     table.add_column("is retired" if not dry_run else "would be retired")
@@ -169,7 +169,7 @@ def archive() -> int:
     """List retired files: rows, size, since when, and from when they may be purged."""
     settings = load_settings()
     entries, unreadable = read_archive(settings.archive_folder)
-    table = Table(title="Archive", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Archive")
     for title in ("name", "folder", "state"):
         table.add_column(title, overflow="fold")
     for title in ("rows", "size"):

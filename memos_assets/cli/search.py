@@ -13,6 +13,7 @@ from memos_assets.cli.hits import hits_table, pattern_of
 from memos_assets.cli.outcome import write_json
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.errors import UsageError
+from memos_assets.postgres.storable_text import storable_text
 from memos_assets.postgres.target import open_target
 from memos_assets.report.formatting import plural
 from memos_assets.search.across_tables import (
@@ -76,7 +77,7 @@ def search(
         narrow=_object(narrow),
     )
     settings = load_settings()
-    like = None if like is None else _storable(like)
+    like = None if like is None else storable_text(like)
     with open_target(settings, "memos_assets:search") as engine:
         with engine.connect() as conn:
             if source is not None and (only is None or only.owner == "source"):
@@ -131,12 +132,7 @@ def _text(text: str | None, like: str | None, mode: Mode | None) -> str:
         )
     if not text.strip():
         raise UsageError("M574", "an empty text", where="search", fix="pass some words")
-    return _storable(text)
-
-
-def _storable(argument: str) -> str:
-    """Return an argument without what no row holds: NUL, and bytes that were no UTF-8."""
-    return argument.replace("\0", " ").encode("utf-8", "replace").decode()
+    return storable_text(text)
 
 
 def _object(given: str | None) -> Mapping[str, Any] | None:

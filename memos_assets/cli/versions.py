@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from memos_assets.cli.display import console
+from memos_assets.cli.display import console, titled_table
 from memos_assets.postgres.target import open_target
 from memos_assets.postgres.versions.swap import Exchange, roll_back
 from memos_assets.postgres.versions.versions import (
@@ -94,7 +94,7 @@ def versions(
 
 
 def _table(found: list[Version], settings: Settings) -> Table:
-    table = Table(title="Versions", title_justify="left", box=None, pad_edge=False)
+    table = titled_table("Versions")
     for name in ("version", "state", "schema"):
         table.add_column(name, no_wrap=True)
     for name in ("rows", "size"):

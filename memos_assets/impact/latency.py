@@ -16,7 +16,7 @@ from memos_assets.impact.trial_tables import Float, Generated, K, Layout
 from memos_assets.postgres.connection import driver_of, put_in_force
 from memos_assets.postgres.schema.tables import data_schema
 from memos_assets.search.exact import recall
-from memos_assets.search.plans import plan_nodes
+from memos_assets.search.plans import plan_nodes, plan_of
 from memos_assets.search.query_embedding import query_embedding, send_binary
 
 #: One core for everybody: a search by an index never has more.
@@ -127,10 +127,8 @@ def served_by(
 ) -> str:
     """Return the index by which PostgreSQL would answer a query, or the kind of scan."""
     send_binary(driver)
-    explain = sql.SQL("explain (format json, costs off) {}").format(statement)
-    row = driver.execute(explain, _values(probe, stored)).fetchone()
-    assert row is not None
-    node = next(node for node in plan_nodes(row[0][0]["Plan"]) if "Relation Name" in node)
+    plan = plan_of(driver, statement, _values(probe, stored))
+    node = next(node for node in plan_nodes(plan) if "Relation Name" in node)
     return str(node.get("Index Name") or node["Node Type"])
 
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from memos_assets.errors import MemosAssetsError, TargetError, UsageError
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.schema.tables import DATA_SCHEMA
+from memos_assets.postgres.storable_text import storable_text
 from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
 from memos_assets.search.searchable import MOST_HITS, Searchable, searchable
 
@@ -233,7 +234,7 @@ def by_text(
 ) -> Call:
     """Return a search by words; raises as `api.match`."""
     _need_text(searchable(table), text)
-    return _call("match", table, k, owner, filters, {"query": ("text", _storable(text))})
+    return _call("match", table, k, owner, filters, {"query": ("text", storable_text(text))})
 
 
 def by_both(
@@ -249,7 +250,7 @@ def by_both(
     """Return a search by both; raises as `api.hybrid`."""
     place = searchable(table)
     _need_text(place, text)
-    arguments: dict[str, tuple[str, Any]] = {"query": ("text", _storable(text))}
+    arguments: dict[str, tuple[str, Any]] = {"query": ("text", storable_text(text))}
     if embedding is not None:
         sought = _checked(place, embedding)
         arguments["embedding"] = (sought.stored, sought)
@@ -285,8 +286,3 @@ def _json(place: Searchable, value: Any) -> str:
             fix="pass text, finite numbers, lists and objects of them",
         )
     return text
-
-
-def _storable(text: str) -> str:
-    """Return a text without what PostgreSQL has no place for, which no row holds either."""
-    return text.replace("\0", " ").encode("utf-8", "replace").decode()

@@ -2,15 +2,21 @@
 
 For each table that search offers: ``search_<table>`` by an embedding, ``match_<table>`` by words
 and codes, ``hybrid_<table>`` by both. They choose the index of the embedding's dimension, set what
-a search needs for the call alone, and refuse what cannot be searched for.
+a search needs for the call alone, and refuse what cannot be searched for. Each is a template in
+sql/functions/ that shows the whole function.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from psycopg import sql
 
+from memos_assets.installation import PROJECT_ROOT
 from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.queries import (
     PLENTY,
@@ -25,46 +31,14 @@ from memos_assets.search.queries import (
 from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
 from memos_assets.search.text_queries import fused, matching
 
-_QUERY = r"""
-declare
-    sought tsquery;
-    rest text := pg_catalog.left(query, 10000);
-    found text[];
-    part tsquery;
-begin
-    for found in select f from pg_catalog.regexp_matches(
-        rest, '(?:^|[^A-Za-z0-9_.])(-?)([A-Za-z0-9]+(?:[-_.][A-Za-z0-9]+)+)', 'g') as f
-    loop
-        continue when found[2] !~ '[0-9]' or pg_catalog.length(found[2]) > 100;
-        rest := pg_catalog.replace(rest, found[1] || found[2], ' ');
-        part := ('''' || pg_catalog.lower(found[2] collate "C") || ''''
-            || case when strict then '' else ':*' end)::tsquery;
-        if found[1] = '-' then
-            part := !! part;
-        end if;
-        sought := case when sought is null then part
-            when strict or found[1] = '-' then sought && part else sought || part end;
-    end loop;
-    if strict then
-        part := pg_catalog.websearch_to_tsquery('pg_catalog.english', rest);
-        return case when sought is null then part
-            when pg_catalog.numnode(part) = 0 then sought else sought && part end;
-    end if;
-    select pg_catalog.string_agg('''' || pg_catalog.replace(
-            pg_catalog.replace(lexeme, '\', '\\'), '''', '''''') || '''', ' | ')::tsquery
-        into part
-        from pg_catalog.unnest(pg_catalog.to_tsvector('pg_catalog.english', rest));
-    return coalesce(case when sought is null or part is null then coalesce(sought, part)
-        else sought || part end, ''::tsquery);
-end
-"""
+TEMPLATES = PROJECT_ROOT / "sql" / "functions"
 
-_TERMS = """
-    select coalesce(pg_catalog.jsonb_object_agg(term, 1), '{}') from (
-        select distinct pg_catalog.lower(found[1]) as term
-        from pg_catalog.regexp_matches(pg_catalog.left(query, 10000), '\\w{3,}', 'g') as found
-    ) terms
-"""
+#: The parts of a rendered template.
+_STATEMENT = re.compile(
+    r"create function \S+\((?P<arguments>.*)\)\nreturns (?P<returns>.*)\n"
+    r"language (?P<language>.*)\n(?:set .*\n)*as \$function\$(?P<body>(?s:.*))\$function\$"
+)
+Settings = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +52,7 @@ class Function:
         language: and volatility, as written after ``language``.
         body: its source.
         settings: in force during a call.
+        statement: makes it; the whole of the above.
     """
 
     name: str
@@ -85,33 +60,13 @@ class Function:
     returns: str
     language: str
     body: str
-    settings: tuple[tuple[str, str], ...] = ()
+    settings: Settings = ()
+    statement: str = field(default="", repr=False)
 
     @property
     def digest(self) -> str:
         """Changes when anything of it does."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
-
-    def create(self) -> sql.Composed:
-        """Return the statement that makes it."""
-        settings = [
-            sql.SQL(" set {} = {}").format(
-                sql.Identifier(*name.split(".")),
-                sql.SQL(value) if name == "search_path" else sql.Literal(value),
-            )
-            for name, value in self.settings
-        ]
-        return sql.SQL(
-            "create function {name}({arguments}) returns {returns} language {language}{settings} "
-            "as {body}"
-        ).format(
-            name=sql.Identifier(DATA_SCHEMA, self.name),
-            arguments=sql.SQL(self.arguments),
-            returns=sql.SQL(self.returns),
-            language=sql.SQL(self.language),
-            settings=sql.Composed(settings),
-            body=sql.Literal(self.body),
-        )
 
 
 def functions(vector_schema: str) -> list[Function]:
@@ -121,38 +76,79 @@ def functions(vector_schema: str) -> list[Function]:
         vector_schema: that the extension ``vector`` is in.
     """
     path = sql.SQL("pg_catalog, {}, pg_temp").format(sql.Identifier(vector_schema)).as_string()
-    found = [
-        Function(
-            "search_query",
-            "query text, strict boolean",
-            "tsquery",
-            "plpgsql immutable parallel safe",
-            _QUERY,
-        ),
-        Function("search_terms", "query text", "jsonb", "sql immutable parallel safe", _TERMS),
-    ]
     settings = (("search_path", path), *SEARCH_SETTINGS.items())
+    found = [_function(DATA_SCHEMA, name, name, {}) for name in ("search_query", "search_terms")]
     for table in SEARCHABLES.values():
-        if table.indexes:
-            found.append(_by_embedding(table, settings))
-        if table.text_index:
-            found += [_by_text(table, settings), _by_both(table, settings)]
+        found += [
+            _function(DATA_SCHEMA, kind, f"{kind}_{table.name}", values, settings)
+            for kind, values in _kinds(table)
+        ]
     return found
 
 
-def _parameters(table: Searchable, *first: str) -> tuple[str, dict[str, str]]:
-    """Return the arguments of a function, and for each value the variable that holds it."""
-    arguments = [*first, "k integer default 10", f"of_{table.owner} text default null"]
-    arguments += [f"{name}_contains jsonb default null" for name in table.filters]
-    variables = {"k": "k", table.owner: f"of_{table.owner}"}
-    return ", ".join(arguments), variables | {n: f"{n}_contains" for n in table.filters}
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
 
 
-def _types(table: Searchable, *first: str) -> str:
-    key = [f"{name} {table.key_type(name)}" for name in table.key]
-    more = ["text text"] if table.texts else []
-    more += ["metadata jsonb"] if table.details else []
-    return f"table ({', '.join([*key, *first, *more])})"
+def _function(
+    schema: str, template: str, name: str, values: Mapping[str, Any], settings: Settings = ()
+) -> Function:
+    statement = (
+        _environment()
+        .get_template(f"{template}.sql")
+        .render(
+            function=sql.Identifier(schema, name).as_string(),
+            name=name,
+            schema=schema,
+            settings=[
+                (sql.Identifier(*setting.split(".")).as_string(), _value(setting, value))
+                for setting, value in settings
+            ],
+            **values,
+        )
+    )
+    parts = _STATEMENT.search(statement)
+    assert parts is not None, f"{template}.sql is not a whole function"
+    return Function(name, **parts.groupdict(), settings=settings, statement=statement)
+
+
+def _value(setting: str, value: str) -> str:
+    # The path is a list of names, which are quoted already.
+    return value if setting == "search_path" else sql.Literal(value).as_string()
+
+
+def _kinds(table: Searchable) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the templates that a table has functions of, and what is put into them."""
+    owner = [table.owner]
+    narrowing = [f"of_{name}" for name in owner] + [f"{name}_contains" for name in table.filters]
+    variables = dict(zip(table.narrowing, narrowing, strict=True))
+    shared = {
+        "table": table,
+        "owner": owner,
+        "key_types": ", ".join(f"{name} {table.key_type(name)}" for name in table.key),
+        "dimensions": ", ".join(f"{dimension:,}" for dimension in table.dimensions),
+        "narrowing": narrowing,
+        "is_filtered": " or ".join(f"{name} is not null" for name in narrowing) or "false",
+        "most_hits": MOST_HITS,
+        "plenty": PLENTY,
+    }
+    if table.indexes:
+        yield "search", {**shared, "nearest": _nearest(table)}
+    if table.text_index:
+        held = narrowed(table, lambda name: sql.SQL(variables[name]), "held").as_string()
+        shared |= {
+            "relation": placed(table, DATA_SCHEMA).as_string(),
+            "condition": f" and {table.condition}" if table.condition else "",
+            "narrowed": held,
+        }
+        yield "match", {**shared, "matching": _matching(table)}
+        yield "hybrid", {**shared, "fused": _fused(table)}
 
 
 def _numbered(names: Sequence[str]) -> Callable[[str], sql.Composable]:
@@ -161,6 +157,34 @@ def _numbered(names: Sequence[str]) -> Callable[[str], sql.Composable]:
 
 def _literal(statement: sql.Composable) -> str:
     return sql.Literal(statement.as_string()).as_string()
+
+
+def _nearest(table: Searchable) -> Callable[..., str]:
+    bind = _numbered(("probe", "k", *table.narrowing))
+
+    def statement(dimension: int, *, filtered: bool) -> str:
+        index = table.index_for(dimension)
+        return _literal(nearest(index, filtered=filtered, hits=True, bind=bind))
+
+    return statement
+
+
+def _matching(table: Searchable) -> str:
+    bind = _numbered(("query", "ranking", "k", *table.narrowing))
+    return _with_text(table, matching(table, filtered=True, bind=bind), "found.rank desc", "rank")
+
+
+def _fused(table: Searchable) -> Callable[[int | None], str]:
+    names = ["query", "ranking", "k", *table.narrowing]
+    names += ["sparse", "vocabulary"] if table.sparse is not None else []
+    bind = _numbered([*names, "probe"])
+
+    def statement(dimension: int | None) -> str:
+        index = table.index_for(dimension) if dimension else None
+        whole = fused(table, index=index, filtered=True, bind=bind)
+        return _with_text(table, whole, "found.score desc", "score", "distance")
+
+    return statement
 
 
 def _with_text(table: Searchable, statement: sql.Composable, order: str, *shown: str) -> str:
@@ -183,175 +207,3 @@ def _with_text(table: Searchable, statement: sql.Composable, order: str, *shown:
             order=sql.SQL(order) + sql.SQL(", ") + columns(table.key, "found"),
         )
     )
-
-
-def _refuse(condition: str, message: str, *values: str) -> str:
-    more = "".join(f", {value}" for value in values)
-    text = sql.Literal(message).as_string()
-    return (
-        f"    if {condition} then\n"
-        f"        raise exception using errcode = 'invalid_parameter_value',\n"
-        f"            message = format({text}{more});\n"
-        f"    end if;\n"
-    )
-
-
-def _refuse_k(name: str) -> str:
-    return _refuse(
-        f"k is null or k < 1 or k > {MOST_HITS}",
-        f"M573 {name}: k is %s. Fix: ask for 1 to {MOST_HITS} rows",
-        "coalesce(k::text, 'NULL')",
-    )
-
-
-def _refuse_embedding(name: str, variable: str) -> str:
-    return _refuse(
-        f"{variable} <#> {variable} = 0",
-        f"M572 {name}: the embedding is all zeros, which is near to nothing. "
-        "Fix: embed the query again; memOS stores zeros when that failed",
-    )
-
-
-def _of_dimension(
-    table: Searchable, variable: str, statement: Callable[[int], str], indent: str = "    "
-) -> str:
-    """Return the choice of the statement that serves the dimension of ``variable``."""
-    lines = [f"{indent}case vector_dims({variable})\n"]
-    lines += [
-        f"{indent}when {dimension} then {statement(dimension)}" for dimension in table.dimensions
-    ]
-    known = ", ".join(f"{dimension:,}" for dimension in table.dimensions)
-    refusal = _refuse(
-        "true",
-        f"M571 {table.name}: a query of %s elements; its embeddings have {known}. "
-        "Fix: embed the query with a model that the table''s embeddings are of".replace("''", "'"),
-        f"vector_dims({variable})",
-    )
-    return "".join([*lines, f"{indent}else\n{refusal}", f"{indent}end case;\n"])
-
-
-def _is_filtered(table: Searchable, variables: dict[str, str]) -> str:
-    return " or ".join(f"{variables[name]} is not null" for name in table.narrowing)
-
-
-def _by_embedding(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Function:
-    arguments, variables = _parameters(table, f"query {table.stored}")
-    names = ("probe", "k", *table.narrowing)
-    variables["probe"] = "query"
-    using = ", ".join(variables[name] for name in names)
-    bind = _numbered(names)
-
-    def statement(dimension: int) -> str:
-        index = table.index_for(dimension)
-        plain, narrow = (
-            _literal(nearest(index, filtered=filtered, hits=True, bind=bind))
-            for filtered in (False, True)
-        )
-        return (
-            f"\n        statement := case when {_is_filtered(table, variables)} then\n"
-            f"            {narrow}\n        else\n            {plain}\n        end;\n"
-        )
-
-    body = (
-        "\ndeclare\n    statement text;\nbegin\n"
-        + _refuse_k(f"search_{table.name}")
-        + _refuse("query is null", f"M572 search_{table.name}: no embedding. Fix: pass one")
-        + _of_dimension(table, "query", statement)
-        + _refuse_embedding(f"search_{table.name}", "query")
-        + f"    if k > {PLENTY} then\n"
-        f"        perform set_config('hnsw.ef_search', least(k * 2, {MOST_HITS})::text, true);\n"
-        "    end if;\n"
-        f"    return query execute statement using {using};\nend\n"
-    )
-    returns = _types(table, "distance double precision")
-    return Function(f"search_{table.name}", arguments, returns, "plpgsql", body, settings)
-
-
-def _words_of(table: Searchable, name: str, variables: dict[str, str]) -> str:
-    """Return what finds the words to search for: all of them, or any where no row has all."""
-    narrow = narrowed(table, lambda n: sql.SQL(variables[n]), "held").as_string()
-    condition = f" and {table.condition}" if table.condition else ""
-    relation = placed(table, DATA_SCHEMA).as_string()
-    return (
-        _refuse("btrim(coalesce(query, '')) = ''", f"M574 {name}: an empty query. Fix: pass words")
-        + "    words := memos.search_query(query, true);\n"
-        "    ranking := memos.search_query(query, false);\n"
-        f"    if numnode(words) = 0 or not exists (select from {relation} as held\n"
-        f"        where held.search_text @@ words{condition}{narrow}) then\n"
-        "        words := ranking;\n"
-        "    end if;\n"
-    )
-
-
-def _by_text(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Function:
-    name = f"match_{table.name}"
-    arguments, variables = _parameters(table, "query text")
-    names = ("query", "ranking", "k", *table.narrowing)
-    variables |= {"query": "words", "ranking": "ranking"}
-    using = ", ".join(variables[n] for n in names)
-    statement = _with_text(
-        table, matching(table, filtered=True, bind=_numbered(names)), "found.rank desc", "rank"
-    )
-    body = (
-        "\ndeclare\n    words tsquery;\n    ranking tsquery;\nbegin\n"
-        + _refuse_k(name)
-        + _words_of(table, name, variables)
-        + _refuse(
-            "numnode(words) = 0",
-            f"M574 {name}: %L holds no word to search for. Fix: pass words that are no stop words",
-            "query",
-        )
-        + f"    return query execute {statement}\n        using {using};\nend\n"
-    )
-    returns = _types(table, "rank double precision")
-    return Function(name, arguments, returns, "plpgsql", body, settings)
-
-
-def _by_both(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Function:
-    name = f"hybrid_{table.name}"
-    first = ["query text"]
-    first += [f"embedding {table.stored} default null"] if table.indexes else []
-    arguments, variables = _parameters(table, *first)
-    names = ["query", "ranking", "k", *table.narrowing]
-    variables |= {"query": "words", "ranking": "ranking"}
-    sparse = ""
-    if table.sparse is not None:
-        arguments += ", sparse jsonb default null, vocabulary text default 'words'"
-        names += ["sparse", "vocabulary"]
-        variables |= {"sparse": "sparse", "vocabulary": "vocabulary"}
-        sparse = (
-            "    if sparse is null then\n"
-            "        sparse := memos.search_terms(query);\n"
-            "        vocabulary := 'words';\n"
-            "    end if;\n"
-        )
-    if table.indexes:
-        names.append("probe")
-        variables["probe"] = "embedding"
-    bind = _numbered(names)
-
-    def statement(dimension: int | None) -> str:
-        index = table.index_for(dimension) if dimension else None
-        whole = fused(table, index=index, filtered=True, bind=bind)
-        text = _with_text(table, whole, "found.score desc", "score", "distance")
-        return f"\n        statement := {text};\n"
-
-    choice = statement(None)
-    if table.indexes:
-        choice = (
-            f"    if embedding is null then{choice}    else\n"
-            + _of_dimension(table, "embedding", statement)
-            + _refuse_embedding(name, "embedding")
-            + "    end if;\n"
-        )
-    using = ", ".join(variables[n] for n in names)
-    body = (
-        "\ndeclare\n    words tsquery;\n    ranking tsquery;\n    statement text;\nbegin\n"
-        + _refuse_k(name)
-        + _words_of(table, name, variables)
-        + sparse
-        + choice
-        + f"    return query execute statement using {using};\nend\n"
-    )
-    returns = _types(table, "score double precision", "distance double precision")
-    return Function(name, arguments, returns, "plpgsql", body, settings)

@@ -70,7 +70,7 @@ def install(conn: sa.Connection) -> list[str]:
                 driver.execute(sql.SQL("drop function {}").format(sql.SQL(signature)))
         for name in made:
             function = wanted[name]
-            driver.execute(function.create())
+            driver.execute(function.statement.encode())
             (held_now,) = driver.execute(
                 f"select {_HELD} from pg_proc p where p.oid = %s::regproc",
                 (f"{DATA_SCHEMA}.{name}",),

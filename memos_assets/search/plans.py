@@ -71,9 +71,9 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
     with under(conn, SEARCH_SETTINGS):
         for name, bound in ways.items():
             query = nearest(index, schema, filtered=bool(name), hits=True)
-            chosen[name] = _scans(_plan(driver, query, bound))
+            chosen[name] = _scans(plan_of(driver, query, bound))
             with under(conn, without("seqscan", "bitmapscan", "sort")):
-                usable[name] = _scans(_plan(driver, query, bound))
+                usable[name] = _scans(plan_of(driver, query, bound))
     must_choose = rows >= CHOSEN_FROM_ROWS
     not_usable = [name for name, scans in usable.items() if index.name not in scans]
     is_chosen = index.name in chosen[""]
@@ -109,7 +109,7 @@ def containment_uses_index(conn: sa.Connection, spec: IndexedTable, column: Colu
     with under(conn, without("seqscan", "indexscan")):
         query = containing(spec.name, column, data_schema(conn))
         part: str | list[str] = '{"a": 1}' if column.searched == "containment" else ["a"]
-        usable = _scans(_plan(driver, query, {"part": part}))
+        usable = _scans(plan_of(driver, query, {"part": part}))
     found = name in usable
     return Finding(
         found, f"{name} usable", f"usable {', '.join(usable)}", evidence={"usable": found}
@@ -122,7 +122,7 @@ def text_search_uses_index(conn: sa.Connection, table: Searchable) -> Finding:
     values = {"query": "'srvo-062'", "ranking": "'srvo-062'", "k": 10}
     driver = driver_of(conn)
     with under(conn, without("seqscan", "indexscan")):
-        usable = _scans(_plan(driver, matching(table, data_schema(conn)), values))
+        usable = _scans(plan_of(driver, matching(table, data_schema(conn)), values))
     found = table.text_index in usable
     return Finding(
         found,
@@ -132,7 +132,8 @@ def text_search_uses_index(conn: sa.Connection, table: Searchable) -> Finding:
     )
 
 
-def _plan(driver: psycopg.Connection, query: sql.Composed, values: Mapping[str, Any]) -> Plan:
+def plan_of(driver: psycopg.Connection, query: sql.Composed, values: Mapping[str, Any]) -> Plan:
+    """Return the plan that EXPLAIN tells for a query with these values; the query is not run."""
     row = driver.execute(
         sql.SQL("explain (format json, costs off) {}").format(query), values
     ).fetchone()

@@ -1,11 +1,10 @@
 """Load decoded chunks: rows, rejects and ledger row of a chunk in one transaction."""
 
 import queue
-import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +25,7 @@ from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.schema import tables
 from memos_assets.progress import Progress, report
+from memos_assets.thread_switches import prompt_switches
 
 #: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
 _WAITING = 2
@@ -106,7 +106,7 @@ def load_stream(
     total_bytes = sum(task.source_bytes for task in tasks)
     report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
     done = []
-    with _prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
+    with prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
         for task in tasks:
             last = task is tasks[-1]
             try:
@@ -117,21 +117,6 @@ def load_stream(
             report(Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes))
     report(Progress("load", spec.qualified, done=True))
     return done
-
-
-@contextmanager
-def _prompt_switches() -> Iterator[None]:
-    """Let the thread that feeds PostgreSQL have Python's lock soon after its socket is free.
-
-    It wakes for every socket buffer, 200 kB, and would wait 5 ms each time for the decoding thread:
-    1.45 x a server-side COPY with it, 1.56 x without (2026-11-22, make bench).
-    """
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
 
 
 def _load_chunk(

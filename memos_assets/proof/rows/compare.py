@@ -6,11 +6,9 @@ chunk again and names rows, columns and values.
 """
 
 import hashlib
-import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +32,7 @@ from memos_assets.proof.rows.row_streams import (
     target_rows,
 )
 from memos_assets.sqlite import file as sqlite_file
+from memos_assets.thread_switches import prompt_switches
 
 #: Kinds of fault that say the rows do not add up; `differs` says that a row is another.
 COUNT_FAULTS = ("missing", "extra", "rejected and loaded", "reject of another row", "ledger")
@@ -132,7 +131,7 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
     what = f"{spec.qualified} {pin.source}"
     report(Progress("verify", what, total_rows=pin.rows.get(spec.origin, 0)))
     rejected = rejected_rows(conn, spec, pin.source)
-    with _prompt_switches(), ThreadPoolExecutor(2, thread_name_prefix="prove") as pool:
+    with prompt_switches(), ThreadPoolExecutor(2, thread_name_prefix="prove") as pool:
         stored = pool.submit(_read_target, conn, spec, pin.source, proof)
         source = _SourceReading(spec, pin, rejected, proof)
         source.read(pool, what)
@@ -148,17 +147,6 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         proof.fault("ledger", fault)
     report(Progress("verify", what, done=True))
     return proof
-
-
-@contextmanager
-def _prompt_switches() -> Iterator[None]:
-    """Let both readers have Python's lock soon after what they wait for is there; see `load`."""
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
 
 
 class _SourceReading:
