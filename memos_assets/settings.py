@@ -3,9 +3,8 @@
 import os
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -17,6 +16,7 @@ from memos_assets.errors import UsageError
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 
 
+Encoding = Literal["float16", "float32", "json_text", "json_blob"]
 _ENCODING = re.compile(
     r"^(?P<source>.+)\.(?P<table>\w+)\.(?P<column>\w+)"
     r"=(?P<encoding>float16|float32|json_text|json_blob)$"
@@ -130,6 +130,15 @@ class Settings(BaseSettings):
                 )
         return value
 
+    @property
+    def declared_encodings(self) -> Mapping[tuple[str, str, str], Encoding]:
+        """(source, SQLite table, SQLite column) -> encoding, as `encodings` declares them."""
+        found = filter(None, map(_ENCODING.match, self.encodings))
+        return {
+            (match["source"], match["table"], match["column"]): cast(Encoding, match["encoding"])
+            for match in found
+        }
+
     @field_validator("home", "archive")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
@@ -191,20 +200,6 @@ def load_settings() -> Settings:
         raise UsageError(
             "M501", str(first["msg"]), where=name, fix=f"correct or unset {name}"
         ) from None
-
-
-def declared_encodings() -> Mapping[tuple[str, str, str], str]:
-    """Return (source, table, column) -> encoding, as MEMOS_ENCODINGS declares them."""
-    return _encodings_in(os.environ.get("MEMOS_ENCODINGS", ""))  # noqa: TID251  as above
-
-
-@lru_cache(maxsize=8)
-def _encodings_in(declarations: str) -> Mapping[tuple[str, str, str], str]:
-    # What does not parse was refused by `load_settings`.
-    found = filter(None, map(_ENCODING.match, declarations.split(":")))
-    return {
-        (match["source"], match["table"], match["column"]): match["encoding"] for match in found
-    }
 
 
 #: Events that Dagster writes at once where it can: those of a run's plan and of its chunks.

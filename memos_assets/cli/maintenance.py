@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console, errors, live_progress
 from memos_assets.maintenance.pending import Work, due, scope_of
 from memos_assets.postgres.target import open_target
@@ -30,7 +31,7 @@ def maintain(
 ) -> int:
     """VACUUM, ANALYZE and REINDEX what needs it, beside readers and writers, one at a time."""
     settings = load_settings()
-    scope = scope_of(names or (), rebuild=rebuild)
+    scope = scope_of(MEMOS, names or (), rebuild=rebuild)
     if dry_run:
         engine = open_target(settings, "memos_assets:maintain")
         try:
@@ -42,7 +43,7 @@ def maintain(
     from memos_assets.runs import instance as launch
 
     with live_progress() as display:
-        done = launch.maintain(settings, names or (), rebuild=rebuild)
+        done = launch.maintain(settings, MEMOS, names or (), rebuild=rebuild)
     for failure in done.failures:
         errors.print(failure, style="red", markup=False, soft_wrap=True)
     if not done.failures and not display.worked:

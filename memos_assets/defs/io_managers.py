@@ -3,17 +3,18 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import dagster as dg
 import pyarrow as pa
 from psycopg import sql
 
-from memos_assets.catalog import TABLES_BY_NAME, TableSpec
+from memos_assets.catalog import Catalog, TableSpec
 from memos_assets.consolidate.decoding.reader import CHUNKS, tasks_of
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.loading.load import load_stream
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import by_source, chunk_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import UsageError
@@ -21,7 +22,7 @@ from memos_assets.indexes.bulk_load import analyze, drop_before_bulk_load
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
-from memos_assets.postgres.schema.tables import DATA_SCHEMA, data_schema
+from memos_assets.postgres.schema.tables import schema_in
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,24 +35,27 @@ class TableReference:
     ``chunks`` is None when all rows are meant, and empty when none are.
     """
 
-    table: str
+    spec: TableSpec
     chunks: tuple[tuple[str, tuple[int, ...]], ...] | None = None
+
+    @property
+    def table(self) -> str:
+        """Name of the table."""
+        return self.spec.name
 
     @property
     def qualified(self) -> str:
         """Schema-qualified name of the table."""
         return self.spec.qualified
 
-    @property
-    def spec(self) -> TableSpec:
-        """The table's description in the catalog."""
-        return TABLES_BY_NAME[self.table]
+    def query(self, schema: str | None = None) -> sql.Composed:
+        """Return the query for these rows, with the columns of `arrow_schema.table_schema`.
 
-    def query(self, schema: str = DATA_SCHEMA) -> sql.Composed:
-        """Return the query for these rows, with the columns of `shapes.table_schema`."""
+        ``schema`` holds another version of the table; None: its own.
+        """
         base = sql.SQL("select {} from {}").format(
             sql.SQL(", ").join(map(sql.Identifier, table_schema(self.spec).names)),
-            sql.Identifier(schema, self.table),
+            sql.Identifier(schema or self.spec.schema, self.table),
         )
         if self.chunks is None:
             return base
@@ -67,7 +71,7 @@ class TableReference:
 
 
 class PostgresTableIOManager(dg.ConfigurableIOManager):
-    """Loads and reads the tables of schema `memos`.
+    """Loads and reads the consolidated tables of catalogs, see `table_io_manager`.
 
     Writes a ``pa.RecordBatchReader`` or a ``pa.Table`` whose schema names its chunks (that is, one
     from `reader.chunk_stream`): each chunk is replaced in a transaction of its own. Reads, by the
@@ -75,12 +79,13 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     ``TableReference``, which carries no rows.
     """
 
+    catalogs: ClassVar[Sequence[Catalog]] = ()
     postgres: dg.ResourceDependency[Postgres]
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Replace the chunks that the value consists of."""
         with reported():
-            spec = _spec_of(context.asset_key)
+            spec = self._spec_of(context.asset_key)
             reader = self._as_reader(spec, obj)
             tasks = tasks_of(reader.schema)
             # pandas and Parquet leave metadata of their own, which names no chunks either.
@@ -122,7 +127,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
         """Give every partition of the run its own numbers, from the ledger."""
         for source, numbers in by_source(context.asset_partition_keys).items():
             with self.postgres.engine.connect() as conn:
-                loaded = ledger.loaded_chunks(conn, source, spec.name)
+                loaded = ledger.loaded_chunks(conn, source, spec)
             for number in numbers:
                 chunk = loaded.get(number)
                 if chunk is None:
@@ -145,7 +150,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> object:
         """Return what the consumer's annotation asks for."""
         with reported():
-            reference = _reference(context)
+            reference = self._reference(context)
             wanted = context.dagster_type.typing_type
             if wanted is TableReference:
                 return reference
@@ -181,7 +186,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     def _batches(self, reference: TableReference) -> Iterator[Iterator[pa.RecordBatch]]:
         with self.postgres.engine.begin() as conn:
             driver = driver_of(conn)
-            query = reference.query(data_schema(conn))
+            query = reference.query(schema_in(conn, reference.spec.schema))
             yield read_batches(driver, query, table_schema(reference.spec))
 
     def _stream(self, reference: TableReference) -> pa.RecordBatchReader:
@@ -197,18 +202,44 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
         frame: pd.DataFrame = table.to_pandas()
         return frame
 
+    def _spec_of(self, key: dg.AssetKey) -> TableSpec:
+        known = {
+            Keys(catalog.names).table(spec.name): spec
+            for catalog in self.catalogs
+            for spec in catalog.tables
+        }
+        if key not in known:
+            raise UsageError(
+                "M534",
+                "no table of the catalog",
+                where=key.to_user_string(),
+                fix="add a TableSpec to memos_assets/catalog; there are: "
+                + _some([spec.name for spec in known.values()]),
+            )
+        return known[key]
 
-def _spec_of(key: dg.AssetKey) -> TableSpec:
-    spec = TABLES_BY_NAME.get(key.path[-1])
-    if spec is None:
-        raise UsageError(
-            "M534",
-            "no table of the catalog",
-            where=key.to_user_string(),
-            fix="add a TableSpec to memos_assets/catalog; there are: "
-            + _some(list(TABLES_BY_NAME)),
-        )
-    return spec
+    def _reference(self, context: dg.InputContext) -> TableReference:
+        spec = self._spec_of(context.asset_key)
+        if not context.has_asset_partitions:
+            return TableReference(spec)
+        keys: list[Any] = list(context.asset_partition_keys)
+        if not keys and context.step_context.entity_partitions_def is None:
+            # An instance that observed nothing knows no chunk. A consumer without partitions means
+            # all rows.
+            return TableReference(spec)
+        chunks = tuple((source, tuple(numbers)) for source, numbers in by_source(keys).items())
+        return TableReference(spec, chunks)
+
+
+def table_io_manager(postgres: Postgres, catalogs: Sequence[Catalog]) -> PostgresTableIOManager:
+    """Return the I/O manager for the consolidated tables of catalogs."""
+
+    class _OfCatalogs(PostgresTableIOManager):
+        pass
+
+    # Not a field: Dagster makes the resource anew from its fields, and shows them.
+    _OfCatalogs.catalogs = catalogs
+    return _OfCatalogs(postgres=postgres)
 
 
 def _is_frame(wanted: object) -> bool:
@@ -219,15 +250,3 @@ def _is_frame(wanted: object) -> bool:
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _reference(context: dg.InputContext) -> TableReference:
-    spec = _spec_of(context.asset_key)
-    if not context.has_asset_partitions:
-        return TableReference(spec.name)
-    keys: list[Any] = list(context.asset_partition_keys)
-    if not keys and context.step_context.entity_partitions_def is None:
-        # An instance that observed nothing knows no chunk; a consumer without partitions means all.
-        return TableReference(spec.name)
-    chunks = tuple((source, tuple(numbers)) for source, numbers in by_source(keys).items())
-    return TableReference(spec.name, chunks)

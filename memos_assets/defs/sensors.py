@@ -1,12 +1,13 @@
 """Alerts. A failed check is posted once, with what it expected and what it observed."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 import requests
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
+from memos_assets.catalog import Catalog
 from memos_assets.checklist import CLAIMS
 from memos_assets.defs.evaluations import check_keys, evaluation_of
 from memos_assets.defs.resources import Webhook
@@ -31,13 +32,25 @@ def alert_for(evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-@dg.sensor(
-    name="post_failed_checks",
-    minimum_interval_seconds=30,
-    description="Posts each failed check once to MEMOS_ALERT_WEBHOOK, whatever run evaluated it.",
-)
-def post_failed_checks(
-    context: dg.SensorEvaluationContext, webhook: Webhook
+def post_failed_checks(catalogs: Sequence[Catalog]) -> dg.SensorDefinition:
+    """Return the sensor that posts the failed checks of all catalogs."""
+
+    @dg.sensor(
+        name="post_failed_checks",
+        minimum_interval_seconds=30,
+        description="Posts each failed check once to MEMOS_ALERT_WEBHOOK, whatever run evaluated "
+        "it.",
+    )
+    def _sensor(
+        context: dg.SensorEvaluationContext, webhook: Webhook
+    ) -> dg.SensorResult | dg.SkipReason:
+        return _posted(context, webhook, check_keys(catalogs))
+
+    return _sensor
+
+
+def _posted(
+    context: dg.SensorEvaluationContext, webhook: Webhook, keys: Sequence[dg.AssetCheckKey]
 ) -> dg.SensorResult | dg.SkipReason:
     """Post failures that are newer than the cursor, oldest first.
 
@@ -47,7 +60,6 @@ def post_failed_checks(
     """
     if not webhook.is_configured:
         return dg.SkipReason("MEMOS_ALERT_WEBHOOK is not set")
-    keys = check_keys()
     latest = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     if context.cursor is None:
         # History is not news: the first tick only notes where it stands. What has no outcome yet
@@ -129,6 +141,3 @@ def _outcomes_since(
             again = storage.get_asset_check_execution_history(key, limit=1, cursor=record.id + 1)
             evaluation = evaluation_of(key, again[0]) if again else None
         yield record.id, evaluation
-
-
-sensors = [post_failed_checks]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
+from memos_assets.catalog import MEMOS
+from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
 from memos_assets.files import write_whole
 from memos_assets.postgres.engine import (
@@ -86,7 +87,8 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
 
 
 def _foreign_tables(conn: sa.Connection) -> list[str]:
-    known = {"schema": APPLICATION_SCHEMA, "application": [t.name for t in APPLICATION_TABLES]}
+    names = [table.name for table in MEMOS.application_tables]
+    known = {"schema": APPLICATION_SCHEMA, "application": names}
     return [str(name) for name in conn.execute(_FOREIGN, known).scalars()]
 
 

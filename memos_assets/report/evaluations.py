@@ -9,18 +9,9 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from memos_assets.asset_names import (
-    LIVE_VERSION,
-    SEARCH_FUNCTIONS,
-    archive_name,
-    index_name,
-    source_name,
-    table_name,
-)
-from memos_assets.catalog import CONSOLIDATED_KINDS, INDEXED, MAINTAINED, IndexedTable
-from memos_assets.catalog.application import APPLICATION_ASSETS
+from memos_assets.catalog import Catalog, Table
 from memos_assets.checklist import CHECKLIST
-from memos_assets.consolidate.archive.checks import GROUPS
+from memos_assets.consolidate.archive.checks import groups_of
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres.schema import tables
@@ -34,38 +25,42 @@ Kept = TypeVar("Kept")
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f][0-9a-f]{2})")
 
 
-def health_claims_made() -> Iterator[tuple[str, str]]:
+def health_claims_made(catalog: Catalog) -> Iterator[tuple[str, str]]:
     """Yield (asset, claim) for every claim about health; no verdict waits for any of them."""
-    for spec in MAINTAINED:
-        yield table_name(spec.name), "v20_tables_are_vacuumed"
-        yield table_name(spec.name), "v23_statistics_are_there"
+    names = catalog.names
+    for spec in catalog.maintained:
+        yield names.table(spec.name), "v20_tables_are_vacuumed"
+        yield names.table(spec.name), "v23_statistics_are_there"
         for index in spec.vector_indexes:
-            yield index_name(index.name), "v21_recall_has_not_drifted"
+            yield names.index(index.name), "v21_recall_has_not_drifted"
         for search_index in search_indexes(spec):
-            yield index_name(search_index.name), "v24_indexes_are_used"
-    yield LIVE_VERSION, "v22_no_index_is_left_invalid"
+            yield names.index(search_index.name), "v24_indexes_are_used"
+    yield names.live_version, "v22_no_index_is_left_invalid"
 
 
-def claims_made() -> Iterator[tuple[str, str]]:
+def claims_made(catalog: Catalog) -> Iterator[tuple[str, str]]:
     """Yield (asset, claim) for every claim that proves a consolidation, and what it is about."""
+    names = catalog.names
     of_sources = [claim.name for claim in CHECKLIST if claim.scope == "source"]
-    for kind in CONSOLIDATED_KINDS:
-        yield from ((source_name(kind.name), name) for name in of_sources)
+    for kind in catalog.consolidated:
+        yield from ((names.source(kind.name), name) for name in of_sources)
         for spec in kind.tables:
-            yield from ((table_name(spec.name), name) for name in claims_about(spec))
+            yield from ((names.table(spec.name), name) for name in claims_about(spec))
             for index in spec.vector_indexes:
-                yield from ((index_name(index.name), name) for name in CLAIMS_ABOUT_SEARCH)
-    for indexed in INDEXED:
-        yield from ((index_name(index), claim) for index, claim in claims_about_indexes(indexed))
+                yield from ((names.index(index.name), name) for name in CLAIMS_ABOUT_SEARCH)
+    for indexed in catalog.indexed:
+        yield from ((names.index(index), claim) for index, claim in claims_about_indexes(indexed))
     yield from (
-        (table_name(name), "v25_application_tables_are_whole") for name in APPLICATION_ASSETS
+        (names.table(name), "v25_application_tables_are_whole") for name in catalog.application
     )
-    yield from ((archive_name(group), "v13_archived_files_are_whole") for group in GROUPS)
-    yield LIVE_VERSION, "v14_live_version_is_complete"
-    yield SEARCH_FUNCTIONS, "v15_search_functions_are_ours"
+    yield from (
+        (names.archive(group), "v13_archived_files_are_whole") for group in groups_of(catalog)
+    )
+    yield names.live_version, "v14_live_version_is_complete"
+    yield names.search_functions, "v15_search_functions_are_ours"
 
 
-def claims_about_indexes(spec: IndexedTable) -> Iterator[tuple[str, str]]:
+def claims_about_indexes(spec: Table) -> Iterator[tuple[str, str]]:
     """Yield (index, claim) for every claim about the search indexes of a table."""
     for search_index in search_indexes(spec):
         yield search_index.name, "v06_index_is_valid"
@@ -77,11 +72,11 @@ def claims_about_indexes(spec: IndexedTable) -> Iterator[tuple[str, str]]:
         yield spec.text_index, "v19_text_search_uses_index"
 
 
-def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:
+def record(conn: sa.Connection, catalog: Catalog, evaluations: Iterable[Evaluation]) -> None:
     """Write evaluations down, each in the place of the former one of its claim and asset."""
     rows = [
         {
-            "target": tables.data_schema(conn),
+            "target": tables.schema_in(conn, catalog.schema),
             "asset": evaluation.asset,
             "claim": evaluation.check,
             "passed": evaluation.passed,
@@ -116,10 +111,12 @@ def _storable(value: Kept) -> Kept:
     return kept
 
 
-def latest(conn: sa.Connection) -> list[Evaluation]:
+def latest(conn: sa.Connection, catalog: Catalog) -> list[Evaluation]:
     """Return the latest evaluation of each claim about each asset that was evaluated."""
     rows = conn.execute(
-        sa.select(tables.evaluations).where(tables.evaluations.c.target == tables.data_schema(conn))
+        sa.select(tables.evaluations).where(
+            tables.evaluations.c.target == tables.schema_in(conn, catalog.schema)
+        )
     )
     return [
         Evaluation(
@@ -138,19 +135,19 @@ def latest(conn: sa.Connection) -> list[Evaluation]:
     ]
 
 
-def evidence_of(conn: sa.Connection, claim: str) -> dict[str, Mapping[str, Any]]:
+def evidence_of(conn: sa.Connection, catalog: Catalog, claim: str) -> dict[str, Mapping[str, Any]]:
     """Return asset -> evidence of the latest evaluation of a claim."""
     entry = tables.evaluations.c
     rows = conn.execute(
         sa.select(entry.asset, entry.evidence).where(
-            entry.target == tables.data_schema(conn), entry.claim == claim
+            entry.target == tables.schema_in(conn, catalog.schema), entry.claim == claim
         )
     )
     return {row.asset: row.evidence for row in rows}
 
 
 def checklist_outcomes(
-    conn: sa.Connection, assets: Collection[str] | None = None
+    conn: sa.Connection, catalog: Catalog, assets: Collection[str] | None = None
 ) -> list[ClaimOutcome]:
     """Return the latest outcome of every claim that proves; loads and pins since make it stale.
 
@@ -158,18 +155,18 @@ def checklist_outcomes(
         conn: to the target database.
         assets: those that are meant; all where it is None.
     """
-    made = [place for place in claims_made() if assets is None or place[0] in assets]
-    return outcomes(made, latest(conn), last_changes(conn))
+    made = [place for place in claims_made(catalog) if assets is None or place[0] in assets]
+    return outcomes(made, latest(conn, catalog), last_changes(conn, catalog))
 
 
-def last_changes(conn: sa.Connection) -> Mapping[str, float]:
+def last_changes(conn: sa.Connection, catalog: Catalog) -> Mapping[str, float]:
     """Return asset -> when it was last loaded, or its source last pinned, seconds since 1970."""
     entry, source, pin = tables.chunks.c, tables.sources.c, tables.pins.c
     loaded: dict[str, float] = {
         table: moment.timestamp()
         for table, moment in conn.execute(
             sa.select(entry.table_name, sa.func.max(entry.loaded_at))
-            .where(entry.target == tables.data_schema(conn))
+            .where(entry.target == tables.schema_in(conn, catalog.schema))
             .group_by(entry.table_name)
         )
     }
@@ -184,14 +181,15 @@ def last_changes(conn: sa.Connection) -> Mapping[str, float]:
         )
     }
     changed: dict[str, float] = {}
-    for kind in CONSOLIDATED_KINDS:
+    names = catalog.names
+    for kind in catalog.consolidated:
         of_source = pinned.get(kind.name, 0.0)
-        changed[source_name(kind.name)] = of_source
+        changed[names.source(kind.name)] = of_source
         for spec in kind.tables:
             of_rows = loaded.get(spec.name, 0.0)
-            changed[table_name(spec.name)] = max(of_rows, of_source)
-            for index in search_indexes(spec):
-                changed[index_name(index.name)] = changed[table_name(spec.name)]
+            changed[names.table(spec.name)] = max(of_rows, of_source)
+            for index in search_indexes(spec.as_table):
+                changed[names.index(index.name)] = changed[names.table(spec.name)]
     adopted: dict[str, float] = {
         name: moment.timestamp()
         for name, moment in conn.execute(
@@ -200,9 +198,9 @@ def last_changes(conn: sa.Connection) -> Mapping[str, float]:
             )
         )
     }
-    for asset, specs in APPLICATION_ASSETS.items():
-        changed[table_name(asset)] = max(adopted.get(table.name, 0.0) for table in specs)
+    for asset, specs in catalog.application.items():
+        changed[names.table(asset)] = max(adopted.get(table.name, 0.0) for table in specs)
         for table in specs:
-            for index in search_indexes(table):
-                changed[index_name(index.name)] = adopted.get(table.name, 0.0)
+            for index in search_indexes(table.as_table):
+                changed[names.index(index.name)] = adopted.get(table.name, 0.0)
     return changed

@@ -8,17 +8,16 @@ import sqlalchemy as sa
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.utils import make_new_run_id
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
+from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import pins_for, register_files
-from memos_assets.defs.assets.report import report
 from memos_assets.defs.assets.sources import observe_kept, observe_kind, observe_others, stale_keys
 from memos_assets.defs.dead_runs import process_of, running, settle_abandoned_runs
 from memos_assets.defs.failures import said
-from memos_assets.defs.jobs import finish_job, migrate_job_name, report_job, verify_job
-from memos_assets.defs.keys import OTHER_FILES, source_key
-from memos_assets.defs.partitions import CHUNKS, contiguous_ranges, range_tags
+from memos_assets.defs.jobs import FINISH, REPORT, VERIFY
+from memos_assets.defs.keys import Keys
+from memos_assets.defs.partitions import chunks_name, contiguous_ranges, range_tags
 from memos_assets.defs.tags import CONSOLIDATION_TAG, PROCESS_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.postgres.target import open_target
 from memos_assets.report.consolidation import Consolidation, new_consolidation
@@ -33,6 +32,7 @@ def consolidate(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     roots: Sequence[Root],
     files: Sequence[FoundFile],
     *,
@@ -44,19 +44,20 @@ def consolidate(
         instance: where the runs are recorded.
         engine: of the target database.
         settings: where state lies.
+        catalog: whose files they are.
         roots: recorded with the runs.
         files: from `find_files`; those to be consolidated are registered.
         reload: load chunks again although the ledger says that they are up to date.
     """
-    done = new_consolidation()
+    done = new_consolidation(catalog.schema)
     tags = tags_of(done, roots)
     done.notes = register_files(engine, files)
-    observe_files(instance, engine, settings, done.id, files)
+    observe_files(instance, engine, settings, catalog, done.id, files)
     names = {file.source for file in files if file.treatment == "consolidate"}
-    names |= _retired(engine).keys()
-    load_stale(instance, engine, settings, names, tags, done, reload=reload)
-    run_job(instance, finish_job.name, tags, done)
-    done.checklist = checklist(engine)
+    names |= _retired(engine, catalog).keys()
+    load_stale(instance, engine, settings, catalog, names, tags, done, reload=reload)
+    run_job(instance, catalog, FINISH, tags, done)
+    done.checklist = checklist(engine, catalog)
     return done
 
 
@@ -72,6 +73,7 @@ def load_stale(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     names: Collection[str],
     tags: Mapping[str, str],
     done: Consolidation,
@@ -79,35 +81,36 @@ def load_stale(
     reload: bool = False,
 ) -> None:
     """Load the chunks of the named sources that the tables do not hold as their pins do."""
-    for kind in CONSOLIDATED_KINDS:
+    for kind in catalog.consolidated:
         stale = _stale_keys(engine, settings, done.id, kind, names, reload=reload)
         done.stale_chunks += len(stale)
         if stale:
-            partitions = instance.get_dynamic_partitions(str(CHUNKS[kind.name].name))
+            partitions = instance.get_dynamic_partitions(chunks_name(catalog.names, kind))
             extra = {RELOAD_TAG: "true"} if reload else {}
             for first, last in contiguous_ranges(partitions, stale):
                 run_tags = {**tags, **extra, **range_tags(first, last)}
-                run_job(instance, migrate_job_name(kind), run_tags, done)
+                run_job(instance, catalog, f"migrate_{kind.name}", run_tags, done)
 
 
-def verify(instance: dg.DagsterInstance, engine: sa.Engine) -> Consolidation:
+def verify(instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog) -> Consolidation:
     """Run the whole checklist and write the report; nothing is loaded."""
-    done = new_consolidation()
-    run_job(instance, verify_job.name, {CONSOLIDATION_TAG: done.id}, done)
-    done.checklist = checklist(engine)
+    done = new_consolidation(catalog.schema)
+    run_job(instance, catalog, VERIFY, {CONSOLIDATION_TAG: done.id}, done)
+    done.checklist = checklist(engine, catalog)
     return done
 
 
-def checklist(engine: sa.Engine) -> list[ClaimOutcome]:
+def checklist(engine: sa.Engine, catalog: Catalog) -> list[ClaimOutcome]:
     """Return the latest outcome of every claim."""
     with engine.connect() as conn:
-        return checklist_outcomes(conn)
+        return checklist_outcomes(conn, catalog)
 
 
 def observe_files(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     consolidation: str,
     files: Sequence[FoundFile],
     others: Mapping[str, str] | None = None,
@@ -118,6 +121,7 @@ def observe_files(
         instance: where it is reported.
         engine: of the target database.
         settings: where pins lie.
+        catalog: whose files they are.
         consolidation: that chooses the pins.
         files: from `find_files`.
         others: sources beside them that are observed, too, with their kinds; retired ones always.
@@ -126,20 +130,23 @@ def observe_files(
         file.source: file.kind.name
         for file in files
         if file.kind and file.treatment == "consolidate"
-    } | dict(_retired(engine) if others is None else others)
-    for kind in KINDS:
+    } | dict(_retired(engine, catalog) if others is None else others)
+    keys = Keys(catalog.names)
+    for kind in catalog.kinds:
         if kind.disposition == "keep":
-            _report(instance, source_key(kind), observe_kept(kind, files, settings.local_zone))
+            _report(instance, keys.source(kind), observe_kept(kind, files, settings.local_zone))
         elif kind.name in named.values():
             # Other files of the kind may be gone by now; they are nothing to this run.
-            versions = observe_kind(engine, settings, instance, consolidation, kind, named)
+            versions = observe_kind(
+                engine, settings, instance, consolidation, catalog.names, kind, named
+            )
             for key, version in versions.items():
                 instance.report_runless_asset_event(
                     dg.AssetObservation(
-                        source_key(kind), partition=key, tags={_DATA_VERSION_TAG: version}
+                        keys.source(kind), partition=key, tags={_DATA_VERSION_TAG: version}
                     )
                 )
-    _report(instance, OTHER_FILES, observe_others(files))
+    _report(instance, keys.other_files, observe_others(files))
 
 
 def _report(instance: dg.DagsterInstance, key: dg.AssetKey, result: dg.ObserveResult) -> None:
@@ -151,10 +158,11 @@ def _report(instance: dg.DagsterInstance, key: dg.AssetKey, result: dg.ObserveRe
     )
 
 
-def _retired(engine: sa.Engine) -> dict[str, str]:
+def _retired(engine: sa.Engine, catalog: Catalog) -> dict[str, str]:
     """Return retired sources and their kinds: they are loaded from their pins."""
     with engine.connect() as conn:
-        return {s.name: s.kind for s in registry.registered_sources(conn) if s.retired_to}
+        registered = registry.registered_sources(conn, catalog.consolidated)
+    return {source.name: source.kind.name for source in registered if source.retired_to}
 
 
 def _stale_keys(
@@ -167,7 +175,7 @@ def _stale_keys(
     reload: bool,
 ) -> set[str]:
     with engine.connect() as conn:
-        sources = [s for s in registry.registered_sources(conn, kind.name) if s.name in names]
+        sources = [s for s in registry.registered_sources(conn, [kind]) if s.name in names]
     return stale_keys(
         engine, pins_for(engine, settings.pins_folder, consolidation, sources), reload=reload
     )
@@ -175,6 +183,7 @@ def _stale_keys(
 
 def run_job(
     instance: dg.DagsterInstance,
+    catalog: Catalog,
     job_name: str,
     tags: dict[str, str],
     done: Consolidation,
@@ -186,14 +195,15 @@ def run_job(
 
     Args:
         instance: where the run is recorded.
-        job_name: of the job.
+        catalog: whose job it is.
+        job_name: of the job, as memOS's is called.
         tags: of the run, beside the job's own.
         done: takes the notes.
         ops: configuration of its ops by name, where they have one.
     """
     from memos_assets.definitions import defs
 
-    job, run_id = defs().resolve_job_def(job_name), make_new_run_id()
+    job, run_id = defs().resolve_job_def(catalog.names.job(job_name)), make_new_run_id()
     engine = open_target(load_settings(), f"memos_assets:{run_id[:8]}")
     try:
         with running(engine, run_id):
@@ -221,13 +231,16 @@ def run_job(
         # Dagster takes Ctrl+C for a failed run; to the person it is Ctrl+C.
         raise KeyboardInterrupt
     done.failures += failures
-    if _has_held_up_report(job, result):
+    if _has_held_up_report(catalog, job, result):
         # What failed before it is what a person must read of.
-        run_job(instance, report_job.name, tags, done)
+        run_job(instance, catalog, REPORT, tags, done)
 
 
-def _has_held_up_report(job: dg.JobDefinition, result: dg.ExecuteInProcessResult) -> bool:
+def _has_held_up_report(
+    catalog: Catalog, job: dg.JobDefinition, result: dg.ExecuteInProcessResult
+) -> bool:
     """Whether a step failed that the job's report comes after; Dagster has no event for that."""
     started = {event.step_key for event in result.all_events if event.is_step_start}
     failed = any(event.is_step_failure for event in result.all_events)
-    return failed and report.op.name in job.graph.node_dict and report.op.name not in started
+    report = Keys(catalog.names).report.to_python_identifier()
+    return failed and report in job.graph.node_dict and report not in started

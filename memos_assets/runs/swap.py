@@ -5,19 +5,18 @@ from collections.abc import Sequence
 import dagster as dg
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import pins_for, register_files
 from memos_assets.defs.assets.version import report_exchange
-from memos_assets.defs.jobs import finish_job
-from memos_assets.defs.keys import LIVE_VERSION
+from memos_assets.defs.jobs import FINISH
 from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
-from memos_assets.postgres.schema.tables import DATA_SCHEMA, in_schema
+from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.versions.dependents import refuse_hanging
 from memos_assets.postgres.versions.swap import restore_pins, swap
 from memos_assets.postgres.versions.versions import (
-    SHADOW,
     create_shadow,
     prune,
     sole_swap,
@@ -39,6 +38,7 @@ def consolidate_and_swap(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     roots: Sequence[Root],
     files: Sequence[FoundFile],
 ) -> Consolidation:
@@ -51,6 +51,7 @@ def consolidate_and_swap(
         instance: where the runs are recorded.
         engine: of the target database.
         settings: where state lies, and for how long versions are kept.
+        catalog: whose tables.
         roots: recorded with the runs.
         files: from `find_files`; those to be consolidated are registered.
 
@@ -58,26 +59,26 @@ def consolidate_and_swap(
         TargetError: M330 another one is at it; M331 objects of others hang on the live tables; M337
             the file of a registered source is gone. Nothing was loaded.
     """
-    done = new_consolidation()
+    done = new_consolidation(catalog.schema)
     with sole_swap(engine):
         with engine.connect() as conn:
-            refuse_hanging(conn)
-            _refuse_gone(conn, files)
+            refuse_hanging(conn, catalog)
+            _refuse_gone(conn, catalog, files)
         done.notes = register_files(engine, files)
         with engine.connect() as conn:
-            sources = registry.registered_sources(conn)
+            sources = registry.registered_sources(conn, catalog.consolidated)
         try:
             pins_for(engine, settings.pins_folder, done.id, sources)
-            done.notes += _pruned(engine, settings)
-            create_shadow(engine, done.id)
-            done.schema = SHADOW
-            _fill(instance, engine, settings, roots, files, sources, done)
+            done.notes += _pruned(engine, catalog, settings)
+            create_shadow(engine, catalog, done.id)
+            done.schema = catalog.shadow
+            _fill(instance, engine, settings, catalog, roots, files, sources, done)
         finally:
             if done.exchange is None:
                 with engine.begin() as conn:
-                    restore_pins(conn)
+                    restore_pins(conn, catalog)
         if done.exchange is None:
-            done.run_ids += verify(instance, engine).run_ids
+            done.run_ids += verify(instance, engine, catalog).run_ids
     return done
 
 
@@ -85,49 +86,54 @@ def _fill(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     roots: Sequence[Root],
     files: Sequence[FoundFile],
     sources: Sequence[registry.Source],
     done: Consolidation,
 ) -> None:
     """Fill the shadow, prove it, and swap it in if nothing speaks against it."""
-    shadow = in_schema(engine, SHADOW)
-    tags = {**tags_of(done, roots), INTO_TAG: SHADOW}
-    kinds = {source.name: source.kind for source in sources}
-    observe_files(instance, shadow, settings, done.id, files, kinds)
-    load_stale(instance, shadow, settings, kinds, tags, done)
+    shadow = in_schema(engine, catalog.schema, catalog.shadow)
+    tags = {**tags_of(done, roots), INTO_TAG: catalog.shadow}
+    kinds = {source.name: source.kind.name for source in sources}
+    observe_files(instance, shadow, settings, catalog, done.id, files, kinds)
+    load_stale(instance, shadow, settings, catalog, kinds, tags, done)
     with engine.connect() as conn:
         filled_at = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    run_job(instance, finish_job.name, tags, done)
-    done.checklist = checklist(shadow)
+    run_job(instance, catalog, FINISH, tags, done)
+    done.checklist = checklist(shadow, catalog)
     if not done.proven:
         done.notes.append(
-            f"not swapped: readers keep what they had; what was loaded stays in {SHADOW} until the "
-            "next --swap"
+            f"not swapped: readers keep what they had; what was loaded stays in {catalog.shadow} "
+            "until the next --swap"
         )
         return
     try:
         done.exchange = swap(
-            engine, done.id, filled_at=filled_at, timeout_seconds=settings.swap_timeout_seconds
+            engine,
+            catalog,
+            done.id,
+            filled_at=filled_at,
+            timeout_seconds=settings.swap_timeout_seconds,
         )
     except TargetError as error:
         done.failures.append(str(error))
         return
-    done.schema = DATA_SCHEMA
-    report_exchange(instance, engine, settings, done.exchange)
+    done.schema = catalog.schema
+    report_exchange(instance, engine, settings, catalog, done.exchange)
     with engine.connect() as conn:
-        finding = version_is_complete(conn)
+        finding = version_is_complete(conn, catalog)
     if not finding.passed:
-        where = LIVE_VERSION.to_user_string()
+        where = catalog.names.live_version
         done.failures.append(f"V14 failed on {where}: observed {finding.observed}")
 
 
-def _refuse_gone(conn: sa.Connection, files: Sequence[FoundFile]) -> None:
+def _refuse_gone(conn: sa.Connection, catalog: Catalog, files: Sequence[FoundFile]) -> None:
     """Refuse at once what V08 would refuse after the load: a source whose file is gone."""
     found = {file.source for file in files if file.treatment == "consolidate"}
     gone = [
         source
-        for source in registry.registered_sources(conn)
+        for source in registry.registered_sources(conn, catalog.consolidated)
         if source.name not in found and not source.location.exists()
     ]
     if gone:
@@ -140,10 +146,10 @@ def _refuse_gone(conn: sa.Connection, files: Sequence[FoundFile]) -> None:
         )
 
 
-def _pruned(engine: sa.Engine, settings: Settings) -> list[str]:
+def _pruned(engine: sa.Engine, catalog: Catalog, settings: Settings) -> list[str]:
     """Drop versions that are due, for room; one that cannot be dropped is no hindrance."""
     try:
-        dropped = prune(engine, settings.keep_versions_days)
+        dropped = prune(engine, catalog, settings.keep_versions_days)
     except TargetError as error:
         return [str(error)]
     return [f"version {number} was kept long enough and is dropped" for number in dropped]

@@ -6,12 +6,12 @@ a search needs for the call alone, and refuse what cannot be searched for.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from psycopg import sql
 
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
+from memos_assets.catalog import Table
 from memos_assets.search.queries import (
     PLENTY,
     SEARCH_SETTINGS,
@@ -22,7 +22,7 @@ from memos_assets.search.queries import (
     placed,
     text_and_metadata,
 )
-from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
+from memos_assets.search.searchable import MOST_HITS
 from memos_assets.search.text_queries import fused, matching
 
 _QUERY = r"""
@@ -78,6 +78,7 @@ class Function:
         language: and volatility, as written after ``language``.
         body: its source.
         settings: in force during a call.
+        schema: that it is in.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Function:
     language: str
     body: str
     settings: tuple[tuple[str, str], ...] = ()
+    schema: str = field(default="", repr=False)
 
     @property
     def digest(self) -> str:
@@ -105,7 +107,7 @@ class Function:
             "create function {name}({arguments}) returns {returns} language {language}{settings} "
             "as {body}"
         ).format(
-            name=sql.Identifier(DATA_SCHEMA, self.name),
+            name=sql.Identifier(self.schema, self.name),
             arguments=sql.SQL(self.arguments),
             returns=sql.SQL(self.returns),
             language=sql.SQL(self.language),
@@ -114,10 +116,12 @@ class Function:
         )
 
 
-def functions(vector_schema: str) -> list[Function]:
-    """Return every function of this checkout.
+def functions(schema: str, tables: Iterable[Table], vector_schema: str) -> list[Function]:
+    """Return every search function that a schema holds.
 
     Args:
+        schema: of the functions.
+        tables: that are searched by them.
         vector_schema: that the extension ``vector`` is in.
     """
     path = sql.SQL("pg_catalog, {}, pg_temp").format(sql.Identifier(vector_schema)).as_string()
@@ -132,23 +136,25 @@ def functions(vector_schema: str) -> list[Function]:
         Function("search_terms", "query text", "jsonb", "sql immutable parallel safe", _TERMS),
     ]
     settings = (("search_path", path), *SEARCH_SETTINGS.items())
-    for table in SEARCHABLES.values():
-        if table.indexes:
+    for table in tables:
+        if table.vector_indexes:
             found.append(_by_embedding(table, settings))
         if table.text_index:
             found += [_by_text(table, settings), _by_both(table, settings)]
-    return found
+    return [replace(function, schema=schema) for function in found]
 
 
-def _parameters(table: Searchable, *first: str) -> tuple[str, dict[str, str]]:
+def _parameters(table: Table, *first: str) -> tuple[str, dict[str, str]]:
     """Return the arguments of a function, and for each value the variable that holds it."""
-    arguments = [*first, "k integer default 10", f"of_{table.owner} text default null"]
+    owner = {table.owner: f"of_{table.owner}"} if table.owner else {}
+    arguments = [*first, "k integer default 10"]
+    arguments += [f"{variable} text default null" for variable in owner.values()]
     arguments += [f"{name}_contains jsonb default null" for name in table.filters]
-    variables = {"k": "k", table.owner: f"of_{table.owner}"}
+    variables = {"k": "k", **owner}
     return ", ".join(arguments), variables | {n: f"{n}_contains" for n in table.filters}
 
 
-def _types(table: Searchable, *first: str) -> str:
+def _types(table: Table, *first: str) -> str:
     key = [f"{name} {table.key_type(name)}" for name in table.key]
     more = ["text text"] if table.texts else []
     more += ["metadata jsonb"] if table.details else []
@@ -163,7 +169,7 @@ def _literal(statement: sql.Composable) -> str:
     return sql.Literal(statement.as_string()).as_string()
 
 
-def _with_text(table: Searchable, statement: sql.Composable, order: str, *shown: str) -> str:
+def _with_text(table: Table, statement: sql.Composable, order: str, *shown: str) -> str:
     """Return a statement with each row's text and metadata beside it, as a literal of a body."""
     return _literal(
         sql.SQL(
@@ -178,7 +184,7 @@ def _with_text(table: Searchable, statement: sql.Composable, order: str, *shown:
                 ]
             ),
             statement=statement,
-            table=placed(table, DATA_SCHEMA),
+            table=placed(table),
             key=columns(table.key),
             order=sql.SQL(order) + sql.SQL(", ") + columns(table.key, "found"),
         )
@@ -213,7 +219,7 @@ def _refuse_embedding(name: str, variable: str) -> str:
 
 
 def _of_dimension(
-    table: Searchable, variable: str, statement: Callable[[int], str], indent: str = "    "
+    table: Table, variable: str, statement: Callable[[int], str], indent: str = "    "
 ) -> str:
     """Return the choice of the statement that serves the dimension of ``variable``."""
     lines = [f"{indent}case vector_dims({variable})\n"]
@@ -230,11 +236,11 @@ def _of_dimension(
     return "".join([*lines, f"{indent}else\n{refusal}", f"{indent}end case;\n"])
 
 
-def _is_filtered(table: Searchable, variables: dict[str, str]) -> str:
-    return " or ".join(f"{variables[name]} is not null" for name in table.narrowing)
+def _is_filtered(table: Table, variables: dict[str, str]) -> str:
+    return " or ".join(f"{variables[name]} is not null" for name in table.narrowing) or "false"
 
 
-def _by_embedding(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Function:
+def _by_embedding(table: Table, settings: tuple[tuple[str, str], ...]) -> Function:
     arguments, variables = _parameters(table, f"query {table.stored}")
     names = ("probe", "k", *table.narrowing)
     variables["probe"] = "query"
@@ -244,7 +250,7 @@ def _by_embedding(table: Searchable, settings: tuple[tuple[str, str], ...]) -> F
     def statement(dimension: int) -> str:
         index = table.index_for(dimension)
         plain, narrow = (
-            _literal(nearest(index, filtered=filtered, hits=True, bind=bind))
+            _literal(nearest(table, index, filtered=filtered, hits=True, bind=bind))
             for filtered in (False, True)
         )
         return (
@@ -267,15 +273,15 @@ def _by_embedding(table: Searchable, settings: tuple[tuple[str, str], ...]) -> F
     return Function(f"search_{table.name}", arguments, returns, "plpgsql", body, settings)
 
 
-def _words_of(table: Searchable, name: str, variables: dict[str, str]) -> str:
+def _words_of(table: Table, name: str, variables: dict[str, str]) -> str:
     """Return what finds the words to search for: all of them, or any where no row has all."""
     narrow = narrowed(table, lambda n: sql.SQL(variables[n]), "held").as_string()
     condition = f" and {table.condition}" if table.condition else ""
-    relation = placed(table, DATA_SCHEMA).as_string()
+    relation, schema = placed(table).as_string(), table.function_schema
     return (
         _refuse("btrim(coalesce(query, '')) = ''", f"M574 {name}: an empty query. Fix: pass words")
-        + "    words := memos.search_query(query, true);\n"
-        "    ranking := memos.search_query(query, false);\n"
+        + f"    words := {schema}.search_query(query, true);\n"
+        f"    ranking := {schema}.search_query(query, false);\n"
         f"    if numnode(words) = 0 or not exists (select from {relation} as held\n"
         f"        where held.search_text @@ words{condition}{narrow}) then\n"
         "        words := ranking;\n"
@@ -283,7 +289,7 @@ def _words_of(table: Searchable, name: str, variables: dict[str, str]) -> str:
     )
 
 
-def _by_text(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Function:
+def _by_text(table: Table, settings: tuple[tuple[str, str], ...]) -> Function:
     name = f"match_{table.name}"
     arguments, variables = _parameters(table, "query text")
     names = ("query", "ranking", "k", *table.narrowing)
@@ -307,10 +313,10 @@ def _by_text(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Functi
     return Function(name, arguments, returns, "plpgsql", body, settings)
 
 
-def _by_both(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Function:
+def _by_both(table: Table, settings: tuple[tuple[str, str], ...]) -> Function:
     name = f"hybrid_{table.name}"
     first = ["query text"]
-    first += [f"embedding {table.stored} default null"] if table.indexes else []
+    first += [f"embedding {table.stored} default null"] if table.vector_indexes else []
     arguments, variables = _parameters(table, *first)
     names = ["query", "ranking", "k", *table.narrowing]
     variables |= {"query": "words", "ranking": "ranking"}
@@ -321,11 +327,11 @@ def _by_both(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Functi
         variables |= {"sparse": "sparse", "vocabulary": "vocabulary"}
         sparse = (
             "    if sparse is null then\n"
-            "        sparse := memos.search_terms(query);\n"
+            f"        sparse := {table.function_schema}.search_terms(query);\n"
             "        vocabulary := 'words';\n"
             "    end if;\n"
         )
-    if table.indexes:
+    if table.vector_indexes:
         names.append("probe")
         variables["probe"] = "embedding"
     bind = _numbered(names)
@@ -337,7 +343,7 @@ def _by_both(table: Searchable, settings: tuple[tuple[str, str], ...]) -> Functi
         return f"\n        statement := {text};\n"
 
     choice = statement(None)
-    if table.indexes:
+    if table.vector_indexes:
         choice = (
             f"    if embedding is null then{choice}    else\n"
             + _of_dimension(table, "embedding", statement)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from alembic import context
 from sqlalchemy import BLANK_SCHEMA, MetaData
 
-from memos_assets.catalog.application import APPLICATION_TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
 
 # None is the default schema, public; of its tables only those of memOS are described.
-SCHEMAS = frozenset({"memos", "memos_ops", None})
-APPLICATION = frozenset(table.name for table in APPLICATION_TABLES)
+SCHEMAS = frozenset({MEMOS.schema, "memos_ops", None})
+APPLICATION = frozenset(table.name for table in MEMOS.application_tables)
 # Search indexes are assets: built after loads, absent before, and none of the schema's business.
 ASSET_INDEXES = ("_hnsw", "_gin")
 
@@ -45,7 +45,7 @@ def target_metadata() -> list[MetaData]:
     placed = MetaData(naming_convention=application.metadata.naming_convention)
     for table in application.metadata.sorted_tables:
         table.to_metadata(placed, schema=None, referred_schema_fn=lambda *_: BLANK_SCHEMA)
-    return [tables.metadata, placed]
+    return [tables.metadata, tables.tables_of(MEMOS), placed]
 
 
 context.configure(

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from memos_assets.catalog import Column, Link, TableSpec, identifying_columns
+from memos_assets.catalog import Column, Link, TableSpec
 from memos_assets.catalog.columns import ColumnKind
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
 from memos_assets.consolidate.decoding.values import RejectedValue, utc_text
@@ -65,7 +65,7 @@ _KINDS: Final[dict[str, frozenset[ColumnKind]]] = {
 
 def changeable_columns(spec: TableSpec, reason: str) -> tuple[Column, ...]:
     """Return the columns in which a rule may change a value that was rejected for a reason."""
-    names = identifying_columns(spec)
+    names = spec.identifying_columns
     kinds = _KINDS.get(reason)
     return tuple(
         column
@@ -97,7 +97,7 @@ def _fits(spec: TableSpec, reason: str, rule: str) -> bool:
 
 def can_change(spec: TableSpec, column: Column, reason: str, rule: str) -> bool:
     """Whether a rule applies to a value of a column; else the row stays open."""
-    if reason not in _REASONS.get(rule, frozenset()) or column.name in identifying_columns(spec):
+    if reason not in _REASONS.get(rule, frozenset()) or column.name in spec.identifying_columns:
         return False
     return rule != "null_value" or column.nullable
 

@@ -9,7 +9,8 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, FileKind
+from memos_assets.asset_names import AssetNames
+from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.census import take_census
@@ -22,8 +23,8 @@ from memos_assets.consolidate.sources.observe import (
 )
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.defs.failures import reported
-from memos_assets.defs.keys import OTHER_FILES, source_key
-from memos_assets.defs.partitions import CHUNKS, chunk_key
+from memos_assets.defs.keys import Keys
+from memos_assets.defs.partitions import chunk_key, chunks_name, chunks_of
 from memos_assets.defs.resources import Postgres
 from memos_assets.defs.tags import consolidation_of, roots_of
 from memos_assets.settings import Settings
@@ -34,6 +35,7 @@ def observe_kind(
     settings: Settings,
     instance: dg.DagsterInstance,
     consolidation: str,
+    assets: AssetNames,
     kind: FileKind,
     names: Collection[str] | None = None,
 ) -> dict[str, str]:
@@ -44,6 +46,7 @@ def observe_kind(
         settings: where pins lie.
         instance: whose partition keys are added to.
         consolidation: that chooses the pins.
+        assets: names of the partitions.
         kind: of the files.
         names: the sources meant; all of the kind where it is None.
     """
@@ -51,24 +54,28 @@ def observe_kind(
         sources = [
             source
             for source in (
-                observable_sources(conn, kind.name)
+                observable_sources(conn, kind)
                 if names is None
-                else registry.registered_sources(conn, kind.name)
+                else registry.registered_sources(conn, [kind])
             )
             if names is None or source.name in names
         ]
     pins = pins_for(engine, settings.pins_folder, consolidation, sources)
-    return _versions(engine, instance, kind, pins)
+    return _versions(engine, instance, chunks_name(assets, kind), pins)
 
 
 def pins_of_tick(
-    engine: sa.Engine, settings: Settings, instance: dg.DagsterInstance, kind: FileKind
+    engine: sa.Engine,
+    settings: Settings,
+    instance: dg.DagsterInstance,
+    assets: AssetNames,
+    kind: FileKind,
 ) -> list[Pin]:
     """Return current pins of a kind's registered files, outside of any run."""
     with engine.connect() as conn:
-        sources = observable_sources(conn, kind.name)
+        sources = observable_sources(conn, kind)
     pins = [observe_source(engine, source, settings.pins_folder) for source in sources]
-    _versions(engine, instance, kind, pins)
+    _versions(engine, instance, chunks_name(assets, kind), pins)
     return pins
 
 
@@ -84,7 +91,7 @@ def stale_keys(engine: sa.Engine, pins: Iterable[Pin], *, reload: bool = False) 
 
 
 def _versions(
-    engine: sa.Engine, instance: dg.DagsterInstance, kind: FileKind, pins: Sequence[Pin]
+    engine: sa.Engine, instance: dg.DagsterInstance, partitions: str, pins: Sequence[Pin]
 ) -> dict[str, str]:
     """Return chunk key -> data version; chunks that are new become partition keys.
 
@@ -95,46 +102,46 @@ def _versions(
         with engine.connect() as conn:
             numbers = ledger.chunk_numbers(conn, pin)
         versions |= {chunk_key(pin.source, chunk): pin.data_version(chunk) for chunk in numbers}
-    name = CHUNKS[kind.name].name
-    assert name is not None
-    known = set(instance.get_dynamic_partitions(name))
+    known = set(instance.get_dynamic_partitions(partitions))
     new = [key for key in versions if key not in known]
     if new:
-        instance.add_dynamic_partitions(name, new)
+        instance.add_dynamic_partitions(partitions, new)
     return versions
 
 
-def _consolidated_source(kind: FileKind) -> dg.SourceAsset:
+def _consolidated_source(catalog: Catalog, kind: FileKind) -> dg.SourceAsset:
     @dg.observable_source_asset(
-        key=source_key(kind),
-        group_name="sources",
+        key=Keys(catalog.names).source(kind),
+        group_name=catalog.names.job("sources"),
         description=f"{kind.about} Usually {', '.join(f'`{n}`' for n in kind.usual_names)}. "
         "Observing pins a consistent copy; the data version of a chunk is its content.",
-        partitions_def=CHUNKS[kind.name],
+        partitions_def=chunks_of(catalog.names, kind),
         tags={"dagster/kind/sqlite": ""},
         metadata={"disposition": kind.disposition, "chunk_rows": kind.chunk_rows},
     )
     def _observe(context: dg.OpExecutionContext, postgres: Postgres) -> dg.DataVersionsByPartition:
         with reported():
+            declared = postgres.declared(catalog)
             roots = roots_of(context.run, postgres.settings)
             if roots:
-                register_files(postgres.engine, find_files(roots))
+                register_files(postgres.engine, find_files(declared, roots))
             return dg.DataVersionsByPartition(
                 observe_kind(
                     postgres.engine,
                     postgres.settings,
                     context.instance,
                     consolidation_of(context.run),
-                    kind,
+                    catalog.names,
+                    declared.kind(kind.name),
                 )
             )
 
     return _observe
 
 
-def _found(run: dg.DagsterRun, settings: Settings) -> list[FoundFile]:
+def _found(catalog: Catalog, run: dg.DagsterRun, settings: Settings) -> list[FoundFile]:
     roots = roots_of(run, settings)
-    return find_files(roots) if roots else []
+    return find_files(catalog, roots) if roots else []
 
 
 def observe_kept(kind: FileKind, files: Sequence[FoundFile], zone: str) -> dg.ObserveResult:
@@ -152,7 +159,7 @@ def observe_kept(kind: FileKind, files: Sequence[FoundFile], zone: str) -> dg.Ob
             "without a time": census.unreadable,
         }
         for file in files
-        if file.kind is kind and file.treatment == "keep"
+        if file.kind is not None and file.kind.name == kind.name and file.treatment == "keep"
         for table, census in take_census(file.path, ZoneInfo(zone)).items()
     ]
     totals = {
@@ -192,10 +199,10 @@ def _observed(
     return dg.ObserveResult(data_version=dg.DataVersion(version), metadata=metadata)
 
 
-def _kept_source(kind: FileKind) -> dg.SourceAsset:
+def _kept_source(catalog: Catalog, kind: FileKind) -> dg.SourceAsset:
     @dg.observable_source_asset(
-        key=source_key(kind),
-        group_name="sources",
+        key=Keys(catalog.names).source(kind),
+        group_name=catalog.names.job("sources"),
         description=f"{kind.about} Its census counts rows, expired rows, hits and bytes, "
         "and says since when; times without an offset are in the zone `MEMOS_LOCAL_ZONE`.",
         tags={"dagster/kind/sqlite": ""},
@@ -204,16 +211,16 @@ def _kept_source(kind: FileKind) -> dg.SourceAsset:
     def _observe(context: dg.OpExecutionContext, postgres: Postgres) -> dg.ObserveResult:
         with reported():
             return observe_kept(
-                kind, _found(context.run, postgres.settings), postgres.settings.local_zone
+                kind, _found(catalog, context.run, postgres.settings), postgres.settings.local_zone
             )
 
     return _observe
 
 
-def _other_files() -> dg.SourceAsset:
+def _other_files(catalog: Catalog) -> dg.SourceAsset:
     @dg.observable_source_asset(
-        key=OTHER_FILES,
-        group_name="sources",
+        key=Keys(catalog.names).other_files,
+        group_name=catalog.names.job("sources"),
         description="Every other SQLite file under the roots: test and legacy files, foreign "
         "ones, unusable ones. Never written; `memos-assets retire` moves test and legacy files.",
         tags={"dagster/kind/sqlite": ""},
@@ -221,20 +228,22 @@ def _other_files() -> dg.SourceAsset:
     )
     def _observe(context: dg.OpExecutionContext, postgres: Postgres) -> dg.ObserveResult:
         with reported():
-            return observe_others(_found(context.run, postgres.settings))
+            return observe_others(_found(catalog, context.run, postgres.settings))
 
     return _observe
 
 
-with warnings.catch_warnings():
-    # @observable_source_asset is marked beta in dagster 1.13.
-    warnings.simplefilter("ignore", dg.BetaWarning)
-    #: Sources that are observed where they are and never consolidated.
-    sources_in_place = [
-        *(_kept_source(kind) for kind in KINDS if kind.disposition == "keep"),
-        _other_files(),
-    ]
-    source_assets = [
-        *(_consolidated_source(kind) for kind in CONSOLIDATED_KINDS),
-        *sources_in_place,
-    ]
+def sources_in_place(catalog: Catalog) -> list[dg.SourceAsset]:
+    """Return the sources that are observed where they are and never consolidated."""
+    with warnings.catch_warnings():
+        # @observable_source_asset is marked beta in dagster 1.13.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [*(_kept_source(catalog, kind) for kind in catalog.kept), _other_files(catalog)]
+
+
+def source_assets(catalog: Catalog) -> list[dg.SourceAsset]:
+    """Return the sources of a catalog."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        consolidated = [_consolidated_source(catalog, kind) for kind in catalog.consolidated]
+    return [*consolidated, *sources_in_place(catalog)]

@@ -5,11 +5,11 @@ from collections.abc import Collection, Iterator
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import MAINTAINED, IndexedTable
+from memos_assets.catalog import Catalog, Table
 from memos_assets.defs.checks.checklist import check_spec
 from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
-from memos_assets.defs.keys import LIVE_VERSION, index_key, table_key
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import search_indexes
@@ -33,46 +33,57 @@ _INVALID, _DRIFT, _USE = (
 )
 
 
-@dg.multi_asset_check(
-    name="health_checks",
-    specs=[
-        check_spec(claim, dg.AssetKey(asset.split("/"))) for asset, claim in health_claims_made()
-    ],
-    can_subset=True,
-)
-def health_check(
-    context: dg.AssetCheckExecutionContext, postgres: Postgres
-) -> Iterator[dg.AssetCheckResult]:
-    """Read what PostgreSQL counts, and search for a sample of stored rows by every HNSW index."""
-    wanted = context.selected_asset_check_keys
-    with reported():
-        yield from evaluated(context, postgres.engine, _findings(postgres.engine, wanted))
+def health_check(catalog: Catalog) -> dg.AssetChecksDefinition:
+    """Return the checks of the health of a catalog's tables and indexes."""
+
+    @dg.multi_asset_check(
+        name=catalog.names.job("health_checks"),
+        specs=[
+            check_spec(claim, dg.AssetKey(asset.split("/")))
+            for asset, claim in health_claims_made(catalog)
+        ],
+        can_subset=True,
+    )
+    def _health(
+        context: dg.AssetCheckExecutionContext, postgres: Postgres
+    ) -> Iterator[dg.AssetCheckResult]:
+        """Read what PostgreSQL counts; search for a sample of stored rows by every HNSW index."""
+        wanted = context.selected_asset_check_keys
+        with reported():
+            yield from evaluated(
+                context, postgres.engine, catalog, _findings(postgres.engine, catalog, wanted)
+            )
+
+    return _health
 
 
 def _findings(
-    engine: sa.Engine, wanted: Collection[dg.AssetCheckKey]
+    engine: sa.Engine, catalog: Catalog, wanted: Collection[dg.AssetCheckKey]
 ) -> Iterator[tuple[dg.AssetKey, str, Finding]]:
     """Yield what the run asks for; a table or index of which nothing is asked is not read."""
-    if dg.AssetCheckKey(LIVE_VERSION, _INVALID) in wanted:
+    keys = Keys(catalog.names)
+    if dg.AssetCheckKey(keys.live_version, _INVALID) in wanted:
         with engine.connect() as conn:
-            yield LIVE_VERSION, _INVALID, no_index_is_left_invalid(conn)
-    for spec in MAINTAINED:
+            finding = no_index_is_left_invalid(conn, catalog.every_table)
+            yield keys.live_version, _INVALID, finding
+    for spec in catalog.maintained:
         for claim, judge in _OF_TABLES.items():
-            if dg.AssetCheckKey(table_key(spec), claim) in wanted:
+            if dg.AssetCheckKey(keys.table(spec.name), claim) in wanted:
                 with engine.connect() as conn:
-                    yield table_key(spec), claim, judge(conn, spec.name, spec.schema)
-        yield from _index_findings(engine, spec, wanted)
+                    yield keys.table(spec.name), claim, judge(conn, spec)
+        yield from _index_findings(engine, catalog, spec, wanted)
 
 
 def _index_findings(
-    engine: sa.Engine, spec: IndexedTable, wanted: Collection[dg.AssetCheckKey]
+    engine: sa.Engine, catalog: Catalog, spec: Table, wanted: Collection[dg.AssetCheckKey]
 ) -> Iterator[tuple[dg.AssetKey, str, Finding]]:
+    keys = Keys(catalog.names)
     by_vector = {index.name: index for index in spec.vector_indexes}
     for held in search_indexes(spec):
-        key = index_key(held.name)
+        key = keys.index(held.name)
         with engine.connect() as conn:
             if dg.AssetCheckKey(key, _USE) in wanted:
-                former = evidence_of(conn, _USE).get(key.to_user_string(), {})
+                former = evidence_of(conn, catalog, _USE).get(key.to_user_string(), {})
                 yield key, _USE, index_is_used(conn, held, former)
             if held.name in by_vector and dg.AssetCheckKey(key, _DRIFT) in wanted:
-                yield key, _DRIFT, recall_has_not_drifted(conn, by_vector[held.name], held)
+                yield key, _DRIFT, recall_has_not_drifted(conn, spec, by_vector[held.name], held)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import dagster as dg
 
+from memos_assets.catalog import Catalog
 from memos_assets.defs.checks.checklist import check_spec
 from memos_assets.defs.checks.recording import evaluated
 from memos_assets.defs.failures import reported
@@ -15,12 +16,12 @@ Judge = Callable[[Postgres], Iterable[tuple[dg.AssetKey, Finding]]]
 
 
 def checks_of_one_claim(
-    name: str, claim: str, assets: Sequence[dg.AssetKey], judge: Judge
+    catalog: Catalog, name: str, claim: str, assets: Sequence[dg.AssetKey], judge: Judge
 ) -> dg.AssetChecksDefinition:
     """Return the step; ``judge`` describes it in the UI."""
 
     @dg.multi_asset_check(
-        name=name,
+        name=catalog.names.job(name),
         specs=[check_spec(claim, asset) for asset in assets],
         can_subset=True,
         description=judge.__doc__,
@@ -30,6 +31,6 @@ def checks_of_one_claim(
     ) -> Iterator[dg.AssetCheckResult]:
         with reported():
             found = ((asset, claim, finding) for asset, finding in judge(postgres))
-            yield from evaluated(context, postgres.engine, found)
+            yield from evaluated(context, postgres.engine, catalog, found)
 
     return check

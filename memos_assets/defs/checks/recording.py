@@ -8,9 +8,10 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.checklist import CLAIMS, Severity
 from memos_assets.finding import Finding
-from memos_assets.postgres.schema.tables import DATA_SCHEMA, data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.report.evaluations import record
 from memos_assets.report.outcomes import Evaluation, describe
 
@@ -23,6 +24,7 @@ _SEVERITIES: dict[Severity, dg.AssetCheckSeverity] = {
 def evaluated(
     context: dg.AssetCheckExecutionContext,
     engine: sa.Engine,
+    catalog: Catalog,
     found: Iterable[tuple[dg.AssetKey, str, Finding]],
 ) -> Iterator[dg.AssetCheckResult]:
     """Yield findings as results, those that the run asks for, and write them down.
@@ -30,11 +32,12 @@ def evaluated(
     Args:
         context: of the step.
         engine: of the database that the findings are about.
+        catalog: whose tables they are about.
         found: (asset, claim, what was found); reading both sides is part of iterating.
     """
     began = time.time()
-    schema = data_schema(engine)
-    where = "" if schema == DATA_SCHEMA else f" (seen in {schema})"
+    schema = schema_in(engine, catalog.schema)
+    where = "" if schema == catalog.schema else f" (seen in {schema})"
     seen: list[Evaluation] = []
     try:
         for asset, claim, finding in found:
@@ -43,7 +46,7 @@ def evaluated(
                 yield as_result(asset, claim, finding, where)
     finally:
         with engine.begin() as conn:
-            record(conn, seen)
+            record(conn, catalog, seen)
 
 
 def _evaluation(

@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from pgvector.sqlalchemy import VECTOR
 from sqlalchemy.dialects import postgresql as pg
 
+from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import (
     APPLICATION_SCHEMA,
-    APPLICATION_TABLES,
     ApplicationColumn,
     ApplicationIndex,
     ApplicationTable,
@@ -72,4 +72,4 @@ def _table(spec: ApplicationTable) -> sa.Table:
     return table
 
 
-APPLICATION: dict[str, sa.Table] = {spec.name: _table(spec) for spec in APPLICATION_TABLES}
+APPLICATION: dict[str, sa.Table] = {spec.name: _table(spec) for spec in MEMOS.application_tables}

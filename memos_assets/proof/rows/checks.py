@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, TableSpec
+from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.consolidate.archive.manifests import is_purged
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
@@ -35,11 +35,10 @@ def claims_about(spec: TableSpec) -> list[str]:
     return [*names, "v12_rejects_are_settled"]
 
 
-def findings_about(engine: sa.Engine, spec: TableSpec) -> Mapping[str, Finding]:
+def findings_about(engine: sa.Engine, kind: FileKind, spec: TableSpec) -> Mapping[str, Finding]:
     """Read a table on both sides, for every source of its kind, and judge its claims."""
-    kind = next(kind for kind in KINDS_BY_NAME.values() if spec in kind.tables)
     with engine.connect() as conn:
-        sources = registry.registered_sources(conn, kind.name)
+        sources = registry.registered_sources(conn, [kind])
         pins = [registry.pin_required(conn, source) for source in sources]
         proofs = [prove_table(conn, spec, pin) for pin in pins]
         findings = {
@@ -71,7 +70,7 @@ def findings_about(engine: sa.Engine, spec: TableSpec) -> Mapping[str, Finding]:
 
 def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> int:
     """Count rows whose source nobody registered."""
-    table = tables.CONSOLIDATED[spec.name]
+    table = tables.table_of(spec)
     return count_rows(conn, table, table.c.source.not_in(sources))
 
 
@@ -217,7 +216,7 @@ def _links(proofs: Sequence[LinkProof]) -> Finding:
 
 
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
-    table = tables.CONSOLIDATED[spec.name]
+    table = tables.table_of(spec)
     served = 0
     left: dict[str, int] = {}
     for vector in spec.vectors:
@@ -249,7 +248,7 @@ def _settled(conn: sa.Connection, spec: TableSpec) -> Finding:
     repaired: dict[str, int] = {}
     for reason, resolution, count in conn.execute(
         sa.select(entry.reason, entry.resolution, sa.func.count())
-        .where(entry.target == tables.data_schema(conn), entry.table_name == spec.name)
+        .where(entry.target == tables.schema_in(conn, spec.schema), entry.table_name == spec.name)
         .group_by(entry.reason, entry.resolution)
         .order_by(entry.reason, entry.resolution)
     ):
@@ -300,8 +299,7 @@ def source_accounted_for(pins: Sequence[Pin]) -> Finding:
     """V09: every table with rows and every column of a kind's files is in the catalog."""
     left = []
     for pin in pins:
-        kind = KINDS_BY_NAME[pin.kind]
-        described = {spec.origin: spec for spec in kind.tables}
+        described = {spec.origin: spec for spec in pin.kind.tables}
         with sqlite_file.opened(pin.path) as connection:
             layout = sqlite_file.layout(connection)
         for table, columns in sorted(layout.items()):
