@@ -18,7 +18,7 @@ from bench.machine import machine_line
 from bench.measure import progress
 from bench.sheets import Sheet
 from bench.world import World, opened_world
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.indexes.ddl import create_hnsw
 from memos_assets.postgres.engine import create_engine
 from memos_assets.postgres.server.embedded import DATABASE
@@ -26,7 +26,7 @@ from memos_assets.report.formatting import size
 from memos_assets.search.queries import nearest
 
 ROWS, CLUSTERS, LATENT, PROBES, K = 10_000, 200, 32, 200, 10
-INDEX = next(i for i in TABLES_BY_NAME["thought_templates"].vector_indexes if i.dimension == 768)
+INDEX = next(i for i in MEMOS.table("thought_templates").vector_indexes if i.dimension == 768)
 Vectors = npt.NDArray[np.float32]
 Change = Callable[[psycopg.Connection, npt.NDArray[np.int64]], Sequence[int]]
 

@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME, TableSpec
+from memos_assets.catalog import (
+    MEMOS,
+    TableSpec,
+)
 from memos_assets.checklist import CLAIMS
 from memos_assets.clustered_vectors import quantise
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
@@ -248,7 +251,7 @@ def connection(number: int, source: int, target: int, **changes: Any) -> dict[st
 
 def found(*arguments: Path | str) -> list[FoundFile]:
     """Recognise files as the command does with these ``--data`` arguments."""
-    return find_files([Root.parse(str(argument)) for argument in arguments])
+    return find_files(MEMOS, [Root.parse(str(argument)) for argument in arguments])
 
 
 def only(*arguments: Path | str) -> FoundFile:
@@ -261,13 +264,13 @@ def observe(engine: sa.Engine, path: Path) -> Pin:
     file = only(path)
     register_files(engine, [file])
     with engine.connect() as conn:
-        source = registry.source_named(conn, file.source)
+        source = registry.source_named(conn, MEMOS.kinds, file.source)
     return observe_source(engine, source, path.parent.with_name(".pins"))
 
 
 def stale(engine: sa.Engine, pin: Pin, table: str) -> list[ChunkTask]:
     with engine.connect() as conn:
-        return ledger.stale_tasks(conn, TABLES_BY_NAME[table], pin)
+        return ledger.stale_tasks(conn, MEMOS.table(table), pin)
 
 
 def stale_chunks(engine: sa.Engine, pin: Pin, table: str) -> list[int]:
@@ -299,7 +302,7 @@ def consolidate(engine: sa.Engine, path: Path) -> Pin:
 
 
 def findings(engine: sa.Engine, table: str) -> Mapping[str, Finding]:
-    return findings_about(engine, TABLES_BY_NAME[table])
+    return findings_about(engine, MEMOS.table(table))
 
 
 def all_findings(engine: sa.Engine, pin: Pin) -> dict[tuple[str, str], Finding]:

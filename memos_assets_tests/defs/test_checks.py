@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST, CLAIMS
 from memos_assets.definitions import defs
 from memos_assets.defs.checks.recording import as_result
@@ -46,7 +47,7 @@ def test_a_red_check_makes_a_consolidation_not_proven_and_says_what_to_do(world:
     key = dg.AssetKey(["memos", "indexes", HNSW])
     job = defs().resolve_implicit_global_asset_job_def()
     assert job.execute_in_process(instance=world.instance, asset_selection=[key]).success
-    again = verify(world.instance, world.engine)
+    again = verify(world.instance, world.engine, MEMOS)
     assert again.proven
     assert world.jobs_of(again) == ["verify_checklist"]
 
@@ -60,7 +61,7 @@ def test_a_check_result_carries_expected_and_observed_first_and_then_its_evidenc
     world.execute("delete from memos.thought_templates where id = 't2'")
     result = world.run("verify_checklist")
     found = evaluations(result)
-    assert len(found) == len(list(claims_made()))
+    assert len(found) == len(list(claims_made(MEMOS)))
     for evaluation in found.values():
         assert list(evaluation.metadata)[:2] == ["expected", "observed"]
     red = found["thought_templates", "v01_row_counts_match"]

@@ -7,9 +7,10 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.defs.assets.indexes import BUILD_POOL, index_assets, logged
 from memos_assets.defs.assets.tables import WRITE_POOL
-from memos_assets.defs.keys import index_key
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import TargetError
 from memos_assets.indexes.build_progress import BuildStep
@@ -27,7 +28,7 @@ GIN = "thought_templates_domain_hints_gin"
 def build(world: World) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         [index_assets],
-        selection=[index_key(HNSW), index_key(GIN)],
+        selection=[Keys(MEMOS.names).index(HNSW), Keys(MEMOS.names).index(GIN)],
         resources={"postgres": Postgres()},
         instance=world.instance,
         run_config=QUIET,
@@ -36,7 +37,7 @@ def build(world: World) -> dg.ExecuteInProcessResult:
 
 def metadata(result: dg.ExecuteInProcessResult, name: str) -> dict[str, object]:
     materialization = result.asset_materializations_for_node("search_indexes")
-    found = next(m for m in materialization if m.asset_key == index_key(name))
+    found = next(m for m in materialization if m.asset_key == Keys(MEMOS.names).index(name))
     return {key: value.value for key, value in found.metadata.items()}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from memos_assets.catalog import MEMOS
 from memos_assets.definitions import defs
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import find_report, reports_folder
@@ -99,7 +100,7 @@ def test_a_report_says_which_claim_is_red_on_what_and_that_nothing_is_proven_by_
     write_templates(world.data / "meta_buffer.db", [1, 2])
     world.consolidate()
     world.execute("update memos.thought_templates set query_pattern = 'other' where id = 't1'")
-    done = verify(world.instance, world.engine)
+    done = verify(world.instance, world.engine, MEMOS)
     assert not done.proven
     report, page = report_of(world, done)
     assert not report["verdict"]["proven"]

@@ -12,19 +12,18 @@ import dagster as dg
 import numpy as np
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
-from memos_assets.defs.partitions import CHUNKS
 from memos_assets.demo.meta_buffer import LAYOUT
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate, observe_files
 from memos_assets.settings import Settings
 
 #: The small kind that most tests load, and its only table.
-KIND = KINDS_BY_NAME["meta_buffer"]
-SPEC = TABLES_BY_NAME["thought_templates"]
+KIND = MEMOS.kind("meta_buffer")
+SPEC = MEMOS.table("thought_templates")
 DIMENSION = 768
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -85,7 +84,7 @@ class World:
         return [Root.parse(str(self.data))]
 
     def files(self) -> list[FoundFile]:
-        return find_files(self.roots)
+        return find_files(MEMOS, self.roots)
 
     def consolidate(self, *, reload: bool = False) -> Consolidation:
         return consolidate(
@@ -99,7 +98,9 @@ class World:
         observe_files(self.instance, self.engine, self.settings, "observed-by-a-test", files)
 
     def partitions(self, kind: str = KIND.name) -> list[str]:
-        return list(self.instance.get_dynamic_partitions(str(CHUNKS[kind].name)))
+        return list(
+            self.instance.get_dynamic_partitions(str(chunks_name(MEMOS.names, MEMOS.kind(kind))))
+        )
 
     def run(
         self,

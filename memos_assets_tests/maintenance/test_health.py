@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
@@ -133,7 +133,7 @@ def test_v21_recall_has_not_drifted_fails_when_rows_are_not_in_the_index(
     ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
     assert drift(engine, name).passed
     # What a damaged graph comes to: the index is valid, kept up to date, and rows are missing.
-    spec = TABLES_BY_NAME[EVERY_INDEX[name].table]
+    spec = MEMOS.table(EVERY_INDEX[name].table)
     change(
         engine,
         f"update pg_index set indisready = false where indexrelid = 'memos.{name}'::regclass",

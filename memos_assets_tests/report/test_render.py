@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.report import formatting as words
 from memos_assets.report.compose import Recorded, compose
 from memos_assets.report.outcomes import outcomes
@@ -33,7 +33,7 @@ CHECKS = [("memos/a", V01), ("memos/b", V01)]
 @pytest.fixture
 def unchecked(engine: sa.Engine) -> Report:
     """A report of a database in which nothing was ever loaded or checked."""
-    return compose(engine, Recorded("by-hand", ["run-1"], 0.0, outcomes(CHECKS, [], {})))
+    return compose(engine, MEMOS, Recorded("by-hand", ["run-1"], 0.0, outcomes(CHECKS, [], {})))
 
 
 @pytest.fixture
@@ -124,7 +124,7 @@ def test_both_files_say_the_same(hostile: Report) -> None:
     ]
     assert len(said) > 150
     assert [text for text in said if text not in page.text] == []
-    assert {decision.table for decision in hostile.decisions} == {s.qualified for s in TABLES}
+    assert {decision.table for decision in hostile.decisions} == {s.qualified for s in MEMOS.tables}
 
 
 def test_everything_is_escaped(hostile: Report) -> None:

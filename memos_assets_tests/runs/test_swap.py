@@ -6,18 +6,19 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.definitions import defs
 from memos_assets.defs.failures import said
-from memos_assets.defs.keys import LIVE_VERSION
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import range_tags
 from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
 from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.versions import swap as exchange
 from memos_assets.postgres.versions.swap import Exchange, roll_back
-from memos_assets.postgres.versions.versions import SHADOW, create_shadow, list_versions, sole_swap
+from memos_assets.postgres.versions.versions import create_shadow, list_versions, sole_swap
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import checklist
 from memos_assets.runs.swap import consolidate_and_swap
@@ -35,7 +36,7 @@ def swap(world: World) -> Consolidation:
 
 def states(world: World) -> list[str]:
     with world.engine.connect() as conn:
-        return [f"{v.number} {v.state} {v.schema}" for v in list_versions(conn)][::-1]
+        return [f"{v.number} {v.state} {v.schema}" for v in list_versions(conn, MEMOS)][::-1]
 
 
 def red(done: Consolidation) -> list[str]:
@@ -51,19 +52,19 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
     world.consolidate()
     world.data = data
 
-    done = swap(world)
+    done = swap(world, MEMOS)
     assert done.failures == []
     assert done.proven
     assert done.stale_chunks == 3
     assert world.jobs_of(done) == ["migrate_meta_buffer", "index_check_report"]
-    assert {world.tags_of(run)[INTO_TAG] for run in done.run_ids} == {SHADOW}
+    assert {world.tags_of(run)[INTO_TAG] for run in done.run_ids} == {MEMOS.shadow}
     assert world.rows(IDS) == [("t1",), ("t2048",), ("t7",)]
     assert world.rows("select id from memos_v1.thought_templates") == [("t7",)]
     assert states(world) == ["1 previous memos_v1", "2 live memos"]
     assert done.exchange is not None
     assert (done.exchange.live, done.exchange.previous, done.exchange.rows) == (2, 1, 3)
 
-    event = world.instance.get_latest_materialization_event(LIVE_VERSION)
+    event = world.instance.get_latest_materialization_event(Keys(MEMOS.names).live_version)
     assert event is not None
     assert event.asset_materialization is not None
     shown = event.asset_materialization.metadata
@@ -73,7 +74,7 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
     assert shown["consolidation"].value == done.id
     assert isinstance(shown["previous_kept_until"], dg.TimestampMetadataValue)
     # What was proven of the shadow is what stands proven of the live tables.
-    assert [o.claim.label for o in checklist(world.engine) if not o.proven] == []
+    assert [o.claim.label for o in checklist(MEMOS, world.engine) if not o.proven] == []
     again = world.consolidate()
     assert again.stale_chunks == 0
     assert again.proven
@@ -89,21 +90,21 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     put_template(path, "t2")
     monkeypatch.setattr("memos_assets.search.plans.CHOSEN_FROM_ROWS", 0)
     monkeypatch.setitem(SEARCH_SETTINGS, "enable_indexscan", "off")
-    done = swap(world)
+    done = swap(world, MEMOS)
     assert done.failures == []
     assert red(done) == ["V07"]
     assert not done.proven
     assert done.exchange is None
-    assert done.schema == SHADOW
+    assert done.schema == MEMOS.shadow
     assert any(note.startswith("not swapped: readers keep") for note in done.notes)
     assert states(world) == ["1 live memos", "2 shadow memos_shadow"]
     assert world.rows(IDS) == [("t1",)]
-    assert world.rows(IDS.replace("memos.", f"{SHADOW}.")) == [("t1",), ("t2",)]
+    assert world.rows(IDS.replace("memos.", f"{MEMOS.shadow}.")) == [("t1",), ("t2",)]
     # The live tables were judged again, against what they were loaded from.
     assert world.jobs_of(done)[-1] == "verify_checklist"
     assert INTO_TAG not in world.tags_of(done.run_ids[-1])
     assert world.rows("select source, pin_digest from memos_ops.sources") == before
-    live = {o.claim.label: o for o in checklist(world.engine)}
+    live = {o.claim.label: o for o in checklist(MEMOS, world.engine)}
     assert live["V01"].proven
     assert live["V02"].proven
     assert not live["V08"].proven
@@ -119,7 +120,7 @@ def test_a_load_that_fails_is_no_reason_to_swap(world: World) -> None:
     world.execute("create event trigger refuse on ddl_command_start execute function refuse()")
     # The tables of the shadow have an index of their own, so nothing gets further than that.
     with pytest.raises(Exception, match="no index today"):
-        swap(world)
+        swap(world, MEMOS)
     world.execute("drop event trigger refuse")
     assert states(world) == []
     assert world.rows(IDS) == [("t1",)]
@@ -133,7 +134,7 @@ def test_a_source_that_is_gone_is_refused_before_anything_is_written(world: Worl
     world.consolidate()
     path.unlink()
     with pytest.raises(TargetError, match=r"^M337 meta_buffer: its file is gone .*forget NAME"):
-        swap(world)
+        swap(world, MEMOS)
     assert states(world) == []
     assert world.rows(IDS) == [("t1",), ("t2",)]
 
@@ -142,7 +143,7 @@ def test_objects_of_others_are_named_before_anything_is_loaded(world: World) -> 
     write_templates(world.data / "meta_buffer.db", [1])
     world.execute("create view public.theirs as select id from memos.thought_templates")
     with pytest.raises(TargetError, match=r"^M331 .*view theirs would stay"):
-        swap(world)
+        swap(world, MEMOS)
     assert states(world) == []
     assert world.rows("select * from memos_ops.sources") == []
 
@@ -150,7 +151,7 @@ def test_objects_of_others_are_named_before_anything_is_loaded(world: World) -> 
 def test_a_second_swap_at_the_same_time_is_refused(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1])
     with sole_swap(world.engine), pytest.raises(TargetError, match=r"^M330 "):
-        swap(world)
+        swap(world, MEMOS)
 
 
 def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
@@ -171,7 +172,7 @@ def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
         )
 
     monkeypatch.setattr("memos_assets.runs.swap.swap", written_after_the_gate)
-    done = swap(world)
+    done = swap(world, MEMOS)
     assert done.exchange is not None
     pattern = "select query_pattern from {}.thought_templates where id = 't2048'"
     assert world.rows(pattern.format("memos_v1")) == [("changed",)]
@@ -187,8 +188,8 @@ def test_after_a_rollback_the_next_consolidation_loads_what_differs(world: World
     write_templates(path, [1, 2_048])
     world.consolidate()
     put_template(path, "t2048", rowid=2_048, pattern="changed")
-    assert swap(world).proven
-    roll_back(world.engine, timeout_seconds=10)
+    assert swap(world, MEMOS).proven
+    roll_back(world.engine, MEMOS, timeout_seconds=10)
     done = world.consolidate()
     assert done.stale_chunks == 1
     assert done.proven
@@ -199,7 +200,7 @@ def test_a_pin_of_a_kept_version_is_not_removed(world: World) -> None:
     write_templates(path, [1])
     world.consolidate()
     put_template(path, "t2")
-    assert swap(world).proven
+    assert swap(world, MEMOS).proven
     world.execute("update memos_ops.pins set pinned_at = now() - interval '3 days'")
     with world.engine.begin() as conn:
         assert registry.superseded_pins(conn, "meta_buffer") == []
@@ -212,27 +213,29 @@ def test_a_pin_of_a_kept_version_is_not_removed(world: World) -> None:
 def test_a_run_that_is_to_load_into_a_shadow_that_is_not_there_says_so(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1])
     world.observe()
-    tags = {INTO_TAG: SHADOW}
+    tags = {INTO_TAG: MEMOS.shadow}
     result = world.run("migrate_meta_buffer", partition_key="meta_buffer/000", tags=tags)
     assert not result.success
     (failure,) = [said(event) for event in result.all_events if event.is_run_failure]
     assert "M336 schema memos_shadow: there is no such shadow" in failure
-    create_shadow(world.engine, "one")
-    for schema, success in (("public", False), (SHADOW, True)):
+    create_shadow(world.engine, MEMOS, "one")
+    for schema, success in (("public", False), (MEMOS.shadow, True)):
         tags = {INTO_TAG: schema}
         result = world.run("migrate_meta_buffer", partition_key="meta_buffer/000", tags=tags)
         assert result.success is success, failures(result)
     assert world.rows(IDS) == []
-    assert world.rows(IDS.replace("memos.", f"{SHADOW}.")) == [("t1",)]
-    with in_schema(world.engine, SHADOW).connect() as conn:
+    assert world.rows(IDS.replace("memos.", f"{MEMOS.shadow}.")) == [("t1",)]
+    with in_schema(world.engine, MEMOS.schema, MEMOS.shadow).connect() as conn:
         assert list(ledger.loaded_chunks(conn, "meta_buffer", "thought_templates")) == [0]
 
 
 def test_materialising_the_live_version_describes_it_and_changes_nothing(world: World) -> None:
-    job = dg.define_asset_job("one", selection=dg.AssetSelection.assets(LIVE_VERSION))
+    job = dg.define_asset_job(
+        "one", selection=dg.AssetSelection.assets(Keys(MEMOS.names).live_version)
+    )
     merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
     assert merged.resolve_job_def("one").execute_in_process(instance=world.instance).success
-    event = world.instance.get_latest_materialization_event(LIVE_VERSION)
+    event = world.instance.get_latest_materialization_event(Keys(MEMOS.names).live_version)
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["version"].value == 1

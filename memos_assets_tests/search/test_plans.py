@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.ddl import create_hnsw
@@ -61,7 +61,7 @@ def test_the_claims_hold_for_indexes_as_the_catalog_builds_them(built: sa.Engine
 )
 def test_nearest_uses_the_index_of_its_dimension(engine: sa.Engine, name: str) -> None:
     assert not nearest(engine, name).passed
-    for index in TABLES_BY_NAME["embeddings"].vector_indexes:
+    for index in MEMOS.table("embeddings").vector_indexes:
         ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
     assert nearest(engine, name).passed
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.indexes.build import ensure_index
 from memos_assets.postgres.connection import driver_of
 from memos_assets.search.queries import containing, nearest
@@ -85,7 +85,7 @@ def test_values_that_half_precision_does_not_hold_are_indexed_and_found(
 
 
 def test_containment_finds_the_rows_that_hold_the_part(engine: sa.Engine) -> None:
-    spec = TABLES_BY_NAME["thought_templates"]
+    spec = MEMOS.table("thought_templates")
     with engine.begin() as conn:
         driver = driver_of(conn)
         for number, hints in enumerate(['{"a": 1, "b": 2}', '{"a": 2}', '["a"]', None]):

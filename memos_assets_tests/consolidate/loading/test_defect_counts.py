@@ -12,7 +12,10 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, TableSpec
+from memos_assets.catalog import (
+    MEMOS,
+    TableSpec,
+)
 from memos_assets.consolidate.loading.dry_run import forecast_file
 from memos_assets.consolidate.sources.census import take_census
 from memos_assets.consolidate.sources.discover import FoundFile
@@ -42,7 +45,7 @@ class World:
         return [
             (pin, spec, count)
             for pin in self.pins.values()
-            for spec in KINDS_BY_NAME[pin.kind].tables
+            for spec in MEMOS.kind(pin.kind).tables
             if (count := self.dirt(pin, spec).get(name))
         ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import chunk_task
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import pin_for_run, register_files
@@ -42,7 +42,7 @@ def engine(shared_engine: sa.Engine) -> sa.Engine:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS_BY_NAME, KIND, replace(KINDS_BY_NAME[KIND], chunk_rows=CHUNK))
+    monkeypatch.setitem(KINDS_BY_NAME, KIND, replace(MEMOS.kind(KIND), chunk_rows=CHUNK))
 
 
 def memory(number: int, **changes: object) -> dict[str, object]:
@@ -91,7 +91,7 @@ def rowids(path: Path, table: str = "memories") -> list[int]:
 
 
 def load(engine: sa.Engine, pin: Pin, table: str, chunk: int) -> None:
-    spec = TABLES_BY_NAME[table]
+    spec = MEMOS.table(table)
     b.load(engine, pin, spec, [chunk_task(pin, spec, chunk)])
 
 
@@ -293,7 +293,7 @@ def test_rejects_and_mirrored_links_survive_another_cut(
 def registered(engine: sa.Engine, path: Path) -> registry.Source:
     register_files(engine, [b.only(path)])
     with engine.connect() as conn:
-        return registry.source_named(conn, KIND)
+        return registry.source_named(conn, MEMOS.kinds, KIND)
 
 
 def test_a_run_finishes_from_its_copy_while_the_original_changes(

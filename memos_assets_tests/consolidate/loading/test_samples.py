@@ -6,7 +6,6 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.proof.rows.checks import source_accounted_for, source_unchanged
 from memos_assets_tests.consolidate import builders as b

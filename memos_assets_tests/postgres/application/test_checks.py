@@ -5,7 +5,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import APPLICATION_TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.finding import Finding
 from memos_assets.postgres import migrations
 from memos_assets.postgres.application.checks import tables_are_whole
@@ -28,7 +28,7 @@ def adopted(engine: sa.Engine) -> sa.Engine:
 
 def whole(engine: sa.Engine) -> Finding:
     with engine.connect() as conn:
-        return tables_are_whole(conn, APPLICATION_TABLES)
+        return tables_are_whole(conn, MEMOS.application_tables)
 
 
 @pytest.mark.parametrize("database", ["adopted", "empty"])

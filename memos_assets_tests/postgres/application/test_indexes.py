@@ -8,7 +8,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog.application import MEMORIES
+from memos_assets.catalog import MEMOS
+from memos_assets.catalog.memos_tables import MEMORIES
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.maintenance.pending import index_named
@@ -37,7 +38,7 @@ def indexed(engine: sa.Engine) -> sa.Engine:
 def ensure_all(engine: sa.Engine) -> list[bool]:
     return [
         ensure_index(engine, index, maintenance_work_mem_mb=64).built
-        for index in search_indexes(MEMORIES)
+        for index in search_indexes(MEMORIES.as_table)
     ]
 
 
@@ -49,7 +50,7 @@ def plan(engine: sa.Engine, query: str) -> str:
 
 
 def test_the_memories_get_the_three_indexes_of_the_plan_once(indexed: sa.Engine) -> None:
-    assert [index.name for index in search_indexes(MEMORIES)] == NAMES
+    assert [index.name for index in search_indexes(MEMORIES.as_table)] == NAMES
     definitions = {
         str(key): str(value)
         for key, value in rows(
@@ -66,14 +67,14 @@ def test_the_memories_get_the_three_indexes_of_the_plan_once(indexed: sa.Engine)
 
 def test_the_claims_about_indexes_hold_for_them(indexed: sa.Engine) -> None:
     with indexed.connect() as conn:
-        for one in search_indexes(MEMORIES):
+        for one in search_indexes(MEMORIES.as_table):
             assert index_is_valid(conn, one).passed
         assert nearest_uses_index(conn, HNSW, rows=23).passed
         for column in MEMORIES.searched:
             assert containment_uses_index(conn, MEMORIES, column).passed
     execute(indexed, *(f"drop index {one}" for one in NAMES))
     with indexed.connect() as conn:
-        assert index_is_valid(conn, search_indexes(MEMORIES)[0]).observed == "missing"
+        assert index_is_valid(conn, search_indexes(MEMORIES.as_table)[0]).observed == "missing"
         assert not nearest_uses_index(conn, HNSW, rows=23).passed
         assert not containment_uses_index(conn, MEMORIES, MEMORIES.searched[0]).passed
 
@@ -134,7 +135,7 @@ def test_search_finds_the_memories_that_memos_would_show_and_no_others(
     indexed: sa.Engine,
 ) -> None:
     with indexed.begin() as conn:
-        install(conn)
+        install(conn, MEMOS.schema, MEMOS.searchable)
         vectors = {
             str(key): np.array(str(vector)[1:-1].split(","), dtype=np.float64)
             for key, vector in rows(

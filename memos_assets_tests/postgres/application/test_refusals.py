@@ -5,7 +5,6 @@ import logging
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.errors import TargetError
 from memos_assets.postgres import migrations
 from memos_assets.postgres.application import adoption

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
@@ -76,7 +76,7 @@ def test_every_claim_holds_in_an_untouched_world(engine: sa.Engine, tmp_path: Pa
 
 
 def test_every_table_claim_of_the_checklist_is_made_about_some_table() -> None:
-    made = {name for spec in TABLES for name in claims_about(spec)}
+    made = {name for spec in MEMOS.tables for name in claims_about(spec)}
     proving = [claim for claim in CHECKLIST if claim.group == "proof"]
     assert made == {claim.name for claim in proving if claim.scope == "table"}
 
@@ -86,7 +86,7 @@ def test_findings_are_exactly_the_claims_that_are_announced(
 ) -> None:
     for kind in b.LAYOUTS:
         b.consolidate(engine, b.write_kind(tmp_path / "data", kind))
-    for spec in TABLES:
+    for spec in MEMOS.tables:
         found = b.findings(engine, spec.name)
         assert list(found) == claims_about(spec)
         assert all(finding.passed for finding in found.values())

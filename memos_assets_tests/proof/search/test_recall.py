@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES, TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
@@ -34,14 +34,14 @@ def load(engine: sa.Engine, folder: Path, *numbers: int, **changes: Any) -> Pin:
         if row["rowid"] == 3:
             row["fp16_data"] = bytes(2 * 768)
     pin = b.consolidate(engine, b.write_kind(folder / "data", SOURCE, embeddings=rows))
-    for index in search_indexes(TABLES_BY_NAME["embeddings"]):
+    for index in search_indexes(MEMOS.table("embeddings").as_table):
         ensure_index(engine, index, maintenance_work_mem_mb=64)
     return pin
 
 
 def found(engine: sa.Engine, table: str = "embeddings", index: str = HNSW) -> dict[str, Finding]:
     """Return claim -> finding about one index."""
-    findings = findings_about_search(engine, TABLES_BY_NAME[table])
+    findings = findings_about_search(engine, MEMOS.table(table))
     return {claim: finding for (claim, name), finding in findings.items() if name == index}
 
 
@@ -264,8 +264,8 @@ def test_every_table_of_the_samples_is_searched_as_exactly_as_its_files_say(
         if file.treatment == "consolidate":
             b.consolidate(engine, file.path)
     searched = set()
-    for spec in TABLES:
-        for index in search_indexes(spec):
+    for spec in MEMOS.tables:
+        for index in search_indexes(spec.as_table):
             if index.name in {one.name for one in spec.vector_indexes}:
                 ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
         for (claim, index_name), finding in findings_about_search(engine, spec).items():
