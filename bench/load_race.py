@@ -94,7 +94,7 @@ class _Course:
 def load_race(world: World, rounds: int) -> list[Sheet]:
     """Load the largest table of embeddings in every way."""
     pin = max(
-        (pin for pin in world.pins if pin.kind == "mixed_precision_embeddings"),
+        (pin for pin in world.pins if pin.kind.name == "mixed_precision_embeddings"),
         key=lambda pin: pin.rows[_SPEC.origin],
     )
     encoded = encode_table(world, _SPEC, [pin])
@@ -102,7 +102,7 @@ def load_race(world: World, rounds: int) -> list[Sheet]:
     with world.fresh() as engine:
         with engine.begin() as conn:
             for index in search_indexes(_SPEC.as_table):
-                drop_index(conn, index.name)
+                drop_index(conn, index.name, index.schema)
         course = _Course(world, engine, pin, encoded)
         spreads = alternate(
             {

@@ -149,7 +149,9 @@ class _Course:
 
     def statement(self) -> float:
         """Send what the function sends."""
-        return self.send(STATEMENT, nearest(self.index, hits=True), SEARCH_SETTINGS)
+        return self.send(
+            STATEMENT, nearest(self.generated.spec.as_table, self.index, hits=True), SEARCH_SETTINGS
+        )
 
     def function(self) -> float:
         """Call the function as any client does."""
@@ -227,7 +229,11 @@ class _Race:
 
     def _plan(self) -> float:
         course = self.stored
-        statement = nearest(_as_planned(course.index), schema_in(course.engine, MEMOS.schema))
+        statement = nearest(
+            course.generated.spec.as_table,
+            _as_planned(course.index),
+            schema_in(course.engine, MEMOS.schema),
+        )
         return course.send(PLAN, statement, PLAN_SETTINGS)
 
     def _hnswlib(self) -> dict[int, Search]:
@@ -281,7 +287,7 @@ def _race(engine: sa.Engine, scale: Scale) -> _Race:
             conn.execute(sa.schema.CreateSchema(name))
         return in_schema(engine, MEMOS.schema, name)
 
-    generated = Generated(index_for(MEMOS, scale.dimension), scale.rows)
+    generated = Generated(*index_for(MEMOS, scale.dimension), scale.rows)
     large = _Course(engine, generated)
     as_stored = beside("bench_stored")
     better = {
@@ -296,12 +302,12 @@ def _race(engine: sa.Engine, scale: Scale) -> _Race:
         for index in MEMOS.table(_SMALL_TABLE).vector_indexes
         if index.dimension == scale.dimension
     )
-    small = Generated(small_index, scale.least_rows)
+    small = Generated(MEMOS.table(_SMALL_TABLE), small_index, scale.least_rows)
     return _Race(
         large=large,
         stored=_Course(as_stored, generated),
         better=better,
-        wide=_Course(engine, Generated(index_for(MEMOS, scale.wide_dimension), scale.wide_rows)),
+        wide=_Course(engine, Generated(*index_for(MEMOS, scale.wide_dimension), scale.wide_rows)),
         small=_Course(engine, small),
         small_stored=_Course(as_stored, small),
     )

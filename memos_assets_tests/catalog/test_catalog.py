@@ -97,10 +97,10 @@ def test_an_origin_is_read_once_unless_something_is_computed_from_it(spec: Table
 
 def test_names_are_unique_and_short_enough_for_postgresql() -> None:
     indexes = [index.name for spec in MEMOS.tables for index in spec.vector_indexes]
-    names = [*TABLES_BY_NAME, *indexes]
+    names = [*(spec.name for spec in MEMOS.tables), *indexes]
     assert len(names) == len(set(names)) == len(MEMOS.tables) + len(indexes)
     assert max(len(name.encode()) for name in names) <= 63
-    assert len(KINDS_BY_NAME) == len(MEMOS.kinds)
+    assert len({kind.name for kind in MEMOS.kinds}) == len(MEMOS.kinds)
 
 
 def test_no_layout_is_of_two_kinds() -> None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -20,7 +20,7 @@ from memos_assets.postgres import target
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.search.embed import DeterministicEmbedder
 from memos_assets.search.functions import install
-from memos_assets.search.searchable import Searchable, searchable
+from memos_assets.search.searchable import searchable
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.conftest import copied_database
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put
@@ -328,8 +328,9 @@ def test_a_table_without_embeddings_is_searched_by_words_alone(
     search: Command, embedder: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del embedder
-    without = replace(searchable("corpus_chunks", MEMOS.searchable), indexes=())
-    monkeypatch.setitem(cast(dict[str, Searchable], SEARCHABLES), "corpus_chunks", without)
+    without = replace(searchable("corpus_chunks", MEMOS.searchable), vector_indexes=())
+    others = (table for table in MEMOS.searchable if table.name != without.name)
+    monkeypatch.setitem(MEMOS.__dict__, "searchable", (*others, without))
     code, out, _ = search("battery", "--table", "corpus_chunks")
     assert code == 0
     assert "Note:" not in out

@@ -302,7 +302,7 @@ def consolidate(engine: sa.Engine, path: Path) -> Pin:
 
 
 def findings(engine: sa.Engine, table: str) -> Mapping[str, Finding]:
-    return findings_about(engine, MEMOS.table(table))
+    return findings_about(engine, MEMOS.kind_of_table(table), MEMOS.table(table))
 
 
 def all_findings(engine: sa.Engine, pin: Pin) -> dict[tuple[str, str], Finding]:

@@ -41,6 +41,7 @@ def candidates(world: World, *, accept: bool = False) -> list[Candidate]:
         world.instance,
         world.engine,
         world.settings,
+        MEMOS,
         world.roots,
         world.files(),
         accept_open_rejects=accept,
@@ -50,6 +51,7 @@ def candidates(world: World, *, accept: bool = False) -> list[Candidate]:
 def retire_all(world: World) -> Consolidation:
     return retire(
         world.instance,
+        MEMOS,
         world.roots,
         candidates(world, accept=True),
         accept_open_rejects=True,
@@ -165,10 +167,10 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
         write_templates(world.data / f"{name}.db", [1])
     assert world.consolidate().proven
     asked = [one for one in candidates(world) if one.name == "meta_buffer"]
-    assert retire(world.instance, world.roots, asked).failures == []
+    assert retire(world.instance, MEMOS, world.roots, asked).failures == []
     (world.data / "lost.db").unlink()
     assert due_keys(world.instance, MEMOS, KIND) == []
-    observed = observe_kind(world.engine, world.settings, world.instance, "c", KIND)
+    observed = observe_kind(world.engine, world.settings, world.instance, "c", MEMOS.names, KIND)
     assert sorted(observed) == ["lost/000", "meta_buffer/000", "other/000"]
     put_template(world.data / "other.db", "t2")
     assert due_keys(world.instance, MEMOS, KIND) == ["other/000"]
@@ -183,7 +185,7 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
     world.execute("delete from memos.thought_templates where source = 'meta_buffer'")
     assert (
         consolidate(
-            world.instance, world.engine, world.settings, world.roots, world.files()
+            world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
         ).stale_chunks
         == 1
     )

@@ -11,6 +11,7 @@ from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import (
     by_source,
     chunk_key,
+    chunks_name,
     contiguous_ranges,
     parse_chunk_key,
     range_tags,
@@ -28,7 +29,7 @@ from memos_assets_tests.defs.world import (
 )
 
 JOB = "migrate_meta_buffer"
-NAME = str(chunks_name(MEMOS.names, MEMOS.kind(KIND.name)))
+NAME = chunks_name(MEMOS.names, KIND)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_one_chunk_by_itself_loads_that_chunk(observed: World) -> None:
 def test_dg_materialize_loads_one_chunk(observed: World) -> None:
     postgres = Postgres()
     asset = next(
-        asset for asset in table_assets if Keys(MEMOS.names).table(SPEC.name) in asset.keys
+        asset for asset in table_assets(MEMOS) if Keys(MEMOS.names).table(SPEC.name) in asset.keys
     )
     result = dg.materialize(
         [asset],

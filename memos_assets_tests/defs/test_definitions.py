@@ -307,7 +307,7 @@ def test_an_index_says_how_it_searches_and_on_which_table() -> None:
 
 
 def test_alerts_are_watched_for_of_every_check() -> None:
-    assert check_keys() == sorted(GRAPH.asset_check_keys)
+    assert check_keys([MEMOS]) == sorted(GRAPH.asset_check_keys)
 
 
 def test_evaluations_are_kept_of_every_check_and_of_no_other() -> None:

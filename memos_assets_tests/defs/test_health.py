@@ -29,7 +29,7 @@ def filled(world: World) -> World:
     put_clusters(world.engine, EVERY_INDEX[HNSW])
     analyze(world.engine, SPEC)
     for spec in MEMOS.maintained:
-        for index in search_indexes(spec.as_table):
+        for index in search_indexes(spec):
             ensure_index(world.engine, index, maintenance_work_mem_mb=64)
     return world
 

@@ -49,5 +49,5 @@ def test_what_cannot_be_measured_fails_the_run_with_one_line(world: World) -> No
 
 
 def test_no_job_of_a_consolidation_measures_the_impact() -> None:
-    graph = defs().resolve_asset_graph()
-    assert FINISH.selection.resolve(graph).isdisjoint({KEY})
+    job = defs().resolve_job_def(FINISH)
+    assert KEY.to_python_identifier() not in job.graph.node_dict

@@ -27,7 +27,7 @@ GIN = "thought_templates_domain_hints_gin"
 
 def build(world: World) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [index_assets],
+        [index_assets(MEMOS)],
         selection=[Keys(MEMOS.names).index(HNSW), Keys(MEMOS.names).index(GIN)],
         resources={"postgres": Postgres()},
         instance=world.instance,
@@ -100,13 +100,13 @@ def under_construction(engine: sa.Engine) -> Iterator[None]:
     """Hold what a build that is not done holds."""
     with engine.connect() as conn:
         driver = driver_of(conn)
-        driver.execute(create_hnsw(EVERY_INDEX[HNSW]))
+        driver.execute(create_hnsw(EVERY_INDEX[HNSW], MEMOS.schema))
         yield
         driver.rollback()
 
 
 def test_loads_and_builds_take_turns_among_themselves_and_not_with_each_other() -> None:
-    assert (index_assets.op.pool, WRITE_POOL) == (BUILD_POOL, "postgres_write")
+    assert (index_assets(MEMOS).op.pool, WRITE_POOL) == (BUILD_POOL, "postgres_write")
     assert BUILD_POOL != WRITE_POOL
 
 

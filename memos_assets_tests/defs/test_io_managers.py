@@ -14,9 +14,13 @@ import sqlalchemy as sa
 from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import chunk_stream
 from memos_assets.defs.assets.tables import stale_work, table_assets
-from memos_assets.defs.io_managers import PostgresTableIOManager, TableReference
+from memos_assets.defs.io_managers import TableReference, table_io_manager
 from memos_assets.defs.keys import Keys
-from memos_assets.defs.partitions import range_tags
+from memos_assets.defs.partitions import (
+    chunks_name,
+    chunks_of,
+    range_tags,
+)
 from memos_assets.defs.resources import Postgres
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
@@ -31,7 +35,7 @@ from memos_assets_tests.defs.world import (
 )
 
 TEMPLATES = dg.AssetIn(Keys(MEMOS.names).table(SPEC.name))
-PARTITIONS = chunks_of(MEMOS.names, MEMOS.kind(KIND.name))
+PARTITIONS = chunks_of(MEMOS.names, KIND)
 
 
 @pytest.fixture
@@ -54,14 +58,14 @@ def run(
     """Materialise one asset beside the tables, which are its upstream."""
     postgres = Postgres()
     return dg.materialize(
-        [asset, *(one for one in table_assets if not one.keys & asset.keys)],
+        [asset, *(one for one in table_assets(MEMOS) if not one.keys & asset.keys)],
         selection=[asset],
         instance=world.instance,
         partition_key=partition_key,
         tags=tags,
         resources={
             "postgres": postgres,
-            "postgres_table": PostgresTableIOManager(postgres=postgres),
+            "postgres_table": table_io_manager(postgres, [MEMOS]),
         },
         raise_on_error=False,
         run_config=QUIET,
@@ -141,7 +145,7 @@ def test_half_precision_arrives_in_half_precision(world: World) -> None:
         got.extend(rows["embedding"])
 
     world.instance.add_dynamic_partitions(
-        str(chunks_name(MEMOS.names, MEMOS.kind("mixed_precision_embeddings"))), ["m/000"]
+        chunks_name(MEMOS.names, MEMOS.kind("mixed_precision_embeddings")), ["m/000"]
     )
     assert run(world, consumer).success
     assert got[0].dtype == np.float16

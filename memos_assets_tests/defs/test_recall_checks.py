@@ -74,7 +74,7 @@ def test_what_comes_after_an_index_is_held_up_in_the_run_of_a_red_recall(
         assert "memos__report" not in started
         # Every other index was judged all the same.
         seen = {e.asset_check_key for e in result.get_asset_check_evaluations()}
-        assert {key for definition in checks for key in definition.check_keys} <= seen
+        assert {key for definition in checks(MEMOS) for key in definition.check_keys} <= seen
     assert world.run("write_report").success
 
 
@@ -84,7 +84,7 @@ def test_a_shadow_whose_searches_are_poor_is_not_swapped_in(
     write_templates(world.data / "meta_buffer.db", range(1, 31))
     poor_search(monkeypatch)
     done = consolidate_and_swap(
-        world.instance, world.engine, world.settings, world.roots, world.files()
+        world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
     )
     assert done.exchange is None
     assert done.schema == MEMOS.shadow

@@ -129,7 +129,7 @@ def test_what_was_checked_before_the_last_load_is_stale_and_not_proven(world: Wo
     job = defs().resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(instance=world.instance, asset_selection=[KEY])
     assert result.success
-    report, page = report_of(world, Consolidation(result.run_id))
+    report, page = report_of(world, Consolidation(result.run_id, MEMOS.schema))
     assert report["consolidation"] == result.run_id
     assert not report["verdict"]["proven"]
     assert "older than what is loaded" in report["verdict"]["sentence"]

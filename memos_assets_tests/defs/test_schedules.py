@@ -119,5 +119,5 @@ def test_the_checklist_and_the_health_of_indexes_are_checked_daily() -> None:
         ("check_health_daily", HEALTH, "50 5 * * *"),
     ):
         schedule = repository.get_schedule_def(name)
-        assert schedule.job_name == job.name
+        assert schedule.job_name == job
         assert schedule.cron_schedule == minute

@@ -16,6 +16,7 @@ from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
+from memos_assets.defs.partitions import chunks_name
 from memos_assets.demo.meta_buffer import LAYOUT
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate, observe_files
@@ -88,18 +89,24 @@ class World:
 
     def consolidate(self, *, reload: bool = False) -> Consolidation:
         return consolidate(
-            self.instance, self.engine, self.settings, self.roots, self.files(), reload=reload
+            self.instance,
+            self.engine,
+            self.settings,
+            MEMOS,
+            self.roots,
+            self.files(),
+            reload=reload,
         )
 
     def observe(self) -> None:
         """Register, pin and observe the files, so that their chunks are partitions."""
         files = self.files()
         register_files(self.engine, files)
-        observe_files(self.instance, self.engine, self.settings, "observed-by-a-test", files)
+        observe_files(self.instance, self.engine, self.settings, MEMOS, "observed-by-a-test", files)
 
     def partitions(self, kind: str = KIND.name) -> list[str]:
         return list(
-            self.instance.get_dynamic_partitions(str(chunks_name(MEMOS.names, MEMOS.kind(kind))))
+            self.instance.get_dynamic_partitions(chunks_name(MEMOS.names, MEMOS.kind(kind)))
         )
 
     def run(

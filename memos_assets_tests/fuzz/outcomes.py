@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
+from memos_assets.catalog import MEMOS, FileKind
 from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import MemosAssetsError
@@ -57,12 +57,12 @@ def consolidated(engine: sa.Engine, path: Path) -> Pin | MemosAssetsError | None
         return error
 
 
-def lost_rows(engine: sa.Engine, path: Path, kind: str) -> Mapping[str, tuple[int, int]]:
+def lost_rows(engine: sa.Engine, path: Path, kind: FileKind) -> Mapping[str, tuple[int, int]]:
     """Return (rows SQLite reads, rows loaded or rejected) of the tables where that differs."""
     lost = {}
     with closing(sqlite3.connect(path)) as connection, engine.connect() as conn:
         connection.text_factory = bytes
-        for spec in MEMOS.kind(kind).tables:
+        for spec in kind.tables:
             try:
                 read = len(
                     connection.execute(f'select rowid from "{spec.origin}" not indexed').fetchall()

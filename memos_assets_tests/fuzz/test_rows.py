@@ -266,7 +266,7 @@ def test_any_row_is_loaded_and_proven_or_rejected_with_a_reason(
                     return
                 assert outcome is not None
                 assert outcomes.unproven(shared_engine, outcome) == {}
-                assert outcomes.lost_rows(shared_engine, path, kind) == {}
+                assert outcomes.lost_rows(shared_engine, path, outcome.kind) == {}
                 outcomes.check_reasons(shared_engine)
 
     search()

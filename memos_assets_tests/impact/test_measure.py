@@ -31,7 +31,7 @@ from memos_assets.impact.trial_tables import (
     trial_schema,
 )
 
-INDEX_768 = index_for(MEMOS, 768)
+SPEC, INDEX_768 = index_for(MEMOS, 768)
 
 
 def schemas(engine: sa.Engine) -> set[str]:
@@ -65,7 +65,7 @@ def test_every_way_is_measured_at_every_row_count_and_leaves_nothing_behind(
     assert len(measured.measured) == 12
     assert TRIAL_SCHEMA not in schemas(engine)
     with engine.connect() as conn:
-        counted = sa.text(f"select count(*) from memos.{INDEX_768.table}")
+        counted = sa.text(f"select count(*) from {SPEC.qualified}")
         assert conn.execute(counted).scalar_one() == 0
 
 
@@ -98,7 +98,7 @@ def test_embeddings_lie_outside_of_their_rows_as_memos_stores_them_and_within_th
 
 
 def test_rows_are_the_same_whenever_they_are_asked_for_and_others_for_another_seed() -> None:
-    rows = Generated(INDEX_768, 1_200)
+    rows = Generated(SPEC, INDEX_768, 1_200)
     first, second = (np.concatenate(list(rows.batches())) for _ in range(2))
     assert first.shape == (1_200, 768)
     assert np.array_equal(first, second)
@@ -111,11 +111,11 @@ def test_rows_are_the_same_whenever_they_are_asked_for_and_others_for_another_se
 
 
 def test_the_forecast_of_the_disk_is_what_is_taken(engine: sa.Engine) -> None:
-    rows = Generated(INDEX_768, 1_000)
+    rows = Generated(SPEC, INDEX_768, 1_000)
     with trial_schema(engine, MEMOS) as trial:
         load(trial, rows)
         build(trial, rows.spec, rows.index)
-        taken = sizes(trial, rows.spec.name)
+        taken = sizes(trial, rows.spec)
     whole = taken.rows + taken.toast + taken.indexes
     assert whole < forecast_bytes(INDEX_768, 1_000) < 1.5 * whole
 

@@ -22,9 +22,7 @@ from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
 from memos_assets.postgres.schema.tables import table_of
 
-EVERY_INDEX = {
-    index.name: index for spec in TABLES_BY_NAME.values() for index in spec.vector_indexes
-}
+EVERY_INDEX = {index.name: index for spec in MEMOS.tables for index in spec.vector_indexes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ def search_index(name: str) -> SearchIndex:
     """Return an index of the catalog by name."""
     return next(
         index
-        for spec in TABLES_BY_NAME.values()
+        for spec in MEMOS.tables
         for index in search_indexes(spec.as_table)
         if index.name == name
     )

@@ -67,7 +67,7 @@ def test_a_valid_index_is_kept_and_an_invalid_one_is_rebuilt(engine: sa.Engine, 
     assert ensure(engine, name)
     assert identity(engine, name) not in (None, first)
     with engine.connect() as conn:
-        state = state_of(conn, name)
+        state = state_of(conn, name, SPEC.schema)
     assert state is not None
     assert state.valid
 
@@ -105,7 +105,7 @@ def test_an_index_that_cannot_be_built_is_m320_and_leaves_the_table_as_it_was(
         assert (schema, concurrently) == ("memos", False)
         return create.format(sql.Identifier(GIN))
 
-    broken = SearchIndex(GIN, SPEC.name, "broken", create_broken)
+    broken = SearchIndex(GIN, SPEC.name, "broken", create_broken, SPEC.schema)
     with pytest.raises(TargetError, match=rf"^M320 memos\.{GIN}: .*division by zero.* Fix: "):
         ensure_index(engine, broken, maintenance_work_mem_mb=64)
     assert identity(engine, GIN) is None
@@ -114,7 +114,7 @@ def test_an_index_that_cannot_be_built_is_m320_and_leaves_the_table_as_it_was(
 
 
 def test_every_index_of_the_catalog_can_be_built(engine: sa.Engine) -> None:
-    for spec in TABLES_BY_NAME.values():
+    for spec in MEMOS.tables:
         for index in search_indexes(spec.as_table):
             assert ensure(engine, index.name)
 

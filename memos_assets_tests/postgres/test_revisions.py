@@ -133,7 +133,7 @@ def test_embeddings_that_a_page_holds_lie_within_their_rows_however_the_table_wa
         for vector in sorted(spec.vectors, key=lambda vector: vector.name)
     ]
     assert {spec.name for spec in MEMOS.tables if spec.row_target} < {table for table, *_ in found}
-    versions.create_shadow(engine, "tests")
+    versions.create_shadow(engine, MEMOS, "tests")
     assert storage(engine, MEMOS.shadow) == found
     migrations.downgrade(engine, "0004")
     assert {at for *_, at in storage(engine, "memos")} == {"e"}

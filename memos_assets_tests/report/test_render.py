@@ -58,6 +58,7 @@ def hostile(engine: sa.Engine) -> Report:
     moment = words.moment(0)
     return compose(
         engine,
+        MEMOS,
         Recorded(
             HOSTILE,
             [HOSTILE],

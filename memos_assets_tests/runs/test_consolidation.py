@@ -113,7 +113,7 @@ def test_only_the_chunks_of_a_replaced_row_are_loaded_again(world: World) -> Non
 def test_reload_loads_every_chunk_of_a_named_file_again(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1, 2_048])
     root = Root.parse(f"mine={world.data / 'meta_buffer.db'}")
-    where = (world.instance, world.engine, world.settings, [root], find_files(MEMOS, [root]))
+    where = (world.instance, world.engine, world.settings, MEMOS, [root], find_files(MEMOS, [root]))
     before = consolidate(*where)
     assert before.proven
     assert world.partitions() == ["mine/000", "mine/001"]

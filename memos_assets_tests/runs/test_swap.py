@@ -30,7 +30,7 @@ IDS = "select id from memos.thought_templates order by id"
 
 def swap(world: World) -> Consolidation:
     return consolidate_and_swap(
-        world.instance, world.engine, world.settings, world.roots, world.files()
+        world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
     )
 
 
@@ -52,7 +52,7 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
     world.consolidate()
     world.data = data
 
-    done = swap(world, MEMOS)
+    done = swap(world)
     assert done.failures == []
     assert done.proven
     assert done.stale_chunks == 3
@@ -74,7 +74,7 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
     assert shown["consolidation"].value == done.id
     assert isinstance(shown["previous_kept_until"], dg.TimestampMetadataValue)
     # What was proven of the shadow is what stands proven of the live tables.
-    assert [o.claim.label for o in checklist(MEMOS, world.engine) if not o.proven] == []
+    assert [o.claim.label for o in checklist(world.engine, MEMOS) if not o.proven] == []
     again = world.consolidate()
     assert again.stale_chunks == 0
     assert again.proven
@@ -90,7 +90,7 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     put_template(path, "t2")
     monkeypatch.setattr("memos_assets.search.plans.CHOSEN_FROM_ROWS", 0)
     monkeypatch.setitem(SEARCH_SETTINGS, "enable_indexscan", "off")
-    done = swap(world, MEMOS)
+    done = swap(world)
     assert done.failures == []
     assert red(done) == ["V07"]
     assert not done.proven
@@ -104,7 +104,7 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     assert world.jobs_of(done)[-1] == "verify_checklist"
     assert INTO_TAG not in world.tags_of(done.run_ids[-1])
     assert world.rows("select source, pin_digest from memos_ops.sources") == before
-    live = {o.claim.label: o for o in checklist(MEMOS, world.engine)}
+    live = {o.claim.label: o for o in checklist(world.engine, MEMOS)}
     assert live["V01"].proven
     assert live["V02"].proven
     assert not live["V08"].proven
@@ -120,7 +120,7 @@ def test_a_load_that_fails_is_no_reason_to_swap(world: World) -> None:
     world.execute("create event trigger refuse on ddl_command_start execute function refuse()")
     # The tables of the shadow have an index of their own, so nothing gets further than that.
     with pytest.raises(Exception, match="no index today"):
-        swap(world, MEMOS)
+        swap(world)
     world.execute("drop event trigger refuse")
     assert states(world) == []
     assert world.rows(IDS) == [("t1",)]
@@ -134,7 +134,7 @@ def test_a_source_that_is_gone_is_refused_before_anything_is_written(world: Worl
     world.consolidate()
     path.unlink()
     with pytest.raises(TargetError, match=r"^M337 meta_buffer: its file is gone .*forget NAME"):
-        swap(world, MEMOS)
+        swap(world)
     assert states(world) == []
     assert world.rows(IDS) == [("t1",), ("t2",)]
 
@@ -143,7 +143,7 @@ def test_objects_of_others_are_named_before_anything_is_loaded(world: World) -> 
     write_templates(world.data / "meta_buffer.db", [1])
     world.execute("create view public.theirs as select id from memos.thought_templates")
     with pytest.raises(TargetError, match=r"^M331 .*view theirs would stay"):
-        swap(world, MEMOS)
+        swap(world)
     assert states(world) == []
     assert world.rows("select * from memos_ops.sources") == []
 
@@ -151,7 +151,7 @@ def test_objects_of_others_are_named_before_anything_is_loaded(world: World) -> 
 def test_a_second_swap_at_the_same_time_is_refused(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1])
     with sole_swap(world.engine), pytest.raises(TargetError, match=r"^M330 "):
-        swap(world, MEMOS)
+        swap(world)
 
 
 def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
@@ -168,11 +168,11 @@ def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
         tags = range_tags("meta_buffer/001", "meta_buffer/001")
         assert world.run("migrate_meta_buffer", tags=tags).success
         return exchange.swap(
-            engine, consolidation, filled_at=filled_at, timeout_seconds=timeout_seconds
+            engine, MEMOS, consolidation, filled_at=filled_at, timeout_seconds=timeout_seconds
         )
 
     monkeypatch.setattr("memos_assets.runs.swap.swap", written_after_the_gate)
-    done = swap(world, MEMOS)
+    done = swap(world)
     assert done.exchange is not None
     pattern = "select query_pattern from {}.thought_templates where id = 't2048'"
     assert world.rows(pattern.format("memos_v1")) == [("changed",)]
@@ -188,7 +188,7 @@ def test_after_a_rollback_the_next_consolidation_loads_what_differs(world: World
     write_templates(path, [1, 2_048])
     world.consolidate()
     put_template(path, "t2048", rowid=2_048, pattern="changed")
-    assert swap(world, MEMOS).proven
+    assert swap(world).proven
     roll_back(world.engine, MEMOS, timeout_seconds=10)
     done = world.consolidate()
     assert done.stale_chunks == 1
@@ -200,7 +200,7 @@ def test_a_pin_of_a_kept_version_is_not_removed(world: World) -> None:
     write_templates(path, [1])
     world.consolidate()
     put_template(path, "t2")
-    assert swap(world, MEMOS).proven
+    assert swap(world).proven
     world.execute("update memos_ops.pins set pinned_at = now() - interval '3 days'")
     with world.engine.begin() as conn:
         assert registry.superseded_pins(conn, "meta_buffer") == []
@@ -226,7 +226,9 @@ def test_a_run_that_is_to_load_into_a_shadow_that_is_not_there_says_so(world: Wo
     assert world.rows(IDS) == []
     assert world.rows(IDS.replace("memos.", f"{MEMOS.shadow}.")) == [("t1",)]
     with in_schema(world.engine, MEMOS.schema, MEMOS.shadow).connect() as conn:
-        assert list(ledger.loaded_chunks(conn, "meta_buffer", "thought_templates")) == [0]
+        assert list(
+            ledger.loaded_chunks(conn, "meta_buffer", MEMOS.table("thought_templates"))
+        ) == [0]
 
 
 def test_materialising_the_live_version_describes_it_and_changes_nothing(world: World) -> None:

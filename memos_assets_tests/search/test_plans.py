@@ -19,6 +19,9 @@ from memos_assets_tests.indexes.test_build import GIN, HNSW, SPEC, invalidate
 OUTDATED = "valid, but built by another definition"
 
 
+TABLE = SPEC.as_table
+
+
 @pytest.fixture
 def built(engine: sa.Engine) -> sa.Engine:
     for name in (HNSW, GIN):
@@ -39,12 +42,12 @@ def valid(engine: sa.Engine, name: str = HNSW) -> Finding:
 
 def nearest(engine: sa.Engine, name: str = HNSW, *, rows: int = 0) -> Finding:
     with engine.connect() as conn:
-        return nearest_uses_index(conn, EVERY_INDEX[name], rows)
+        return nearest_uses_index(conn, TABLE, EVERY_INDEX[name], rows)
 
 
 def containment(engine: sa.Engine) -> Finding:
     with engine.connect() as conn:
-        return containment_uses_index(conn, SPEC, SPEC.column("domain_hints"))
+        return containment_uses_index(conn, TABLE, SPEC.column("domain_hints"))
 
 
 def test_the_claims_hold_for_indexes_as_the_catalog_builds_them(built: sa.Engine) -> None:
@@ -124,7 +127,7 @@ def test_v07_nearest_uses_index_fails_where_many_rows_are_scanned_in_its_place(
     monkeypatch.setattr(explain, "CHOSEN_FROM_ROWS", 1)
     with built.connect() as conn:
         conn.execute(sa.text("set local enable_indexscan = off"))
-        finding = nearest_uses_index(conn, EVERY_INDEX[HNSW], 1)
+        finding = nearest_uses_index(conn, TABLE, EVERY_INDEX[HNSW], 1)
     assert not finding.passed
     assert finding.expected == f"{HNSW} chosen"
 
@@ -150,7 +153,7 @@ def test_v11_containment_uses_index_fails_when_the_index_is_on_another_column(
 
 def test_asking_leaves_the_planner_as_it_was(built: sa.Engine) -> None:
     with built.connect() as conn:
-        nearest_uses_index(conn, EVERY_INDEX[HNSW], 0)
-        containment_uses_index(conn, SPEC, SPEC.column("domain_hints"))
+        nearest_uses_index(conn, TABLE, EVERY_INDEX[HNSW], 0)
+        containment_uses_index(conn, TABLE, SPEC.column("domain_hints"))
         for name in ("seqscan", "sort", "indexscan", "bitmapscan"):
             assert conn.execute(sa.text(f"show enable_{name}")).scalar() == "on"

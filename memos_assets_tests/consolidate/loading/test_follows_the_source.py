@@ -23,6 +23,11 @@ MEMORIES, LINKS = "semantic_memories", "semantic_links"
 #: Rowids per chunk, so that a dozen rows make chunks 0, 1 and 2.
 CHUNK = 4
 LAST = 3 * CHUNK - 1
+#: memOS's catalog with such chunks.
+SMALL = replace(
+    MEMOS,
+    kinds=[replace(kind, chunk_rows=CHUNK) if kind.name == KIND else kind for kind in MEMOS.kinds],
+)
 #: Its attributes are not JSON.
 REJECTED = 2
 ORDERS = list(itertools.permutations((0, 1, 2)))
@@ -42,7 +47,7 @@ def engine(shared_engine: sa.Engine) -> sa.Engine:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS_BY_NAME, KIND, replace(MEMOS.kind(KIND), chunk_rows=CHUNK))
+    monkeypatch.setattr(b, "MEMOS", SMALL)
 
 
 def memory(number: int, **changes: object) -> dict[str, object]:
@@ -293,7 +298,7 @@ def test_rejects_and_mirrored_links_survive_another_cut(
 def registered(engine: sa.Engine, path: Path) -> registry.Source:
     register_files(engine, [b.only(path)])
     with engine.connect() as conn:
-        return registry.source_named(conn, MEMOS.kinds, KIND)
+        return registry.source_named(conn, SMALL.kinds, KIND)
 
 
 def test_a_run_finishes_from_its_copy_while_the_original_changes(

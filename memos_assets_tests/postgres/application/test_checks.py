@@ -114,7 +114,9 @@ def test_the_dirt_of_memos_is_counted(adopted: sa.Engine) -> None:
             "tasks_without_quest": 1,
         }
         assert users_spelt_twice(conn) == [(PERSON[:8], PERSON)]
-        assert [(s.name, s.rows, s.adopted) for s in table_states(conn, "memories")] == [
+        assert [
+            (s.name, s.rows, s.adopted) for s in table_states(conn, MEMOS.application["memories"])
+        ] == [
             ("memories", 24, True),
             ("user_memory_settings", 0, True),
         ]
@@ -138,4 +140,4 @@ def test_nothing_is_dirty_where_nothing_is(empty: sa.Engine) -> None:
             assert set(facts(conn).values()) == {0}
         assert embedding_models(conn) == []
         assert users_spelt_twice(conn) == []
-        assert not any(state.adopted for state in table_states(conn, "quests"))
+        assert not any(state.adopted for state in table_states(conn, MEMOS.application["quests"]))

@@ -4,7 +4,6 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
-from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.catalog.memos_tables import MEMORIES
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
@@ -40,10 +39,10 @@ def red(engine: sa.Engine) -> list[str]:
     held = {index.name: index for index in search_indexes(MEMORIES.as_table)}
     with engine.connect() as conn:
         found = {
-            "V20": table_is_vacuumed(conn, "memories", APPLICATION_SCHEMA),
-            "V21": recall_has_not_drifted(conn, hnsw, held[hnsw.name]),
-            "V22": no_index_is_left_invalid(conn),
-            "V23": statistics_are_there(conn, "memories", APPLICATION_SCHEMA),
+            "V20": table_is_vacuumed(conn, MEMORIES.as_table),
+            "V21": recall_has_not_drifted(conn, MEMORIES.as_table, hnsw, held[hnsw.name]),
+            "V22": no_index_is_left_invalid(conn, MEMOS.every_table),
+            "V23": statistics_are_there(conn, MEMORIES.as_table),
             **{f"V24 {name}": index_is_used(conn, index, {}) for name, index in held.items()},
         }
     return [claim for claim, finding in found.items() if not finding.passed]

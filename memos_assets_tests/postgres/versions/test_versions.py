@@ -99,7 +99,7 @@ def test_a_swap_moves_rows_indexes_and_books_and_a_rollback_takes_them_back(
     create_shadow(engine, MEMOS, "one")
     shadow = in_schema(engine, MEMOS.schema, MEMOS.shadow)
     b.load_stale(shadow, pin)
-    (index, *_) = search_indexes(next(s for s in MEMOS.tables if s.name == "semantic_memories"))
+    (index, *_) = search_indexes(MEMOS.table("semantic_memories").as_table)
     ensure_index(shadow, index, maintenance_work_mem_mb=16)
     assert b.rows(engine, "select id from memos.semantic_memories order by 1") == [
         ("memory-1",),

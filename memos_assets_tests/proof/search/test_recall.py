@@ -41,7 +41,7 @@ def load(engine: sa.Engine, folder: Path, *numbers: int, **changes: Any) -> Pin:
 
 def found(engine: sa.Engine, table: str = "embeddings", index: str = HNSW) -> dict[str, Finding]:
     """Return claim -> finding about one index."""
-    findings = findings_about_search(engine, MEMOS.table(table))
+    findings = findings_about_search(engine, MEMOS.kind_of_table(table), MEMOS.table(table))
     return {claim: finding for (claim, name), finding in findings.items() if name == index}
 
 
@@ -268,7 +268,9 @@ def test_every_table_of_the_samples_is_searched_as_exactly_as_its_files_say(
         for index in search_indexes(spec.as_table):
             if index.name in {one.name for one in spec.vector_indexes}:
                 ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
-        for (claim, index_name), finding in findings_about_search(engine, spec).items():
+        for (claim, index_name), finding in findings_about_search(
+            engine, MEMOS.kind_of_table(spec.name), spec
+        ).items():
             assert finding.passed, (claim, index_name, finding.observed, finding.evidence)
             if claim == V16 and finding.evidence["rows"]:
                 searched.add(index_name)
