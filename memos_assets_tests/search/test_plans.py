@@ -42,7 +42,8 @@ def valid(engine: sa.Engine, name: str = HNSW) -> Finding:
 
 def nearest(engine: sa.Engine, name: str = HNSW, *, rows: int = 0) -> Finding:
     with engine.connect() as conn:
-        return nearest_uses_index(conn, TABLE, EVERY_INDEX[name], rows)
+        index = EVERY_INDEX[name]
+        return nearest_uses_index(conn, MEMOS.table(index.table).as_table, index, rows)
 
 
 def containment(engine: sa.Engine) -> Finding:
