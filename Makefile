@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test ui lint types bench faults fuzz clean
+.PHONY: demo test ui lint types docs picture bench faults fuzz clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -33,6 +33,9 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
+docs: $(READY)
+	$(BIN)/python -m docs_build
+
 # Without a C++ compiler hnswlib cannot be installed; the race of searches then does without it.
 bench: $(READY)
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
@@ -40,6 +43,9 @@ bench: $(READY)
 
 faults: $(READY)
 	$(BIN)/python -m faults --kills $(or $(N),100)
+
+picture: $(READY)
+	$(BIN)/python -m tools.architecture
 
 fuzz: $(READY)
 	$(BIN)/python -m memos_assets_tests.fuzz $(or $(MINUTES),10)

@@ -1,4 +1,4 @@
-"""What one item of the checklist saw."""
+"""The finding of a check."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The outcome of a check. ``evidence`` is enough to act on without another run."""
+    """What a judge found of one subject. ``evidence`` is enough to act on without another run."""
 
     passed: bool
     expected: str

@@ -1,111 +1,20 @@
 """The floor plan: a room imports only rooms below it, and some rooms never at all."""
 
-import ast
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
-
 import pytest
 
-from memos_assets.settings import PROJECT_ROOT
-
-PACKAGE = "memos_assets"
-
-#: From the ground up. A room imports rooms before it in this list, and itself.
-FLOORS = (
-    *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
-    *("settings", "catalog", "checklist", "sqlite", "postgres", "indexes", "search"),
-    *("consolidate", "proof", "snapshots", "blackboard", "memory", "cache", "research"),
-    *("maintenance", "impact", "report", "defs", "definitions", "components", "runs"),
-    *("api", "memos_face", "demo", "cli"),
+from tools.floor_plan import (
+    FLOORS,
+    INNER_FLOORS,
+    LEAVES,
+    NEVER,
+    PACKAGE,
+    Never,
+    arrows_up,
+    imports_of,
+    in_room,
+    modules,
+    reached_from,
 )
-#: The same within rooms that have rooms of their own.
-INNER_FLOORS = {
-    "postgres": (
-        *("connection", "build_lock", "server", "copy", "schema", "application"),
-        *("engine", "migrations", "backup", "versions", "target", "dagster_storage"),
-    ),
-    "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),
-    "proof": ("expected", "rows", "search"),
-}
-#: Rooms -> rooms that they must not reach, not even through others.
-NEVER_REACHED = {
-    "memos_assets.proof.expected": ("memos_assets.consolidate",),
-    "memos_assets.search": ("memos_assets.consolidate",),
-    "memos_assets.indexes": ("memos_assets.consolidate",),
-}
-#: Rooms -> rooms that they must not import.
-NEVER_IMPORTED = {
-    "memos_assets.proof": ("memos_assets.consolidate.decoding",),
-    "memos_assets.memory": ("dagster",),
-    "memos_assets.cache": ("dagster",),
-    "memos_assets.blackboard": ("dagster",),
-    "memos_assets.snapshots": ("dagster",),
-}
-#: Imported by nothing of ours but the rooms named.
-LEAVES = {
-    "memos_assets.demo": ("memos_assets.demo", "memos_assets.cli"),
-    "memos_assets.api": ("memos_assets.api",),
-    "memos_assets.cli": ("memos_assets.cli",),
-    "memos_assets.memos_face": ("memos_assets.memos_face",),
-}
-
-
-def in_room(module: str, room: str) -> bool:
-    return module == room or module.startswith(f"{room}.")
-
-
-@cache
-def modules() -> dict[str, Path]:
-    paths = sorted((PROJECT_ROOT / PACKAGE).rglob("*.py"))
-    dotted = (path.relative_to(PROJECT_ROOT).with_suffix("") for path in paths)
-    names = (".".join(path.parts).removesuffix(".__init__") for path in dotted)
-    return dict(zip(names, paths, strict=True))
-
-
-@cache
-def imports_of(module: str) -> frozenset[str]:
-    """Return every module that a module of ours imports, wherever it does so."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(modules()[module].read_text("utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                found.add(whole if whole in modules() else node.module)
-    return frozenset(found)
-
-
-@cache
-def reached_from(module: str) -> frozenset[str]:
-    """Return every module of ours that importing a module brings in."""
-    reached: set[str] = set()
-    waiting = [module]
-    while waiting:
-        for name in imports_of(waiting.pop()) & modules().keys():
-            if name not in reached:
-                reached.add(name)
-                waiting.append(name)
-    return frozenset(reached)
-
-
-def arrows_up(floors: tuple[str, ...], above: str) -> Iterator[str]:
-    """Yield what is imported from a higher floor, and rooms that have no floor."""
-    depth = above.count(".") + 1
-    for module in modules():
-        if not in_room(module, above) or module == above:
-            continue
-        room = module.split(".")[depth]
-        if room not in floors:
-            yield f"{module} is in no room of the plan"
-            continue
-        for imported in imports_of(module):
-            if not in_room(imported, above) or imported == above:
-                continue
-            other = imported.split(".")[depth]
-            if other in floors and floors.index(other) > floors.index(room):
-                yield f"{module} imports {imported}"
 
 
 def test_a_room_imports_only_rooms_below_it() -> None:
@@ -122,26 +31,14 @@ def test_modules_of_one_room_do_not_import_each_other_in_circles() -> None:
     assert circles == []
 
 
-def test_what_a_room_must_not_reach_it_does_not() -> None:
-    wrong = [
-        f"{module} reaches {other}"
-        for room, forbidden in NEVER_REACHED.items()
-        for module in modules()
-        if in_room(module, room)
-        for other in reached_from(module)
-        if any(in_room(other, one) for one in forbidden)
-    ]
-    assert wrong == []
-
-
-def test_what_a_room_must_not_import_it_does_not() -> None:
+@pytest.mark.parametrize("rule", NEVER, ids=lambda rule: f"{rule.room}-{rule.other}")
+def test_what_a_room_must_not_import_it_does_not(rule: Never) -> None:
     wrong = [
         f"{module} imports {other}"
-        for room, forbidden in NEVER_IMPORTED.items()
         for module in modules()
-        if in_room(module, room)
-        for other in imports_of(module)
-        if any(in_room(other, one) for one in forbidden)
+        if in_room(module, f"{PACKAGE}.{rule.room}")
+        for other in imports_of(module) | (reached_from(module) if rule.at_all else set())
+        if in_room(other, rule.other)
     ]
     assert wrong == []
 
@@ -151,8 +48,8 @@ def test_leaves_are_imported_by_nothing(leaf: str) -> None:
     wrong = [
         f"{module} imports {other}"
         for module in modules()
-        if not any(in_room(module, room) for room in LEAVES[leaf])
+        if not any(in_room(module, f"{PACKAGE}.{room}") for room in (leaf, *LEAVES[leaf]))
         for other in imports_of(module)
-        if in_room(other, leaf)
+        if in_room(other, f"{PACKAGE}.{leaf}")
     ]
     assert wrong == []

@@ -7,34 +7,56 @@ as ``json`` is ``jsonb`` after the adoption; all other types stay.
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final
 
 from memos_assets.catalog.columns import Column, VectorIndex
 from memos_assets.catalog.table import Table
 
 APPLICATION_SCHEMA = "public"
 
-ApplicationKind = Literal[
-    "uuid", "string", "text", "integer", "double", "boolean", "json", "moment", "date", "bytes",
-    "vector",
-]  # fmt: skip
+#: Names that memOS's tables have for types, and that fingerprints are made of -> their names in
+#: `types`, None where it is the same one. Any other type goes by its name there.
+_POSTGRES_TYPES: Final = {
+    **dict.fromkeys(("uuid", "text", "integer", "boolean", "date", "vector")),
+    "string": "varchar", "double": "double precision", "json": "jsonb", "bytes": "bytea",
+    "moment": "timestamp without time zone",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class ApplicationColumn:
     """One column of a table of memOS.
 
-    ``length``: characters of a ``string``, elements of a ``vector``. ``references``: the table
-    whose key it names; ``cascade``: rows go with the row that they name. A ``moment`` is a
-    ``timestamp without time zone``, in UTC.
+    ``kind``: a name of `types.TYPES`, an array of one, or a short name: a ``string`` is a
+    ``varchar``, a ``moment`` a ``timestamp without time zone``, in UTC. ``length``: characters of a
+    ``string``, elements of a ``vector``. ``references``: the table whose key it names;
+    ``cascade``: rows go with the row that they name.
     """
 
     name: str
-    kind: ApplicationKind
+    kind: str
     length: int | None = None
     nullable: bool = True
     references: str | None = None
     cascade: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse a type that there is not.
+
+        Raises:
+            UsageError: M535.
+        """
+        if self.kind not in _POSTGRES_TYPES:
+            # Types bring pyarrow and SQLAlchemy, which memOS's own tables need not be described.
+            from memos_assets.catalog.types import column_type
+
+            column_type(self.postgres_type)
+
+    @property
+    def postgres_type(self) -> str:
+        """Type of the column in PostgreSQL, with its length."""
+        name = _POSTGRES_TYPES.get(self.kind) or self.kind
+        return name if self.length is None else f"{name}({self.length})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +116,11 @@ class ApplicationTable:
     def key(self) -> str:
         """The column of the primary key."""
         return self.columns[0].name
+
+    @property
+    def column_types(self) -> dict[str, str]:
+        """Column -> its type in PostgreSQL, in the order of the table."""
+        return {column.name: column.postgres_type for column in self.columns}
 
     @property
     def json_columns(self) -> tuple[str, ...]:

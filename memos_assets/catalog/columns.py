@@ -1,10 +1,13 @@
 """How a stored value is read and what it becomes: plain columns, vectors and their indexes."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
+from memos_assets.errors import UsageError
+
+#: How SQLite stores a value of a plain column.
 ColumnKind = Literal[
     "text",
     "integer",
@@ -15,7 +18,6 @@ ColumnKind = Literal[
     "utc_text",  # 'YYYY-MM-DD HH:MM:SS', UTC by convention
     "iso_offset",  # ISO-8601 with an offset
     "unix_seconds",  # seconds since 1970 as REAL
-    "text_array",
 ]
 Encoding = Literal["float16", "float32", "json_text", "json_blob"]
 Stored = Literal["halfvec", "vector"]
@@ -26,7 +28,9 @@ Held = Literal["vector", "halfvec", "bits"]
 #: What a GIN index on a JSON column answers: ``@>`` on its values, or ``?|`` on its keys.
 JsonSearch = Literal["containment", "keys"]
 
-POSTGRES_TYPES: dict[ColumnKind, str] = {
+#: Kind -> the type that it becomes, by its name in `types`; several kinds may become one type. For
+#: each kind there is a decoder in `consolidate.decoding.values`, and a reading of the proof's own.
+POSTGRES_TYPES: Final[dict[ColumnKind, str]] = {
     "text": "text",
     "integer": "bigint",
     "real": "double precision",
@@ -36,7 +40,13 @@ POSTGRES_TYPES: dict[ColumnKind, str] = {
     "utc_text": "timestamp with time zone",
     "iso_offset": "timestamp with time zone",
     "unix_seconds": "timestamp with time zone",
-    "text_array": "text[]",
+}
+#: Columns that the reader computes, by name; whatever their kind is.
+COMPUTED_COLUMNS: Final = ("sparse_vocabulary",)
+#: pgvector type -> encodings that it holds without rounding, JSON numbers apart.
+EXACT_ENCODINGS: Final[dict[Stored, tuple[Encoding, ...]]] = {
+    "halfvec": ("float16",),
+    "vector": ("float16", "float32", "json_text", "json_blob"),
 }
 
 #: pgvector's HNSW limits, in dimensions.
@@ -87,10 +97,30 @@ class Column:
     searched: JsonSearch | None = field(default=None, repr=False)
     about: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse a column that no decoder reads.
+
+        Raises:
+            UsageError: M536.
+        """
+        if self.kind not in POSTGRES_TYPES:
+            _refuse(self.name, f"the kind {self.kind!r}", POSTGRES_TYPES)
+        if self.computed and self.name not in COMPUTED_COLUMNS:
+            _refuse(self.name, f"a computed column {self.name!r}", COMPUTED_COLUMNS)
+
     @property
     def postgres_type(self) -> str:
         """Type of the column in PostgreSQL."""
         return POSTGRES_TYPES[self.kind]
+
+
+def _refuse(name: str, asked: str, known: Iterable[str]) -> None:
+    raise UsageError(
+        "M536",
+        f"no decoder reads {asked}",
+        where=f"column {name}",
+        fix=f"declare one of {', '.join(known)}, or add a decoder: docs/adding-a-table.md",
+    )
 
 
 def value_bytes(held: Held, dimension: int) -> int:
@@ -216,6 +246,18 @@ class VectorColumn:
     dimension_origin: str | None = None
     indexed: bool = True
     about: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a column that no decoder reads, or that would round its elements.
+
+        Raises:
+            UsageError: M536.
+        """
+        if self.stored not in EXACT_ENCODINGS:
+            _refuse(self.name, f"the pgvector type {self.stored!r}", EXACT_ENCODINGS)
+        if self.encoding not in EXACT_ENCODINGS[self.stored]:
+            asked = f"the encoding {self.encoding!r} into {self.stored}"
+            _refuse(self.name, asked, EXACT_ENCODINGS[self.stored])
 
     @property
     def reason_name(self) -> str:

@@ -11,13 +11,12 @@ Source: a dump of memOS's database, PostgreSQL 16.9, of 2026-01-01.
 from memos_assets.catalog.application import (
     ApplicationColumn,
     ApplicationIndex,
-    ApplicationKind,
     ApplicationTable,
 )
 from memos_assets.catalog.columns import MXBAI, VectorIndex
 
 
-def _needed(name: str, kind: ApplicationKind, length: int | None = None) -> ApplicationColumn:
+def _needed(name: str, kind: str, length: int | None = None) -> ApplicationColumn:
     return ApplicationColumn(name, kind, length, nullable=False)
 
 
@@ -25,7 +24,7 @@ def _string(name: str, length: int = 50) -> ApplicationColumn:
     return ApplicationColumn(name, "string", length)
 
 
-def _many(kind: ApplicationKind, *names: str) -> tuple[ApplicationColumn, ...]:
+def _many(kind: str, *names: str) -> tuple[ApplicationColumn, ...]:
     return tuple(ApplicationColumn(name, kind) for name in names)
 
 

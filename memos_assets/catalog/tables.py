@@ -96,6 +96,21 @@ class TableSpec:
         return ("source", *self.key, *mirror)
 
     @property
+    def column_types(self) -> dict[str, str]:
+        """Column -> its type in PostgreSQL, in the order of the table, generated ones left out."""
+        types = {"source": "text"}
+        types |= {column.name: column.postgres_type for column in self.columns}
+        if self.mirrored:
+            types["reversed"] = "boolean"
+        for vector in self.vectors:
+            types[vector.name] = vector.stored
+            types[vector.dimension_name] = "integer"
+            types[vector.reason_name] = "text"
+        if self.has_loose_links:
+            types["missing"] = "text[]"
+        return {**types, "chunk": "integer", "source_rowid": "bigint"}
+
+    @property
     def has_loose_links(self) -> bool:
         """Whether rows carry the column ``missing``."""
         return any(not link.declared for link in self.links)

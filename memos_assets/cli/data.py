@@ -103,15 +103,11 @@ def observe(data: Data = None) -> int:
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
-    catalog = catalog_of(settings)
-    files = find_files(catalog, roots_from(data, settings))
+    catalog, roots = catalog_of(settings), roots_from(data, settings)
+    files = find_files(catalog, roots)
     _refuse_unusable(files)
-    engine = open_target(settings, "memos_assets:observe")
-    try:
-        with live_progress():
-            launch.observe(engine, settings, catalog, files)
-    finally:
-        engine.dispose()
+    with open_target(settings, "memos_assets:observe") as engine, live_progress():
+        launch.observe(engine, settings, catalog, roots, files)
     return 0
 
 
@@ -135,8 +131,7 @@ def consolidate_command(
     retired = _retired_from(roots, settings)
     files = find_files(catalog, roots, none_will_do=retired)
     _refuse_unusable(files, none_will_do=retired)
-    engine = open_target(settings, "memos_assets:consolidate")
-    try:
+    with open_target(settings, "memos_assets:consolidate") as engine:
         if not reload and not swap:
             standing = standing_outcomes(engine, catalog, files)
             if standing is not None:
@@ -154,8 +149,6 @@ def consolidate_command(
         if done.exchange is not None:
             print_exchange(done.exchange, settings)
         return code
-    finally:
-        engine.dispose()
 
 
 def verify_command(json_file: JsonFile = None) -> int:
@@ -164,13 +157,10 @@ def verify_command(json_file: JsonFile = None) -> int:
 
     settings = load_settings()
     catalog = catalog_of(settings)
-    engine = open_target(settings, "memos_assets:verify")
-    try:
+    with open_target(settings, "memos_assets:verify") as engine:
         with live_progress():
             done = launch.verify(engine, settings, catalog)
         return conclude(engine, settings, catalog, done, json_file)
-    finally:
-        engine.dispose()
 
 
 def report(

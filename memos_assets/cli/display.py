@@ -16,7 +16,7 @@ from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, 
 from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.progress import Phase, Progress, listening
 from memos_assets.report.formatting import size
-from memos_assets.report.outcomes import ClaimOutcome, Status
+from memos_assets.report.outcomes import CheckResult, Status
 
 #: Columns where the output is no terminal, which would otherwise be taken for 80.
 _WIDTH_IN_FILES = 120
@@ -30,7 +30,7 @@ _MARKS: dict[Status, str] = {
     "proven": "[green]ok[/]",
     "open": "[yellow]open[/]",
     "unproven": "[yellow]unproven[/]",
-    "failed": "[red]RED[/]",
+    "failed": "[red]FAILED[/]",
 }
 _VERBS: dict[Phase, tuple[str, str]] = {
     "pin": ("Pinning", "Pinned"),
@@ -199,29 +199,29 @@ def reasons_table(summaries: Sequence[TableSummary]) -> Table:
     return table
 
 
-def checklist_table(checklist: Sequence[ClaimOutcome]) -> Table:
-    """Return the checklist: each claim, whether it holds, and what was seen where it does not."""
+def checklist_table(checklist: Sequence[CheckResult]) -> Table:
+    """Return every check: whether it passed, and what was observed where it failed."""
     table = Table(title="Checklist", title_justify="left", box=None, pad_edge=False)
     table.add_column("")
-    table.add_column("claim")
-    table.add_column("holds for", justify="right")
-    for outcome in checklist:
+    table.add_column("check")
+    table.add_column("passed on", justify="right")
+    for result in checklist:
         table.add_row(
-            f"{outcome.claim.label} {_MARKS[outcome.status]}",
-            outcome.claim.claim,
-            f"{outcome.passed} of {outcome.total}",
+            f"{result.check.label} {_MARKS[result.status]}",
+            result.check.title,
+            f"{result.passed} of {result.total}",
         )
-        for colour, evaluations in (("red", outcome.failed), ("yellow", outcome.open)):
+        for colour, evaluations in (("red", result.failed), ("yellow", result.open)):
             for evaluation in evaluations:
                 table.add_row(
                     "",
                     f"[{colour}]{evaluation.asset}[/]: expected {escape(evaluation.expected)}; "
                     f"observed {escape(evaluation.observed)}",
                 )
-        for evaluation in outcome.stale:
+        for evaluation in result.stale:
             table.add_row("", f"[yellow]{evaluation.asset}[/]: checked before it was loaded again")
-        for asset in outcome.unproven:
+        for asset in result.unproven:
             table.add_row("", f"[yellow]{asset}[/]: not checked yet")
-        if outcome.failed or outcome.open:
-            table.add_row("", f"Fix: {outcome.claim.fix}")
+        if result.failed or result.open:
+            table.add_row("", f"Fix: {result.check.fix}")
     return table

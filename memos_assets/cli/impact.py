@@ -44,18 +44,10 @@ def impact(
     counts = _counts(rows)
     needed = size(disk_needed(MEMOS, counts, dimension))
     console.print(f"Up to {needed} of disk are taken, one table after the other, and given back.")
-    engine = open_target(settings, "memos_assets:impact")
-    try:
-        with live_progress():
-            measured = measure_impact(
-                engine,
-                MEMOS,
-                rows=counts,
-                dimension=dimension,
-                free_bytes=free_bytes(settings),
-            )
-    finally:
-        engine.dispose()
+    with open_target(settings, "memos_assets:impact") as engine, live_progress():
+        measured = measure_impact(
+            engine, MEMOS, rows=counts, dimension=dimension, free_bytes=free_bytes(settings)
+        )
     console.print(_table(measured))
     for sentence in in_words(measured):
         console.print(sentence, markup=False)

@@ -33,11 +33,8 @@ def maintain(
     settings = load_settings()
     scope = scope_of(MEMOS, names or (), rebuild=rebuild)
     if dry_run:
-        engine = open_target(settings, "memos_assets:maintain")
-        try:
+        with open_target(settings, "memos_assets:maintain") as engine:
             found = due(engine, scope)
-        finally:
-            engine.dispose()
         console.print(_table(found) if found else "Nothing is due.")
         return 1 if found else 0
     from memos_assets.runs import instance as launch

@@ -21,10 +21,10 @@ from memos_assets.consolidate.loading.summary import TableSummary, summarise
 from memos_assets.errors import UsageError
 from memos_assets.files import write_whole
 from memos_assets.postgres.schema.tables import in_schema
-from memos_assets.report.checks import checked_claims
+from memos_assets.report.checks import check_summaries
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.formatting import moment
-from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.outcomes import CheckResult
 from memos_assets.report.render import find_report, reports_folder
 from memos_assets.report.tree import Verdict
 from memos_assets.report.verdict import verdict
@@ -53,7 +53,7 @@ def conclude(
         console.print(f"Note: {note}", markup=False, soft_wrap=True)
     for failure in done.failures:
         errors.print(failure, style="red", markup=False, soft_wrap=True)
-    concluded = verdict(checked_claims(done.checklist), summaries, done.failures)
+    concluded = verdict(check_summaries(done.checklist), summaries, done.failures)
     _print_verdict(concluded)
     page = find_report(reports_folder(settings), done.id)
     where = str(page) if page else "none was written, because a step before it failed"
@@ -67,17 +67,17 @@ def conclude_unchanged(
     engine: sa.Engine,
     settings: Settings,
     catalog: Catalog,
-    standing: Sequence[ClaimOutcome],
+    standing: Sequence[CheckResult],
     json_file: Path | None,
 ) -> int:
-    """Print and write that nothing changed since every claim held; return the exit code."""
+    """Print and write that nothing changed since every check passed; return the exit code."""
     with engine.connect() as conn:
         summaries = summarise(conn, catalog)
     console.print()
     for table in (tables_table(summaries), reasons_table(summaries), checklist_table(standing)):
         console.print(table)
         console.print()
-    read = [evaluation for outcome in standing for evaluation in outcome.evaluations]
+    read = [evaluation for result in standing for evaluation in result.evaluations]
     oldest = moment(min(evaluation.timestamp for evaluation in read))
     console.print(
         f"Nothing changed since: the files have the bytes that were pinned, and every chunk is in "
@@ -85,7 +85,7 @@ def conclude_unchanged(
         "`memos-assets verify` reads them again.",
         soft_wrap=True,
     )
-    concluded = verdict(checked_claims(standing), summaries, ())
+    concluded = verdict(check_summaries(standing), summaries, ())
     _print_verdict(concluded)
     page = find_report(reports_folder(settings))
     if page is not None:
@@ -120,7 +120,7 @@ def _as_json(
         "runs": done.run_ids,
         "failures": done.failures,
         "tables": [asdict(summary) for summary in summaries],
-        "checklist": [asdict(claim) for claim in checked_claims(done.checklist)],
+        "checklist": [asdict(check) for check in check_summaries(done.checklist)],
     }
 
 

@@ -4,7 +4,7 @@ import os
 import pwd
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,13 +58,8 @@ def add_commands(app: typer.Typer) -> None:
     app.add_typer(group, name="rejects")
 
 
-@contextmanager
-def _engine(name: str) -> Iterator[sa.Engine]:
-    engine = open_target(load_settings(), f"memos_assets:rejects_{name}")
-    try:
-        yield engine
-    finally:
-        engine.dispose()
+def _engine(name: str) -> AbstractContextManager[sa.Engine]:
+    return open_target(load_settings(), f"memos_assets:rejects_{name}")
 
 
 def _selection(

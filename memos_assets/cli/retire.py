@@ -52,12 +52,11 @@ def add_commands(app: typer.Typer) -> None:
 
 @contextmanager
 def _opened(settings: Settings, name: str) -> Iterator[tuple[dg.DagsterInstance, sa.Engine]]:
-    engine = open_target(settings, f"memos_assets:{name}")
-    try:
-        with open_instance(settings) as instance:
-            yield instance, engine
-    finally:
-        engine.dispose()
+    with (
+        open_target(settings, f"memos_assets:{name}") as engine,
+        open_instance(settings) as instance,
+    ):
+        yield instance, engine
 
 
 def retire_command(

@@ -81,23 +81,19 @@ def search(
         narrow=_object(narrow),
     )
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:search")
-    try:
-        with engine.connect() as conn:
-            if source is not None and (only is None or only.owner == "source"):
-                source_named(conn, MEMOS.kinds, source)
-            notes: list[str] = []
-            if like is not None:
-                like = _storable(like)
-                asked = questions_from_row(conn, question, like, MEMOS.searchable, only)
-            else:
-                asked, notes = questions_from_text(conn, question, MEMOS.searchable, only, settings)
-            answers, refused = ask_all(conn, asked, alone=only is not None)
-            notes += refused
-            stems = _stems(conn, question.text)
-            empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
-    finally:
-        engine.dispose()
+    with open_target(settings, "memos_assets:search") as engine, engine.connect() as conn:
+        if source is not None and (only is None or only.owner == "source"):
+            source_named(conn, MEMOS.kinds, source)
+        notes: list[str] = []
+        if like is not None:
+            like = _storable(like)
+            asked = questions_from_row(conn, question, like, MEMOS.searchable, only)
+        else:
+            asked, notes = questions_from_text(conn, question, MEMOS.searchable, only, settings)
+        answers, refused = ask_all(conn, asked, alone=only is not None)
+        notes += refused
+        stems = _stems(conn, question.text)
+        empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
     if str(json_file) != "-":
         _print(answers, notes, question, stems, empty)
     write_json(

@@ -24,7 +24,7 @@ from memos_assets.postgres.engine import (
     shown,
 )
 from memos_assets.postgres.server.embedded import EmbeddedServer
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_target, prepare_target
 from memos_assets.report.formatting import size
 from memos_assets.settings import PROJECT_ROOT, Settings, environment_for_dagster, load_settings
 
@@ -38,15 +38,12 @@ def add_commands(app: typer.Typer) -> None:
 def up() -> int:
     """Start the embedded PostgreSQL, or check the one MEMOS_DATABASE_URL names."""
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:up")
-    try:
+    with open_target(settings, "memos_assets:up") as engine:
         facts = check_server(engine)
         console.print(
             f"PostgreSQL {facts.server} with pgvector {facts.pgvector} is up: {shown(engine.url)}",
             soft_wrap=True,
         )
-    finally:
-        engine.dispose()
     return 0
 
 
@@ -142,7 +139,7 @@ def ui(
 ) -> int:
     """Open the Dagster UI and its daemon on the same state; Ctrl+C ends both."""
     settings = load_settings()
-    open_target(settings, "memos_assets:ui").dispose()
+    prepare_target(settings, "memos_assets:ui")
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -59,15 +59,12 @@ def rollback(
     from memos_assets.runs.instance import open_instance
 
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:rollback")
-    try:
+    with open_target(settings, "memos_assets:rollback") as engine:
         exchange = roll_back(
             engine, MEMOS, timeout_seconds=settings.swap_timeout_seconds, number=to
         )
         with open_instance(settings) as instance:
             report_exchange(instance, engine, settings, MEMOS, exchange)
-    finally:
-        engine.dispose()
     print_exchange(exchange, settings)
     console.print(
         "memos-assets verify proves what is live; memos-assets consolidate loads what the files "
@@ -85,8 +82,7 @@ def versions(
 ) -> int:
     """List the versions of the tables: the live one, former ones that are kept, a shadow."""
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:versions")
-    try:
+    with open_target(settings, "memos_assets:versions") as engine:
         if prune_due:
             dropped = prune(engine, MEMOS, settings.keep_versions_days)
             console.print(
@@ -95,8 +91,6 @@ def versions(
         with engine.begin() as conn:
             ensure_live(conn, MEMOS)
             found, unbooked = list_versions(conn, MEMOS), unbooked_schemas(conn, MEMOS)
-    finally:
-        engine.dispose()
     console.print(_table(found, settings))
     for schema in unbooked:
         console.print(

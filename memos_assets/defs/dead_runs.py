@@ -13,6 +13,8 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.defs.tags import PROCESS_TAG
+from memos_assets.postgres import advisory_locks
+from memos_assets.postgres.connection import autocommit_connection
 
 #: A run that a process began and has not ended; Dagster writes it down before it starts it.
 _BEGUN = [
@@ -20,8 +22,6 @@ _BEGUN = [
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
 ]
-#: First half of the key of a run's lock; the second is made of its id.
-_RUN_LOCK = 0x6D656D6F
 
 
 def process_of(run_id: str) -> str:
@@ -35,13 +35,13 @@ def process_of(run_id: str) -> str:
 @contextmanager
 def running(engine: sa.Engine, run_id: str) -> Iterator[None]:
     """Hold the lock of a run; PostgreSQL drops it when this process is gone."""
-    with _sessions(engine) as conn:
-        conn.execute(sa.select(sa.func.pg_try_advisory_lock(*_lock_of(run_id))))
+    with autocommit_connection(engine) as conn:
+        advisory_locks.RUN.tried(conn, run_id)
         try:
             yield
         finally:
             with suppress(sa.exc.DBAPIError):
-                conn.execute(sa.select(sa.func.pg_advisory_unlock(*_lock_of(run_id))))
+                advisory_locks.RUN.release(conn, run_id)
 
 
 @contextmanager
@@ -65,7 +65,7 @@ def settle_abandoned_runs(instance: dg.DagsterInstance, engine: sa.Engine) -> li
         if run.tags.get(PROCESS_TAG, "").startswith(run.run_id)
     ]
     gone = []
-    with _sessions(engine) as conn:
+    with autocommit_connection(engine) as conn:
         for run in suspects:
             if _is_running(conn, run.run_id):
                 continue
@@ -81,20 +81,8 @@ def settle_abandoned_runs(instance: dg.DagsterInstance, engine: sa.Engine) -> li
     return gone
 
 
-@contextmanager
-def _sessions(engine: sa.Engine) -> Iterator[sa.Connection]:
-    # No transaction may stay open for as long as a run lasts.
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
-        yield conn
-
-
 def _is_running(conn: sa.Connection, run_id: str) -> bool:
-    lock = _lock_of(run_id)
-    free = conn.execute(sa.select(sa.func.pg_try_advisory_lock(*lock))).scalar_one()
+    free = advisory_locks.RUN.tried(conn, run_id)
     if free:
-        conn.execute(sa.select(sa.func.pg_advisory_unlock(*lock)))
+        advisory_locks.RUN.release(conn, run_id)
     return not free
-
-
-def _lock_of(run_id: str) -> tuple[int, sa.Function[int]]:
-    return _RUN_LOCK, sa.func.hashtext(run_id)

@@ -1,23 +1,9 @@
-"""The checks of the checklist, and what Dagster recorded of their executions."""
-
-from collections.abc import Sequence
+"""Executions of checks as Dagster recorded them."""
 
 import dagster as dg
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
-from memos_assets.catalog import Catalog
-from memos_assets.defs.checks.all_checks import checks_of
 from memos_assets.report.outcomes import Evaluation
-
-
-def check_keys(catalogs: Sequence[Catalog]) -> list[dg.AssetCheckKey]:
-    """Return every check of some catalogs."""
-    return sorted(
-        key
-        for catalog in catalogs
-        for definition in checks_of(catalog)
-        for key in definition.check_keys
-    )
 
 
 def evaluation_of(key: dg.AssetCheckKey, record: AssetCheckExecutionRecord) -> Evaluation | None:

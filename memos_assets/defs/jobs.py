@@ -7,7 +7,8 @@ from dagster._core.definitions.unresolved_asset_job_definition import (
 
 from memos_assets.asset_names import AssetNames
 from memos_assets.catalog import Catalog, FileKind
-from memos_assets.defs.checks.all_checks import checks_of, health_of, proof_of
+from memos_assets.checklist import CHECKLIST, PROOF
+from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
 
@@ -23,9 +24,14 @@ IMPACT = "measure_impact"
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
 
-def migrate_job_name(names: AssetNames, kind: FileKind) -> str:
+def migrate(kind: FileKind) -> str:
     """Return the name of the job that loads a kind of file."""
-    return names.job(f"migrate_{kind.name}")
+    return f"migrate_{kind.name}"
+
+
+def migrate_job_name(names: AssetNames, kind: FileKind) -> str:
+    """Return the name of the same job in a catalog."""
+    return names.job(migrate(kind))
 
 
 def jobs_of(catalog: Catalog) -> list[Job]:
@@ -69,9 +75,9 @@ def _migrate_jobs(catalog: Catalog) -> list[Job]:
 
 def _other_jobs(catalog: Catalog) -> list[Job]:
     names = catalog.names
-    every_check = dg.AssetSelection.checks(*checks_of(catalog))
-    health = dg.AssetSelection.checks(health_of(catalog))
-    proof = dg.AssetSelection.checks(*proof_of(catalog))
+    every_check = dg.AssetSelection.checks(*check_keys(CHECKLIST, catalog))
+    health = dg.AssetSelection.checks(*check_keys(CHECKLIST.of_group("health"), catalog))
+    proof = dg.AssetSelection.checks(*check_keys(PROOF, catalog))
 
     def groups(*of: str) -> dg.AssetSelection:
         return dg.AssetSelection.groups(*map(names.job, of)) - every_check

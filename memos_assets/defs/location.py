@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import dagster as dg
 
 from memos_assets.catalog import Catalog
+from memos_assets.checklist import CHECKLIST
 from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.archive import archive_assets
 from memos_assets.defs.assets.impact import impact
@@ -14,7 +15,7 @@ from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.assets.sources import source_assets
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.assets.version import live_version
-from memos_assets.defs.checks.all_checks import checks_of
+from memos_assets.defs.checks.steps import check_steps
 from memos_assets.defs.io_managers import table_io_manager
 from memos_assets.defs.jobs import jobs_of
 from memos_assets.defs.resources import Postgres, Webhook
@@ -34,7 +35,7 @@ def location_of(*catalogs: Catalog) -> dg.Definitions:
     postgres = Postgres()
     return dg.Definitions(
         assets=[asset for catalog in catalogs for asset in assets_of(catalog)],
-        asset_checks=[check for catalog in catalogs for check in checks_of(catalog)],
+        asset_checks=[check for catalog in catalogs for check in check_steps(CHECKLIST, catalog)],
         jobs=[job for catalog in catalogs for job in jobs_of(catalog)],
         schedules=[schedule for catalog in catalogs for schedule in schedules_of(catalog)],
         sensors=[post_failed_checks(catalogs)],

@@ -37,20 +37,18 @@ class Postgres(dg.ConfigurableResource):
         """
         run = context.run.run_id if context.run else "adhoc"
         self._settings = load_settings()
-        self._engine = open_target(self._settings, f"memos_assets:{run[:8]}")
-        try:
+        with open_target(self._settings, f"memos_assets:{run[:8]}") as engine:
             into = context.run.tags.get(INTO_TAG) if context.run else None
             if into is not None:
-                require_shadow(self._engine, into)
-                self._engine = in_schema(self._engine, live_schema(into), into)
+                require_shadow(engine, into)
+                engine = in_schema(engine, live_schema(into), into)
+            self._engine = engine
             if context.run is None or context.instance is None:
                 yield self
                 return
-            with known_to_run(self._engine, context.instance, context.run):
-                settle_abandoned_runs(context.instance, self._engine)
+            with known_to_run(engine, context.instance, context.run):
+                settle_abandoned_runs(context.instance, engine)
                 yield self
-        finally:
-            self._engine.dispose()
 
     @property
     def engine(self) -> sa.Engine:

@@ -8,14 +8,14 @@ import sqlalchemy as sa
 from dagster._core.execution.stats import StepEventStatus
 
 from memos_assets.catalog import Catalog
+from memos_assets.checklist import CHECKLIST
 from memos_assets.defs.assets.application import application_step
 from memos_assets.defs.assets.indexes import index_step, indexes_of
-from memos_assets.defs.checks.all_checks import checks_of
 from memos_assets.defs.failures import said
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.tags import CONSOLIDATION_TAG, consolidation_of
 from memos_assets.report.compose import Recorded
-from memos_assets.report.evaluations import checklist_outcomes
+from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.formatting import moment
 from memos_assets.report.indexes import Build
 from memos_assets.report.tree import Becomes, OtherFile, Step
@@ -35,7 +35,6 @@ def _about(step: str) -> str:
 def _steps(catalog: Catalog) -> dict[str, tuple[str, str]]:
     """Return step -> phase and what it works on."""
     names, keys = catalog.names, Keys(catalog.names)
-    checks = [definition.op.name for definition in checks_of(catalog)]
     return {
         **{
             keys.table(spec.name).to_python_identifier(): ("load", spec.qualified)
@@ -44,7 +43,7 @@ def _steps(catalog: Catalog) -> dict[str, tuple[str, str]]:
         index_step(names): ("index", "search indexes"),
         keys.search_functions.to_python_identifier(): ("index", "search functions"),
         application_step(names): ("check", "tables of memOS"),
-        **{step: ("check", _about(step.removeprefix(names.jobs))) for step in checks},
+        **{names.job(step): ("check", _about(step)) for step in CHECKLIST.steps(catalog)},
     }
 
 
@@ -61,7 +60,7 @@ def recorded(
         if any(step.status is StepEventStatus.FAILURE for step in steps)
     ]
     with engine.connect() as conn:
-        standing = checklist_outcomes(conn, catalog)
+        standing = checklist_results(conn, catalog)
     known = _steps(catalog)
     return Recorded(
         consolidation=consolidation_of(run),

@@ -5,10 +5,12 @@ from collections.abc import Iterator
 import dagster as dg
 
 from memos_assets.catalog import Catalog, FileKind
-from memos_assets.defs.assets.sources import pins_of_tick, stale_keys
+from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.sources.observe import current_pins
 from memos_assets.defs.failures import reported
 from memos_assets.defs.jobs import FINISH, HEALTH, migrate_job_name
-from memos_assets.defs.partitions import chunks_name, contiguous_ranges, range_tags
+from memos_assets.defs.observations import chunk_versions
+from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
 
@@ -19,13 +21,12 @@ def due_keys(instance: dg.DagsterInstance, catalog: Catalog, kind: FileKind) -> 
     Files are looked at first; what changed is pinned, and new chunks become partition keys.
     """
     settings = load_settings()
-    engine = open_target(settings, "memos_assets:schedule")
-    try:
-        declared = catalog.with_encodings(settings.declared_encodings)
-        pins = pins_of_tick(engine, settings, instance, catalog.names, declared.kind(kind.name))
-        return sorted(stale_keys(engine, pins))
-    finally:
-        engine.dispose()
+    declared = catalog.with_encodings(settings.declared_encodings)
+    with open_target(settings, "memos_assets:schedule") as engine:
+        pins = current_pins(engine, settings.pins_folder, declared.kind(kind.name))
+        chunk_versions(engine, instance, catalog.names, kind, pins)
+        with engine.connect() as conn:
+            return sorted(chunk_key(*chunk) for chunk in ledger.stale_chunks(conn, pins))
 
 
 def backfill_schedule(catalog: Catalog, kind: FileKind) -> dg.ScheduleDefinition:

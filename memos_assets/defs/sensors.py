@@ -8,8 +8,9 @@ import requests
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecord
 
 from memos_assets.catalog import Catalog
-from memos_assets.checklist import CLAIMS
-from memos_assets.defs.evaluations import check_keys, evaluation_of
+from memos_assets.checklist import CHECKLIST
+from memos_assets.defs.checks.steps import check_keys
+from memos_assets.defs.evaluations import evaluation_of
 from memos_assets.defs.resources import Webhook
 from memos_assets.report.outcomes import Evaluation
 
@@ -17,16 +18,16 @@ _PAGE = 50
 
 
 def alert_for(evaluation: Evaluation) -> dict[str, object]:
-    """Return what is posted: the claim, what was expected, what was observed, and the fix."""
-    claim = CLAIMS[evaluation.check]
+    """Return what is posted: the check, what was expected, what was observed, and the fix."""
+    check = CHECKLIST.by_name[evaluation.check]
     return {
-        "text": f"{claim.label} failed on {evaluation.asset}: expected {evaluation.expected}; "
-        f"observed {evaluation.observed}. Fix: {claim.fix}",
+        "text": f"{check.label} failed on {evaluation.asset}: expected {evaluation.expected}; "
+        f"observed {evaluation.observed}. Fix: {check.fix}",
         "check": evaluation.check,
         "asset": evaluation.asset,
         "expected": evaluation.expected,
         "observed": evaluation.observed,
-        "fix": claim.fix,
+        "fix": check.fix,
         "run_id": evaluation.run_id,
         "timestamp": evaluation.timestamp,
     }
@@ -44,7 +45,8 @@ def post_failed_checks(catalogs: Sequence[Catalog]) -> dg.SensorDefinition:
     def _sensor(
         context: dg.SensorEvaluationContext, webhook: Webhook
     ) -> dg.SensorResult | dg.SkipReason:
-        return _posted(context, webhook, check_keys(catalogs))
+        keys = [key for catalog in catalogs for key in check_keys(CHECKLIST, catalog)]
+        return _posted(context, webhook, keys)
 
     return _sensor
 
@@ -60,7 +62,8 @@ def _posted(
     """
     if not webhook.is_configured:
         return dg.SkipReason("MEMOS_ALERT_WEBHOOK is not set")
-    latest = context.instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    storage = context.instance.event_log_storage
+    latest = storage.get_latest_asset_check_execution_by_key(keys)
     if context.cursor is None:
         # History is not news: the first tick only notes where it stands. What has no outcome yet
         # is not history.
@@ -108,7 +111,7 @@ def _standing(
 
 def _left_to_do(name: str, evaluation: Evaluation) -> dict[str, int]:
     """Return the entry of the cursor for what a warning counts; nothing for any other check."""
-    counted = CLAIMS[evaluation.check].left_to_do
+    counted = CHECKLIST.by_name[evaluation.check].left_to_do
     if not counted:
         return {}
     return {f"{name} open": int(evaluation.metadata.get(counted, 0))}

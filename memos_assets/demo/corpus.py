@@ -5,7 +5,6 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from memos_assets.catalog import MEMOS
 from memos_assets.clustered_vectors import VectorSpace, digest
 from memos_assets.demo.dirt import (
     JSON_KINDS,

@@ -28,9 +28,10 @@ from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.build_settings import memory_needed_mb
 from memos_assets.indexes.definitions import hnsw_index, rows_in, search_indexes
 from memos_assets.indexes.forecast import forecast_graph, graph_of
-from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres import advisory_locks
+from memos_assets.postgres.connection import autocommit_connection, driver_of
 from memos_assets.postgres.copy import encode as copy_binary
-from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, table_schema
+from memos_assets.postgres.copy.arrow_schema import postgres_type, table_schema, typed_field
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import in_schema, schema_in
@@ -44,8 +45,6 @@ K = 10
 #: Rows that are generated and written at once.
 BATCH_ROWS = 1_000
 
-#: Held by the one process whose trial it is.
-_TRIAL_LOCK = 0x6D656D6F_10
 #: Rows of one table lie around this many centres.
 _CLUSTERS = 1_000
 PAGE_BYTES = 8_192
@@ -168,11 +167,7 @@ def trial_schema(engine: sa.Engine, catalog: Catalog) -> Iterator[sa.Engine]:
     Raises:
         TargetError: M367 another process is at it.
     """
-    # A connection of its own: the server frees the lock however we end.
-    with engine.connect() as conn:
-        conn.detach()
-        taken = conn.execute(sa.select(sa.func.pg_try_advisory_lock(_TRIAL_LOCK))).scalar_one()
-        conn.commit()
+    with advisory_locks.TRIAL.tried_alone(engine) as taken:
         if not taken:
             raise TargetError(
                 "M367",
@@ -227,8 +222,7 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> floa
                 report(Progress("load", layout.name, rows=batch.num_rows, bytes=batch.nbytes))
             copy.write(copy_binary.TRAILER)
         seconds = time.perf_counter() - started
-    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with alone.connect() as conn:
+    with autocommit_connection(engine) as conn:
         driver = driver_of(conn)
         driver.execute(sql.SQL("vacuum (analyze) {}").format(place))
     report(Progress("load", layout.name, done=True))
@@ -261,11 +255,7 @@ def _record_batches(generated: Generated, layout: Layout) -> Iterator[pa.RecordB
     spec, vector = generated.spec, generated.vector
     stored = layout.stored or vector.stored
     half = stored == "halfvec"
-    field = pa.field(
-        vector.name,
-        pa.list_(pa.float16() if half else pa.float32()),
-        metadata={POSTGRES_TYPE: stored},
-    )
+    field = typed_field(vector.name, stored)
     schema = table_schema(spec)
     schema = schema.set(schema.get_field_index(vector.name), field)
     first = 0
@@ -294,7 +284,7 @@ def _values(
         return pa.array(np.full(count, dimension), field.type)
     if field.name in spec.key:
         return pa.array(map(str, numbers.tolist()), field.type)
-    if field.name in spec.texts and field.metadata[POSTGRES_TYPE] == b"text":
+    if field.name in spec.texts and postgres_type(field) == "text":
         return pa.array((_SENTENCE.format(number) for number in numbers.tolist()), field.type)
     constant = {"source": "trial", "chunk": 0}.get(field.name)
     if constant is not None:

@@ -24,7 +24,7 @@ from memos_assets.indexes.definitions import (
     state_of,
 )
 from memos_assets.indexes.forecast import IndexForecast, extrapolated
-from memos_assets.postgres.connection import driver_of, put_in_force
+from memos_assets.postgres.connection import autocommit_connection, driver_of, put_in_force
 from memos_assets.progress import Progress, report
 
 #: A concurrent build waits this long for transactions that are older than itself.
@@ -222,8 +222,7 @@ def _build_concurrently(
     the build, and holds nobody up while it does: it may be patient.
     """
     settings = {**settings, "lock_timeout": f"{CONCURRENT_PATIENCE_SECONDS}s"}
-    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with alone.connect() as conn:
+    with autocommit_connection(engine) as conn:
         driver = driver_of(conn)
         former = _unless_others_build(conn, index) is not None
         put_in_force(conn, settings, local=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 import psycopg
 import sqlalchemy as sa
 
+from memos_assets.postgres.connection import autocommit_connection
 from memos_assets.progress import Progress, report
 
 #: Builds that are done by then are not looked at.
@@ -138,10 +139,9 @@ def watched(engine: sa.Engine, driver: psycopg.Connection, watch: Watch) -> Iter
 
     def look() -> None:
         # A snapshot that stays open would be waited for by the concurrent build it looks at.
-        alone = engine.execution_options(isolation_level="AUTOCOMMIT")
         with suppress(Exception):
             while not done.wait(INTERVAL_SECONDS):
-                with alone.connect() as conn:
+                with autocommit_connection(engine) as conn:
                     row = conn.execute(_LOOK, {"process": process}).first()
                 if row is not None and not done.is_set():
                     read = int((row.read or 0) * watch.step.total_rows)

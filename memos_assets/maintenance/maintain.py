@@ -22,7 +22,12 @@ from memos_assets.indexes.build_settings import BuildSettings, settings_for
 from memos_assets.indexes.definitions import forecast_by_rate, measured
 from memos_assets.maintenance.health import LEFTOVER, invalid_indexes, table_is_vacuumed
 from memos_assets.maintenance.pending import STAGES, Action, Scope, Work
-from memos_assets.postgres.connection import driver_of, first_line, put_in_force
+from memos_assets.postgres.connection import (
+    autocommit_connection,
+    driver_of,
+    first_line,
+    put_in_force,
+)
 from memos_assets.progress import Progress, report
 
 
@@ -159,8 +164,7 @@ _STATEMENTS: dict[Action, Callable[[sa.Engine, sa.Connection, Work, _Means], Non
 @contextmanager
 def _session(engine: sa.Engine, work: Work, memory_mb: int) -> Iterator[sa.Connection]:
     """Yield a connection outside of any transaction, closed at the end with its settings."""
-    alone = engine.execution_options(isolation_level="AUTOCOMMIT")
-    with alone.connect() as conn:
+    with autocommit_connection(engine) as conn:
         conn.detach()
         settings = {"maintenance_work_mem": f"{memory_mb}MB"}
         if work.action in ("drop", "reindex"):

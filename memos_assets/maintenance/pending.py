@@ -1,4 +1,4 @@
-"""What tables and indexes are due for, judged by what their health claims read."""
+"""What tables and indexes are due for, judged by what their health checks read."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass

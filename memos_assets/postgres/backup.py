@@ -15,6 +15,7 @@ from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
 from memos_assets.files import write_whole
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.engine import (
     create_engine,
     libpq_url,
@@ -26,9 +27,6 @@ from memos_assets.postgres.server.cluster import MAJOR_VERSION, programs
 from memos_assets.settings import Settings, environment_with_password
 
 _log = logging.getLogger(__name__)
-
-#: Held while the dump is made, so that two processes that come first make theirs one by one.
-_BACKUP_LOCK = 0x6D656D6F_05
 
 #: Our schemas are made by the first write; tables of memOS may come later, and the revision that
 #: adopts them writes to them for the first time. Tables of extensions belong to their script.
@@ -76,7 +74,7 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
             return None
         # Another process's dump may take longer than lock_timeout; the lock ends with us.
         conn.execute(sa.text("set lock_timeout = 0"))
-        conn.execute(sa.select(sa.func.pg_advisory_lock(_BACKUP_LOCK)))
+        advisory_locks.BACKUP.wait(conn)
         database = str(conn.execute(sa.select(sa.func.current_database())).scalar_one())
         conn.commit()
         tables = _foreign_tables(conn)

@@ -1,6 +1,7 @@
 """What the rooms ask of any connection: its driver, counts, parameters, and a refusal in a line."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import psycopg
 import sqlalchemy as sa
@@ -13,6 +14,17 @@ def driver_of(conn: sa.Connection) -> psycopg.Connection:
     driver = conn.connection.dbapi_connection
     assert isinstance(driver, psycopg.Connection)
     return driver
+
+
+@contextmanager
+def autocommit_connection(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """Yield a connection on which each statement is a transaction of its own.
+
+    For statements that PostgreSQL runs in no transaction (VACUUM, CREATE INDEX CONCURRENTLY), and
+    for sessions that last: an open transaction keeps dead rows and holds up concurrent builds.
+    """
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+        yield conn
 
 
 def count_rows(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:

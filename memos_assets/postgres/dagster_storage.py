@@ -23,6 +23,7 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine.interfaces import CreateEnginePlugin
 
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.engine import create_engine, database_url, reachable, shown
 from memos_assets.settings import Settings, load_settings
@@ -33,9 +34,6 @@ SCHEMA = "dagster"
 STATEMENT_TIMEOUT_MS = 60_000
 #: Connections of one storage beyond the one it keeps; the web server answers on many threads.
 MAX_OVERFLOW = 10
-
-#: Held while Dagster's tables are made, so that processes that start at once do not collide.
-_TABLES_LOCK = 0x6D656D6F_03
 
 
 class PrePing(CreateEnginePlugin):
@@ -152,7 +150,7 @@ def _tables(url: sa.URL, settings: Settings) -> Iterator[None]:
         made = conn.execute(sa.select(sa.func.to_regclass(f"{SCHEMA}.jobs"))).scalar_one()
         if made is None:
             back_up_foreign(url, settings)
-            conn.execute(sa.select(sa.func.pg_advisory_lock(_TABLES_LOCK)))  # until we disconnect
+            advisory_locks.DAGSTER_TABLES.wait(conn)  # until we disconnect
             conn.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))
         conn.commit()
         yield

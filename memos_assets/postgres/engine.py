@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, quote_plus
 
 import psycopg
 import sqlalchemy as sa
 
 from memos_assets.errors import TargetError, UsageError
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
@@ -22,9 +24,6 @@ _DRIVERS = frozenset({"postgres", "postgresql", _DRIVER, "postgresql+psycopg2"})
 #: Connection parameters whose values are secrets. Only `password` has a place in a URL.
 _SECRET_PARAMETERS = frozenset({"sslpassword", "oauth_client_secret", "scram_client_key"})
 _MASK = "***"
-
-#: Held while the extension is created: `if not exists` fails when two sessions do it at once.
-_EXTENSION_LOCK = 0x6D656D6F_01
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +96,46 @@ def create_engine(
         application_name: shown by ``pg_stat_activity``, e.g. ``memos_assets:consolidate``.
         pooled: false opens a connection for each use and closes it, for short commands.
     """
+    options = connection_options(url, settings, application_name)
+    if not pooled:
+        return sa.create_engine(url, poolclass=sa.NullPool, connect_args=options)
+    return sa.create_engine(url, connect_args=options, **pool_options(settings))
+
+
+def connection_options(
+    url: sa.URL, settings: Settings, application_name: str
+) -> dict[str, str | int]:
+    """Return the arguments by which psycopg connects, synchronously or not; see `create_engine`."""
     options = [
         str(url.query.get("options", "")),
         f"-c lock_timeout={settings.lock_timeout_ms}",
         "-c timezone=UTC",
     ]
-    connect_args: dict[str, str | int] = {
+    return {
         "application_name": application_name,
         "connect_timeout": 10,
         "options": " ".join(filter(None, options)),
     }
-    if not pooled:
-        return sa.create_engine(url, poolclass=sa.NullPool, connect_args=connect_args)
-    return sa.create_engine(
-        url,
-        pool_pre_ping=True,
-        pool_size=settings.pool_size,
-        max_overflow=settings.max_overflow,
-        pool_recycle=settings.pool_recycle_seconds,
-        pool_timeout=settings.pool_timeout_seconds,
-        connect_args=connect_args,
-    )
+
+
+def pool_options(settings: Settings) -> dict[str, Any]:
+    """Return the arguments of SQLAlchemy's pools; a connection is tested before each use."""
+    return {
+        "pool_pre_ping": True,
+        "pool_size": settings.pool_size,
+        "max_overflow": settings.max_overflow,
+        "pool_recycle": settings.pool_recycle_seconds,
+        "pool_timeout": settings.pool_timeout_seconds,
+    }
+
+
+@contextmanager
+def closing_pool(engine: sa.Engine) -> Iterator[sa.Engine]:
+    """Yield an engine, and close its connections however the block ends."""
+    try:
+        yield engine
+    finally:
+        engine.dispose()
 
 
 def check_server(engine: sa.Engine, *, create_extension: bool = True) -> ServerFacts:
@@ -160,7 +178,7 @@ def _check(conn: sa.Connection, where: str, *, create_extension: bool) -> Server
             where=where,
             fix="upgrade it, or unset MEMOS_DATABASE_URL for the embedded server",
         )
-    conn.exec_driver_sql(f"select pg_advisory_xact_lock({_EXTENSION_LOCK})")
+    advisory_locks.EXTENSION.wait(conn)
     row = conn.exec_driver_sql(
         "select default_version, installed_version from pg_available_extensions"
         " where name = 'vector'"

@@ -15,6 +15,7 @@ from alembic.script import ScriptDirectory
 from alembic.util import CommandError
 
 from memos_assets.errors import TargetError
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.engine import shown
 from memos_assets.settings import PROJECT_ROOT
@@ -23,9 +24,6 @@ SCRIPTS = PROJECT_ROOT / "sql" / "migrations"
 #: memOS's own database has a public.alembic_version; ours stands beside our own tables.
 VERSION_SCHEMA = "memos_ops"
 VERSION_TABLE = "alembic_version"
-
-#: Held for the transaction that migrates, so that two processes do it one after the other.
-_MIGRATION_LOCK = 0x6D656D6F_02
 
 
 def upgrade(engine: sa.Engine) -> list[str]:
@@ -92,7 +90,7 @@ def _migrating(engine: sa.Engine, *revisions: str) -> Iterator[tuple[sa.Connecti
         timeout = conn.exec_driver_sql("show lock_timeout").scalar_one()
         set_timeout = sa.text("select set_config('lock_timeout', :timeout, true)")
         conn.execute(set_timeout, {"timeout": "0"})
-        conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_MIGRATION_LOCK)))
+        advisory_locks.MIGRATION.wait(conn)
         conn.execute(set_timeout, {"timeout": timeout})
         conn.execute(sa.schema.CreateSchema(VERSION_SCHEMA, if_not_exists=True))
         scripts = ScriptDirectory.from_config(config)

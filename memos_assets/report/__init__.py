@@ -1,5 +1,5 @@
 """The report that a person signs: one tree of values, written as JSON and as HTML.
 
-`outcomes` sums checks up by claim, `tree` is what a report says, `compose` gathers it, `render`
+`outcomes` sums evaluations up, `tree` is what a report says, `compose` gathers it, `render`
 writes it. What only Dagster knows (evaluations, steps, builds) is handed in.
 """

@@ -1,33 +1,33 @@
-"""The checklist in a report and in ``--json``: one mapping of outcomes for both."""
+"""The checklist in a report and in ``--json``: one mapping of results for both."""
 
 from collections.abc import Iterable
 
 from memos_assets.report.formatting import moment
-from memos_assets.report.outcomes import ClaimOutcome, Evaluation
-from memos_assets.report.tree import CheckedClaim, Evaluated
+from memos_assets.report.outcomes import CheckResult, Evaluation
+from memos_assets.report.tree import CheckSummary, Evaluated
 
 
-def checked_claims(found: Iterable[ClaimOutcome]) -> tuple[CheckedClaim, ...]:
-    """Return every claim with every asset on which it was evaluated."""
-    return tuple(_checked(outcome) for outcome in found)
+def check_summaries(found: Iterable[CheckResult]) -> tuple[CheckSummary, ...]:
+    """Return every check with every asset on which it was evaluated."""
+    return tuple(_checked(result) for result in found)
 
 
-def _checked(outcome: ClaimOutcome) -> CheckedClaim:
-    claim = outcome.claim
-    return CheckedClaim(
-        check=claim.label,
-        name=claim.name,
-        claim=claim.claim,
-        fix=claim.fix,
-        status=outcome.status,
-        proven=outcome.proven,
-        passed=outcome.passed,
-        total=outcome.total,
-        failed=_evaluated(outcome.failed),
-        open=_evaluated(outcome.open),
-        stale=_evaluated(outcome.stale),
-        unproven=tuple(outcome.unproven),
-        evaluations=_evaluated(outcome.evaluations),
+def _checked(result: CheckResult) -> CheckSummary:
+    check = result.check
+    return CheckSummary(
+        check=check.label,
+        name=check.name,
+        claim=check.title,
+        fix=check.fix,
+        status=result.status,
+        proven=result.proven,
+        passed=result.passed,
+        total=result.total,
+        failed=_evaluated(result.failed),
+        open=_evaluated(result.open),
+        stale=_evaluated(result.stale),
+        unproven=tuple(result.unproven),
+        evaluations=_evaluated(result.evaluations),
     )
 
 

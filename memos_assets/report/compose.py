@@ -18,11 +18,11 @@ from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import check_server, shown
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.postgres.versions.versions import version_number
-from memos_assets.report.checks import checked_claims
+from memos_assets.report.checks import check_summaries
 from memos_assets.report.decisions import decisions, repairs
 from memos_assets.report.formatting import moment
 from memos_assets.report.indexes import Build, index_uses
-from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.outcomes import CheckResult
 from memos_assets.report.rows import reason_counts, table_rows
 from memos_assets.report.sources import source_files
 from memos_assets.report.tree import (
@@ -54,7 +54,7 @@ class Recorded:
         consolidation: its id.
         runs: its runs, in order.
         first_run_at: when the first of them was started, seconds since 1970.
-        checklist: the latest outcome of every claim, whatever run evaluated it.
+        checklist: the latest result of every check, whatever run evaluated it.
         steps: what its runs have done so far.
         failures: what each failed step of them says.
         builds: index -> its latest build, whatever run made it.
@@ -64,7 +64,7 @@ class Recorded:
     consolidation: str
     runs: Sequence[str]
     first_run_at: float
-    checklist: Sequence[ClaimOutcome]
+    checklist: Sequence[CheckResult]
     steps: Sequence[Step] = ()
     failures: Sequence[str] = ()
     builds: Mapping[str, Build] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Recorded:
 def compose(engine: sa.Engine, catalog: Catalog, recorded: Recorded) -> Report:
     """Return the report of a consolidation as things are at this moment."""
     facts = check_server(engine)
-    checklist = checked_claims(recorded.checklist)
+    checklist = check_summaries(recorded.checklist)
     with engine.connect() as conn:
         rows = table_rows(conn, catalog, recorded.checklist)
         reasons = reason_counts(conn, catalog, rows)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from memos_assets.postgres.versions.swap import Exchange
-from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.outcomes import CheckResult
 
 
 @dataclass(slots=True)
@@ -18,7 +18,7 @@ class Consolidation:
         run_ids: its runs, in order.
         failures: one line per failed step, ours with code and fix.
         stale_chunks: chunks that were missing or changed and were loaded.
-        checklist: the outcome of every claim.
+        checklist: the result of every check.
         notes: what else a person should know.
         exchange: how its version went live, where it was to swap and did.
     """
@@ -28,14 +28,14 @@ class Consolidation:
     run_ids: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     stale_chunks: int = 0
-    checklist: list[ClaimOutcome] = field(default_factory=list)
+    checklist: list[CheckResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     exchange: Exchange | None = None
 
     @property
     def proven(self) -> bool:
-        """Whether nothing failed and every claim holds."""
-        return not self.failures and all(outcome.proven for outcome in self.checklist)
+        """Whether no step failed and every check passed."""
+        return not self.failures and all(result.proven for result in self.checklist)
 
 
 def new_consolidation(schema: str) -> Consolidation:

@@ -12,17 +12,13 @@ from memos_assets.indexes.definitions import search_indexes, state_of
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.report.formatting import moment
-from memos_assets.report.outcomes import ClaimOutcome, Evaluation
+from memos_assets.report.outcomes import CheckResult, Evaluation
 from memos_assets.report.tree import IndexUse
 
-#: Claims whose evidence says whether an index is usable and chosen.
-_PLANNED = (
-    "v07_nearest_uses_index",
-    "v11_containment_uses_index",
-    "v19_text_search_uses_index",
-)
-#: The claim whose evidence says how much searches find and how long they take, and what it says.
-_MEASURED = "v16_recall_is_exact_enough"
+#: Key of the evidence of checks that say whether an index is usable and chosen.
+_PLANNED = "usable"
+#: The same of the check that measures recall and latency, and what it measures.
+_MEASURED = "recall"
 _MEASURES = ("recall", "search_p50_ms", "search_p95_ms", "scan_p50_ms", "scan_p95_ms")
 
 
@@ -44,12 +40,12 @@ class Build:
 def index_uses(
     conn: sa.Connection,
     catalog: Catalog,
-    checklist: Iterable[ClaimOutcome],
+    checklist: Iterable[CheckResult],
     builds: Mapping[str, Build],
 ) -> tuple[IndexUse, ...]:
     """Return every index of the catalog."""
     checklist = list(checklist)
-    planned, measured = _latest(checklist, *_PLANNED), _latest(checklist, _MEASURED)
+    planned, measured = _latest(checklist, _PLANNED), _latest(checklist, _MEASURED)
     found: list[IndexUse] = []
     for spec in catalog.indexed:
         methods = _methods(spec)
@@ -79,13 +75,13 @@ def index_uses(
     return tuple(found)
 
 
-def _latest(checklist: Iterable[ClaimOutcome], *claims: str) -> dict[str, Evaluation]:
-    """Return index -> the latest evaluation of one of the claims."""
+def _latest(checklist: Iterable[CheckResult], evidence: str) -> dict[str, Evaluation]:
+    """Return index -> the latest evaluation with evidence of this name."""
     return {
         evaluation.asset.rpartition("/")[2]: evaluation
-        for outcome in checklist
-        if outcome.claim.name in claims
-        for evaluation in outcome.evaluations
+        for result in checklist
+        for evaluation in result.evaluations
+        if evidence in evaluation.metadata
     }
 
 

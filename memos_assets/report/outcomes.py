@@ -1,19 +1,18 @@
-"""Evaluations of checks, and what they say together of each claim of the checklist."""
+"""Evaluations of checks, and the result of each check over all of its assets."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from memos_assets.checklist import CHECKLIST, CLAIMS, Claim
+from memos_assets.check import AnyCheck, Checklist, Severity
 
-Severity = Literal["error", "warning"]
-#: ``open`` is red as a warning only: something is left to do, and nothing is wrong.
+#: ``open``: failed as a warning. Something is left to do, and nothing is wrong.
 Status = Literal["proven", "open", "unproven", "failed"]
 
 
-def describe(claim: str, expected: str, observed: str, *, passed: bool) -> str:
-    """Return one line about a claim: expected, observed, and the fix where it is red."""
-    fix = "" if passed else f". Fix: {CLAIMS[claim].fix}"
+def describe(check: AnyCheck, expected: str, observed: str, *, passed: bool) -> str:
+    """Return one line about a result: expected, observed, and the fix where it failed."""
+    fix = "" if passed else f". Fix: {check.fix}"
     return f"expected {expected}; observed {observed}{fix}"
 
 
@@ -22,14 +21,14 @@ class Evaluation:
     """One evaluation of one check.
 
     Attributes:
-        asset: what the claim is made about, as ``memos/embeddings``.
+        asset: that was checked, as ``memos/embeddings``.
         check: name of the check.
-        passed: whether the claim holds there.
+        passed: whether it passed.
         expected: what it expected, in words.
         observed: what it saw.
         run_id: the run that evaluated it.
         timestamp: when it was written down, seconds since 1970.
-        severity: ``warning`` where being red makes nothing unproven.
+        severity: ``warning`` where a failure makes nothing unproven.
         began: when the step that read both sides began; 0 where that is not known.
         stale: what it read was loaded or pinned again since.
         metadata: its evidence, by name.
@@ -48,26 +47,21 @@ class Evaluation:
     metadata: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     @property
-    def description(self) -> str:
-        """What was expected and observed, and the fix where it is red."""
-        return describe(self.check, self.expected, self.observed, passed=self.passed)
-
-    @property
     def status(self) -> Status:
-        """What it says of the claim about its asset."""
+        """What it says of its asset."""
         if not self.passed:
             return "failed" if self.severity == "error" else "open"
         return "unproven" if self.stale else "proven"
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimOutcome:
-    """A claim of the checklist over all the assets it is made about.
+class CheckResult:
+    """A check over all of its assets.
 
-    ``unproven`` names those on which nobody has evaluated it.
+    ``unproven`` names those on which it was never evaluated.
     """
 
-    claim: Claim
+    check: AnyCheck
     evaluations: Sequence[Evaluation]
     unproven: Sequence[str]
 
@@ -76,27 +70,27 @@ class ClaimOutcome:
 
     @property
     def passed(self) -> int:
-        """On how many assets it holds, as they are."""
+        """Number of assets on which it passed, as they are."""
         return len(self._having("proven"))
 
     @property
     def total(self) -> int:
-        """On how many assets it is made."""
+        """Number of assets that it is about."""
         return len(self.evaluations) + len(self.unproven)
 
     @property
     def failed(self) -> Sequence[Evaluation]:
-        """Where it is red."""
+        """Where it failed."""
         return self._having("failed")
 
     @property
     def open(self) -> Sequence[Evaluation]:
-        """Where it is red as a warning: to be done, not wrong."""
+        """Where it failed as a warning: to be done, not wrong."""
         return self._having("open")
 
     @property
     def stale(self) -> Sequence[Evaluation]:
-        """Where it held before what it read was loaded or pinned again."""
+        """Where it passed, and its data was loaded or pinned again since."""
         return self._having("unproven")
 
     @property
@@ -114,18 +108,20 @@ class ClaimOutcome:
         return "open" if self.open else "proven"
 
 
-def outcomes(
-    checks: Iterable[tuple[str, str]],
+def check_results(
+    checklist: Checklist,
+    places: Iterable[tuple[str, str]],
     evaluations: Iterable[Evaluation],
     changed: Mapping[str, float],
-) -> list[ClaimOutcome]:
-    """Sum evaluations up by claim, in the order of the checklist.
+) -> list[CheckResult]:
+    """Sum evaluations up by check, in the order of the checklist.
 
     Args:
-        checks: (asset, name of the check) of all that there are.
+        checklist: the checks; one without a place is left out.
+        places: (asset, name of the check) of all that there are.
         evaluations: the latest of each that was evaluated.
-        changed: asset -> when what is claimed of it last changed, seconds since 1970. An
-            evaluation that began earlier is stale.
+        changed: asset -> when its data last changed, seconds since 1970. An evaluation that began
+            earlier is stale.
     """
     known = {
         (evaluation.asset, evaluation.check): replace(
@@ -134,15 +130,15 @@ def outcomes(
         )
         for evaluation in evaluations
     }
-    by_claim: dict[str, list[str]] = {}
-    for asset, name in checks:
-        by_claim.setdefault(name, []).append(asset)
+    by_check: dict[str, list[str]] = {}
+    for asset, name in places:
+        by_check.setdefault(name, []).append(asset)
     return [
-        ClaimOutcome(
-            claim,
-            [known[asset, claim.name] for asset in assets if (asset, claim.name) in known],
-            [asset for asset in assets if (asset, claim.name) not in known],
+        CheckResult(
+            check,
+            [known[asset, check.name] for asset in assets if (asset, check.name) in known],
+            [asset for asset in assets if (asset, check.name) not in known],
         )
-        for claim in CHECKLIST
-        if (assets := by_claim.get(claim.name))
+        for check in checklist
+        if (assets := by_check.get(check.name))
     ]

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from memos_assets.files import write_whole
-from memos_assets.report import formatting as words
+from memos_assets.report import formatting
 from memos_assets.report.curves import Curves
 from memos_assets.report.latency import LatencyPlot, latency_plot
 from memos_assets.report.plots import Plot, phases_plot, reasons_plot, rows_plot
@@ -38,11 +38,11 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "breakable": _breakable,
-        "clock": words.clock,
-        "number": words.number,
-        "plural": words.plural,
-        "seconds": words.seconds,
-        "size": words.size,
+        "clock": formatting.clock,
+        "number": formatting.number,
+        "plural": formatting.plural,
+        "seconds": formatting.seconds,
+        "size": formatting.size,
     }
     return environment
 

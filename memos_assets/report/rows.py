@@ -11,14 +11,14 @@ from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, 
 from memos_assets.consolidate.loading.summary import summarise
 from memos_assets.postgres.schema import tables
 from memos_assets.report.formatting import moment
-from memos_assets.report.outcomes import ClaimOutcome, Evaluation
+from memos_assets.report.outcomes import CheckResult, Evaluation
 from memos_assets.report.tree import ReasonCount, TableRows
 
 _DIGESTS = "v02_rows_match_bit_for_bit"
 
 
 def table_rows(
-    conn: sa.Connection, catalog: Catalog, checklist: Iterable[ClaimOutcome]
+    conn: sa.Connection, catalog: Catalog, checklist: Iterable[CheckResult]
 ) -> tuple[TableRows, ...]:
     """Return every table of every source, empty ones left out."""
     compared = _compared(checklist)
@@ -54,14 +54,14 @@ def table_rows(
 
 
 def _compared(
-    checklist: Iterable[ClaimOutcome],
+    checklist: Iterable[CheckResult],
 ) -> dict[tuple[str, str], tuple[Evaluation, Mapping[str, Any]]]:
     """Return what V02 read, by (source, table)."""
     return {
         (str(side.get("source")), evaluation.asset.rpartition("/")[2]): (evaluation, side)
-        for outcome in checklist
-        if outcome.claim.name == _DIGESTS
-        for evaluation in outcome.evaluations
+        for result in checklist
+        if result.check.name == _DIGESTS
+        for evaluation in result.evaluations
         for side in evaluation.metadata.get("sources", ())
     }
 

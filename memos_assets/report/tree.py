@@ -15,10 +15,10 @@ TITLE = "Consolidation of memOS's SQLite stores in PostgreSQL"
 
 Subject = Literal[
     "failed step",
-    "red claim",
+    "failed check",
     "not evaluated",
     "stale",
-    "open claim",
+    "open check",
     "open rejects",
     "source is newer",
     "not indexed",
@@ -159,7 +159,7 @@ class ReasonCount:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One claim about one asset."""
+    """One check on one asset."""
 
     asset: str
     status: Status
@@ -171,8 +171,11 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
-class CheckedClaim:
-    """One claim of the checklist over all its assets; the latest evaluation of each."""
+class CheckSummary:
+    """One check over all its assets, and the latest evaluation of each.
+
+    ``claim`` is the title of the check; the name belongs to ``FORMAT``.
+    """
 
     check: str
     name: str
@@ -293,7 +296,7 @@ class Report:
     repairs: tuple[Repair, ...]
     tables: tuple[TableRows, ...]
     reasons: tuple[ReasonCount, ...]
-    checklist: tuple[CheckedClaim, ...]
+    checklist: tuple[CheckSummary, ...]
     indexes: tuple[IndexUse, ...]
     timings: Timings
     versions: Mapping[str, str]

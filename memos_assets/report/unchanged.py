@@ -1,4 +1,4 @@
-"""Whether everything is as it was when every claim held, so that there is nothing to do.
+"""Whether everything is as it was when every check passed, so that there is nothing to do.
 
 The files' bytes, the ledger, the row counts, the indexes and the evaluations are looked at; rows
 are not read again, and whoever wants them read asks for a verification.
@@ -16,14 +16,14 @@ from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
 from memos_assets.errors import SourceError
 from memos_assets.indexes.definitions import search_indexes, state_of
-from memos_assets.report.evaluations import checklist_outcomes
-from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.evaluations import checklist_results
+from memos_assets.report.outcomes import CheckResult
 
 
 def standing_outcomes(
     engine: sa.Engine, catalog: Catalog, files: Sequence[FoundFile]
-) -> list[ClaimOutcome] | None:
-    """Return the outcomes of the checklist where nothing changed since every claim held.
+) -> list[CheckResult] | None:
+    """Return the results of the checklist where nothing changed since every check passed.
 
     Args:
         engine: of the target database.
@@ -31,7 +31,7 @@ def standing_outcomes(
         files: that a consolidation is asked for.
 
     Returns:
-        None where a file, a chunk, an index or a claim is not as it was, or a file is not
+        None where a file, a chunk, an index or a check is not as it was, or a file is not
         registered: then there is something to do.
     """
     wanted = {file.source: file.path for file in files if file.treatment == "consolidate"}
@@ -40,8 +40,8 @@ def standing_outcomes(
         known = {source.name: source.location for source in sources}
         if not wanted.items() <= known.items():
             return None
-        claims = checklist_outcomes(conn, catalog)
-        if not all(outcome.proven for outcome in claims):
+        results = checklist_results(conn, catalog)
+        if not all(result.proven for result in results):
             return None
         pins = [
             registry.recorded_pin(conn, source, source.pin_digest) if source.pin_digest else None
@@ -50,7 +50,7 @@ def standing_outcomes(
         current = [pin for pin in pins if pin is not None]
         if len(current) < len(pins) or not _is_up_to_date(conn, catalog, current):
             return None
-    return claims if _are_unchanged(current) else None
+    return results if _are_unchanged(current) else None
 
 
 def _is_up_to_date(conn: sa.Connection, catalog: Catalog, pins: Collection[Pin]) -> bool:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.report.formatting import plural
 from memos_assets.report.tree import (
-    CheckedClaim,
+    CheckSummary,
     IndexUse,
     ReasonCount,
     SourceFile,
@@ -18,37 +18,37 @@ from memos_assets.report.tree import (
 Rows = Sequence[TableRows] | Sequence[TableSummary]
 
 
-def verdict(checklist: Sequence[CheckedClaim], rows: Rows, failures: Sequence[str]) -> Verdict:
-    """Conclude: proven is what was read after the last load, and held, for every claim."""
+def verdict(checklist: Sequence[CheckSummary], rows: Rows, failures: Sequence[str]) -> Verdict:
+    """Conclude: proven means that every check passed on what was read after the last load."""
     return Verdict(
-        proven=not failures and bool(checklist) and all(claim.proven for claim in checklist),
-        sentence=f"{_claims_sentence(checklist, failures)} {_rows_sentence(rows)}",
+        proven=not failures and bool(checklist) and all(check.proven for check in checklist),
+        sentence=f"{_checks_sentence(checklist, failures)} {_rows_sentence(rows)}",
     )
 
 
-def claims_hold(checklist: Sequence[CheckedClaim]) -> str:
-    """Return ``11 of 12 claims hold, 1 is open``."""
-    holding = sum(claim.status == "proven" for claim in checklist)
-    opened = sum(claim.status == "open" for claim in checklist)
+def checks_passed(checklist: Sequence[CheckSummary]) -> str:
+    """Return ``11 of 12 checks passed, 1 is open``."""
+    passed = sum(check.status == "proven" for check in checklist)
+    opened = sum(check.status == "open" for check in checklist)
     is_open = f", {opened} {'is' if opened == 1 else 'are'} open" if opened else ""
-    return f"{holding} of {plural(len(checklist), 'claim')} hold{is_open}"
+    return f"{passed} of {plural(len(checklist), 'check')} passed{is_open}"
 
 
-def _claims_sentence(checklist: Sequence[CheckedClaim], failures: Sequence[str]) -> str:
-    if not any(claim.evaluations for claim in checklist):
-        return "Nothing is proven: no claim was ever evaluated on this database."
-    if not failures and all(claim.proven for claim in checklist):
-        return f"Proven: {claims_hold(checklist)}."
+def _checks_sentence(checklist: Sequence[CheckSummary], failures: Sequence[str]) -> str:
+    if not any(check.evaluations for check in checklist):
+        return "Nothing is proven: no check was ever evaluated on this database."
+    if not failures and all(check.proven for check in checklist):
+        return f"Proven: {checks_passed(checklist)}."
     against = []
     if failures:
         against.append(f"{plural(len(failures), 'step')} failed")
-    if red := sum(claim.status == "failed" for claim in checklist):
-        against.append(f"{plural(red, 'claim')} red")
-    if missing := sum(len(claim.unproven) for claim in checklist):
+    if failed := sum(check.status == "failed" for check in checklist):
+        against.append(f"{plural(failed, 'check')} failed")
+    if missing := sum(len(check.unproven) for check in checklist):
         against.append(f"{plural(missing, 'evaluation')} missing")
-    if stale := sum(len(claim.stale) for claim in checklist):
+    if stale := sum(len(check.stale) for check in checklist):
         against.append(f"{plural(stale, 'evaluation')} older than what is loaded")
-    return f"Not proven: {claims_hold(checklist)}. Against it: {', '.join(against)}."
+    return f"Not proven: {checks_passed(checklist)}. Against it: {', '.join(against)}."
 
 
 def _rows_sentence(rows: Rows) -> str:
@@ -63,7 +63,7 @@ def _rows_sentence(rows: Rows) -> str:
 
 def things_to_do(
     failures: Sequence[str],
-    checklist: Sequence[CheckedClaim],
+    checklist: Sequence[CheckSummary],
     reasons: Sequence[ReasonCount],
     sources: Sequence[SourceFile],
     indexes: Sequence[IndexUse],
@@ -72,7 +72,7 @@ def things_to_do(
     for failure in failures:
         what, _, fix = failure.partition(". Fix: ")
         yield ToDo("failed step", what, fix or "see the run in the UI, then run it again")
-    yield from _red(checklist)
+    yield from _failed(checklist)
     yield from _unproven(checklist)
     for source in sources:
         if source.newer:
@@ -89,10 +89,10 @@ def things_to_do(
                 "valid",
                 "materialise the index asset; consolidate builds all of them",
             )
-    for claim in checklist:
-        if claim.open:
-            what = f"{claim.check} on {_some([evaluation.asset for evaluation in claim.open])}"
-            yield ToDo("open claim", what, claim.fix)
+    for check in checklist:
+        if check.open:
+            what = f"{check.check} on {_some([evaluation.asset for evaluation in check.open])}"
+            yield ToDo("open check", what, check.fix)
     for reason in reasons:
         if reason.what == "rejected" and reason.rows > reason.settled:
             yield ToDo(
@@ -102,29 +102,29 @@ def things_to_do(
             )
 
 
-def _red(checklist: Sequence[CheckedClaim]) -> Iterator[ToDo]:
-    for claim in checklist:
-        for evaluation in claim.failed:
+def _failed(checklist: Sequence[CheckSummary]) -> Iterator[ToDo]:
+    for check in checklist:
+        for evaluation in check.failed:
             yield ToDo(
-                "red claim",
-                f"{claim.check} on {evaluation.asset}: expected {evaluation.expected}; "
+                "failed check",
+                f"{check.check} on {evaluation.asset}: expected {evaluation.expected}; "
                 f"observed {evaluation.observed}{' (stale)' if evaluation.stale else ''}",
-                claim.fix,
+                check.fix,
             )
 
 
-def _unproven(checklist: Sequence[CheckedClaim]) -> Iterator[ToDo]:
-    """Yield one line per claim: all of a checklist may be unproven."""
+def _unproven(checklist: Sequence[CheckSummary]) -> Iterator[ToDo]:
+    """Yield one line per check: all of a checklist may be unproven."""
     fix = "run the checklist: memos-assets verify"
-    for claim in checklist:
-        if claim.unproven:
-            yield ToDo("not evaluated", f"{claim.check} on {_some(claim.unproven)}", fix)
-    for claim in checklist:
-        if claim.stale:
-            assets = [evaluation.asset for evaluation in claim.stale]
+    for check in checklist:
+        if check.unproven:
+            yield ToDo("not evaluated", f"{check.check} on {_some(check.unproven)}", fix)
+    for check in checklist:
+        if check.stale:
+            assets = [evaluation.asset for evaluation in check.stale]
             yield ToDo(
                 "stale",
-                f"{claim.check} on {_some(assets)}: evaluated before what it read was loaded or "
+                f"{check.check} on {_some(assets)}: evaluated before what it read was loaded or "
                 "pinned again",
                 fix,
             )

@@ -1,6 +1,6 @@
 """One consolidation: observe the files, migrate each kind, index, check and report, as runs."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -8,24 +8,23 @@ import sqlalchemy as sa
 from dagster._core.errors import DagsterExecutionInterruptedError
 from dagster._core.utils import make_new_run_id
 
-from memos_assets.catalog import Catalog, FileKind
-from memos_assets.consolidate.sources import registry
+from memos_assets.catalog import Catalog
+from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.consolidate.sources.observe import pins_for, register_files
-from memos_assets.defs.assets.sources import observe_kept, observe_kind, observe_others, stale_keys
+from memos_assets.consolidate.sources.observe import register_files
+from memos_assets.consolidate.sources.pinned import Pinned, pin_sources
 from memos_assets.defs.dead_runs import process_of, running, settle_abandoned_runs
 from memos_assets.defs.failures import said
-from memos_assets.defs.jobs import FINISH, REPORT, VERIFY
+from memos_assets.defs.jobs import FINISH, REPORT, VERIFY, migrate
 from memos_assets.defs.keys import Keys
-from memos_assets.defs.partitions import chunks_name, contiguous_ranges, range_tags
+from memos_assets.defs.observations import report_observed
+from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
 from memos_assets.defs.tags import CONSOLIDATION_TAG, PROCESS_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.postgres.target import open_target
 from memos_assets.report.consolidation import Consolidation, new_consolidation
-from memos_assets.report.evaluations import checklist_outcomes
-from memos_assets.report.outcomes import ClaimOutcome
+from memos_assets.report.evaluations import checklist_results
+from memos_assets.report.outcomes import CheckResult
 from memos_assets.settings import Settings, load_settings
-
-_DATA_VERSION_TAG = "dagster/data_version"
 
 
 def consolidate(
@@ -50,46 +49,46 @@ def consolidate(
         reload: load chunks again although the ledger says that they are up to date.
     """
     done = new_consolidation(catalog.schema)
-    tags = tags_of(done, roots)
     done.notes = register_files(engine, files)
-    observe_files(instance, engine, settings, catalog, done.id, files)
-    names = {file.source for file in files if file.treatment == "consolidate"}
-    names |= _retired(engine, catalog).keys()
-    load_stale(instance, engine, settings, catalog, names, tags, done, reload=reload)
+    pinned = pin_sources(engine, settings.pins_folder, catalog, done.id, roots, files)
+    tags = tags_of(pinned)
+    report_observed(instance, engine, catalog, pinned, settings.local_zone)
+    load_stale(instance, engine, catalog, pinned, tags, done, reload=reload)
     run_job(instance, catalog, FINISH, tags, done)
     done.checklist = checklist(engine, catalog)
     return done
 
 
-def tags_of(done: Consolidation, roots: Sequence[Root]) -> dict[str, str]:
+def tags_of(pinned: Pinned) -> dict[str, str]:
     """Return the tags that bind the runs of a consolidation together."""
     return {
-        CONSOLIDATION_TAG: done.id,
-        ROOTS_TAG: "\n".join(f"{r.name}={r.path}" if r.name else str(r.path) for r in roots),
+        CONSOLIDATION_TAG: pinned.consolidation,
+        ROOTS_TAG: "\n".join(f"{r.name}={r.path}" if r.name else str(r.path) for r in pinned.roots),
     }
 
 
 def load_stale(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
-    settings: Settings,
     catalog: Catalog,
-    names: Collection[str],
+    pinned: Pinned,
     tags: Mapping[str, str],
     done: Consolidation,
     *,
     reload: bool = False,
 ) -> None:
-    """Load the chunks of the named sources that the tables do not hold as their pins do."""
+    """Load the chunks that the tables do not hold as the pins do."""
     for kind in catalog.consolidated:
-        stale = _stale_keys(engine, settings, done.id, kind, names, reload=reload)
+        with engine.connect() as conn:
+            chunks = ledger.stale_chunks(conn, pinned.of_kind(kind), reload=reload)
+        stale = {chunk_key(*chunk) for chunk in chunks}
         done.stale_chunks += len(stale)
         if stale:
             partitions = instance.get_dynamic_partitions(chunks_name(catalog.names, kind))
             extra = {RELOAD_TAG: "true"} if reload else {}
             for first, last in contiguous_ranges(partitions, stale):
                 run_tags = {**tags, **extra, **range_tags(first, last)}
-                run_job(instance, catalog, f"migrate_{kind.name}", run_tags, done)
+                run_job(instance, catalog, migrate(kind), run_tags, done)
 
 
 def verify(instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog) -> Consolidation:
@@ -100,85 +99,10 @@ def verify(instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog) ->
     return done
 
 
-def checklist(engine: sa.Engine, catalog: Catalog) -> list[ClaimOutcome]:
-    """Return the latest outcome of every claim."""
+def checklist(engine: sa.Engine, catalog: Catalog) -> list[CheckResult]:
+    """Return the latest result of every check."""
     with engine.connect() as conn:
-        return checklist_outcomes(conn, catalog)
-
-
-def observe_files(
-    instance: dg.DagsterInstance,
-    engine: sa.Engine,
-    settings: Settings,
-    catalog: Catalog,
-    consolidation: str,
-    files: Sequence[FoundFile],
-    others: Mapping[str, str] | None = None,
-) -> None:
-    """Pin the registered files and report every source asset as observed.
-
-    Args:
-        instance: where it is reported.
-        engine: of the target database.
-        settings: where pins lie.
-        catalog: whose files they are.
-        consolidation: that chooses the pins.
-        files: from `find_files`.
-        others: sources beside them that are observed, too, with their kinds; retired ones always.
-    """
-    named = {
-        file.source: file.kind.name
-        for file in files
-        if file.kind and file.treatment == "consolidate"
-    } | dict(_retired(engine, catalog) if others is None else others)
-    keys = Keys(catalog.names)
-    for kind in catalog.kinds:
-        if kind.disposition == "keep":
-            _report(instance, keys.source(kind), observe_kept(kind, files, settings.local_zone))
-        elif kind.name in named.values():
-            # Other files of the kind may be gone by now; they are nothing to this run.
-            versions = observe_kind(
-                engine, settings, instance, consolidation, catalog.names, kind, named
-            )
-            for key, version in versions.items():
-                instance.report_runless_asset_event(
-                    dg.AssetObservation(
-                        keys.source(kind), partition=key, tags={_DATA_VERSION_TAG: version}
-                    )
-                )
-    _report(instance, keys.other_files, observe_others(files))
-
-
-def _report(instance: dg.DagsterInstance, key: dg.AssetKey, result: dg.ObserveResult) -> None:
-    assert result.data_version is not None
-    instance.report_runless_asset_event(
-        dg.AssetObservation(
-            key, metadata=result.metadata, tags={_DATA_VERSION_TAG: result.data_version.value}
-        )
-    )
-
-
-def _retired(engine: sa.Engine, catalog: Catalog) -> dict[str, str]:
-    """Return retired sources and their kinds: they are loaded from their pins."""
-    with engine.connect() as conn:
-        registered = registry.registered_sources(conn, catalog.consolidated)
-    return {source.name: source.kind.name for source in registered if source.retired_to}
-
-
-def _stale_keys(
-    engine: sa.Engine,
-    settings: Settings,
-    consolidation: str,
-    kind: FileKind,
-    names: Collection[str],
-    *,
-    reload: bool,
-) -> set[str]:
-    with engine.connect() as conn:
-        sources = [s for s in registry.registered_sources(conn, [kind]) if s.name in names]
-    return stale_keys(
-        engine, pins_for(engine, settings.pins_folder, consolidation, sources), reload=reload
-    )
+        return checklist_results(conn, catalog)
 
 
 def run_job(
@@ -204,8 +128,7 @@ def run_job(
     from memos_assets.definitions import defs
 
     job, run_id = defs().resolve_job_def(catalog.names.job(job_name)), make_new_run_id()
-    engine = open_target(load_settings(), f"memos_assets:{run_id[:8]}")
-    try:
+    with open_target(load_settings(), f"memos_assets:{run_id[:8]}") as engine:
         with running(engine, run_id):
             result = job.execute_in_process(
                 instance=instance,
@@ -220,8 +143,6 @@ def run_job(
         # Once more after the one at its start: the server notices some time after a process is
         # killed that nobody listens to its session any more.
         settle_abandoned_runs(instance, engine)
-    finally:
-        engine.dispose()
     done.run_ids.append(result.run_id)
     failures = [said(event) for event in result.all_events if event.is_step_failure]
     if not result.success and not failures:

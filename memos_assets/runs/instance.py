@@ -9,8 +9,10 @@ import sqlalchemy as sa
 from memos_assets.catalog import Catalog
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
+from memos_assets.consolidate.sources.pinned import pin_sources
 from memos_assets.defs.jobs import MAINTAIN
 from memos_assets.defs.maintenance import maintain_step
+from memos_assets.defs.observations import report_observed
 from memos_assets.errors import UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs import consolidation
@@ -37,13 +39,18 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
 
 def observe(
-    engine: sa.Engine, settings: Settings, catalog: Catalog, files: Sequence[FoundFile]
+    engine: sa.Engine,
+    settings: Settings,
+    catalog: Catalog,
+    roots: Sequence[Root],
+    files: Sequence[FoundFile],
 ) -> None:
     """Register and pin the files, and report the source assets as observed."""
     with open_instance(settings) as instance:
         register_files(engine, files)
         observed = new_consolidation(catalog.schema).id
-        consolidation.observe_files(instance, engine, settings, catalog, observed, files)
+        pinned = pin_sources(engine, settings.pins_folder, catalog, observed, roots, files)
+        report_observed(instance, engine, catalog, pinned, settings.local_zone)
 
 
 def consolidate(

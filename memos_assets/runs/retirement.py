@@ -10,7 +10,7 @@ from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.eligibility import Candidate, find_candidates, judge
 from memos_assets.consolidate.archive.manifests import Archived, entry_named
 from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.defs.assets.archive import claims_seen
+from memos_assets.defs.assets.archive import checks_seen
 from memos_assets.defs.jobs import ARCHIVE
 from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, ROOTS_TAG
 from memos_assets.errors import UsageError
@@ -61,7 +61,7 @@ def look(
         [candidate for candidate in found if not names or candidate.name in names],
         archive=settings.archive_folder,
         roots=roots,
-        evaluations=lambda kind: claims_seen(instance, engine, catalog, kind),
+        evaluations=lambda kind: checks_seen(instance, engine, catalog, kind),
         accept_open_rejects=accept_open_rejects,
     )
 

@@ -8,9 +8,11 @@ import sqlalchemy as sa
 from memos_assets.catalog import Catalog
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.consolidate.sources.observe import pins_for, register_files
+from memos_assets.consolidate.sources.observe import register_files
+from memos_assets.consolidate.sources.pinned import Pinned, pin_sources
 from memos_assets.defs.assets.version import report_exchange
 from memos_assets.defs.jobs import FINISH
+from memos_assets.defs.observations import report_observed
 from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
 from memos_assets.postgres.schema.tables import in_schema
@@ -26,7 +28,6 @@ from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs.consolidation import (
     checklist,
     load_stale,
-    observe_files,
     run_job,
     tags_of,
     verify,
@@ -42,7 +43,7 @@ def consolidate_and_swap(
     roots: Sequence[Root],
     files: Sequence[FoundFile],
 ) -> Consolidation:
-    """Load every registered source into a shadow, and swap it in if every claim holds there.
+    """Load every registered source into a shadow, and swap it in if every check passes there.
 
     Readers keep the live tables as they are until then. A shadow that is not proven stays for
     inspection, and the live tables are checked again, since what Dagster shows last is about it.
@@ -65,14 +66,14 @@ def consolidate_and_swap(
             refuse_hanging(conn, catalog)
             _refuse_gone(conn, catalog, files)
         done.notes = register_files(engine, files)
-        with engine.connect() as conn:
-            sources = registry.registered_sources(conn, catalog.consolidated)
         try:
-            pins_for(engine, settings.pins_folder, done.id, sources)
+            pinned = pin_sources(
+                engine, settings.pins_folder, catalog, done.id, roots, files, every_source=True
+            )
             done.notes += _pruned(engine, catalog, settings)
             create_shadow(engine, catalog, done.id)
             done.schema = catalog.shadow
-            _fill(instance, engine, settings, catalog, roots, files, sources, done)
+            _fill(instance, engine, settings, catalog, pinned, done)
         finally:
             if done.exchange is None:
                 with engine.begin() as conn:
@@ -87,17 +88,14 @@ def _fill(
     engine: sa.Engine,
     settings: Settings,
     catalog: Catalog,
-    roots: Sequence[Root],
-    files: Sequence[FoundFile],
-    sources: Sequence[registry.Source],
+    pinned: Pinned,
     done: Consolidation,
 ) -> None:
     """Fill the shadow, prove it, and swap it in if nothing speaks against it."""
     shadow = in_schema(engine, catalog.schema, catalog.shadow)
-    tags = {**tags_of(done, roots), INTO_TAG: catalog.shadow}
-    kinds = {source.name: source.kind.name for source in sources}
-    observe_files(instance, shadow, settings, catalog, done.id, files, kinds)
-    load_stale(instance, shadow, settings, catalog, kinds, tags, done)
+    tags = {**tags_of(pinned), INTO_TAG: catalog.shadow}
+    report_observed(instance, shadow, catalog, pinned, settings.local_zone)
+    load_stale(instance, shadow, catalog, pinned, tags, done)
     with engine.connect() as conn:
         filled_at = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     run_job(instance, catalog, FINISH, tags, done)

@@ -9,13 +9,12 @@ from psycopg import sql
 from memos_assets.catalog import Table
 from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.connection import driver_of, first_line
 from memos_assets.search.function_sources import functions
 
 #: Begins the comment of every function of ours; its digest follows.
 _MARK = "memos-assets "
-#: Held by the one session that makes the functions.
-_FUNCTIONS_LOCK = 0x6D656D6F_06
 #: Digest of what PostgreSQL holds of a function: source, settings, types, rights.
 _HELD = (
     "left(encode(sha256(convert_to(concat_ws(' ', p.prosrc, p.proconfig, p.proargtypes, "
@@ -67,7 +66,7 @@ def install(conn: sa.Connection, schema: str, tables: Sequence[Table]) -> list[s
     wanted = {
         function.name: function for function in functions(schema, tables, vector_schema(conn))
     }
-    conn.execute(sa.select(sa.func.pg_advisory_xact_lock(_FUNCTIONS_LOCK)))
+    advisory_locks.FUNCTIONS.wait(conn)
     held = list(_present(conn, schema))
     current = {name for name, _, digest in held if name in wanted and wanted[name].digest == digest}
     made = [name for name in wanted if name not in current]

@@ -1,7 +1,10 @@
 """The catalog is consistent in itself, and what is derived from it follows its rules."""
 
+import re
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
+from typing import get_args
 
 import pytest
 from sqlalchemy.dialects import postgresql
@@ -14,10 +17,21 @@ from memos_assets.catalog import (
     VectorIndex,
 )
 from memos_assets.catalog import tables as catalog_tables
+from memos_assets.catalog.columns import (
+    COMPUTED_COLUMNS,
+    EXACT_ENCODINGS,
+    POSTGRES_TYPES,
+    ColumnKind,
+    Encoding,
+    Stored,
+)
 from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.decoding.values import COMPUTED, DECODERS
-from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE, stream_schema, table_schema
+from memos_assets.errors import UsageError
+from memos_assets.postgres.copy.arrow_schema import postgres_type, stream_schema, table_schema
 from memos_assets.postgres.schema.tables import table_of
+from memos_assets.proof.expected.values import COMPUTED as PROVEN
+from memos_assets.proof.expected.values import ENCODERS
 
 EACH_TABLE = pytest.mark.parametrize("spec", MEMOS.tables, ids=lambda spec: spec.name)
 
@@ -75,13 +89,51 @@ def test_the_arrow_schema_names_the_types_of_the_table(spec: TableSpec) -> None:
         for column in table_of(spec).columns
     }
     for field in table_schema(spec):
-        assert field.metadata[POSTGRES_TYPE].decode() == types[field.name]
+        assert postgres_type(field) == types[field.name]
 
 
-@EACH_TABLE
-def test_every_plain_column_has_a_decoder(spec: TableSpec) -> None:
-    for column in spec.columns:
-        assert column.name in COMPUTED if column.computed else column.kind in DECODERS
+def test_every_kind_has_a_decoder_and_a_reading_of_the_proof() -> None:
+    assert list(DECODERS) == list(POSTGRES_TYPES) == list(ENCODERS) == list(get_args(ColumnKind))
+    assert tuple(COMPUTED) == tuple(PROVEN) == COMPUTED_COLUMNS
+
+
+def test_every_encoding_of_embeddings_is_held_exactly_by_some_type() -> None:
+    assert {one for held in EXACT_ENCODINGS.values() for one in held} == set(get_args(Encoding))
+    assert set(EXACT_ENCODINGS) == set(get_args(Stored))
+
+
+def test_every_reason_of_a_decoder_is_in_the_list_of_reasons() -> None:
+    assert {reason for one in DECODERS.values() for reason in one.reasons} <= set(REJECT_REASONS)
+
+
+@pytest.mark.parametrize(
+    ("declare", "said"),
+    [
+        (lambda: Column("size", "decimal", "size"), "column size: no decoder reads the kind"),  # type: ignore[arg-type]
+        (lambda: Column("tags", "text_array", "t"), "column tags: no decoder reads the kind"),  # type: ignore[arg-type]
+        (
+            lambda: Column("words", "text", "words", computed=True),
+            "column words: no decoder reads a computed column 'words'",
+        ),
+        (
+            lambda: vector(encoding="float64"),
+            "column embedding: no decoder reads the encoding 'float64' into vector. Fix: declare",
+        ),
+        (
+            lambda: vector(stored="halfvec"),
+            "column embedding: no decoder reads the encoding 'float32' into halfvec",
+        ),
+        (
+            lambda: vector(stored="sparsevec"),
+            "column embedding: no decoder reads the pgvector type 'sparsevec'",
+        ),
+    ],
+)
+def test_a_column_that_no_decoder_reads_cannot_be_declared(
+    declare: Callable[[], object], said: str
+) -> None:
+    with pytest.raises(UsageError, match=f"^M536 {re.escape(said)}"):
+        declare()
 
 
 @EACH_TABLE
@@ -159,9 +211,11 @@ def vector(**changes: object) -> VectorColumn:
     ],
 )
 def test_an_index_is_of_half_precision_as_far_as_pgvector_allows(
-    stored: str, dimension: int, method: str, operator_class: str, operator: str
+    stored: Stored, dimension: int, method: str, operator_class: str, operator: str
 ) -> None:
-    (index,) = vector(stored=stored, dimensions=(dimension,)).indexes("t")
+    encoding = EXACT_ENCODINGS[stored][0]
+    column = vector(stored=stored, encoding=encoding, dimensions=(dimension,))
+    (index,) = column.indexes("t")
     assert (index.method, index.operator_class, index.operator) == (
         method,
         operator_class,

@@ -57,7 +57,7 @@ def test_a_swap_that_is_not_proven_ends_with_1_and_names_where_it_lies(
     code, out, _ = memos_assets("consolidate", "--data", str(data), "--swap")
     assert code == 1
     assert "Note: not swapped: readers keep what they had; what was loaded stays in memos_sh" in out
-    assert "V07 RED" in out
+    assert "V07 FAILED" in out
     assert "(1 rows) is live" not in out
     with database.connect() as conn:
         rows = "select count(*) from {}.thought_templates"

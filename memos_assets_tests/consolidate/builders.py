@@ -16,7 +16,7 @@ from memos_assets.catalog import (
     MEMOS,
     TableSpec,
 )
-from memos_assets.checklist import CLAIMS
+from memos_assets.check import CheckContext
 from memos_assets.clustered_vectors import quantise
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
 from memos_assets.consolidate.loading import ledger
@@ -27,8 +27,8 @@ from memos_assets.consolidate.sources.observe import observe_source, register_fi
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.demo import aggregator, corpus, hybrid, hyperbolic, meta_buffer, mixed, semantic
 from memos_assets.finding import Finding
-from memos_assets.proof.rows.checks import findings_about
-from memos_assets.settings import PROJECT_ROOT
+from memos_assets.proof.rows.checks import CHECKS
+from memos_assets.settings import PROJECT_ROOT, Settings
 
 Row = Mapping[str, Any]
 
@@ -302,24 +302,31 @@ def consolidate(engine: sa.Engine, path: Path) -> Pin:
 
 
 def findings(engine: sa.Engine, table: str) -> Mapping[str, Finding]:
-    return findings_about(engine, MEMOS.kind_of_table(table), MEMOS.table(table))
+    """Judge every check of the rows of a table."""
+    spec, context = MEMOS.table(table), CheckContext(engine, MEMOS, Settings())
+    return {
+        check.name: check.judge(context, spec)
+        for check in CHECKS
+        if any(subject.value is spec for subject in check.subjects(MEMOS))
+    }
 
 
 def all_findings(engine: sa.Engine, pin: Pin) -> dict[tuple[str, str], Finding]:
-    """Return every claim about every table of a pin's kind, by table and claim."""
+    """Return the finding of every check on every table of a pin's kind, by table and check."""
     return {
-        (spec.name, claim): finding
+        (spec.name, check): finding
         for spec in registry.specs_in(pin)
-        for claim, finding in findings(engine, spec.name).items()
+        for check, finding in findings(engine, spec.name).items()
     }
 
 
 def red(engine: sa.Engine, pin: Pin) -> dict[tuple[str, str], str]:
-    """Return what the claims that do not hold observed; a warning is no claim that fails."""
+    """Return what the failed checks observed; warnings are left out."""
+    warnings = {check.name for check in CHECKS if check.severity == "warning"}
     return {
         place: f"expected {finding.expected}, observed {finding.observed}: {finding.evidence}"
         for place, finding in all_findings(engine, pin).items()
-        if not finding.passed and CLAIMS[place[1]].severity == "error"
+        if not finding.passed and place[1] not in warnings
     }
 
 

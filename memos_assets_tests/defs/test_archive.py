@@ -10,7 +10,6 @@ from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.checks import groups_of
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.manifests import entry_named, read_archive
-from memos_assets.defs.assets.sources import observe_kind
 from memos_assets.defs.jobs import ARCHIVE
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.schedules import due_keys
@@ -170,15 +169,16 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
     assert retire(world.instance, MEMOS, world.roots, asked).failures == []
     (world.data / "lost.db").unlink()
     assert due_keys(world.instance, MEMOS, KIND) == []
-    observed = observe_kind(world.engine, world.settings, world.instance, "c", MEMOS.names, KIND)
-    assert sorted(observed) == ["lost/000", "meta_buffer/000", "other/000"]
+    events = world.run(f"observe_{KIND.name}").get_asset_observation_events()
+    observed = {event.asset_observation_data.asset_observation.partition for event in events}
+    assert observed == {"lost/000", "meta_buffer/000", "other/000"}
     put_template(world.data / "other.db", "t2")
     assert due_keys(world.instance, MEMOS, KIND) == ["other/000"]
 
     done = world.consolidate()
     assert done.failures == []
     (red,) = [outcome for outcome in done.checklist if not outcome.proven]
-    assert red.claim.label == "V08"
+    assert red.check.label == "V08"
     assert red.failed[0].observed.startswith("lost: cannot be read")
 
     # What is retired is loaded again from its pin.
@@ -202,7 +202,7 @@ def test_v13_archived_files_are_whole_fails_in_the_ui_when_an_archived_file_is_c
     with entry.file.open("r+b") as file:
         file.truncate(4096)
     done = verify(world.instance, world.engine, MEMOS)
-    (red,) = [one for one in done.checklist if one.claim.label == "V13"]
+    (red,) = [one for one in done.checklist if one.check.label == "V13"]
     assert [failed.asset for failed in red.failed] == ["archive/meta_buffer"]
     assert "does not have the bytes that were retired" in red.failed[0].observed
 

@@ -3,11 +3,11 @@
 import dagster as dg
 
 from memos_assets.catalog import MEMOS
-from memos_assets.checklist import CHECKLIST, CLAIMS
+from memos_assets.checklist import CHECKLIST, PROOF
 from memos_assets.definitions import defs
 from memos_assets.defs.checks.recording import as_result
 from memos_assets.finding import Finding
-from memos_assets.report.evaluations import claims_made
+from memos_assets.report.outcomes import describe
 from memos_assets.runs.consolidation import verify
 from memos_assets_tests.defs.world import World, failures, write_templates
 from memos_assets_tests.indexes.rows import search_index
@@ -33,14 +33,15 @@ def test_a_red_check_makes_a_consolidation_not_proven_and_says_what_to_do(world:
     assert done.failures == []
     assert not done.proven
     (red,) = [outcome for outcome in done.checklist if not outcome.proven]
-    assert red.claim.label == "V07"
+    assert red.check.label == "V07"
     assert red.passed == 14
     (failed,) = red.failed
     assert failed.asset == f"memos/indexes/{HNSW}"
     assert failed.expected == f"{HNSW} usable"
     assert HNSW not in failed.observed
     assert failed.run_id == done.run_ids[-1]
-    assert failed.description.endswith(f". Fix: {CLAIMS['v07_nearest_uses_index'].fix}")
+    said = describe(red.check, failed.expected, failed.observed, passed=False)
+    assert said == f"expected {failed.expected}; observed {failed.observed}. Fix: {red.check.fix}"
 
     # What the fix says, done by hand, and verified by the checklist alone.
     world.execute(f"drop index memos.{HNSW}")
@@ -61,7 +62,7 @@ def test_a_check_result_carries_expected_and_observed_first_and_then_its_evidenc
     world.execute("delete from memos.thought_templates where id = 't2'")
     result = world.run("verify_checklist")
     found = evaluations(result)
-    assert len(found) == len(list(claims_made(MEMOS)))
+    assert len(found) == len(PROOF.places(MEMOS))
     for evaluation in found.values():
         assert list(evaluation.metadata)[:2] == ["expected", "observed"]
     red = found["thought_templates", "v01_row_counts_match"]
@@ -73,7 +74,7 @@ def test_a_check_result_carries_expected_and_observed_first_and_then_its_evidenc
     assert red.metadata["source_rows"].value == 2
     assert red.description is not None
     assert red.description.startswith("expected 2 rows; observed 1 loaded + 0 rejected")
-    assert red.description.endswith(". Fix: " + CLAIMS["v01_row_counts_match"].fix)
+    assert red.description.endswith(". Fix: " + CHECKLIST.by_name["v01_row_counts_match"].fix)
     missing = found[HNSW, "v06_index_is_valid"]
     assert not missing.passed
     assert missing.metadata["observed"].value == "missing"
@@ -84,10 +85,8 @@ def test_a_check_result_carries_expected_and_observed_first_and_then_its_evidenc
 
 
 def test_a_green_check_offers_no_fix() -> None:
-    key = dg.AssetKey("x")
-    green = as_result(
-        key, "v06_index_is_valid", Finding(passed=True, expected="valid", observed="valid")
-    )
+    check = CHECKLIST.by_name["v06_index_is_valid"]
+    green = as_result(check, "x", Finding(passed=True, expected="valid", observed="valid"))
     assert green.description == "expected valid; observed valid"
 
 
@@ -101,17 +100,14 @@ def test_one_check_can_be_run_by_itself(world: World) -> None:
     assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [wanted]
 
 
-def test_every_claim_says_what_it_claims_and_what_to_do_in_the_ui() -> None:
+def test_every_check_shows_its_title_and_its_fix_in_the_ui() -> None:
     graph = defs().resolve_asset_graph()
-    assert {key.name for key in graph.asset_check_keys} == set(CLAIMS)
+    assert {key.name for key in graph.asset_check_keys} == set(CHECKLIST.by_name)
     for key in graph.asset_check_keys:
         spec = graph.get_check_spec(key)
-        claim = CLAIMS[key.name]
-        assert spec.description == f"{claim.label}: {claim.claim}"
-        assert spec.metadata["fix"] == claim.fix
-        assert spec.blocking == claim.blocking
-    blocking = [claim.label for claim in CHECKLIST if claim.blocking]
-    assert blocking == ["V16", "V17", "V18"]
-    numbers = [claim.number for claim in CHECKLIST]
-    assert numbers == sorted(set(numbers))
-    assert all(claim.name.startswith(f"v{claim.number:02d}_") for claim in CHECKLIST)
+        check = CHECKLIST.by_name[key.name]
+        assert spec.description == f"{check.label}: {check.title}"
+        assert spec.metadata["fix"] == check.fix
+        assert spec.blocking == check.blocking
+    blocking = [check.label for check in CHECKLIST if check.blocking]
+    assert {"V16", "V17", "V18"} <= set(blocking)

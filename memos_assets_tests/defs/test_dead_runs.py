@@ -108,7 +108,7 @@ def test_a_lock_ends_with_its_process(stored: World, database_url: sa.URL) -> No
     started_run(stored, run_id)
     hold = (
         "import sys, sqlalchemy as sa\n"
-        "from memos_assets.defs.abandoned import running\n"
+        "from memos_assets.defs.dead_runs import running\n"
         "with running(sa.create_engine(sys.argv[1]), sys.argv[2]):\n"
         "    print('held', flush=True)\n"
         "    sys.stdin.read()\n"

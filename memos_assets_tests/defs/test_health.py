@@ -7,20 +7,20 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
-from memos_assets.checklist import CHECKLIST
+from memos_assets.checklist import CHECKLIST, PROOF
 from memos_assets.definitions import defs
 from memos_assets.defs.jobs import FINISH, HEALTH, MAINTAIN, VERIFY
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
 from memos_assets.indexes.definitions import search_indexes
+from memos_assets.maintenance.checks import former_use
 from memos_assets.report.consolidation import new_consolidation
-from memos_assets.report.evaluations import claims_made, evidence_of, health_claims_made
 from memos_assets.runs.consolidation import run_job
 from memos_assets_tests.defs.world import SPEC, World, failures, write_templates
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 
 HNSW = "thought_templates_embedding_768_hnsw"
-LABELS = ["V20", "V21", "V22", "V23", "V24"]
+HEALTH_CHECKS = CHECKLIST.of_group("health")
 
 
 @pytest.fixture
@@ -63,15 +63,14 @@ def test_everything_is_healthy_right_after_a_consolidation(world: World) -> None
     done = world.consolidate()
     assert done.proven
     # What nobody checked yet does not stand in the way of the verdict.
-    assert {outcome.claim.group for outcome in done.checklist} == {"proof"}
+    assert {outcome.check.group for outcome in done.checklist} == {"proof"}
     found = check(world)
-    assert sorted(found) == sorted(health_claims_made(MEMOS))
+    assert sorted(found) == sorted(HEALTH_CHECKS.places(MEMOS))
     assert red(found) == []
     statistics = found["memos/thought_templates", "v23_statistics_are_there"].metadata
     assert statistics["observed"].value == "0 of 60 rows changed since"
     with world.engine.connect() as conn:
-        kept = evidence_of(conn, MEMOS, "v24_indexes_are_used")
-    assert kept[f"memos/indexes/{HNSW}"]["rows"] == 60
+        assert former_use(conn, MEMOS, HNSW)["rows"] == 60
 
 
 def test_what_a_check_of_use_saw_is_carried_on_to_the_next(filled: World) -> None:
@@ -95,11 +94,11 @@ def test_what_a_check_of_use_saw_is_carried_on_to_the_next(filled: World) -> Non
 @pytest.mark.parametrize("job_name", [FINISH, VERIFY, HEALTH])
 def test_health_has_a_job_of_its_own(job_name: str) -> None:
     job = defs().resolve_job_def(job_name)
-    made = health_claims_made(MEMOS) if job_name == HEALTH else claims_made(MEMOS)
+    expected = HEALTH_CHECKS if job_name == HEALTH else PROOF
     assert {
         (key.asset_key.to_user_string(), key.name)
         for key in job.asset_layer.asset_graph.asset_check_keys
-    } == set(made)
+    } == set(expected.places(MEMOS))
 
 
 def test_maintenance_mends_what_the_checks_found_and_shows_what_it_did(
@@ -138,13 +137,5 @@ def test_the_health_of_one_index_can_be_checked_by_itself(filled: World) -> None
     assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [wanted]
 
 
-def test_every_claim_belongs_to_one_group() -> None:
-    assert [claim.label for claim in CHECKLIST if claim.group == "health"] == LABELS
-    proof, health = set(claims_made(MEMOS)), set(health_claims_made(MEMOS))
-    assert not proof & health
-    assert {name for _, name in health} == {
-        claim.name for claim in CHECKLIST if claim.group == "health"
-    }
-    assert {name for _, name in proof} == {
-        claim.name for claim in CHECKLIST if claim.group == "proof"
-    }
+def test_every_check_belongs_to_one_group() -> None:
+    assert sorted([*HEALTH, *PROOF], key=lambda check: check.number) == list(CHECKLIST)

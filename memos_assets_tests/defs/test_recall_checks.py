@@ -8,8 +8,10 @@ import dagster as dg
 import pytest
 
 from memos_assets.catalog import MEMOS
+from memos_assets.check import Checklist
 from memos_assets.definitions import defs
-from memos_assets.defs.checks.recall import checks
+from memos_assets.defs.checks.steps import check_keys
+from memos_assets.proof.search.checks import CHECKS
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import reports_folder
 from memos_assets.report.unchanged import standing_outcomes
@@ -30,7 +32,7 @@ def report_of(world: World, done: Consolidation) -> dict[str, Any]:
 
 
 def red(done: Consolidation) -> list[str]:
-    return [outcome.claim.label for outcome in done.checklist if outcome.failed]
+    return [outcome.check.label for outcome in done.checklist if outcome.failed]
 
 
 def poor_search(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +59,7 @@ def test_a_red_recall_fails_the_run_and_the_report_is_written_by_a_run_of_its_ow
     assert set(report["runs"]) == set(done.run_ids)
     subjects = [(todo["subject"], "V16" in todo["what"].upper()) for todo in report["to_do"]]
     assert ("failed step", True) in subjects
-    assert ("red claim", True) in subjects
+    assert ("failed check", True) in subjects
 
 
 def test_what_comes_after_an_index_is_held_up_in_the_run_of_a_red_recall(
@@ -74,7 +76,7 @@ def test_what_comes_after_an_index_is_held_up_in_the_run_of_a_red_recall(
         assert "memos__report" not in started
         # Every other index was judged all the same.
         seen = {e.asset_check_key for e in result.get_asset_check_evaluations()}
-        assert {key for definition in checks(MEMOS) for key in definition.check_keys} <= seen
+        assert set(check_keys(Checklist.gather(CHECKS), MEMOS)) <= seen
     assert world.run("write_report").success
 
 
@@ -117,7 +119,7 @@ def test_searches_that_are_proven_stay_so_while_nothing_changes(world: World) ->
     assert world.consolidate().proven
     standing = standing_outcomes(world.engine, MEMOS, world.files())
     assert standing is not None
-    labels = {outcome.claim.label for outcome in standing if outcome.proven}
+    labels = {outcome.check.label for outcome in standing if outcome.proven}
     assert {"V16", "V17", "V18"} <= labels
     world.execute("update memos_ops.pins set pinned_at = now() + interval '1 hour'")
     assert standing_outcomes(world.engine, MEMOS, world.files()) is None

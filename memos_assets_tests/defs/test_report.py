@@ -25,8 +25,8 @@ def report_of(world: World, done: Consolidation) -> tuple[dict[str, Any], str]:
     return content, page.read_text("utf-8").replace("<wbr>", "")
 
 
-def claim(report: dict[str, Any], label: str) -> dict[str, Any]:
-    (found,) = [item for item in report["checklist"] if item["check"] == label]
+def item(report: dict[str, Any], label: str) -> dict[str, Any]:
+    (found,) = [one for one in report["checklist"] if one["check"] == label]
     return dict(found)
 
 
@@ -72,9 +72,9 @@ def test_a_report_says_what_was_loaded_from_which_bytes_and_how_it_was_proven(
     assert index["build_seconds"] > 0
     assert index["forecast_seconds"] is not None
     # The rejected row is left to do, and makes nothing unproven.
-    assert claim(report, "V12")["status"] == "open"
+    assert item(report, "V12")["status"] == "open"
     assert [(todo["subject"], todo["what"].split(":")[0]) for todo in report["to_do"]] == [
-        ("open claim", "V12 on memos/thought_templates"),
+        ("open check", "V12 on memos/thought_templates"),
         ("open rejects", "1 row, nul_character"),
     ]
     assert {(file["file"], file["becomes"]) for file in report["other_files"]} == {
@@ -94,7 +94,7 @@ def test_a_report_says_what_was_loaded_from_which_bytes_and_how_it_was_proven(
     assert len(str(metadata["summary"])) < 10_000
 
 
-def test_a_report_says_which_claim_is_red_on_what_and_that_nothing_is_proven_by_it(
+def test_a_report_names_the_failed_check_and_its_asset_and_that_nothing_is_proven_by_it(
     world: World,
 ) -> None:
     write_templates(world.data / "meta_buffer.db", [1, 2])
@@ -104,15 +104,15 @@ def test_a_report_says_which_claim_is_red_on_what_and_that_nothing_is_proven_by_
     assert not done.proven
     report, page = report_of(world, done)
     assert not report["verdict"]["proven"]
-    assert "Against it: 1 claim red." in report["verdict"]["sentence"]
-    (failed,) = claim(report, "V02")["failed"]
+    assert "Against it: 1 check failed." in report["verdict"]["sentence"]
+    (failed,) = item(report, "V02")["failed"]
     assert failed["asset"] == "memos/thought_templates"
     assert "1 values differ" in failed["observed"]
     (table,) = report["tables"]
     assert table["digest_in_sqlite"] != table["digest_in_postgresql"]
     assert table["digest_in_sqlite"] in page
     assert table["digest_in_postgresql"] in page
-    assert report["to_do"][0]["subject"] == "red claim"
+    assert report["to_do"][0]["subject"] == "failed check"
     # Built by the consolidation before, which is looked up.
     (index,) = [item for item in report["indexes"] if item["index"] == HNSW]
     assert index["build_seconds"] > 0
@@ -134,7 +134,7 @@ def test_what_was_checked_before_the_last_load_is_stale_and_not_proven(world: Wo
     assert not report["verdict"]["proven"]
     assert "older than what is loaded" in report["verdict"]["sentence"]
     for label in ("V01", "V02", "V04", "V07", "V08"):
-        stale = {item["asset"].rpartition("/")[2] for item in claim(report, label)["stale"]}
+        stale = {item["asset"].rpartition("/")[2] for item in item(report, label)["stale"]}
         assert stale & {"thought_templates", "meta_buffer", HNSW}, label
     (table,) = report["tables"]
     assert (table["rows"], table["compared_rows"], table["stale"]) == (3, 2, True)

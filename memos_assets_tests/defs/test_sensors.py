@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from memos_assets.checklist import CHECKLIST, CLAIMS
+from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
 from memos_assets.defs.jobs import HEALTH
@@ -121,7 +121,7 @@ def test_a_failed_check_is_posted_exactly_once_with_what_was_expected_and_observ
     (alert,) = receiver.taken
     assert alert.pop("timestamp") > 0
     assert alert.pop("run_id") == ""
-    fix = CLAIMS["v01_row_counts_match"].fix
+    fix = CHECKLIST.by_name["v01_row_counts_match"].fix
     assert alert == {
         "text": "V01 failed on memos/thought_templates: expected 5 rows; observed 4 rows. "
         f"Fix: {fix}",
@@ -150,8 +150,8 @@ def test_a_receiver_that_answers_500_gets_the_alert_on_the_next_tick(
 ) -> None:
     sensor = Sensor(instance)
     sensor.tick()
-    for claim in CHECKLIST[:2]:
-        evaluate(instance, claim.name, passed=False)
+    for check in CHECKLIST.checks[:2]:
+        evaluate(instance, check.name, passed=False)
     receiver.status = 500
     assert sensor.tick() == "the webhook did not take an alert (HTTPError)"
     # Three attempts at one alert: with a receiver that hangs, more would outlast the tick.
@@ -250,7 +250,7 @@ def test_a_red_check_of_health_is_posted(world: World, receiver: Receiver) -> No
     alerts = {(alert["check"], alert["asset"]): alert for alert in receiver.taken}
     alert = alerts["v23_statistics_are_there", "memos/thought_templates"]
     assert alert["observed"].startswith("none of source, id, ")
-    assert alert["fix"] == CLAIMS["v23_statistics_are_there"].fix
+    assert alert["fix"] == CHECKLIST.by_name["v23_statistics_are_there"].fix
     assert {alert["check"] for alert in receiver.taken} == {
         "v21_recall_has_not_drifted",
         "v23_statistics_are_there",

@@ -15,11 +15,13 @@ import sqlalchemy as sa
 from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
+from memos_assets.consolidate.sources.pinned import pin_sources
 from memos_assets.definitions import defs
+from memos_assets.defs.observations import report_observed
 from memos_assets.defs.partitions import chunks_name
 from memos_assets.demo.meta_buffer import LAYOUT
 from memos_assets.report.consolidation import Consolidation
-from memos_assets.runs.consolidation import consolidate, observe_files
+from memos_assets.runs.consolidation import consolidate
 from memos_assets.settings import Settings
 
 #: The small kind that most tests load, and its only table.
@@ -102,7 +104,10 @@ class World:
         """Register, pin and observe the files, so that their chunks are partitions."""
         files = self.files()
         register_files(self.engine, files)
-        observe_files(self.instance, self.engine, self.settings, MEMOS, "observed-by-a-test", files)
+        pinned = pin_sources(
+            self.engine, self.settings.pins_folder, MEMOS, "observed-by-a-test", self.roots, files
+        )
+        report_observed(self.instance, self.engine, MEMOS, pinned, self.settings.local_zone)
 
     def partitions(self, kind: str = KIND.name) -> list[str]:
         return list(

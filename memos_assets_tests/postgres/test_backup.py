@@ -20,7 +20,7 @@ from memos_assets.postgres.dagster_storage import MemosStorage
 from memos_assets.postgres.engine import create_engine, libpq_url
 from memos_assets.postgres.server import cluster
 from memos_assets.postgres.server.embedded import EmbeddedServer
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import prepare_target
 from memos_assets.settings import Settings
 
 #: Tables of somebody, and what a dump could lose of them.
@@ -103,7 +103,7 @@ def test_a_database_with_tables_of_others_is_dumped_and_comes_back_row_by_row(
 ) -> None:
     caplog.set_level(logging.WARNING)
     before = content(foreign)
-    open_target(settings_for(foreign, tmp_path), "tests").dispose()
+    prepare_target(settings_for(foreign, tmp_path), "tests")
     (dump,) = dumps(tmp_path)
     assert dump.name.startswith("their_own_database-2")
     assert stat.S_IMODE(dump.stat().st_mode) == 0o600
@@ -142,7 +142,7 @@ def test_the_second_write_is_not_preceded_by_a_backup_and_dagsters_first_write_i
     assert len(dumps(tmp_path)) == 1
     assert "memos_ops" not in schemas(foreign)
     monkeypatch.setattr(target, "_ready", set())
-    open_target(settings, "tests").dispose()
+    prepare_target(settings, "tests")
     assert len(dumps(tmp_path)) == 1
 
 
@@ -175,7 +175,7 @@ def test_what_may_not_be_read_stops_the_first_write(
             TargetError,
             match=r"^M340 .*permission denied for table recollections.*MEMOS_BACKUP=skip",
         ) as raised:
-            open_target(settings_for(url, tmp_path), "tests")
+            prepare_target(settings_for(url, tmp_path), "tests")
         assert "s3kret" not in str(raised.value)
     finally:
         administrator.execute("drop role stranger")
@@ -202,7 +202,7 @@ def test_a_server_newer_than_pg_dump_is_to_be_backed_up_with_its_own(
 def test_a_folder_that_takes_no_file_stops_the_first_write(foreign: sa.URL, tmp_path: Path) -> None:
     (tmp_path / "backups").write_text("in the way")
     with pytest.raises(TargetError, match=r"^M341 .*cannot be written \(File exists\)"):
-        open_target(settings_for(foreign, tmp_path), "tests")
+        prepare_target(settings_for(foreign, tmp_path), "tests")
     assert not schemas(foreign) & {"memos", "memos_ops", "dagster"}
 
 

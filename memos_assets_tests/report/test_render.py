@@ -13,9 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
-from memos_assets.report import formatting as words
+from memos_assets.checklist import CHECKLIST
+from memos_assets.report import formatting
 from memos_assets.report.compose import Recorded, compose
-from memos_assets.report.outcomes import outcomes
+from memos_assets.report.outcomes import check_results
 from memos_assets.report.render import (
     as_html,
     as_json,
@@ -33,7 +34,9 @@ CHECKS = [("memos/a", V01), ("memos/b", V01)]
 @pytest.fixture
 def unchecked(engine: sa.Engine) -> Report:
     """A report of a database in which nothing was ever loaded or checked."""
-    return compose(engine, MEMOS, Recorded("by-hand", ["run-1"], 0.0, outcomes(CHECKS, [], {})))
+    return compose(
+        engine, MEMOS, Recorded("by-hand", ["run-1"], 0.0, check_results(CHECKLIST, CHECKS, [], {}))
+    )
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def hostile(engine: sa.Engine) -> Report:
             {"text": HOSTILE},
         )
     seen = replace(evaluation(passed=False), observed=HOSTILE, expected=HOSTILE)
-    moment = words.moment(0)
+    moment = formatting.moment(0)
     return compose(
         engine,
         MEMOS,
@@ -63,7 +66,7 @@ def hostile(engine: sa.Engine) -> Report:
             HOSTILE,
             [HOSTILE],
             0.0,
-            outcomes(CHECKS, [seen], {}),
+            check_results(CHECKLIST, CHECKS, [seen], {}),
             steps=[Step("load", HOSTILE, moment, 1.5, HOSTILE)],
             failures=[HOSTILE],
             other_files=[OtherFile(HOSTILE, "left alone", HOSTILE, 1, moment)],
@@ -120,8 +123,8 @@ def test_both_files_say_the_same(hostile: Report) -> None:
         *(written["target"][name] for name in ("address", "schema", "revision")),
         written["verdict"]["sentence"],
         written["written_by"],
-        words.clock(written["written_at"]),
-        words.clock(written["started_at"]),
+        formatting.clock(written["written_at"]),
+        formatting.clock(written["started_at"]),
     ]
     assert len(said) > 150
     assert [text for text in said if text not in page.text] == []
@@ -160,10 +163,10 @@ def test_a_database_in_which_nothing_was_checked_proves_nothing(unchecked: Repor
     assert "never evaluated" in page
 
 
-def test_failures_red_claims_and_newer_sources_are_to_be_done(hostile: Report) -> None:
+def test_failures_failed_checks_and_newer_sources_are_to_be_done(hostile: Report) -> None:
     subjects = [todo.subject for todo in hostile.to_do]
-    assert subjects == ["failed step", "red claim", "not evaluated", "source is newer"]
-    assert "1 step failed, 1 claim red, 1 evaluation missing" in hostile.verdict.sentence
+    assert subjects == ["failed step", "failed check", "not evaluated", "source is newer"]
+    assert "1 step failed, 1 check failed, 1 evaluation missing" in hostile.verdict.sentence
 
 
 def test_markdown_shows_what_files_say_and_does_not_follow_it(hostile: Report) -> None:

@@ -65,8 +65,8 @@ def _consolidated(world: World) -> set[str]:
 
 def _assert_all_proven(world: World, done: Consolidation) -> None:
     assert done.failures == []
-    assert [o.claim.label for o in done.checklist] == PROOF
-    assert [o.claim.label for o in done.checklist if not o.proven] == []
+    assert [o.check.label for o in done.checklist] == PROOF
+    assert [o.check.label for o in done.checklist if not o.proven] == []
     assert done.proven
     assert world.jobs_of(done) == [*MIGRATIONS, "index_check_report"]
     for run_id in done.run_ids:
@@ -154,7 +154,7 @@ def test_a_failing_step_is_one_line_with_code_and_fix_and_the_others_still_load(
     loaded = {name for (name,) in world.rows("select distinct table_name from memos_ops.chunks")}
     assert "corpora" not in loaded
     assert {"corpus_entities", "corpus_relations", "thought_templates"} <= loaded
-    red = {outcome.claim.label for outcome in done.checklist if not outcome.proven}
+    red = {outcome.check.label for outcome in done.checklist if not outcome.proven}
     assert "V01" in red
 
 

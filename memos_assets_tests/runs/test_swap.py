@@ -40,7 +40,7 @@ def states(world: World) -> list[str]:
 
 
 def red(done: Consolidation) -> list[str]:
-    return [outcome.claim.label for outcome in done.checklist if not outcome.proven]
+    return [outcome.check.label for outcome in done.checklist if not outcome.proven]
 
 
 def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: World) -> None:
@@ -74,7 +74,7 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
     assert shown["consolidation"].value == done.id
     assert isinstance(shown["previous_kept_until"], dg.TimestampMetadataValue)
     # What was proven of the shadow is what stands proven of the live tables.
-    assert [o.claim.label for o in checklist(world.engine, MEMOS) if not o.proven] == []
+    assert [o.check.label for o in checklist(world.engine, MEMOS) if not o.proven] == []
     again = world.consolidate()
     assert again.stale_chunks == 0
     assert again.proven
@@ -104,7 +104,7 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     assert world.jobs_of(done)[-1] == "verify_checklist"
     assert INTO_TAG not in world.tags_of(done.run_ids[-1])
     assert world.rows("select source, pin_digest from memos_ops.sources") == before
-    live = {o.claim.label: o for o in checklist(world.engine, MEMOS)}
+    live = {o.check.label: o for o in checklist(world.engine, MEMOS)}
     assert live["V01"].proven
     assert live["V02"].proven
     assert not live["V08"].proven

@@ -11,7 +11,7 @@ from memos_assets.catalog import MEMOS
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.ddl import create_hnsw
-from memos_assets.search import plans as explain
+from memos_assets.search import plans
 from memos_assets.search.plans import containment_uses_index, index_is_valid, nearest_uses_index
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put, search_index
 from memos_assets_tests.indexes.test_build import GIN, HNSW, SPEC, invalidate
@@ -125,7 +125,7 @@ def test_v07_nearest_uses_index_fails_where_many_rows_are_scanned_in_its_place(
 ) -> None:
     put(built, EVERY_INDEX[HNSW], [json.dumps([1.0] * 768)])
     execute(built, "analyze memos.thought_templates")
-    monkeypatch.setattr(explain, "CHOSEN_FROM_ROWS", 1)
+    monkeypatch.setattr(plans, "CHOSEN_FROM_ROWS", 1)
     with built.connect() as conn:
         conn.execute(sa.text("set local enable_indexscan = off"))
         finding = nearest_uses_index(conn, TABLE, EVERY_INDEX[HNSW], 1)

@@ -1,12 +1,13 @@
 """V13: the archive holds what its manifests say, and the books agree."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
+from memos_assets.check import AnyCheck, Check, CheckContext, Subject
 from memos_assets.consolidate.archive.manifests import Archived, file_sha256, read_archive
 from memos_assets.consolidate.sources import registry
 from memos_assets.errors import SourceError
@@ -101,3 +102,33 @@ def _finding(entries: list[Archived], faults: list[str]) -> Finding:
             "faults": faults,
         },
     )
+
+
+def _archives(catalog: Catalog) -> Iterator[Subject[str]]:
+    for group in groups_of(catalog):
+        yield Subject(catalog.names.archive(group), group, "archive_checks")
+
+
+def _read(context: CheckContext, archive: Path) -> Mapping[str, Finding]:
+    return archived_files_are_whole(context.engine, context.catalog, archive)
+
+
+def _whole(context: CheckContext, group: str) -> Finding:
+    return context.read_once(_read, context.settings.archive_folder)[group]
+
+
+CHECKS: tuple[AnyCheck, ...] = (
+    Check(
+        number=13,
+        name="v13_archived_files_are_whole",
+        title="Every retired file has the bytes that were retired, and nothing is half moved.",
+        fix="memos-assets retire finishes what was interrupted; restore lost files from a backup",
+        where="the archive of each kind of file",
+        reads="every manifest; size and sha256 of every archived file; `retired_to` in the "
+        "registry",
+        when_failed="Half moved: `memos-assets retire` finishes or undoes it. Lost or changed: put "
+        "the file with the named sha256 back.",
+        subjects=_archives,
+        judge=_whole,
+    ),
+)

@@ -35,14 +35,14 @@ class Unmet:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimSeen:
-    """The latest evaluation of one claim about one asset.
+class CheckSeen:
+    """The latest evaluation of one check on one asset.
 
     ``proven`` means that it passed and that nothing of its kind was loaded or pinned since it
     began. ``pins`` are the digests of what it read, by source; None where it reads no source.
     """
 
-    claim: str
+    check: str
     asset: str
     passed: bool
     proven: bool
@@ -78,7 +78,7 @@ class Candidate:
     tables: Mapping[str, int] | None = None
     unmet: tuple[Unmet, ...] = ()
     source: registry.Source | None = None
-    checklist: tuple[ClaimSeen, ...] = ()
+    checklist: tuple[CheckSeen, ...] = ()
 
     @property
     def would_be_retired(self) -> bool:
@@ -86,7 +86,7 @@ class Candidate:
         return self.role != "stays" and not self.unmet
 
 
-Evaluations = Callable[[FileKind], Sequence[ClaimSeen]]
+Evaluations = Callable[[FileKind], Sequence[CheckSeen]]
 
 
 def find_candidates(
@@ -148,7 +148,7 @@ def judge(
     """
     seen = open_files([candidate.path for candidate in candidates])
     judged = []
-    known: dict[str, tuple[ClaimSeen, ...]] = {}
+    known: dict[str, tuple[CheckSeen, ...]] = {}
     for candidate in candidates:
         if candidate.role == "stays" or candidate.unmet:
             judged.append(candidate)
@@ -160,10 +160,10 @@ def judge(
             if source is not None and kind is not None:
                 if kind.name not in known:
                     known[kind.name] = tuple(evaluations(kind))
-                claims = known[kind.name]
-                candidate = replace(candidate, checklist=claims)
+                checks = known[kind.name]
+                candidate = replace(candidate, checklist=checks)
                 unmet += _about_rows(engine, source, accept_open_rejects=accept_open_rejects)
-                unmet += _about_claims(source, claims)
+                unmet += _about_checks(source, checks)
         judged.append(replace(candidate, unmet=tuple(unmet)))
     return judged, seen.unseen
 
@@ -252,10 +252,10 @@ def _open_rejects(conn: sa.Connection, source: registry.Source) -> dict[str, int
     return {row[0]: row[1] for row in counted}
 
 
-def _about_claims(source: registry.Source, claims: Sequence[ClaimSeen]) -> list[Unmet]:
+def _about_checks(source: registry.Source, checks: Sequence[CheckSeen]) -> list[Unmet]:
     unmet = []
-    for seen in claims:
-        about = f"{seen.claim} on {seen.asset}"
+    for seen in checks:
+        about = f"{seen.check} on {seen.asset}"
         if not seen.evaluated_at:
             unmet.append(Unmet(f"{about} was never checked", "memos-assets verify"))
         elif not seen.passed:
@@ -308,7 +308,7 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
         consolidations={name: sorted(runs) for name, runs in checked.items()},
         checklist=tuple(
             {
-                "claim": seen.claim,
+                "claim": seen.check,
                 "asset": seen.asset,
                 "passed": seen.passed,
                 "expected": seen.expected,

@@ -33,7 +33,7 @@ class Manifest:
         tables: SQLite table -> rows.
         pin_digest: of the content that was loaded and proven.
         consolidations: the ones that loaded and proved it, with the ids of their runs.
-        checklist: claim, asset, passed, expected, observed and time of every check.
+        checklist: check (as ``claim``), asset, passed, expected, observed and time of every check.
         rejects: table, reason, resolution and rows.
         versions: of what loaded and proved it.
         retired_at: ISO 8601, UTC.

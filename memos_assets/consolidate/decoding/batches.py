@@ -12,7 +12,6 @@ import pyarrow as pa
 from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.catalog.tables import Link
-from memos_assets.consolidate.decoding.fast_columns import decode_usual
 from memos_assets.consolidate.decoding.repair_rules import (
     Fault,
     Rules,
@@ -20,7 +19,12 @@ from memos_assets.consolidate.decoding.repair_rules import (
     decode_with_rules,
     may_be_emptied,
 )
-from memos_assets.consolidate.decoding.values import COMPUTED, DECODERS, RejectedValue
+from memos_assets.consolidate.decoding.values import (
+    COMPUTED,
+    DECODERS,
+    RejectedValue,
+    decode_usual,
+)
 from memos_assets.consolidate.decoding.vectors import decode_vectors
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite.row_codec import Value, row_bytes
@@ -128,7 +132,7 @@ def _plain_columns(
         if usual is not None:
             decoded[column.name] = usual
             continue
-        decode = COMPUTED[column.name] if column.computed else DECODERS[column.kind]
+        decode = COMPUTED[column.name] if column.computed else DECODERS[column.kind].value
         values: list[Any] = []
         for row, value in enumerate(stored):
             if value is None:

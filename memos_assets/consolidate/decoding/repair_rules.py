@@ -10,9 +10,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from memos_assets.catalog import Column, Link, TableSpec
-from memos_assets.catalog.columns import ColumnKind
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
-from memos_assets.consolidate.decoding.values import RejectedValue, utc_text
+from memos_assets.consolidate.decoding.values import (
+    DECODERS,
+    JSON_REASONS,
+    TEXT_REASONS,
+    RejectedValue,
+    utc_text,
+)
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite.row_codec import Value
 
@@ -21,18 +26,6 @@ Rules = Mapping[str, str]
 #: Table -> its rules.
 Decisions = Mapping[str, Rules]
 
-_TEXT: Final = frozenset({"nul_character", "invalid_utf8"})
-_JSON: Final = frozenset(
-    {
-        "json_malformed",
-        "json_not_finite",
-        "json_nul",
-        "json_surrogate",
-        "json_number",
-        "json_too_deep",
-        "json_too_long",
-    }
-)
 _TIME: Final = frozenset({"timestamp_unreadable", "timestamp_without_zone"})
 
 #: Rule -> what it does.
@@ -47,26 +40,19 @@ RULES: Final[dict[str, str]] = {
 }
 _REASONS: Final[dict[str, frozenset[str]]] = {
     DROP: frozenset(REJECT_REASONS),
-    "null_value": frozenset({"wrong_type"}) | _TEXT | _JSON | _TIME,
-    "replace_characters": _TEXT | {"json_nul", "json_surrogate"},
+    "null_value": frozenset({"wrong_type"}) | TEXT_REASONS | JSON_REASONS | _TIME,
+    "replace_characters": TEXT_REASONS | {"json_nul", "json_surrogate"},
     "null_numbers": frozenset({"json_not_finite"}),
     "assume_utc": frozenset({"timestamp_without_zone"}),
     "null_end": frozenset({"dangling_end"}),
-}
-#: Kinds of column in which a reason occurs, where it is not in all of them.
-_READ_AS_TEXT: Final[frozenset[ColumnKind]] = frozenset({"text", "json", "utc_text", "iso_offset"})
-_KINDS: Final[dict[str, frozenset[ColumnKind]]] = {
-    **dict.fromkeys(_TEXT, _READ_AS_TEXT),
-    **dict.fromkeys(_JSON, frozenset[ColumnKind]({"json"})),
-    "timestamp_unreadable": frozenset({"utc_text", "iso_offset", "unix_seconds"}),
-    "timestamp_without_zone": frozenset({"iso_offset"}),
 }
 
 
 def changeable_columns(spec: TableSpec, reason: str) -> tuple[Column, ...]:
     """Return the columns in which a rule may change a value that was rejected for a reason."""
     names = spec.identifying_columns
-    kinds = _KINDS.get(reason)
+    # A reason that no decoder gives, such as a wrong type, is in columns of any kind.
+    kinds = {kind for kind, decoder in DECODERS.items() if reason in decoder.reasons}
     return tuple(
         column
         for column in spec.columns

@@ -3,12 +3,18 @@
 import json
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
 from memos_assets.catalog.columns import ColumnKind
+from memos_assets.consolidate.decoding.fast_columns import (
+    usual_iso_offsets,
+    usual_texts,
+    usual_utc_texts,
+)
 from memos_assets.sqlite.row_codec import Value
 
 
@@ -19,6 +25,20 @@ class RejectedValue(Exception):  # noqa: N818  it is a verdict on data, not a fa
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail = reason, detail
 
+
+#: Why a text, and JSON in it, cannot be loaded; see `reject_reasons`.
+TEXT_REASONS: Final = frozenset({"nul_character", "invalid_utf8"})
+JSON_REASONS: Final = frozenset(
+    {
+        "json_malformed",
+        "json_not_finite",
+        "json_nul",
+        "json_surrogate",
+        "json_number",
+        "json_too_deep",
+        "json_too_long",
+    }
+)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -229,17 +249,52 @@ def unix_seconds(value: Value) -> int:
     return moment
 
 
-DECODERS: dict[ColumnKind, Callable[[Value], Any]] = {
-    "text": text,
-    "integer": integer,
-    "real": real,
-    "real_or_float32": real_or_float32,
-    "boolean": boolean,
-    "json": json_text,
-    "utc_text": utc_text,
-    "iso_offset": iso_offset,
-    "unix_seconds": unix_seconds,
+@dataclass(frozen=True, slots=True)
+class Decoder:
+    """How values of a kind are read.
+
+    Attributes:
+        value: decodes one value, or raises `RejectedValue`.
+        reasons: why it may do so, ``wrong_type`` left out, which any value may be.
+        column: decodes a column of texts at once where each follows the convention of its kind to
+            the letter; returns None where one has to be looked at by itself.
+    """
+
+    value: Callable[[Value], Any]
+    reasons: frozenset[str] = frozenset()
+    column: Callable[[Sequence[str]], list[Any] | None] | None = None
+
+
+#: Kind -> how it is read. The kinds are described in `catalog.columns`.
+DECODERS: Final[dict[ColumnKind, Decoder]] = {
+    "text": Decoder(text, TEXT_REASONS, usual_texts),
+    "integer": Decoder(integer),
+    "real": Decoder(real),
+    "real_or_float32": Decoder(real_or_float32),
+    "boolean": Decoder(boolean),
+    "json": Decoder(json_text, TEXT_REASONS | JSON_REASONS),
+    "utc_text": Decoder(utc_text, TEXT_REASONS | {"timestamp_unreadable"}, usual_utc_texts),
+    "iso_offset": Decoder(
+        iso_offset,
+        TEXT_REASONS | {"timestamp_unreadable", "timestamp_without_zone"},
+        usual_iso_offsets,
+    ),
+    "unix_seconds": Decoder(unix_seconds, frozenset({"timestamp_unreadable"})),
 }
 
 #: Columns that are computed from another one, by name.
-COMPUTED: dict[str, Callable[[Value], Any]] = {"sparse_vocabulary": sparse_vocabulary}
+COMPUTED: Final[dict[str, Callable[[Value], Any]]] = {"sparse_vocabulary": sparse_vocabulary}
+
+
+def decode_usual(kind: ColumnKind, stored: Sequence[Value]) -> list[Any] | None:
+    """Return the decoded column, None where some value has to be looked at by itself.
+
+    Args:
+        kind: of the column.
+        stored: its values, as SQLite returns them.
+    """
+    decode = DECODERS[kind].column
+    if decode is None or set(map(type, stored)) != {str}:
+        return None
+    texts: Sequence[str] = stored  # type: ignore[assignment]
+    return decode(texts)

@@ -1,17 +1,18 @@
 """The ledger in `memos_ops`: which chunks are loaded, from which pin, and which are due."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from memos_assets.catalog import TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_task
 from memos_assets.consolidate.rejects.decisions import decisions_about
 from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.consolidate.sources.registry import specs_in
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,39 +102,25 @@ def record_chunk(
     }
     conn.execute(sa.delete(tables.rejects).filter_by(**place))
     if rejects:
-        statement = insert(tables.rejects)
         # A row that moved here from a chunk that is loaded later leaves its old entry behind. Under
         # another cut the same rowid is in another chunk, which must not take the entry with it.
         conn.execute(
-            statement.on_conflict_do_update(
-                index_elements=list(tables.rejects.primary_key),
-                set_={
-                    column.name: statement.excluded[column.name]
-                    for column in tables.rejects.columns
-                    if not column.primary_key
-                },
-            ),
+            upsert(tables.rejects),
             [{**place, **reject, "run_id": run_id} for reject in rejects],
         )
-    entry = insert(tables.chunks).values(
-        **place,
-        pin_digest=task.pin_digest,
-        chunk_rows=task.chunk_rows,
-        digest=task.source_digest,
-        source_rows=task.source_rows,
-        source_bytes=task.source_bytes,
-        code_version=spec.fingerprint,
-        run_id=run_id,
-        loaded_at=sa.func.now(),
-        **counts,
-    )
-    changed = {
-        column.name: entry.excluded[column.name]
-        for column in tables.chunks.columns
-        if not column.primary_key
-    }
     conn.execute(
-        entry.on_conflict_do_update(index_elements=list(tables.chunks.primary_key), set_=changed)
+        upsert(tables.chunks),
+        {
+            **place,
+            "pin_digest": task.pin_digest,
+            "chunk_rows": task.chunk_rows,
+            "digest": task.source_digest,
+            "source_rows": task.source_rows,
+            "source_bytes": task.source_bytes,
+            "code_version": spec.fingerprint,
+            "run_id": run_id,
+            **counts,
+        },
     )
 
 
@@ -194,3 +181,15 @@ def stale_tasks(
         if reload or not fresh:
             stale.append(task)
     return stale
+
+
+def stale_chunks(
+    conn: sa.Connection, pins: Iterable[Pin], *, reload: bool = False
+) -> set[tuple[str, int]]:
+    """Return (source, chunk) of the chunks that some table does not hold as the pins do."""
+    return {
+        (task.source, task.chunk)
+        for pin in pins
+        for spec in specs_in(pin)
+        for task in stale_tasks(conn, spec, pin, reload=reload)
+    }

@@ -19,6 +19,7 @@ from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejec
 from memos_assets.consolidate.decoding.repair_rules import rules_of
 from memos_assets.consolidate.loading import ledger
 from memos_assets.errors import MemosAssetsError, TargetError
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
 from memos_assets.postgres.connection import driver_of, first_line
 from memos_assets.postgres.copy import encode as copy_binary
@@ -153,14 +154,7 @@ def _load_chunk(
         schema = tables.schema_in(conn, spec.schema)
         wait_for_build(conn, schema, spec.name)
         # Two runs of one table and source queue here instead of colliding on keys.
-        conn.execute(
-            sa.select(
-                sa.func.pg_advisory_xact_lock(
-                    sa.func.hashtext(f"{schema}.{spec.name}"),
-                    sa.func.hashtext(task.source),
-                )
-            )
-        )
+        advisory_locks.CHUNKS.wait(conn, f"{schema}.{spec.name}", task.source)
         conn.execute(
             sa.delete(table).where(table.c.source == task.source, table.c.chunk == task.chunk)
         )

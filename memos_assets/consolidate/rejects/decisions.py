@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from memos_assets.catalog import Catalog, TableSpec
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
@@ -18,6 +17,7 @@ from memos_assets.consolidate.decoding.repair_rules import (
 from memos_assets.errors import UsageError
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import DROP
+from memos_assets.postgres.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,25 +124,20 @@ def decide(
             where=spec.qualified,
             fix="see what there is: memos-assets rejects list --all",
         )
-    for one in concerned:
-        decision = insert(tables.repairs).values(
-            source=one.source,
-            table_name=spec.name,
-            reason=reason,
-            rule=rule,
-            decided_by=by,
-            note=note,
-        )
-        names = ("rule", "decided_by", "note")
-        conn.execute(
-            decision.on_conflict_do_update(
-                index_elements=list(tables.repairs.primary_key),
-                set_={
-                    **{name: decision.excluded[name] for name in names},
-                    "decided_at": sa.func.now(),
-                },
-            )
-        )
+    conn.execute(
+        upsert(tables.repairs, "rule", "decided_by", "note", "decided_at"),
+        [
+            {
+                "source": one.source,
+                "table_name": spec.name,
+                "reason": reason,
+                "rule": rule,
+                "decided_by": by,
+                "note": note,
+            }
+            for one in concerned
+        ],
+    )
     return concerned
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memos_assets.catalog import Encodings, FileKind, TableSpec
-from memos_assets.catalog.columns import MODEL_DIMENSIONS, Encoding, VectorColumn
+from memos_assets.catalog.columns import EXACT_ENCODINGS, MODEL_DIMENSIONS, VectorColumn
 from memos_assets.errors import CodecError, UsageError
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted
@@ -20,11 +20,6 @@ from memos_assets.sqlite.file import quoted
 #: Fewer odd rows than this say nothing about a column.
 LEAST_ODD_ROWS = 5
 
-#: pgvector type -> encodings that it holds without rounding, JSON numbers apart.
-HELD: dict[str, tuple[Encoding, ...]] = {
-    "halfvec": ("float16",),
-    "vector": ("float16", "float32", "json_text", "json_blob"),
-}
 _SIZES = {"float16": 2, "float32": 4, "float64": 8}
 
 
@@ -48,12 +43,12 @@ def as_declared(spec: TableSpec, source: str, declared: Encodings) -> TableSpec:
         if name is None:
             vectors.append(vector)
             continue
-        if name not in HELD[vector.stored]:
+        if name not in EXACT_ENCODINGS[vector.stored]:
             raise UsageError(
                 "M528",
                 f"{name!r} is no encoding that its column of type {vector.stored} holds exactly",
                 where=f"MEMOS_ENCODINGS {'.'.join(place)}",
-                fix=f"declare one of {', '.join(HELD[vector.stored])}, "
+                fix=f"declare one of {', '.join(EXACT_ENCODINGS[vector.stored])}, "
                 "or change the column in memos_assets/catalog",
             )
         vectors.append(replace(vector, encoding=name))
@@ -235,7 +230,7 @@ def _fix(source: str, spec: TableSpec, vector: VectorColumn, reading: Sequence[s
     names = {name.partition(" of ")[0].replace("JSON text", "json_text") for name in reading}
     place = f"{source}.{spec.origin}.{vector.origin}"
     entry = f"{spec.name}.{vector.name} in memos_assets/catalog"
-    if declarable := [encoding for encoding in HELD[vector.stored] if encoding in names]:
+    if declarable := [encoding for encoding in EXACT_ENCODINGS[vector.stored] if encoding in names]:
         ways = " or ".join(f"MEMOS_ENCODINGS={place}={encoding}" for encoding in declarable)
         fix = f"if it is, declare it: {ways}"
     elif names & {*_SIZES, "json_text"}:

@@ -103,6 +103,13 @@ def pins_for(
         return [future.result() for future in futures]
 
 
+def current_pins(engine: sa.Engine, folder: Path, kind: FileKind) -> list[Pin]:
+    """Return pins of a kind's files as they are now, of no consolidation."""
+    with engine.connect() as conn:
+        sources = observable_sources(conn, kind)
+    return [observe_source(engine, source, folder) for source in sources]
+
+
 def observable_sources(conn: sa.Connection, kind: FileKind) -> list[registry.Source]:
     """Return the registered sources of a kind of which there is a file or a pinned copy."""
     return [

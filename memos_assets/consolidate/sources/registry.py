@@ -1,6 +1,6 @@
 """The registry in `memos_ops`: which SQLite files are sources, and their pinned copies."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from memos_assets.consolidate.sources.discover import FoundFile, spare_name
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.upsert import upsert
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +86,9 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
                 fix="give this file a name of its own: "
                 f"--data {spare_name(file.source)}={file.path}",
             )
-    statement = insert(tables.sources).values(
-        source=file.source, kind=file.kind.name, path=str(file.path)
-    )
     conn.execute(
-        statement.on_conflict_do_update(
-            index_elements=["source"], set_={"path": statement.excluded.path}
-        )
+        upsert(tables.sources, "path"),
+        {"source": file.source, "kind": file.kind.name, "path": str(file.path)},
     )
     return known.path if known is not None and moved else None
 
@@ -121,6 +118,18 @@ def registered_sources(conn: sa.Connection, kinds: Iterable[FileKind]) -> list[S
     ]
 
 
+def sources_named(conn: sa.Connection, kind: FileKind, names: Collection[str]) -> list[Source]:
+    """Return registered sources of a kind.
+
+    Raises:
+        UsageError: M526 when a name is not registered.
+    """
+    known = registered_sources(conn, [kind])
+    for name in sorted(set(names) - {source.name for source in known}):
+        source_named(conn, [kind], name)
+    return [source for source in known if source.name in names]
+
+
 def source_named(conn: sa.Connection, kinds: Iterable[FileKind], name: str) -> Source:
     """Return one registered source of some kinds.
 
@@ -141,26 +150,17 @@ def source_named(conn: sa.Connection, kinds: Iterable[FileKind], name: str) -> S
 
 def record_pin(conn: sa.Connection, pin: Pin) -> None:
     """Write down a pin with its chunks and make it the one that loads work from."""
-    pins = insert(tables.pins).values(
-        source=pin.source,
-        digest=pin.digest,
-        origin=str(pin.origin),
-        fingerprint=pin.fingerprint,
-        path=str(pin.path),
-        chunk_rows=pin.chunk_rows,
-        rows=dict(pin.rows),
-    )
     conn.execute(
-        pins.on_conflict_do_update(
-            index_elements=["source", "digest"],
-            set_={
-                "origin": pins.excluded.origin,
-                "fingerprint": pins.excluded.fingerprint,
-                "path": pins.excluded.path,
-                "rows": pins.excluded.rows,
-                "pinned_at": sa.func.now(),
-            },
-        )
+        upsert(tables.pins, "origin", "fingerprint", "path", "rows", "pinned_at"),
+        {
+            "source": pin.source,
+            "digest": pin.digest,
+            "origin": str(pin.origin),
+            "fingerprint": pin.fingerprint,
+            "path": str(pin.path),
+            "chunk_rows": pin.chunk_rows,
+            "rows": dict(pin.rows),
+        },
     )
     if pin.chunks:
         conn.execute(
@@ -249,15 +249,10 @@ def choose_pin(
 
     Only ``gone``, a choice whose copy is no more, gives way: the consolidation is planned again.
     """
-    choice = insert(tables.consolidation_pins).values(
-        consolidation=consolidation, source=source, pin_digest=digest
-    )
+    choice = tables.consolidation_pins
     conn.execute(
-        choice.on_conflict_do_update(
-            index_elements=list(tables.consolidation_pins.primary_key),
-            set_={"pin_digest": choice.excluded.pin_digest},
-            where=tables.consolidation_pins.c.pin_digest == gone,
-        )
+        upsert(choice, "pin_digest", where=choice.c.pin_digest == gone),
+        {"consolidation": consolidation, "source": source, "pin_digest": digest},
     )
     chosen = chosen_pin(conn, consolidation, source)
     assert chosen is not None

@@ -16,7 +16,7 @@ from memos_assets.consolidate.archive.checks import (
 )
 from memos_assets.consolidate.archive.eligibility import (
     Candidate,
-    ClaimSeen,
+    CheckSeen,
     find_candidates,
     judge,
     manifest_of,
@@ -29,15 +29,15 @@ from memos_assets.defs.resources import Postgres
 from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, roots_of
 from memos_assets.errors import MemosAssetsError, SourceError
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.report.evaluations import checklist_outcomes
+from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.formatting import moment
-from memos_assets.report.outcomes import ClaimOutcome, Evaluation
+from memos_assets.report.outcomes import CheckResult, Evaluation
 from memos_assets.settings import Settings
 
 
-def claims_seen(
+def checks_seen(
     instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog, kind: FileKind
-) -> Sequence[ClaimSeen]:
+) -> Sequence[CheckSeen]:
     """Return the latest evaluation of every check that concerns a kind of file."""
     names = catalog.names
     indexes = {
@@ -45,11 +45,11 @@ def claims_seen(
     }
     assets = {*indexes, names.source(kind.name), *(names.table(spec.name) for spec in kind.tables)}
     with engine.connect() as conn:
-        found = checklist_outcomes(conn, catalog, assets)
+        found = checklist_results(conn, catalog, assets)
     consolidations: dict[str, str] = {}
     seen = []
-    for outcome in found:
-        for evaluation in outcome.evaluations:
+    for result in found:
+        for evaluation in result.evaluations:
             if evaluation.run_id not in consolidations:
                 run = instance.get_run_by_id(evaluation.run_id)
                 tags = run.tags if run is not None else {}
@@ -57,27 +57,27 @@ def claims_seen(
             reads_pins = evaluation.asset not in indexes and evaluation.severity == "error"
             seen.append(
                 _seen(
-                    outcome,
+                    result,
                     evaluation,
                     consolidations[evaluation.run_id],
                     evaluation.metadata.get("pins", {}) if reads_pins else None,
                 )
             )
         seen += [
-            ClaimSeen(outcome.claim.label, asset, False, False, "", "", "", "", "", None)  # noqa: FBT003
-            for asset in outcome.unproven
+            CheckSeen(result.check.label, asset, False, False, "", "", "", "", "", None)  # noqa: FBT003
+            for asset in result.unproven
         ]
     return seen
 
 
 def _seen(
-    outcome: ClaimOutcome,
+    result: CheckResult,
     evaluation: Evaluation,
     consolidation: str,
     pins: dict[str, str] | None,
-) -> ClaimSeen:
-    return ClaimSeen(
-        claim=outcome.claim.label,
+) -> CheckSeen:
+    return CheckSeen(
+        check=result.check.label,
         asset=evaluation.asset,
         passed=evaluation.status != "failed",
         proven=evaluation.status in ("proven", "open"),
@@ -134,7 +134,7 @@ def _retire(
                     [candidate],
                     archive=folder,
                     roots=roots_of(context.run, postgres.settings),
-                    evaluations=lambda kind: claims_seen(
+                    evaluations=lambda kind: checks_seen(
                         context.instance, postgres.engine, catalog, kind
                     ),
                     accept_open_rejects=context.run.tags.get(ACCEPT_TAG) == "true",

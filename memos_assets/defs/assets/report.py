@@ -40,13 +40,11 @@ def report(catalog: Catalog) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[None]:
         """Gather the books, the latest evaluation of every check, and what its runs did."""
         with reported():
-            written = compose(
-                postgres.engine,
-                catalog,
-                recorded(context.instance, postgres.engine, catalog, context.run),
-            )
+            engine = postgres.engine
+            history = recorded(context.instance, engine, catalog, context.run)
+            written = compose(engine, catalog, history)
         path = write_report(reports_folder(postgres.settings), written)
-        claims = Counter(claim.status for claim in written.checklist)
+        checks = Counter(check.status for check in written.checklist)
         latency = markdown_latency(written)
         return dg.MaterializeResult(
             metadata={
@@ -56,9 +54,9 @@ def report(catalog: Catalog) -> dg.AssetsDefinition:
                 **({"search_latency": dg.MetadataValue.md(latency)} if latency else {}),
                 "rows_loaded": sum(row.rows for row in written.tables),
                 "rows_rejected": sum(row.rejected for row in written.tables),
-                "claims_proven": claims["proven"],
-                "claims_open": claims["open"],
-                "claims_unproven": claims["unproven"] + claims["failed"],
+                "checks_proven": checks["proven"],
+                "checks_open": checks["open"],
+                "checks_unproven": checks["unproven"] + checks["failed"],
             }
         )
 

@@ -67,22 +67,19 @@ def stale_work(
     context: dg.AssetExecutionContext, postgres: Postgres, kind: FileKind, spec: TableSpec
 ) -> list[tuple[Pin, ChunkTask]]:
     """Return the chunks of this run whose rows are not those of the pin, in the order of keys."""
+    engine, folder = postgres.engine, postgres.settings.pins_folder
     wanted = by_source(context.partition_keys)
-    with postgres.engine.connect() as conn:
-        known = registry.registered_sources(conn, [kind])
-        missing = sorted(set(wanted) - {source.name for source in known})
-        for name in missing:
-            registry.source_named(conn, [kind], name)
-    sources = [source for source in known if source.name in wanted]
     reload = context.run.tags.get(RELOAD_TAG) == "true"
-    work: list[tuple[Pin, ChunkTask]] = []
-    for pin in pins_for(
-        postgres.engine, postgres.settings.pins_folder, consolidation_of(context.run), sources
-    ):
-        with postgres.engine.connect() as conn:
-            stale = ledger.stale_tasks(conn, spec, pin, reload=reload)
-        work += [(pin, task) for task in stale if task.chunk in wanted[pin.source]]
-    return work
+    with engine.connect() as conn:
+        sources = registry.sources_named(conn, kind, wanted)
+    pins = pins_for(engine, folder, consolidation_of(context.run), sources)
+    with engine.connect() as conn:
+        return [
+            (pin, task)
+            for pin in pins
+            for task in ledger.stale_tasks(conn, spec, pin, reload=reload)
+            if task.chunk in wanted[pin.source]
+        ]
 
 
 def consolidated_table(catalog: Catalog, kind: FileKind, spec: TableSpec) -> dg.AssetsDefinition:

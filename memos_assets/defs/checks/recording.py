@@ -1,4 +1,4 @@
-"""What a check step finds, as Dagster's results and as the evaluations that the database keeps."""
+"""The findings of a step, as Dagster's results and as the evaluations that the database keeps."""
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -6,10 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import dagster as dg
-import sqlalchemy as sa
 
-from memos_assets.catalog import Catalog
-from memos_assets.checklist import CLAIMS, Severity
+from memos_assets.check import AnyCheck, CheckContext, Placed, Severity
 from memos_assets.finding import Finding
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.report.evaluations import record
@@ -22,62 +20,70 @@ _SEVERITIES: dict[Severity, dg.AssetCheckSeverity] = {
 
 
 def evaluated(
-    context: dg.AssetCheckExecutionContext,
-    engine: sa.Engine,
-    catalog: Catalog,
-    found: Iterable[tuple[dg.AssetKey, str, Finding]],
+    context: dg.AssetCheckExecutionContext, reading: CheckContext, placed: Iterable[Placed]
 ) -> Iterator[dg.AssetCheckResult]:
-    """Yield findings as results, those that the run asks for, and write them down.
+    """Judge what the run asks for, write the findings down, and yield them as results.
 
     Args:
         context: of the step.
-        engine: of the database that the findings are about.
-        catalog: whose tables they are about.
-        found: (asset, claim, what was found); reading both sides is part of iterating.
+        reading: what the judges read.
+        placed: checks and subjects of the step; nothing is read for one that is not asked for.
     """
     began = time.time()
-    schema = schema_in(engine, catalog.schema)
-    where = "" if schema == catalog.schema else f" (seen in {schema})"
+    home = reading.catalog.schema
+    schema = schema_in(reading.engine, home)
+    where = "" if schema == home else f" (seen in {schema})"
+    asked = {
+        (key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys
+    }
     seen: list[Evaluation] = []
     try:
-        for asset, claim, finding in found:
-            if dg.AssetCheckKey(asset, claim) in context.selected_asset_check_keys:
-                seen.append(_evaluation(context.run.run_id, began, asset, claim, finding))
-                yield as_result(asset, claim, finding, where)
+        for check, subject in placed:
+            if (subject.asset, check.name) in asked:
+                finding = check.judge(reading, subject.value)
+                seen.append(_evaluation(context.run.run_id, began, check, subject.asset, finding))
+                yield as_result(check, subject.asset, finding, where)
     finally:
-        with engine.begin() as conn:
-            record(conn, catalog, seen)
+        with reading.engine.begin() as conn:
+            record(conn, reading.catalog, seen)
 
 
 def _evaluation(
-    run_id: str, began: float, asset: dg.AssetKey, claim: str, finding: Finding
+    run_id: str, began: float, check: AnyCheck, asset: str, finding: Finding
 ) -> Evaluation:
     return Evaluation(
-        asset=asset.to_user_string(),
-        check=claim,
+        asset=asset,
+        check=check.name,
         passed=finding.passed,
         expected=finding.expected,
         observed=finding.observed,
         run_id=run_id,
         timestamp=time.time(),
-        severity=CLAIMS[claim].severity,
+        severity=check.severity,
         began=began,
         metadata=finding.evidence,
     )
 
 
 def as_result(
-    asset: dg.AssetKey, claim: str, finding: Finding, where: str = ""
+    check: AnyCheck, asset: str, finding: Finding, where: str = ""
 ) -> dg.AssetCheckResult:
-    """Return a finding as Dagster shows it; a red one that is not about the live tables says so."""
+    """Return a finding as Dagster shows it; a failed one says so if it is not of the live tables.
+
+    Args:
+        check: that was judged.
+        asset: of its subject.
+        finding: of the judge.
+        where: is added to what a failed one observed.
+    """
     if not finding.passed:
         finding = replace(finding, observed=finding.observed + where)
     return dg.AssetCheckResult(
-        check_name=claim,
-        asset_key=asset,
+        check_name=check.name,
+        asset_key=dg.AssetKey.from_user_string(asset),
         passed=finding.passed,
-        severity=_SEVERITIES[CLAIMS[claim].severity],
-        description=describe(claim, finding.expected, finding.observed, passed=finding.passed),
+        severity=_SEVERITIES[check.severity],
+        description=describe(check, finding.expected, finding.observed, passed=finding.passed),
         metadata=_metadata(finding),
     )
 

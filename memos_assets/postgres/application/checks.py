@@ -6,7 +6,9 @@ from typing import Any
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.catalog import Catalog
 from memos_assets.catalog.application import ApplicationTable
+from memos_assets.check import AnyCheck, Check, Subject, by_connection
 from memos_assets.finding import Finding
 from memos_assets.postgres.application.found_tables import FoundTable, differences_from, find_table
 from memos_assets.postgres.application.tables import APPLICATION
@@ -25,7 +27,7 @@ _ORIGINALS = sql.SQL(
 def tables_are_whole(conn: sa.Connection, specs: Sequence[ApplicationTable]) -> Finding:
     """V25: keys, JSON columns, indexes and kept originals are as the adoption left them.
 
-    Rows come, change and go as memOS works, so nothing is claimed of their number. What holds
+    Rows come, change and go as memOS works, so their number is not checked. What holds
     whatever memOS does: the adoption read the same before and after it, and everything that it
     wrote down or kept is there.
 
@@ -103,3 +105,26 @@ def _originals(conn: sa.Connection, spec: ApplicationTable, found: FoundTable) -
         assert row is not None
         unchanged, deleted = unchanged + row[0], deleted + row[1]
     return unchanged, deleted
+
+
+def _groups(catalog: Catalog) -> Iterator[Subject[tuple[ApplicationTable, ...]]]:
+    for asset, specs in catalog.application.items():
+        yield Subject(catalog.names.table(asset), tuple(specs), "application_checks")
+
+
+CHECKS: tuple[AnyCheck, ...] = (
+    Check(
+        number=25,
+        name="v25_application_tables_are_whole",
+        title="The tables of memOS are as the adoption left them: keys, jsonb, every original "
+        "spelling.",
+        fix="put back what it names; the dump of before the adoption is in MEMOS_HOME/backups",
+        where="`memos/memories`, `memos/quests`, `memos/model_specs`",
+        reads="columns, keys and indexes of memOS's tables, the record of their adoption, the "
+        "original spellings that are kept",
+        when_failed="Put back what it names; the dump of before the adoption is in "
+        "`MEMOS_HOME/backups`. Rows that memOS writes, changes or deletes never make it fail.",
+        subjects=_groups,
+        judge=by_connection(tables_are_whole),
+    ),
+)

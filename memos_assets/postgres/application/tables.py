@@ -3,8 +3,6 @@
 from typing import Any
 
 import sqlalchemy as sa
-from pgvector.sqlalchemy import VECTOR
-from sqlalchemy.dialects import postgresql as pg
 
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import (
@@ -13,6 +11,7 @@ from memos_assets.catalog.application import (
     ApplicationIndex,
     ApplicationTable,
 )
+from memos_assets.catalog.types import column_type
 
 #: Apart from our own: what we create here belongs to memOS, and is never dropped with its rows.
 metadata = sa.MetaData(
@@ -24,23 +23,6 @@ metadata = sa.MetaData(
 )
 
 
-def _type(column: ApplicationColumn) -> sa.types.TypeEngine[Any]:
-    types: dict[str, sa.types.TypeEngine[Any]] = {
-        "uuid": sa.Uuid(),
-        "string": sa.String(column.length),
-        "text": sa.Text(),
-        "integer": sa.Integer(),
-        "double": sa.Double(),
-        "boolean": sa.Boolean(),
-        "json": pg.JSONB(none_as_null=True),
-        "moment": sa.DateTime(),
-        "date": sa.Date(),
-        "bytes": sa.LargeBinary(),
-        "vector": VECTOR(column.length),
-    }
-    return types[column.kind]
-
-
 def _column(column: ApplicationColumn, spec: ApplicationTable) -> sa.Column[Any]:
     links = []
     if column.references is not None:
@@ -48,7 +30,7 @@ def _column(column: ApplicationColumn, spec: ApplicationTable) -> sa.Column[Any]
         links.append(sa.ForeignKey(target, ondelete="CASCADE" if column.cascade else None))
     return sa.Column(
         column.name,
-        _type(column),
+        column_type(column.postgres_type).sqlalchemy(),
         *links,
         primary_key=column.name == spec.key,
         nullable=column.nullable,

@@ -2,24 +2,11 @@
 
 import pyarrow as pa
 
-from memos_assets.catalog import TableSpec
-from memos_assets.catalog.columns import ColumnKind
+from memos_assets.catalog import ApplicationTable, TableSpec
+from memos_assets.catalog.types import column_type
 
 #: Field metadata key that names the PostgreSQL type of a field.
 POSTGRES_TYPE = b"postgres"
-
-_ARROW: dict[ColumnKind, pa.DataType] = {
-    "text": pa.string(),
-    "integer": pa.int64(),
-    "real": pa.float64(),
-    "real_or_float32": pa.float64(),
-    "boolean": pa.bool_(),
-    "json": pa.string(),
-    "utc_text": pa.timestamp("us", "UTC"),
-    "iso_offset": pa.timestamp("us", "UTC"),
-    "unix_seconds": pa.timestamp("us", "UTC"),
-    "text_array": pa.list_(pa.string()),
-}
 
 #: Set on rows that cannot be loaded as they are; never a column of a table. ``resolution`` is the
 #: rule that settled the row, ``faults`` every reason that was found.
@@ -40,32 +27,20 @@ REJECT = pa.field(
 )
 
 
-def _field(name: str, arrow: pa.DataType, postgres: str) -> pa.Field:
+def postgres_type(field: pa.Field) -> str:
+    """Return the PostgreSQL type that a field names."""
+    return str(field.metadata[POSTGRES_TYPE].decode())
+
+
+def typed_field(name: str, postgres: str) -> pa.Field:
+    """Return the field of a column of a PostgreSQL type; see `catalog.types`."""
+    arrow = column_type(postgres).arrow
     return pa.field(name, arrow, metadata={POSTGRES_TYPE: postgres.encode()})
 
 
-def table_schema(spec: TableSpec) -> pa.Schema:
-    """Return the fields of ``memos.<table>``, in its column order, with their PostgreSQL types."""
-    fields = [
-        _field("source", pa.string(), "text"),
-        *(_field(c.name, _ARROW[c.kind], c.postgres_type) for c in spec.columns),
-    ]
-    if spec.mirrored:
-        fields.append(_field("reversed", pa.bool_(), "boolean"))
-    for vector in spec.vectors:
-        element = pa.float16() if vector.stored == "halfvec" else pa.float32()
-        fields += [
-            _field(vector.name, pa.list_(element), vector.stored),
-            _field(vector.dimension_name, pa.int32(), "integer"),
-            _field(vector.reason_name, pa.string(), "text"),
-        ]
-    if spec.has_loose_links:
-        fields.append(_field("missing", pa.list_(pa.string()), "text[]"))
-    fields += [
-        _field("chunk", pa.int32(), "integer"),
-        _field("source_rowid", pa.int64(), "bigint"),
-    ]
-    return pa.schema(fields)
+def table_schema(spec: TableSpec | ApplicationTable) -> pa.Schema:
+    """Return the fields of a table, in its column order, with their PostgreSQL types."""
+    return pa.schema([typed_field(name, postgres) for name, postgres in spec.column_types.items()])
 
 
 def stream_schema(spec: TableSpec) -> pa.Schema:

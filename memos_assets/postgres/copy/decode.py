@@ -1,20 +1,21 @@
-"""Read rows of a table as Arrow batches, by COPY TO in binary, without a float being parsed."""
+"""Read rows of a table as Arrow batches, by COPY TO in binary, without a float being parsed.
 
-import struct
-from collections.abc import Callable, Iterator, Sequence
+How a value of a type is read is in its row of `catalog.types`.
+"""
+
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE
+from memos_assets.catalog.binary_codecs import Fields
+from memos_assets.catalog.types import column_type
+from memos_assets.errors import CodecError
+from memos_assets.postgres.copy.arrow_schema import postgres_type
 
 _BATCH_ROWS = 512
-_EPOCH_2000 = 946_684_800_000_000
-
-Fields = Sequence[bytes | None]
 
 
 def read_batches(
@@ -25,7 +26,10 @@ def read_batches(
     Args:
         connection: in a transaction; it is busy until the last batch is read.
         query: whose columns are the fields of ``schema``, in order.
-        schema: every field names its PostgreSQL type in its metadata, as `shapes` does.
+        schema: every field names its PostgreSQL type in its metadata, as `arrow_schema` does.
+
+    Raises:
+        CodecError: M202 a value that Arrow's type does not hold.
     """
     statement = sql.SQL("copy ({}) to stdout (format binary)").format(query)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
@@ -48,60 +52,13 @@ def _batch(rows: Sequence[tuple[Any, ...]], schema: pa.Schema) -> pa.RecordBatch
 
 
 def _array(fields: Fields, field: pa.Field) -> pa.Array:
-    postgres = field.metadata[POSTGRES_TYPE].decode()
-    if postgres in ("vector", "halfvec"):
-        return _vectors(fields, field.type)
-    decode = _DECODERS[postgres]
-    return pa.array([None if raw is None else decode(raw) for raw in fields], field.type)
-
-
-def _vectors(fields: Fields, arrow: pa.ListType) -> pa.Array:
-    dtype = np.dtype(">f2" if arrow.value_type == pa.float16() else ">f4")
-    payloads = [b"" if raw is None else raw[4:] for raw in fields]
-    elements = np.frombuffer(b"".join(payloads), dtype).astype(dtype.newbyteorder("="))
-    lengths = np.array([len(payload) // dtype.itemsize for payload in payloads], dtype=np.int32)
-    offsets = np.concatenate(([0], np.cumsum(lengths))).astype(np.int32)
-    return pa.ListArray.from_arrays(
-        pa.array(offsets),
-        pa.array(elements, arrow.value_type),
-        type=arrow,
-        mask=pa.array([raw is None for raw in fields]),
-    )
-
-
-def _text_array(raw: bytes) -> list[str | None]:
-    dimensions = struct.unpack_from("!i", raw)[0]
-    if dimensions == 0:
-        return []
-    count, place = struct.unpack_from("!i", raw, 12)[0], 20
-    items: list[str | None] = []
-    for _ in range(count):
-        length = struct.unpack_from("!i", raw, place)[0]
-        place += 4
-        if length < 0:
-            items.append(None)
-            continue
-        items.append(raw[place : place + length].decode())
-        place += length
-    return items
-
-
-def _integer(raw: bytes) -> int:
-    return int.from_bytes(raw, "big", signed=True)
-
-
-def _double(raw: bytes) -> float:
-    return float(struct.unpack("!d", raw)[0])
-
-
-_DECODERS: dict[str, Callable[[bytes], Any]] = {
-    "text": bytes.decode,
-    "text[]": _text_array,
-    # The first byte is the version of jsonb's wire form.
-    "jsonb": lambda raw: raw[1:].decode(),
-    "integer": _integer,
-    "bigint": _integer,
-    "double precision": _double,
-    "boolean": lambda raw: raw == b"\x01",
-    "timestamp with time zone": lambda raw: _integer(raw) + _EPOCH_2000,
-}
+    postgres = postgres_type(field)
+    try:
+        return column_type(postgres).codec.decode(fields, field.type)
+    except ValueError as error:
+        raise CodecError(
+            "M202",
+            f"a value of type {postgres} cannot be read: {error}",
+            where=f"column {field.name}",
+            fix="correct the value in PostgreSQL, or query the column as text",
+        ) from error

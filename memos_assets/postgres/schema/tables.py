@@ -6,16 +6,15 @@ Alembic compares a database with this; the revisions under sql/migrations are th
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from pgvector.sqlalchemy import HALFVEC, VECTOR
 from psycopg import sql
 from sqlalchemy.dialects import postgresql as pg
 
 from memos_assets.catalog import Catalog, Column, TableSpec, VectorColumn
-from memos_assets.catalog.columns import ColumnKind
 from memos_assets.catalog.tables import SEARCH_TEXT
+from memos_assets.catalog.types import column_type
 
 OPS_SCHEMA = "memos_ops"
 #: `resolution` of a reject whose row stays out, by decision.
@@ -51,33 +50,17 @@ def _metadata() -> sa.MetaData:
 metadata = _metadata()
 
 
-def _column_type(kind: ColumnKind) -> sa.types.TypeEngine[Any]:
-    types: dict[ColumnKind, sa.types.TypeEngine[Any]] = {
-        "text": sa.Text(),
-        "integer": sa.BigInteger(),
-        "real": sa.Double(),
-        "real_or_float32": sa.Double(),
-        "boolean": sa.Boolean(),
-        "json": pg.JSONB(none_as_null=True),
-        "utc_text": sa.DateTime(timezone=True),
-        "iso_offset": sa.DateTime(timezone=True),
-        "unix_seconds": sa.DateTime(timezone=True),
-        "text_array": pg.ARRAY(sa.Text()),
-    }
-    return types[kind]
-
-
 def _plain(column: Column) -> sa.Column[object]:
     return sa.Column(
         column.name,
-        _column_type(column.kind),
+        column_type(column.postgres_type).sqlalchemy(),
         nullable=column.nullable,
         comment=column.about or None,
     )
 
 
 def _embedding(vector: VectorColumn) -> list[sa.Column[object] | sa.CheckConstraint]:
-    stored = HALFVEC() if vector.stored == "halfvec" else VECTOR()
+    stored = column_type(vector.stored).sqlalchemy()
     return [
         sa.Column(vector.name, stored, comment=vector.about or None),
         sa.Column(vector.dimension_name, sa.Integer()),

@@ -18,6 +18,7 @@ from psycopg import sql
 from memos_assets.catalog import Catalog
 from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.connection import count_rows, driver_of, first_line
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
@@ -32,9 +33,6 @@ SHADOW_DAYS = 1
 
 #: What is written down about the rows of a version, by its schema in ``target``.
 BOOKS = (tables.chunks, tables.rejects, tables.evaluations)
-
-#: Held by the one consolidation that fills the shadow.
-_SWAP_LOCK = 0x6D656D6F_04
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +58,7 @@ def sole_swap(engine: sa.Engine) -> Iterator[None]:
     Raises:
         TargetError: M330 another one is at it.
     """
-    # A connection of its own, closed at the end: the server frees the lock however we end.
-    with engine.connect() as conn:
-        conn.detach()
-        taken = conn.execute(sa.select(sa.func.pg_try_advisory_lock(_SWAP_LOCK))).scalar_one()
-        conn.commit()
+    with advisory_locks.SHADOW.tried_alone(engine) as taken:
         if not taken:
             raise TargetError(
                 "M330",
@@ -216,7 +210,7 @@ def prune(engine: sa.Engine, catalog: Catalog, keep_days: float) -> list[int]:
                     entry.state == "shadow",
                     entry.made_at < sa.func.now() - sa.text(f"interval '{SHADOW_DAYS} day'"),
                     # The transaction that drops it keeps another one from being filled.
-                    sa.func.pg_try_advisory_xact_lock(_SWAP_LOCK),
+                    advisory_locks.SHADOW.tried_within_transaction(),
                 ),
             ),
         )

@@ -1,71 +1,120 @@
-"""The checklist's claims about tables and sources, each a Finding drawn from both sides."""
+"""V01 to V05, V08 to V10 and V12: rows, links and files, each read on both sides.
 
-from collections.abc import Mapping, Sequence
+A table is read once for all of its checks, and the pins of a kind once for both of its own.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import FileKind, TableSpec
-from memos_assets.consolidate.archive.manifests import is_purged
+from memos_assets.catalog import Catalog, FileKind, TableSpec
+from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.consolidate.sources import registry
-from memos_assets.consolidate.sources.pins import Pin, is_unchanged
-from memos_assets.errors import SourceError
+from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.proof.expected.rejects import rejected_rows
-from memos_assets.proof.rows.compare import COUNT_FAULTS, SourceProof, prove_table
-from memos_assets.proof.rows.derived import MOST_NAMED
+from memos_assets.proof.rows import findings
+from memos_assets.proof.rows.compare import SourceProof, prove_table
 from memos_assets.proof.rows.links import LinkProof, prove_links
-from memos_assets.sqlite import file as sqlite_file
+from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 
 
-def claims_about(spec: TableSpec) -> list[str]:
-    """Return the names of the claims that are made about a table."""
-    names = ["v01_row_counts_match", "v02_rows_match_bit_for_bit"]
-    if spec.derivation:
-        names.append("v03_derived_columns_recompute")
-    if spec.vectors:
-        names.append("v04_embedded_rows_match")
-    if spec.links:
-        names.append("v05_links_lead_somewhere")
-    if spec.vector_indexes:
-        names.append("v10_embeddings_are_indexed")
-    return [*names, "v12_rejects_are_settled"]
+def pins_of(context: CheckContext, kind: FileKind) -> list[Pin]:
+    """Return the pins of every registered source of a kind of file.
+
+    Raises:
+        SourceError: M107 a pinned copy is gone.
+    """
+    with context.engine.connect() as conn:
+        sources = registry.registered_sources(conn, [context.catalog.kind(kind.name)])
+        return [registry.pin_required(conn, source) for source in sources]
 
 
-def findings_about(engine: sa.Engine, kind: FileKind, spec: TableSpec) -> Mapping[str, Finding]:
-    """Read a table on both sides, for every source of its kind, and judge its claims."""
-    with engine.connect() as conn:
-        sources = registry.registered_sources(conn, [kind])
-        pins = [registry.pin_required(conn, source) for source in sources]
-        proofs = [prove_table(conn, spec, pin) for pin in pins]
-        findings = {
-            "v01_row_counts_match": _row_counts(
-                proofs,
-                _foreign_rows(conn, spec, [source.name for source in sources]),
-                _undecided(conn, spec, [source.name for source in sources]),
-            ),
-            "v02_rows_match_bit_for_bit": _bit_for_bit(proofs),
-        }
-        if spec.derivation:
-            findings["v03_derived_columns_recompute"] = _derived(proofs)
-        if spec.vectors:
-            findings["v04_embedded_rows_match"] = _embedded(proofs)
-        if spec.links:
-            findings["v05_links_lead_somewhere"] = _links(
-                [prove_links(conn, spec, pin) for pin in pins]
-            )
-        if spec.vector_indexes:
-            findings["v10_embeddings_are_indexed"] = _indexed(conn, spec)
-        findings["v12_rejects_are_settled"] = _settled(conn, spec)
-    # A retirement asks which pins were proven.
-    read = {"pins": {pin.source: pin.digest for pin in pins}}
-    return {
-        name: replace(finding, evidence={**finding.evidence, **read})
-        for name, finding in findings.items()
-    }
+class TableReading:
+    """Both sides of one table, read when a check asks, and once.
+
+    Attributes:
+        spec: the table.
+        pins: of the sources of its kind.
+    """
+
+    def __init__(self, context: CheckContext, spec: TableSpec) -> None:
+        self._engine = context.engine
+        self.spec = spec
+        self.pins = context.read_once(pins_of, context.catalog.kind_of_table(spec.name))
+
+    @cached_property
+    def proofs(self) -> list[SourceProof]:
+        """Every row of every source beside its row in PostgreSQL."""
+        with self._engine.connect() as conn:
+            return [prove_table(conn, self.spec, pin) for pin in self.pins]
+
+    @cached_property
+    def links(self) -> list[LinkProof]:
+        """Both ends of every link."""
+        with self._engine.connect() as conn:
+            return [prove_links(conn, self.spec, pin) for pin in self.pins]
+
+    def row_counts(self) -> Finding:
+        """Judge V01."""
+        sources = [pin.source for pin in self.pins]
+        with self._engine.connect() as conn:
+            foreign = _foreign_rows(conn, self.spec, sources)
+            undecided = _undecided(conn, self.spec, sources)
+        return findings.row_counts(self.proofs, foreign, undecided)
+
+    def indexed(self) -> Finding:
+        """Judge V10."""
+        with self._engine.connect() as conn:
+            return _indexed(conn, self.spec)
+
+    def settled(self) -> Finding:
+        """Judge V12."""
+        with self._engine.connect() as conn:
+            return _settled(conn, self.spec)
+
+
+def _by_table(judge: Callable[[TableReading], Finding]) -> Judge[TableSpec]:
+    """Return the judge of a table; its evidence names the pins, which a retirement asks for."""
+
+    def judged(context: CheckContext, spec: TableSpec) -> Finding:
+        reading = context.read_once(TableReading, spec)
+        finding = judge(reading)
+        pins = {pin.source: pin.digest for pin in reading.pins}
+        return replace(finding, evidence={**finding.evidence, "pins": pins})
+
+    return judged
+
+
+def _by_pins(judge: Callable[[Sequence[Pin]], Finding]) -> Judge[FileKind]:
+    return lambda context, kind: judge(context.read_once(pins_of, kind))
+
+
+def _sources(catalog: Catalog) -> Iterator[Subject[FileKind]]:
+    for kind in catalog.consolidated:
+        yield Subject(catalog.names.source(kind.name), kind, _step(kind))
+
+
+def _tables(
+    has: Callable[[TableSpec], object],
+) -> Callable[[Catalog], Iterator[Subject[TableSpec]]]:
+    """Return the subjects of a check of those tables for which a condition holds."""
+
+    def subjects(catalog: Catalog) -> Iterator[Subject[TableSpec]]:
+        for kind in catalog.consolidated:
+            for spec in filter(has, kind.tables):
+                yield Subject(catalog.names.table(spec.name), spec, _step(kind))
+
+    return subjects
+
+
+def _step(kind: FileKind) -> str:
+    return f"{kind.name}_rows"
 
 
 def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> int:
@@ -82,137 +131,6 @@ def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> 
         for rowid, entry in sorted(rejected_rows(conn, spec, source).items())
         if not entry.is_decided
     ]
-
-
-def _named(proofs: Sequence[SourceProof], kinds: Sequence[str]) -> list[str]:
-    return [
-        f"{proof.source}: {kind}: {what}"
-        for proof in proofs
-        for kind in kinds
-        for what in proof.faults.get(kind, [])
-    ][:MOST_NAMED]
-
-
-def _row_counts(proofs: Sequence[SourceProof], foreign: int, undecided: Sequence[str]) -> Finding:
-    source = sum(proof.source_rows for proof in proofs)
-    loaded = sum(proof.loaded_rows for proof in proofs)
-    rejected = sum(proof.rejected_rows for proof in proofs)
-    faults = sum(proof.fault_counts[kind] for proof in proofs for kind in COUNT_FAULTS)
-    faults += len(undecided)
-    passed = source == loaded + rejected and not faults and not foreign
-    extra = f", {foreign} of no registered source" if foreign else ""
-    wrong = f", {faults} faults" if faults else ""
-    return Finding(
-        passed,
-        expected=f"{source} rows",
-        observed=f"{loaded} loaded + {rejected} rejected{wrong}{extra}",
-        evidence={
-            "source_rows": source,
-            "loaded_rows": loaded,
-            "rejected_rows": rejected,
-            "faults": [*_named(proofs, COUNT_FAULTS), *undecided][:MOST_NAMED],
-            "sources": [
-                {
-                    "source": proof.source,
-                    "source_rows": proof.source_rows,
-                    "loaded": proof.loaded_rows,
-                    "rejected": proof.rejected_rows,
-                    "faults": sum(proof.fault_counts[kind] for kind in COUNT_FAULTS),
-                }
-                for proof in proofs
-            ],
-        },
-    )
-
-
-def _bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
-    differing = sum(proof.fault_counts["differs"] for proof in proofs)
-    equal = all(proof.source_digest == proof.target_digest for proof in proofs)
-    rows = sum(proof.loaded_rows for proof in proofs)
-    return Finding(
-        equal and not differing,
-        expected=f"{rows} rows equal on both sides",
-        observed="digests equal"
-        if equal and not differing
-        else f"digests {'equal' if equal else 'differ'}, {differing} values differ",
-        evidence={
-            "differing_values": differing,
-            "faults": _named(proofs, ("differs", "missing", "extra")),
-            "sources": [
-                {
-                    "source": proof.source,
-                    "rows": proof.loaded_rows,
-                    "chunks": len(proof.chunks),
-                    "chunks_that_differ": ", ".join(
-                        f"{chunk:03d}"
-                        for chunk, (one, other) in proof.chunks.items()
-                        if one != other
-                    ),
-                    "digest_in_sqlite": proof.source_digest[:16],
-                    "digest_in_postgresql": proof.target_digest[:16],
-                }
-                for proof in proofs
-            ],
-        },
-    )
-
-
-def _derived(proofs: Sequence[SourceProof]) -> Finding:
-    different = sum(proof.derived.different for proof in proofs)
-    recomputed = sum(proof.derived.recomputed for proof in proofs)
-    skipped = sum(proof.derived.not_recomputable for proof in proofs)
-    return Finding(
-        different == 0,
-        expected=f"{recomputed} rows recomputed without a difference",
-        observed=f"{different} differ, {skipped} without a usable embedding to derive from",
-        evidence={
-            "recomputed_rows": recomputed,
-            "differing_values": different,
-            "not_recomputable_rows": skipped,
-            "faults": [what for proof in proofs for what in proof.derived.differences][:MOST_NAMED],
-        },
-    )
-
-
-def _embedded(proofs: Sequence[SourceProof]) -> Finding:
-    source = sum(proof.embedded_source.total() for proof in proofs)
-    target = sum(proof.embedded_target.total() for proof in proofs)
-    same = all(proof.embedded_source == proof.embedded_target for proof in proofs)
-    reasons: dict[str, int] = {}
-    for proof in proofs:
-        for reason, count in proof.null_reasons.items():
-            reasons[reason] = reasons.get(reason, 0) + count
-    return Finding(
-        same,
-        expected=f"{source} embeddings",
-        observed=f"{target} non-NULL and non-zero",
-        evidence={
-            "embedded_in_sqlite": source,
-            "embedded_in_postgresql": target,
-            "null_by_reason": reasons,
-        },
-    )
-
-
-def _links(proofs: Sequence[LinkProof]) -> Finding:
-    faults = [f"{proof.source}: {fault}" for proof in proofs for fault in proof.faults]
-    rows = sum(proof.rows for proof in proofs)
-    rejected = sum(proof.rejected for proof in proofs)
-    marked = sum(proof.marked for proof in proofs)
-    return Finding(
-        not faults,
-        expected=f"{rows} linked rows without an unnamed loose end",
-        observed=f"{len(faults)} faults; {rejected} dangling in the rejects, {marked} marked"
-        if faults
-        else f"none; {rejected} dangling in the rejects, {marked} marked",
-        evidence={
-            "rows": rows,
-            "rejected_dangling": rejected,
-            "marked_missing": marked,
-            "mirrored": sum(proof.mirrored for proof in proofs),
-            "faults": faults[:MOST_NAMED],
-        },
-    )
 
 
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
@@ -269,49 +187,118 @@ def _settled(conn: sa.Connection, spec: TableSpec) -> Finding:
     )
 
 
-def source_unchanged(pins: Sequence[Pin]) -> Finding:
-    """V08: every file of a kind still holds what was pinned; a retired one lies in the archive."""
-    changed, purged = [], []
-    for pin in pins:
-        if not pin.origin.exists() and is_purged(pin.origin):
-            purged.append(pin.source)
-            continue
-        try:
-            unchanged = is_unchanged(pin)
-        except SourceError as error:
-            changed.append(f"{pin.source}: {error.what}")
-            continue
-        if not unchanged:
-            changed.append(f"{pin.source}: {pin.origin.name} holds other rows than its pin")
-    return Finding(
-        not changed,
-        expected=f"{len(pins)} files as they were pinned",
-        observed=("; ".join(changed) or f"{len(pins) - len(purged)} unchanged")
-        + (f", {', '.join(purged)} purged from the archive" if purged else ""),
-        evidence={
-            "files": [{"source": p.source, "pin": p.digest[:16]} for p in pins],
-            "pins": {pin.source: pin.digest for pin in pins},
-        },
-    )
+_every_table = _tables(lambda _: True)
 
-
-def source_accounted_for(pins: Sequence[Pin]) -> Finding:
-    """V09: every table with rows and every column of a kind's files is in the catalog."""
-    left = []
-    for pin in pins:
-        described = {spec.origin: spec for spec in pin.kind.tables}
-        with sqlite_file.opened(pin.path) as connection:
-            layout = sqlite_file.layout(connection)
-        for table, columns in sorted(layout.items()):
-            spec = described.get(table)
-            if spec is None:
-                if pin.rows[table]:
-                    left.append(f"{pin.source}: table {table} with {pin.rows[table]} rows")
-            elif unknown := sorted(columns - spec.known_origins):
-                left.append(f"{pin.source}: {table} columns {', '.join(unknown)}")
-    return Finding(
-        not left,
-        expected="0 tables or columns left behind",
-        observed="; ".join(left) or "0",
-        evidence={"left_behind": left, "pins": {pin.source: pin.digest for pin in pins}},
-    )
+CHECKS: tuple[AnyCheck, ...] = (
+    Check(
+        number=1,
+        name="v01_row_counts_match",
+        title="Every source row is loaded or rejected, once, in every chunk, and nothing else is "
+        "there.",
+        fix="load the named chunks again: memos-assets consolidate --reload",
+        where="each table",
+        reads="every rowid on both sides, the rejects (with the digest of the source row), the "
+        "ledger per chunk, rows of unregistered sources",
+        when_failed="The named rows are missing, extra, or rejected and loaded, or the ledger "
+        "disagrees: `memos-assets consolidate --reload`.",
+        subjects=_every_table,
+        judge=_by_table(TableReading.row_counts),
+    ),
+    Check(
+        number=2,
+        name="v02_rows_match_bit_for_bit",
+        title="Every row read from SQLite and from PostgreSQL is the same, vectors bit for bit.",
+        fix="load the named rows again: memos-assets consolidate --reload",
+        where="each table",
+        reads="every compared column of every row, vectors and texts as bytes, JSON by value; one "
+        "digest per side",
+        when_failed="Rowid, column and the first differing bytes are named: `memos-assets "
+        "consolidate --reload`. If it comes back, the decoder is wrong.",
+        subjects=_every_table,
+        judge=_by_table(lambda table: findings.bit_for_bit(table.proofs)),
+    ),
+    Check(
+        number=3,
+        name="v03_derived_columns_recompute",
+        title="Columns that are not copied follow from those that are, on every row.",
+        fix="keep the source file: its derived columns hold something that float16 does not",
+        where="tables with derived columns",
+        reads="binary, int8, residual and scale, recomputed from float16",
+        when_failed="The file holds something that float16 does not: keep it, and look at the "
+        "named rows.",
+        subjects=_tables(lambda spec: spec.derivation),
+        judge=_by_table(lambda table: findings.derived(table.proofs)),
+    ),
+    Check(
+        number=4,
+        name="v04_embedded_rows_match",
+        title="As many rows have a non-NULL, non-zero embedding in PostgreSQL as in SQLite.",
+        fix="load again: memos-assets consolidate --reload; each NULL must carry a reason",
+        where="tables with vectors",
+        reads="usable embeddings in SQLite, non-NULL and non-zero ones in PostgreSQL",
+        when_failed="Rows were loaded without their vectors: `memos-assets consolidate --reload`.",
+        subjects=_tables(lambda spec: spec.vectors),
+        judge=_by_table(lambda table: findings.embedded(table.proofs)),
+    ),
+    Check(
+        number=5,
+        name="v05_links_lead_somewhere",
+        title="No link dangles: its ends exist, or its row is in the rejects, or names the loose "
+        "end.",
+        fix="load the linked table, then this one again: memos-assets consolidate --reload",
+        where="tables with links",
+        reads="both ends of every link; each dangling reject looked up in SQLite; reversed twins",
+        when_failed="Load the linked table first, then `memos-assets consolidate --reload`.",
+        subjects=_tables(lambda spec: spec.links),
+        judge=_by_table(lambda table: findings.links(table.links)),
+    ),
+    Check(
+        number=8,
+        name="v08_source_unchanged_since_pin",
+        title="The file still holds what was pinned and loaded.",
+        fix="memOS wrote to it meanwhile: consolidate again, only changed chunks are copied",
+        where="each kind of file",
+        reads="the original file again, a retired one in the archive: bytes, and if they differ, "
+        "content",
+        when_failed="memOS wrote meanwhile: consolidate again; only changed chunks are copied.",
+        subjects=_sources,
+        judge=_by_pins(source_unchanged),
+    ),
+    Check(
+        number=9,
+        name="v09_source_is_accounted_for",
+        title="No table or column of the file is left behind unnamed.",
+        fix="describe the table or column in memos_assets/catalog, then consolidate again",
+        where="each kind of file",
+        reads="tables and columns of the file against the catalog",
+        when_failed="Describe the table or column in `memos_assets/catalog`.",
+        subjects=_sources,
+        judge=_by_pins(source_accounted_for),
+    ),
+    Check(
+        number=10,
+        name="v10_embeddings_are_indexed",
+        title="Every embedding has a dimension that an index serves.",
+        fix="add the dimension to the table's VectorColumn in memos_assets/catalog",
+        where="tables with vector indexes",
+        reads="dimensions of all embeddings",
+        when_failed="Add the dimension to the table's `VectorColumn`.",
+        subjects=_tables(lambda spec: spec.vector_indexes),
+        judge=_by_table(TableReading.indexed),
+    ),
+    Check(
+        number=12,
+        name="v12_rejects_are_settled",
+        title="No row waits in the rejects: each was repaired in its file, or somebody decided on "
+        "it.",
+        fix="see what is open and what may be decided: memos-assets rejects list",
+        where="each table",
+        reads="`memos_ops.rejects`: rows that are open, dropped, repaired, by reason",
+        when_failed="A warning, nothing is wrong: `memos-assets rejects list` shows the open rows "
+        "and the rules that may be decided.",
+        subjects=_every_table,
+        judge=_by_table(TableReading.settled),
+        severity="warning",
+        left_to_do="open_rejects",
+    ),
+)

@@ -157,7 +157,11 @@ def target_rows(
         pgsql.SQL("" if chunk is None else " and chunk = {}").format(pgsql.Literal(chunk)),
         pgsql.SQL(" and not reversed" if spec.mirrored else ""),
     )
-    json_places = [i for i, column in enumerate(spec.columns, start=2) if column.kind == "json"]
+    json_places = [
+        place
+        for place, column in enumerate(spec.columns, start=2)
+        if column.postgres_type == "jsonb"
+    ]
 
     def rows(copy: psycopg.Copy) -> Iterator[tuple[int, int, list[bytes | None]]]:
         for row in copy.rows():

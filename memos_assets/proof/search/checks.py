@@ -1,135 +1,33 @@
-"""What is claimed of search, judged: answers of PostgreSQL beside the truth of the files."""
+"""V16, V17 and V18: PostgreSQL's search results against ground truth from the source files.
+
+The files of a table are read once for all three, and for all of its indexes.
+
+They are blocking: where one fails, its run fails, and assets downstream of the index are skipped.
+That is the report of the same run, which is then written by a run of its own, see `write_report`
+in `defs.jobs`, and the swap of a shadow, which takes place only where no step failed.
+"""
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from memos_assets.catalog import VectorIndex
+from memos_assets.catalog import Catalog, TableSpec
+from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.finding import Finding
+from memos_assets.proof.search.asked import Answer, Asked, Query, tolerance
 from memos_assets.proof.search.probes import SEED, Probe
-from memos_assets.proof.search.source_neighbours import SMALL, Truth
+from memos_assets.proof.search.recall import K, ask_table
+from memos_assets.proof.search.source_neighbours import SMALL
 from memos_assets.proof.search.source_rows import Key
 from memos_assets.search.queries import SEARCH_SETTINGS
 
-#: Neighbours that are asked for, and the share of the true ones that must be among them.
-K, LEAST_RECALL = 10, 0.99
+#: Share of the true neighbours that must be among those that are found.
+LEAST_RECALL = 0.99
 #: Rows and queries that evidence names.
 _MOST_NAMED = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What PostgreSQL returned for one query: keys and distances in its order."""
-
-    hits: Sequence[tuple[Key, float]]
-    milliseconds: float
-
-    @property
-    def keys(self) -> frozenset[Key]:
-        """The rows."""
-        return frozenset(key for key, _ in self.hits)
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Everything that is known of one index: queries, answers and truth.
-
-    Attributes:
-        index: the strategy of one dimension.
-        probes: the queries; none where the files have no row of the dimension.
-        answers: to each of them.
-        scans_ms: how long exact scans took, in milliseconds.
-        truth: what the files say.
-        everything: the answer to a question for more rows than there are, of a small index.
-        without: key -> reason, of returned rows that have no embedding in their file.
-        source_reasons: reason -> rows without an embedding in the files, rejected ones left out.
-        stored_reasons: the same in PostgreSQL.
-        rows: embeddings of the dimension in PostgreSQL.
-        zeros: those among them whose elements are all zero.
-        pins: source -> digest of the copy that was read.
-    """
-
-    index: VectorIndex
-    probes: Sequence[Probe]
-    answers: Sequence[Answer]
-    scans_ms: Sequence[float]
-    truth: Truth
-    everything: Answer | None
-    without: Mapping[Key, str]
-    source_reasons: Mapping[str, int]
-    stored_reasons: Mapping[str, int]
-    rows: int
-    zeros: int
-    pins: Mapping[str, str]
-
-    @cached_property
-    def queries(self) -> Sequence["Query"]:
-        """Each query with its answer and its truth."""
-        allowed = tolerance(self.index.dimension)
-        return [
-            Query(probe, answer, nearest, matching, distances, 2 * allowed)
-            for probe, answer, nearest, matching, distances in zip(
-                self.probes,
-                self.answers,
-                self.truth.nearest,
-                self.truth.matching,
-                self.truth.distances,
-                strict=True,
-            )
-        ]
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """One query: what came, what should have come, and what is taken for equally near."""
-
-    probe: Probe
-    answer: Answer
-    nearest: Sequence[tuple[Key, float]]
-    matching: int
-    distances: Mapping[Key, float]
-    epsilon: float
-
-    @property
-    def wanted(self) -> int:
-        """Rows that should have come."""
-        return len(self.nearest)
-
-    @property
-    def right(self) -> int:
-        """Rows that came and are as near as the k-th true neighbour, or as good as that."""
-        if not self.nearest:
-            return 0
-        furthest = self.nearest[-1][1] + self.epsilon
-        near = sum(self.distances.get(key, math.inf) <= furthest for key in self.answer.keys)
-        return min(near, self.wanted)
-
-    @property
-    def recall(self) -> float:
-        """Share of the rows that should have come, 0 to 1; 1 where there is none."""
-        return self.right / self.wanted if self.wanted else 1.0
-
-    @property
-    def missed(self) -> list[tuple[Key, float]]:
-        """True neighbours that did not come, the nearest first; no more than were missed."""
-        gone = [(key, d) for key, d in self.nearest if key not in self.answer.keys]
-        return gone[: self.wanted - self.right]
-
-
-def tolerance(dimension: int) -> float:
-    """Return by how much a cosine distance of PostgreSQL may differ from the exact one.
-
-    pgvector adds up one product and two squared lengths in float32. Rounding makes each wrong by
-    about sqrt(n) * 2**-24 of itself (Higham and Mary 2019; at most n * 2**-24), so their quotient,
-    a cosine, by twice that. Four times as much is allowed; nothing that a search returns is
-    computed in less than float32, whatever its index holds: it is re-ranked by what is stored.
-    """
-    return 8 * math.sqrt(dimension) * 2.0**-24
 
 
 def recall_is_exact_enough(asked: Asked) -> Finding:
@@ -321,3 +219,65 @@ def _named(key: Key) -> str:
 
 def _named_query(probe: Probe) -> str:
     return probe.about + (f" where {probe.narrowing}" if probe.filters else "")
+
+
+def _subjects(catalog: Catalog) -> Iterator[Subject[tuple[TableSpec, str]]]:
+    for kind in catalog.consolidated:
+        for spec in kind.tables:
+            for index in spec.vector_indexes:
+                step = f"{kind.name}_recall_checks"
+                yield Subject(catalog.names.index(index.name), (spec, index.name), step)
+
+
+def _by_index(judge: Callable[[Asked], Finding]) -> Judge[tuple[TableSpec, str]]:
+    def judged(context: CheckContext, value: tuple[TableSpec, str]) -> Finding:
+        spec, index = value
+        return judge(context.read_once(ask_table, spec)[index])
+
+    return judged
+
+
+CHECKS: tuple[AnyCheck, ...] = (
+    Check(
+        number=16,
+        name="v16_recall_is_exact_enough",
+        title="Search finds at least 99 of 100 of the 10 nearest rows that the files hold.",
+        fix="drop the index and materialise its asset again; if it stays, raise ef_construction in "
+        "memos_assets/catalog",
+        where="each HNSW index of a consolidated table",
+        reads="searches with seeded queries, against the exact neighbours among the rows of the "
+        "pinned files: recall@10 of at least 0.99",
+        when_failed="The worst query and the rows that it missed are named: drop the index and "
+        "materialise its asset. If it stays, raise `ef_construction` in the catalog.",
+        subjects=_subjects,
+        judge=_by_index(recall_is_exact_enough),
+        blocking=True,
+    ),
+    Check(
+        number=17,
+        name="v17_distances_match_the_source",
+        title="Every distance that search returns is that of the file's own embedding, to "
+        "rounding.",
+        fix="load the named row again: memos-assets consolidate --reload",
+        where="each HNSW index of a consolidated table",
+        reads="every distance that those searches return, against the files' own embeddings",
+        when_failed="The worst row is named: `memos-assets consolidate --reload`.",
+        subjects=_subjects,
+        judge=_by_index(distances_match),
+        blocking=True,
+    ),
+    Check(
+        number=18,
+        name="v18_zero_and_null_never_surface",
+        title="Rows without an embedding never surface in a search, and both sides count the same.",
+        fix="load again: memos-assets consolidate --reload",
+        where="each HNSW index of a consolidated table",
+        reads="every row that those searches return; rows without an embedding by reason, and "
+        "embeddings, on both sides; all rows of a small index, asked for at once",
+        when_failed="A row without an embedding was found, or one with an embedding cannot be: "
+        "`memos-assets consolidate --reload`, then build the index again.",
+        subjects=_subjects,
+        judge=_by_index(zero_and_null_never_surface),
+        blocking=True,
+    ),
+)

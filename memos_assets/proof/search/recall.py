@@ -1,7 +1,7 @@
 """Search as people use it, against the truth of the files: what it finds, and how long it takes.
 
-Every claim here is judged on the very statement that search sends, under the settings of a search,
-in the schema that is being proven. The truth is computed from SQLite's pinned copies.
+Every query is the very statement that search sends, under the settings of a search, in the schema
+that is being proven. The ground truth is computed from SQLite's pinned copies.
 """
 
 import json
@@ -15,62 +15,43 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import FileKind, Table, TableSpec, VectorColumn, VectorIndex
+from memos_assets.catalog import Table, TableSpec, VectorColumn, VectorIndex
+from memos_assets.check import CheckContext
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.finding import Finding
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.tables import schema_in
-from memos_assets.proof.search.checks import (
-    Answer,
-    Asked,
-    K,
-    distances_match,
-    recall_is_exact_enough,
-    zero_and_null_never_surface,
-)
+from memos_assets.proof.search.asked import Answer, Asked
 from memos_assets.proof.search.probes import Probe, choose
 from memos_assets.proof.search.source_neighbours import SMALL, Truth, walk
 from memos_assets.proof.search.source_rows import Key, source_rows
 from memos_assets.search.plans import under
 from memos_assets.search.queries import exhaustive, nearest, search_settings
 
+#: Neighbours that are asked for.
+K = 10
 #: Exact scans that are timed per index: at least so many, then as many as fit in these seconds.
 _LEAST_SCANS, _SCAN_SECONDS = 3, 0.1
 
-#: Claim -> how it is judged.
-CLAIMS_ABOUT_SEARCH = {
-    "v16_recall_is_exact_enough": recall_is_exact_enough,
-    "v17_distances_match_the_source": distances_match,
-    "v18_zero_and_null_never_surface": zero_and_null_never_surface,
-}
 
-
-def findings_about_search(
-    engine: sa.Engine, kind: FileKind, spec: TableSpec
-) -> dict[tuple[str, str], Finding]:
-    """Ask PostgreSQL, read the table's sources once, and judge every vector index of it.
-
-    Args:
-        engine: of the target database; of its shadow, where that is being proven.
-        kind: of the files that the table is loaded from.
-        spec: the table.
+def ask_table(context: CheckContext, spec: TableSpec) -> dict[str, Asked]:
+    """Query PostgreSQL by every vector index of a table, and read the table's sources once.
 
     Returns:
-        (claim, index) -> finding.
+        Index -> its queries, results and ground truth.
 
     Raises:
         SourceError: M107 when a pinned copy is gone.
     """
-    with engine.connect() as conn:
+    kind = context.catalog.kind_of_table(spec.name)
+    with context.engine.connect() as conn:
         sources = registry.registered_sources(conn, [kind])
         pins = [registry.pin_required(conn, source) for source in sources]
         return {
-            (claim, asked.index.name): judge(asked)
+            asked.index.name: asked
             for vector in spec.vectors
             if vector.indexed
             for asked in _asked(conn, spec, vector, pins)
-            for claim, judge in CLAIMS_ABOUT_SEARCH.items()
         }
 
 

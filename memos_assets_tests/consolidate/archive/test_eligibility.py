@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import MEMOS, FileKind
 from memos_assets.consolidate.archive.eligibility import (
     Candidate,
-    ClaimSeen,
+    CheckSeen,
     find_candidates,
     judge,
     manifest_of,
@@ -24,8 +24,8 @@ from memos_assets.errors import SourceError
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.sqlite.test_locks import held
 
-SEEN = ClaimSeen(
-    claim="V01",
+SEEN = CheckSeen(
+    check="V01",
     asset="memos/x",
     passed=True,
     proven=True,
@@ -67,12 +67,12 @@ def pin(engine: sa.Engine, data: Path) -> Pin:
 def judged(
     engine: sa.Engine,
     data: Path,
-    *claims: ClaimSeen,
+    *claims: CheckSeen,
     accept: bool = True,
     archive: Path | None = None,
     roots: Sequence[Path] | None = None,
 ) -> list[Candidate]:
-    def evaluations(_: FileKind) -> Sequence[ClaimSeen]:
+    def evaluations(_: FileKind) -> Sequence[CheckSeen]:
         return claims
 
     with engine.connect() as conn:
@@ -139,8 +139,8 @@ def test_open_rejects_are_counted_by_reason_unless_they_are_accepted(
         pytest.param(replace(SEEN, pins=None), None, id="reads no source"),
     ],
 )
-def test_every_claim_must_have_been_proven_of_what_is_loaded(
-    engine: sa.Engine, data: Path, pin: Pin, seen: ClaimSeen, reason: str | None
+def test_every_check_must_have_passed_on_what_is_loaded(
+    engine: sa.Engine, data: Path, pin: Pin, seen: CheckSeen, reason: str | None
 ) -> None:
     assert pin.origin.exists()
     assert reasons(judged(engine, data, seen)) == ([reason] if reason else [])

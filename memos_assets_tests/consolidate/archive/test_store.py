@@ -20,7 +20,7 @@ from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import observe_source, register_files
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.finding import Finding
-from memos_assets.proof.rows.checks import source_unchanged
+from memos_assets.proof.rows.sources import source_unchanged
 from memos_assets_tests.consolidate import builders as b
 
 WHEN = 1_700_000_000_123_456_789

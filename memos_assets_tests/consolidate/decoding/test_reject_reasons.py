@@ -251,9 +251,9 @@ def test_every_reason_is_in_one_of_these_tables() -> None:
 
 
 def test_every_reject_reason_that_the_code_names_is_described() -> None:
-    folder = PROJECT_ROOT / "memos_assets" / "consolidate"
+    folder = PROJECT_ROOT / "memos_assets" / "consolidate" / "decoding"
     named: set[str] = set()
-    for name in ("values", "decode"):
+    for name in ("values", "batches"):
         source = (folder / f"{name}.py").read_text(encoding="utf-8")
         named |= set(re.findall(r'(?:RejectedValue|Fault|reject)\((?:row,)?\s*"(\w+)"', source))
     assert named == set(REJECT_REASONS)

@@ -217,7 +217,9 @@ def test_what_a_rule_changes_is_spelt_as_before_otherwise() -> None:
     spec = MEMOS.table("embeddings")
     column = spec.column("metadata")
     text = r'{ "a" : [1.50, "\\u0000\u0000", "\u00e9"] }'
-    made, faults = decode_with_rules(spec, column, text, DECODERS["json"], {"json_nul": REPLACE})
+    made, faults = decode_with_rules(
+        spec, column, text, DECODERS["json"].value, {"json_nul": REPLACE}
+    )
     assert made == r'{ "a" : [1.50, "\\u0000\ufffd", "\u00e9"] }'
     assert [fault.rule for fault in faults] == [REPLACE]
     assert json.loads(made)["a"][1] == "\\u0000\ufffd"

@@ -22,7 +22,7 @@ from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.demo import DemoManifest, write_demo
 from memos_assets.demo.classes import CLASSES, DIRT, Rejected, Treated, WithoutEmbedding
-from memos_assets.proof.rows.checks import source_accounted_for, source_unchanged
+from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.consolidate.counted import BY_ROWID, COUNTED, RECOMPUTED
 from memos_assets_tests.demo.recount import recount

@@ -15,7 +15,7 @@ from memos_assets.consolidate.decoding.reader import chunk_task
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import pin_for_run, register_files
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.proof.rows.checks import source_unchanged
+from memos_assets.proof.rows.sources import source_unchanged
 from memos_assets_tests.consolidate import builders as b
 
 KIND = "semantic_memory"

@@ -16,7 +16,7 @@ from memos_assets.consolidate.decoding.reader import CHUNKS, chunk_stream, chunk
 from memos_assets.consolidate.loading.load import load_stream
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import SourceError, TargetError
-from memos_assets.postgres import build_lock as turns
+from memos_assets.postgres import build_lock
 from memos_assets.postgres.engine import create_engine
 from memos_assets.progress import Progress, listening
 from memos_assets.settings import Settings
@@ -359,7 +359,7 @@ def test_a_load_waits_for_a_build_on_its_table_for_longer_than_for_other_locks(
 def test_a_build_that_does_not_end_is_m310(
     engine: sa.Engine, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "PATIENCE_SECONDS", 0)
+    monkeypatch.setattr(build_lock, "PATIENCE_SECONDS", 0)
     pin = b.observe(engine, memories(tmp_path / "data"))
     b.load(engine, pin, SPEC, [chunk_task(pin, SPEC, 0)])
     impatient = create_engine(

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.proof.rows.checks import source_accounted_for, source_unchanged
+from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 from memos_assets_tests.consolidate import builders as b
 
 #: Source, table -> rows, rejected, mirrored. A file's other tables are empty.

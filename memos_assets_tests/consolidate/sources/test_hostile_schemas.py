@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from memos_assets.consolidate.sources.pins import take_pin
 from memos_assets.errors import SourceError
-from memos_assets.proof.rows.checks import source_accounted_for
+from memos_assets.proof.rows.sources import source_accounted_for
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets_tests.consolidate import builders as b
 

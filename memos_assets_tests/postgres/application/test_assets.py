@@ -33,10 +33,10 @@ def test_a_consolidation_beside_memos_adopts_describes_indexes_and_proves_its_ta
 ) -> None:
     before = content(world.engine, ["memories", "quests"])
     write_templates(world.data / "meta_buffer.db", [1, 2])
-    target.open_target(world.settings, "tests").dispose()
+    target.prepare_target(world.settings, "tests")
     done = world.consolidate()
     assert done.failures == []
-    assert [o.claim.label for o in done.checklist if not o.proven] == []
+    assert [o.check.label for o in done.checklist if not o.proven] == []
     assert len(list((world.settings.home / "backups").glob("*.dump"))) == 1
 
     memories = shown(world, "memories")
@@ -60,6 +60,6 @@ def test_a_consolidation_beside_memos_adopts_describes_indexes_and_proves_its_ta
     world.execute("delete from memos_ops.json_originals where table_name = 'memories'")
     again = verify(world.instance, world.engine, MEMOS)
     (red,) = [outcome for outcome in again.checklist if not outcome.proven]
-    assert red.claim.label == "V25"
+    assert red.check.label == "V25"
     assert [failed.asset for failed in red.failed] == ["memos/memories"]
     assert "original spellings are lost" in red.failed[0].observed

@@ -14,7 +14,7 @@ from memos_assets.postgres import migrations, target
 from memos_assets.postgres.engine import create_engine, libpq_url
 from memos_assets.postgres.server import cluster
 from memos_assets.postgres.server.embedded import EmbeddedServer
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import prepare_target
 from memos_assets.settings import Settings
 from memos_assets_tests.conftest import copied_database
 from memos_assets_tests.postgres.application.memos import write_memos
@@ -54,7 +54,7 @@ def test_memoss_database_is_dumped_before_it_is_adopted(
     settings = Settings(home=tmp_path, database_url=SecretStr(libpq_url(untouched)))
     theirs = engine_on(untouched, settings)
     before, shape = content(theirs), schema(theirs)
-    open_target(settings, "tests").dispose()
+    prepare_target(settings, "tests")
     assert rows(theirs, "select count(*) from memos_ops.application_tables where adopted") == [
         (10,)
     ]
@@ -74,7 +74,7 @@ def test_tables_that_memos_made_after_our_first_write_are_dumped_before_they_are
     execute(engine, "insert into memos_ops.sources (source, kind, path) values ('s', 'k', 'p')")
     before = content(engine)
     caplog.set_level(logging.WARNING)
-    open_target(settings, "tests").dispose()
+    prepare_target(settings, "tests")
     assert "(it holds public.achievements, public.memories, public.ollama_model_specs, ...)" in (
         caplog.text
     )
@@ -86,5 +86,5 @@ def test_tables_that_memos_made_after_our_first_write_are_dumped_before_they_are
 
 def test_an_adopted_database_needs_no_further_backup(engine: sa.Engine, settings: Settings) -> None:
     migrations.upgrade(engine)
-    open_target(settings, "tests").dispose()
+    prepare_target(settings, "tests")
     assert not (settings.home / "backups").exists()

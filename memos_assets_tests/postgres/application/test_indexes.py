@@ -23,6 +23,7 @@ from memos_assets_tests.postgres.application.memos import name
 from memos_assets_tests.postgres.application.reading import content, execute, rows
 
 TABLE = MEMORIES.as_table
+TABLE = MEMORIES.as_table
 (HNSW,) = MEMORIES.vector_indexes
 NAMES = ["memories_embedding_vector_hnsw", "memories_tags_gin", "memories_entities_gin"]
 VALIDITY = "select indisvalid from pg_index where indexrelid = to_regclass('public.{}')"

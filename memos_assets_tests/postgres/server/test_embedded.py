@@ -25,7 +25,7 @@ from memos_assets_tests.conftest import FAST
 START = f"""
 import os, sys
 from pathlib import Path
-from memos_assets.postgres.embedded import EmbeddedServer
+from memos_assets.postgres.server.embedded import EmbeddedServer
 import encodings.idna
 if sys.argv[2]:
     os.setgroups([])

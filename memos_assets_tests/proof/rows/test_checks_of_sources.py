@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
-from memos_assets.proof.rows.checks import source_accounted_for, source_unchanged
+from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 from memos_assets_tests.consolidate import builders as b
 
 V05 = "v05_links_lead_somewhere"

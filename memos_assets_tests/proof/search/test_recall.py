@@ -11,17 +11,19 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
+from memos_assets.check import CheckContext
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.proof.search.checks import tolerance
-from memos_assets.proof.search.recall import CLAIMS_ABOUT_SEARCH, findings_about_search
+from memos_assets.proof.search.asked import tolerance
+from memos_assets.proof.search.checks import CHECKS
 from memos_assets.search.queries import SEARCH_SETTINGS
+from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.indexes.rows import search_index
 
-V16, V17, V18 = CLAIMS_ABOUT_SEARCH
+V16, V17, V18 = (check.name for check in CHECKS)
 SOURCE = "mixed_precision_embeddings"
 HNSW = "embeddings_embedding_768_hnsw"
 ZEROS = "('[' || repeat('0,', 767) || '0]')::halfvec"
@@ -39,14 +41,24 @@ def load(engine: sa.Engine, folder: Path, *numbers: int, **changes: Any) -> Pin:
     return pin
 
 
+def judged(engine: sa.Engine, *tables: str) -> dict[tuple[str, str], Finding]:
+    """Return (check, index) -> finding; the files of a table are read once."""
+    context = CheckContext(engine, MEMOS, Settings())
+    return {
+        (check.name, subject.value[1]): check.judge(context, subject.value)
+        for check in CHECKS
+        for subject in check.subjects(MEMOS)
+        if subject.value[0].name in tables
+    }
+
+
 def found(engine: sa.Engine, table: str = "embeddings", index: str = HNSW) -> dict[str, Finding]:
-    """Return claim -> finding about one index."""
-    findings = findings_about_search(engine, MEMOS.kind_of_table(table), MEMOS.table(table))
-    return {claim: finding for (claim, name), finding in findings.items() if name == index}
+    """Return check -> finding about one index."""
+    return {check: seen for (check, name), seen in judged(engine, table).items() if name == index}
 
 
 def red(findings: Mapping[str, Finding]) -> list[str]:
-    return [claim for claim, finding in findings.items() if not finding.passed]
+    return [check for check, finding in findings.items() if not finding.passed]
 
 
 def rebuilt(engine: sa.Engine, m: int, ef_construction: int) -> None:
@@ -268,10 +280,10 @@ def test_every_table_of_the_samples_is_searched_as_exactly_as_its_files_say(
         for index in search_indexes(spec.as_table):
             if index.name in {one.name for one in spec.vector_indexes}:
                 ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
-        for (claim, index_name), finding in findings_about_search(
-            engine, MEMOS.kind_of_table(spec.name), spec
-        ).items():
-            assert finding.passed, (claim, index_name, finding.observed, finding.evidence)
-            if claim == V16 and finding.evidence["rows"]:
-                searched.add(index_name)
+    for (check, index_name), finding in judged(
+        engine, *(spec.name for spec in MEMOS.tables)
+    ).items():
+        assert finding.passed, (check, index_name, finding.observed, finding.evidence)
+        if check == V16 and finding.evidence["rows"]:
+            searched.add(index_name)
     assert len(searched) > 7

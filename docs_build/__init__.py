@@ -1,0 +1,1 @@
+"""Writes the parts of ``docs/`` that are computed from the code: ``make docs``."""

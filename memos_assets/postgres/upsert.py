@@ -1,0 +1,26 @@
+"""Insert, or replace columns of the row that is there: PostgreSQL's ``on conflict do update``."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import Insert, insert
+
+
+def upsert(table: sa.Table, *columns: str, where: sa.ColumnElement[bool] | None = None) -> Insert:
+    """Return an insert that replaces columns where a row of the same primary key is there.
+
+    A column that the inserted row does not name is replaced by its default, such as ``now()``.
+
+    Args:
+        table: with a primary key.
+        columns: to be replaced; none: every column outside of the primary key.
+        where: a condition on the row that is there; where it does not hold, that row stays.
+
+    Returns:
+        A statement for `Connection.execute` with one row, as a mapping of column to value, or many.
+    """
+    statement = insert(table)
+    replaced = columns or [column.name for column in table.columns if not column.primary_key]
+    return statement.on_conflict_do_update(
+        index_elements=list(table.primary_key),
+        set_={name: statement.excluded[name] for name in replaced},
+        where=where,
+    )

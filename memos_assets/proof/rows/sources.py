@@ -1,0 +1,57 @@
+"""V08 and V09: the pinned files themselves, their content and their layout."""
+
+from collections.abc import Sequence
+
+from memos_assets.consolidate.archive.manifests import is_purged
+from memos_assets.consolidate.sources.pins import Pin, is_unchanged
+from memos_assets.errors import SourceError
+from memos_assets.finding import Finding
+from memos_assets.sqlite import file as sqlite_file
+
+
+def source_unchanged(pins: Sequence[Pin]) -> Finding:
+    """V08: every file of a kind still holds what was pinned; a retired one is in the archive."""
+    changed, purged = [], []
+    for pin in pins:
+        if not pin.origin.exists() and is_purged(pin.origin):
+            purged.append(pin.source)
+            continue
+        try:
+            unchanged = is_unchanged(pin)
+        except SourceError as error:
+            changed.append(f"{pin.source}: {error.what}")
+            continue
+        if not unchanged:
+            changed.append(f"{pin.source}: {pin.origin.name} holds other rows than its pin")
+    return Finding(
+        not changed,
+        expected=f"{len(pins)} files as they were pinned",
+        observed=("; ".join(changed) or f"{len(pins) - len(purged)} unchanged")
+        + (f", {', '.join(purged)} purged from the archive" if purged else ""),
+        evidence={
+            "files": [{"source": p.source, "pin": p.digest[:16]} for p in pins],
+            "pins": {pin.source: pin.digest for pin in pins},
+        },
+    )
+
+
+def source_accounted_for(pins: Sequence[Pin]) -> Finding:
+    """V09: every table with rows and every column of a kind's files is in the catalog."""
+    left = []
+    for pin in pins:
+        described = {spec.origin: spec for spec in pin.kind.tables}
+        with sqlite_file.opened(pin.path) as connection:
+            layout = sqlite_file.layout(connection)
+        for table, columns in sorted(layout.items()):
+            spec = described.get(table)
+            if spec is None:
+                if pin.rows[table]:
+                    left.append(f"{pin.source}: table {table} with {pin.rows[table]} rows")
+            elif unknown := sorted(columns - spec.known_origins):
+                left.append(f"{pin.source}: {table} columns {', '.join(unknown)}")
+    return Finding(
+        not left,
+        expected="0 tables or columns left behind",
+        observed="; ".join(left) or "0",
+        evidence={"left_behind": left, "pins": {pin.source: pin.digest for pin in pins}},
+    )
