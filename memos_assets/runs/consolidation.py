@@ -1,6 +1,7 @@
 """One consolidation: observe the files, migrate each kind, index, check and report, as runs."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
@@ -17,6 +18,7 @@ from memos_assets.defs.dead_runs import process_of, running, settle_abandoned_ru
 from memos_assets.defs.failures import said
 from memos_assets.defs.jobs import FINISH, REPORT, VERIFY, migrate
 from memos_assets.defs.keys import Keys
+from memos_assets.defs.location import location_of
 from memos_assets.defs.observations import report_observed
 from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
 from memos_assets.defs.tags import CONSOLIDATION_TAG, PROCESS_TAG, RELOAD_TAG, ROOTS_TAG
@@ -125,9 +127,7 @@ def run_job(
         done: takes the notes.
         ops: configuration of its ops by name, where they have one.
     """
-    from memos_assets.definitions import defs
-
-    job, run_id = defs().resolve_job_def(catalog.names.job(job_name)), make_new_run_id()
+    job, run_id = _job(catalog, job_name), make_new_run_id()
     with open_target(load_settings(), f"memos_assets:{run_id[:8]}") as engine:
         with running(engine, run_id):
             result = job.execute_in_process(
@@ -155,6 +155,12 @@ def run_job(
     if _has_held_up_report(catalog, job, result):
         # What failed before it is what a person must read of.
         run_job(instance, catalog, REPORT, tags, done)
+
+
+@lru_cache(maxsize=32)
+def _job(catalog: Catalog, name: str) -> dg.JobDefinition:
+    """Return a job of a catalog, which is the same in every location that has the catalog."""
+    return location_of(catalog).resolve_job_def(catalog.names.job(name))
 
 
 def _has_held_up_report(
