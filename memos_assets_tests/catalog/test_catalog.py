@@ -168,6 +168,62 @@ def test_a_usual_name_may_be_a_pattern() -> None:
     assert not corpus.is_usual_name("corpus.db")
 
 
+#: Code versions in the ledgers of databases that are there: another one is a reload.
+FINGERPRINTS = {
+    "embeddings": "4f791eb4c48a",
+    "embedding_anchors": "f8df6221d8bc",
+    "hybrid_documents": "c3fe23362096",
+    "hybrid_bm25_terms": "c55a984a382e",
+    "hybrid_bm25_statistics": "6dcddc635810",
+    "corpora": "69db73cfec78",
+    "corpus_entities": "5bede6297319",
+    "corpus_documents": "d5c04a5d7221",
+    "corpus_relations": "bc9a32538a9e",
+    "corpus_chunks": "1d6b1f65d3de",
+    "domain_embeddings": "33bf726a00c2",
+    "domain_relations": "59352721a8e8",
+    "thought_templates": "bdb5c5612336",
+    "hyperbolic_documents": "758606a98205",
+    "semantic_memories": "dec513e1ca6a",
+    "semantic_links": "bfc477e608b4",
+}
+#: Code versions of the assets of memOS's own tables.
+APPLICATION_FINGERPRINTS = {
+    "memories": "ae22de8df29a",
+    "quests": "69aee0554418",
+    "quest_tasks": "c33f80447f71",
+    "user_quests": "bf4a925acc57",
+    "user_tasks": "2909567bbda4",
+    "achievements": "a9fbcc3bc433",
+    "user_achievements": "c73d33aee753",
+    "user_quest_stats": "1b4f19fae78b",
+    "user_memory_settings": "145e8da88bea",
+    "ollama_model_specs": "fb8cd3d6b57b",
+}
+
+
+def test_a_database_that_is_loaded_is_taken_over_without_a_reload() -> None:
+    assert {spec.name: spec.fingerprint for spec in MEMOS.tables} == FINGERPRINTS
+    assert {
+        spec.name: spec.fingerprint for spec in MEMOS.application_tables
+    } == APPLICATION_FINGERPRINTS
+
+
+def test_where_a_table_is_and_what_its_files_declare_is_no_part_of_its_code_version() -> None:
+    elsewhere = replace(MEMOS, schema="elsewhere").with_encodings(
+        {("fanuc", "entities", "embedding"): "float16"}
+    )
+    assert {spec.name: spec.fingerprint for spec in elsewhere.tables} == FINGERPRINTS
+    assert {spec.qualified.partition(".")[0] for spec in elsewhere.tables} == {"elsewhere"}
+    assert all(kind.encodings == elsewhere.encodings for kind in elsewhere.kinds)
+
+
+@pytest.mark.parametrize("schema", ["memos_shadow", "memos_v2", "memos_v2_1", "Memos", "a-b", ""])
+def test_a_schema_is_a_plain_name_and_not_one_of_a_version(schema: str) -> None:
+    with pytest.raises(ValueError, match="'"):
+        replace(MEMOS, schema=schema)
+
+
 def test_fingerprints_differ_between_tables() -> None:
     assert len({spec.fingerprint for spec in MEMOS.tables}) == len(MEMOS.tables)
 
