@@ -16,10 +16,9 @@ from bench.measure import Spread, alternate, progress, seconds_of
 from bench.memory import Peak
 from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.registry import specs_in
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.postgres.schema import tables
 from memos_assets.postgres.server.embedded import DATABASE
 from memos_assets.sqlite.file import quoted
 
@@ -55,7 +54,7 @@ class _Race:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._encoded = [encode_table(world, spec, world.pins) for spec in TABLES]
+        self._encoded = [encode_table(world, spec, world.pins) for spec in MEMOS.tables]
         self.parts = {name: Spread() for name in _PARTS}
         self.second = Spread()
         self.third = Spread()
@@ -150,20 +149,20 @@ def _replace_rows(path: Path) -> int:
 
 def _copy_all(conn: psycopg.Connection, encoded: Sequence[EncodedTable]) -> None:
     for table in encoded:
-        copy_on_server(conn, table, sql.Identifier(tables.DATA_SCHEMA, table.spec.name))
+        copy_on_server(conn, table, sql.Identifier(MEMOS.schema, table.spec.name))
 
 
 def _create_indexes(conn: psycopg.Connection) -> None:
     conn.execute("set maintenance_work_mem = '128MB'")
-    for spec in TABLES:
-        for index in search_indexes(spec):
-            conn.execute(index.create(tables.DATA_SCHEMA, concurrently=False))
+    for spec in MEMOS.tables:
+        for index in search_indexes(spec.as_table):
+            conn.execute(index.create(MEMOS.schema, concurrently=False))
 
 
 def _read_postgres(conn: psycopg.Connection) -> None:
-    for spec in TABLES:
+    for spec in MEMOS.tables:
         statement = sql.SQL("copy (select * from {}) to stdout (format binary)").format(
-            sql.Identifier(tables.DATA_SCHEMA, spec.name)
+            sql.Identifier(MEMOS.schema, spec.name)
         )
         with conn.cursor() as cursor, cursor.copy(statement) as copy:
             for _ in copy:

@@ -18,7 +18,7 @@ from bench.machine import machine_line
 from bench.measure import progress
 from bench.sheets import Sheet
 from bench.world import World, opened_world
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.indexes.ddl import create_hnsw
 from memos_assets.postgres.engine import create_engine
 from memos_assets.postgres.server.embedded import DATABASE
@@ -26,7 +26,8 @@ from memos_assets.report.formatting import size
 from memos_assets.search.queries import nearest
 
 ROWS, CLUSTERS, LATENT, PROBES, K = 10_000, 200, 32, 200, 10
-INDEX = next(i for i in TABLES_BY_NAME["thought_templates"].vector_indexes if i.dimension == 768)
+SPEC = MEMOS.table("thought_templates")
+INDEX = next(index for index in SPEC.vector_indexes if index.dimension == 768)
 Vectors = npt.NDArray[np.float32]
 Change = Callable[[psycopg.Connection, npt.NDArray[np.int64]], Sequence[int]]
 
@@ -117,7 +118,7 @@ def _fill(conn: psycopg.Connection, vectors: Vectors, clusters: npt.NDArray[np.i
             source = f"s{clusters[number]}"
             rows.write_row([source, str(number), _text(vector), INDEX.dimension, 0, number])
     conn.execute("set maintenance_work_mem = '256MB'")
-    conn.execute(create_hnsw(INDEX))
+    conn.execute(create_hnsw(INDEX, SPEC.schema))
     conn.execute("vacuum analyze memos.thought_templates")
 
 
@@ -213,7 +214,7 @@ def _search(
 ) -> Searched:
     conn.execute("set enable_seqscan = off")
     conn.execute(sql.SQL("set hnsw.iterative_scan = {}").format(sql.Literal(scan)))
-    statement = nearest(INDEX)
+    statement = nearest(SPEC.as_table, INDEX)
     texts = [_text(probe) for probe in probes]
     conn.execute(statement, {"probe": texts[0], "k": K}).fetchall()
     seconds, hits, fewest = [], 0, K

@@ -13,7 +13,10 @@ from bench.encoded import work_of
 from bench.measure import Spread, progress, seconds_of
 from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
-from memos_assets.catalog import TABLES, VectorIndex
+from memos_assets.catalog import (
+    MEMOS,
+    VectorIndex,
+)
 from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.consolidate.decoding.reader import chunk_stream
 from memos_assets.consolidate.loading.load import load_stream
@@ -29,7 +32,6 @@ from memos_assets.indexes.definitions import (
     search_indexes,
 )
 from memos_assets.indexes.forecast import forecast_graph
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.postgres.server.embedded import DATABASE
 
 #: At most this many times the bare statement.
@@ -118,7 +120,7 @@ class _Race:
             "max_parallel_maintenance_workers": str(WORKERS),
             **settings,
         }
-        statement = index.create(index.schema or DATA_SCHEMA, concurrently=False)
+        statement = index.create(index.schema or MEMOS.schema, concurrently=False)
         with self.world.administrator(DATABASE) as conn:
             for name, value in settings.items():
                 conn.execute("select set_config(%s, %s, false)", (name, value))
@@ -158,7 +160,7 @@ def index_race(world: World, rounds: int) -> list[Sheet]:
         with world.administrator(DATABASE) as conn:
             _make_large_table(conn)
             conn.execute("vacuum analyze")
-        indexes = [index for spec in TABLES for index in search_indexes(spec)]
+        indexes = [index for spec in MEMOS.tables for index in search_indexes(spec.as_table)]
         indexes.append(_large_index())
         race = _Race(world, engine, indexes, _enough_mb(engine, indexes))
         race.run(rounds)

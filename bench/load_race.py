@@ -17,7 +17,7 @@ from bench.rivals import (
 )
 from bench.sheets import Sheet, spread_cells, verdict
 from bench.world import World
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import chunk_stream
 from memos_assets.consolidate.loading.load import load_stream
 from memos_assets.consolidate.sources.pins import Pin
@@ -29,7 +29,7 @@ LIMIT = 1.6
 #: Rows that the slow ways load; their pace does not depend on how many there are.
 SLICE_ROWS = 1_000
 
-_SPEC = TABLES_BY_NAME["embeddings"]
+_SPEC = MEMOS.table("embeddings")
 _TABLE = "bench.embeddings"
 
 COPY = "server-side COPY of encoded rows (the limit)"
@@ -94,15 +94,15 @@ class _Course:
 def load_race(world: World, rounds: int) -> list[Sheet]:
     """Load the largest table of embeddings in every way."""
     pin = max(
-        (pin for pin in world.pins if pin.kind == "mixed_precision_embeddings"),
+        (pin for pin in world.pins if pin.kind.name == "mixed_precision_embeddings"),
         key=lambda pin: pin.rows[_SPEC.origin],
     )
     encoded = encode_table(world, _SPEC, [pin])
     some = min(SLICE_ROWS, encoded.rows)
     with world.fresh() as engine:
         with engine.begin() as conn:
-            for index in search_indexes(_SPEC):
-                drop_index(conn, index.name)
+            for index in search_indexes(_SPEC.as_table):
+                drop_index(conn, index.name, index.schema)
         course = _Course(world, engine, pin, encoded)
         spreads = alternate(
             {

@@ -14,7 +14,10 @@ from psycopg import sql
 from bench.measure import alternate, progress, seconds_of
 from bench.sheets import Sheet, reached, verdict
 from bench.world import World
-from memos_assets.catalog import TABLES_BY_NAME, VectorIndex
+from memos_assets.catalog import (
+    MEMOS,
+    VectorIndex,
+)
 from memos_assets.catalog.columns import Stored
 from memos_assets.impact.latency import Search, Timing, by_statement, scan, searching, timed
 from memos_assets.impact.measure import BETTER, PLAN_SETTINGS
@@ -29,7 +32,7 @@ from memos_assets.impact.trial_tables import (
     index_for,
     load,
 )
-from memos_assets.postgres.schema.tables import data_schema, in_schema
+from memos_assets.postgres.schema.tables import in_schema, schema_in
 from memos_assets.search import api
 from memos_assets.search.functions import install
 from memos_assets.search.queries import SEARCH_SETTINGS, nearest
@@ -141,12 +144,14 @@ class _Course:
 
     def scan(self, name: str, layout: Layout) -> float:
         """Compute every distance. The index cannot serve it: it is on an expression."""
-        statement = scan(self.generated, data_schema(self.engine), layout)
+        statement = scan(self.generated, schema_in(self.engine, MEMOS.schema), layout)
         return self.send(name, statement, {}, SCANS, layout.stored)
 
     def statement(self) -> float:
         """Send what the function sends."""
-        return self.send(STATEMENT, nearest(self.index, hits=True), SEARCH_SETTINGS)
+        return self.send(
+            STATEMENT, nearest(self.generated.spec.as_table, self.index, hits=True), SEARCH_SETTINGS
+        )
 
     def function(self) -> float:
         """Call the function as any client does."""
@@ -224,7 +229,11 @@ class _Race:
 
     def _plan(self) -> float:
         course = self.stored
-        statement = nearest(_as_planned(course.index), data_schema(course.engine))
+        statement = nearest(
+            course.generated.spec.as_table,
+            _as_planned(course.index),
+            schema_in(course.engine, MEMOS.schema),
+        )
         return course.send(PLAN, statement, PLAN_SETTINGS)
 
     def _hnswlib(self) -> dict[int, Search]:
@@ -264,7 +273,7 @@ def search_race(world: World, rounds: int) -> list[Sheet]:
     """Race searches of generated rows in one database."""
     with world.fresh() as engine:
         with engine.begin() as conn:
-            install(conn)
+            install(conn, MEMOS.schema, MEMOS.searchable)
         race = _race(engine, SCALES[world.scale])
         race.prepare()
         world.settle()
@@ -276,9 +285,9 @@ def _race(engine: sa.Engine, scale: Scale) -> _Race:
     def beside(name: str) -> sa.Engine:
         with engine.begin() as conn:
             conn.execute(sa.schema.CreateSchema(name))
-        return in_schema(engine, name)
+        return in_schema(engine, MEMOS.schema, name)
 
-    generated = Generated(index_for(scale.dimension), scale.rows)
+    generated = Generated(*index_for(MEMOS, scale.dimension), scale.rows)
     large = _Course(engine, generated)
     as_stored = beside("bench_stored")
     better = {
@@ -290,15 +299,15 @@ def _race(engine: sa.Engine, scale: Scale) -> _Race:
     }
     (small_index,) = (
         index
-        for index in TABLES_BY_NAME[_SMALL_TABLE].vector_indexes
+        for index in MEMOS.table(_SMALL_TABLE).vector_indexes
         if index.dimension == scale.dimension
     )
-    small = Generated(small_index, scale.least_rows)
+    small = Generated(MEMOS.table(_SMALL_TABLE), small_index, scale.least_rows)
     return _Race(
         large=large,
         stored=_Course(as_stored, generated),
         better=better,
-        wide=_Course(engine, Generated(index_for(scale.wide_dimension), scale.wide_rows)),
+        wide=_Course(engine, Generated(*index_for(MEMOS, scale.wide_dimension), scale.wide_rows)),
         small=_Course(engine, small),
         small_stored=_Course(as_stored, small),
     )

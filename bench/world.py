@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from bench.measure import progress
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.pins import Pin, take_pin
 from memos_assets.demo import Scale, write_demo
@@ -56,7 +57,7 @@ class World:
     @cached_property
     def pins(self) -> list[Pin]:
         """One pinned copy per file that is consolidated, beside the home."""
-        files = find_files([Root(self.demo)])
+        files = find_files(MEMOS, [Root(self.demo)])
         return [
             take_pin(file.source, file.kind, file.path, self.folder / "pins")
             for file in files
@@ -98,7 +99,7 @@ class World:
 
     def truncate(self) -> None:
         """Empty every consolidated table, the ledger and the rejects."""
-        emptied = [*tables.CONSOLIDATED.values(), tables.chunks, tables.rejects]
+        emptied = [*tables.tables_of(MEMOS).tables.values(), tables.chunks, tables.rejects]
         with self.administrator(DATABASE) as conn:
             conn.execute(
                 sql.SQL("truncate {}").format(

@@ -19,7 +19,10 @@ import psycopg
 from psycopg import sql
 
 from bench.world import World
-from memos_assets.catalog import TABLES, TableSpec
+from memos_assets.catalog import (
+    MEMOS,
+    TableSpec,
+)
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.postgres.server.embedded import DATABASE
@@ -74,7 +77,7 @@ def read_books(world: World) -> Books:
                 "from memos_ops.chunks"
             ).fetchall()
             found: Counter[tuple[str, Chunk]] = Counter()
-            for spec in TABLES:
+            for spec in MEMOS.tables:
                 reversed_ = sql.SQL("reversed" if spec.mirrored else "false")
                 counted = sql.SQL(
                     "select source, chunk, count(*) filter (where not {0}), "
@@ -105,7 +108,9 @@ def _has_tables(conn: psycopg.Connection) -> bool:
 def judge(world: World) -> Verdict:
     """Compare every table of every file of the demo with what PostgreSQL holds of it."""
     verdict = Verdict()
-    files = [file for file in find_files([Root(world.demo)]) if file.treatment == "consolidate"]
+    files = [
+        file for file in find_files(MEMOS, [Root(world.demo)]) if file.treatment == "consolidate"
+    ]
     with world.administrator(DATABASE) as conn:
         for file in files:
             with closing(_opened(file.path)) as connection:
@@ -114,7 +119,7 @@ def judge(world: World) -> Verdict:
                 for spec in file.kind.tables:
                     if spec.origin in tables:
                         _judge_table(verdict, connection, conn, file, spec)
-        for spec in TABLES:
+        for spec in MEMOS.tables:
             _judge_foreign(verdict, conn, spec, [file.source for file in files])
     return verdict
 

@@ -1,26 +1,60 @@
 """Names of assets, as Dagster's keys and the stored evaluations of checks spell them."""
 
-#: The asset of the version of the tables that readers see.
-LIVE_VERSION = "memos/live_version"
-#: The asset of the SQL functions for search.
-SEARCH_FUNCTIONS = "memos/search_functions"
+from dataclasses import dataclass
 
 
-def source_name(kind: str) -> str:
-    """Return the asset of a kind of file, as evaluations name it."""
-    return f"sqlite/{kind}"
+@dataclass(frozen=True, slots=True)
+class AssetNames:
+    """Names of the assets, jobs and partitions of one catalog; two catalogs share none.
 
+    Attributes:
+        prefix: of tables, indexes, search functions, version and report.
+        sources: prefix of the kinds of SQLite file.
+        archives: prefix of retired files.
+        jobs: begins the names of jobs, steps, partitions and schedules.
+    """
 
-def table_name(table: str) -> str:
-    """Return the asset of a consolidated table."""
-    return f"memos/{table}"
+    prefix: str = "memos"
+    sources: str = "sqlite"
+    archives: str = "archive"
+    jobs: str = ""
 
+    @classmethod
+    def under(cls, prefix: str) -> "AssetNames":
+        """Return names that all begin with a prefix, so that they clash with no other catalog's."""
+        return cls(prefix, f"{prefix}/sqlite", f"{prefix}/archive", f"{prefix}_")
 
-def index_name(index: str) -> str:
-    """Return the asset of a search index."""
-    return f"memos/indexes/{index}"
+    @property
+    def live_version(self) -> str:
+        """The asset of the version of the tables that readers see."""
+        return f"{self.prefix}/live_version"
 
+    @property
+    def search_functions(self) -> str:
+        """The asset of the SQL functions for search."""
+        return f"{self.prefix}/search_functions"
 
-def archive_name(group: str) -> str:
-    """Return the asset of the archived files of a group."""
-    return f"archive/{group}"
+    @property
+    def report(self) -> str:
+        """The asset of the report that a person signs."""
+        return f"{self.prefix}/report"
+
+    def source(self, kind: str) -> str:
+        """Return the asset of a kind of file."""
+        return f"{self.sources}/{kind}"
+
+    def archive(self, group: str) -> str:
+        """Return the asset of the archived files of a group."""
+        return f"{self.archives}/{group}"
+
+    def table(self, table: str) -> str:
+        """Return the asset of a consolidated table, or of a group of the application's tables."""
+        return f"{self.prefix}/{table}"
+
+    def index(self, index: str) -> str:
+        """Return the asset of a search index."""
+        return f"{self.prefix}/indexes/{index}"
+
+    def job(self, name: str) -> str:
+        """Return the name of a job, a step, a schedule or a set of partitions."""
+        return f"{self.jobs}{name}"

@@ -2,23 +2,27 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import Literal
 
 from memos_assets.catalog.columns import (
     PAGE_ROW_BYTES,
     Column,
+    Encoding,
     VectorColumn,
     VectorIndex,
     rows_of_a_page,
 )
+from memos_assets.catalog.table import Sparse, Table
 
 #: Generated column of every table with texts: their words and codes, for full-text search.
 SEARCH_TEXT = "search_text"
 
 Disposition = Literal["consolidate", "keep", "list"]
 Derivation = Literal["mixed_precision"]
+#: (source, SQLite table, SQLite column) -> the encoding that it is declared to hold.
+Encodings = Mapping[tuple[str, str, str], Encoding]
 
 #: Raised by hand when the decoder changes what it makes of the same bytes: loaded chunks go stale.
 DECODER_VERSION = 2
@@ -44,7 +48,7 @@ class TableSpec:
     """One SQLite table and the PostgreSQL table it becomes.
 
     Attributes:
-        name: table in schema ``memos``.
+        name: of the table in PostgreSQL.
         origin: table in the SQLite file.
         key: target columns that, after ``source``, identify a row.
         columns: plain columns, in the order of the target table.
@@ -57,6 +61,7 @@ class TableSpec:
         texts: columns that full-text search reads, what matters most first.
         details: the JSON column that a hit shows beside its text.
         about: one sentence for the UI.
+        schema: that holds it, as its catalog says; it is no part of the description.
     """
 
     name: str
@@ -72,16 +77,12 @@ class TableSpec:
     absent_ok: bool = False
     texts: Sequence[str] = field(default=(), repr=False)
     details: str | None = field(default=None, repr=False)
-
-    @property
-    def schema(self) -> None:
-        """No schema of its own: it is wherever the consolidated tables are."""
-        return
+    schema: str = field(default="memos", repr=False)
 
     @property
     def qualified(self) -> str:
         """Schema-qualified name, as SQL and ``dagster/table_name`` want it."""
-        return f"memos.{self.name}"
+        return f"{self.schema}.{self.name}"
 
     @property
     def fingerprint(self) -> str:
@@ -152,6 +153,35 @@ class TableSpec:
         """SQLite columns that the description accounts for."""
         return self.required_origins | {column.origin for column in self.columns}
 
+    @property
+    def identifying_columns(self) -> frozenset[str]:
+        """Columns that name rows: the key, to which links of other tables lead, and own links."""
+        return frozenset({*self.key, *(link.column for link in self.links)})
+
+    @property
+    def as_table(self) -> Table:
+        """The description from which its indexes, search functions and checks are derived."""
+        weights = next((c for c in self.columns if c.searched == "keys"), None)
+        return Table(
+            name=self.name,
+            schema=self.schema,
+            key=("source", *self.key),
+            owner="source",
+            texts=tuple(name for name in self.texts if self.column(name).kind == "text"),
+            details=self.details,
+            searched=self.searched,
+            vector_indexes=self.vector_indexes,
+            text_index=self.text_index,
+            sparse=self._sparse_of(weights) if weights else None,
+            live=False,
+            fingerprint=self.fingerprint,
+        )
+
+    def _sparse_of(self, weights: Column) -> Sparse:
+        """Return the weights with the column that is computed from them: their vocabulary."""
+        computed = (c for c in self.columns if c.computed and c.origin == weights.origin)
+        return Sparse(weights.name, next(computed).name)
+
     def column(self, name: str) -> Column:
         """Return the plain column called ``name`` in the target."""
         return next(column for column in self.columns if column.name == name)
@@ -170,6 +200,7 @@ class FileKind:
         chunk_rows: rowids per chunk to begin with; doubled until a file has at most 64 chunks.
         usual_names: what memOS calls such a file.
         about: one sentence for the UI.
+        encodings: embedding columns that are declared to hold another encoding than ``tables`` say.
     """
 
     name: str
@@ -180,6 +211,23 @@ class FileKind:
     tables: Sequence[TableSpec] = ()
     empty: Sequence[str] = ()
     chunk_rows: int = 2_048
+    encodings: Encodings = field(default_factory=dict, hash=False, repr=False)
+
+    @property
+    def schema(self) -> str:
+        """The schema that its tables are in."""
+        return self.tables[0].schema
+
+    def placed(self, schema: str, encodings: Encodings) -> "FileKind":
+        """Return the kind with its tables in a schema, and with these declarations."""
+        if encodings == self.encodings and all(spec.schema == schema for spec in self.tables):
+            return self
+        tables = tuple(replace(spec, schema=schema) for spec in self.tables)
+        return replace(self, tables=tables, encodings=encodings)
+
+    def table(self, name: str) -> TableSpec:
+        """Return the table of this name; KeyError if there is none."""
+        return {spec.name: spec for spec in self.tables}[name]
 
     def matches(self, layout: Mapping[str, frozenset[str]]) -> bool:
         """Whether a file with these tables and columns is of this kind."""

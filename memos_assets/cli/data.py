@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.display import console, live_progress, print_error
 from memos_assets.cli.outcome import conclude, conclude_unchanged, write_json
 from memos_assets.cli.plan import print_plan
@@ -80,7 +81,8 @@ def _refuse_unusable(files: Sequence[FoundFile], *, none_will_do: bool = False) 
 def plan(data: Data = None, json_file: JsonFile = None) -> int:
     """Say what was found and what would become of it. Writes nothing and needs no database."""
     settings = load_settings()
-    files = find_files(roots_from(data, settings))
+    catalog = catalog_of(settings)
+    files = find_files(catalog, roots_from(data, settings))
     usable, content = print_plan(files, budget_mb=settings.maintenance_work_mem_mb)
     write_json(json_file, content)
     return 0 if usable else 2
@@ -91,11 +93,11 @@ def observe(data: Data = None) -> int:
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
-    roots = roots_from(data, settings)
-    files = find_files(roots)
+    catalog, roots = catalog_of(settings), roots_from(data, settings)
+    files = find_files(catalog, roots)
     _refuse_unusable(files)
     with open_target(settings, "memos_assets:observe") as engine, live_progress():
-        launch.observe(engine, settings, roots, files)
+        launch.observe(engine, settings, catalog, roots, files)
     return 0
 
 
@@ -115,23 +117,25 @@ def consolidate_command(
 ) -> int:
     """Bring PostgreSQL to what the files hold now, build indexes, and prove every row."""
     settings = load_settings()
-    roots = roots_from(data, settings)
+    catalog, roots = catalog_of(settings), roots_from(data, settings)
     retired = _retired_from(roots, settings)
-    files = find_files(roots, none_will_do=retired)
+    files = find_files(catalog, roots, none_will_do=retired)
     _refuse_unusable(files, none_will_do=retired)
     with open_target(settings, "memos_assets:consolidate") as engine:
         if not reload and not swap:
-            standing = standing_outcomes(engine, files)
+            standing = standing_outcomes(engine, catalog, files)
             if standing is not None:
-                return conclude_unchanged(engine, settings, standing, json_file)
+                return conclude_unchanged(engine, settings, catalog, standing, json_file)
         # Dagster takes a second to import, which a run without anything to do need not wait for.
         from memos_assets.runs import instance as launch
 
         if swap:
-            announce_swap()
+            announce_swap(catalog)
         with live_progress():
-            done = launch.consolidate(engine, settings, roots, files, reload=reload, swap=swap)
-        code = conclude(engine, settings, done, json_file)
+            done = launch.consolidate(
+                engine, settings, catalog, roots, files, reload=reload, swap=swap
+            )
+        code = conclude(engine, settings, catalog, done, json_file)
         if done.exchange is not None:
             print_exchange(done.exchange, settings)
         return code
@@ -142,10 +146,11 @@ def verify_command(json_file: JsonFile = None) -> int:
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
+    catalog = catalog_of(settings)
     with open_target(settings, "memos_assets:verify") as engine:
         with live_progress():
-            done = launch.verify(engine, settings)
-        return conclude(engine, settings, done, json_file)
+            done = launch.verify(engine, settings, catalog)
+        return conclude(engine, settings, catalog, done, json_file)
 
 
 def report(

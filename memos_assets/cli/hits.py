@@ -7,17 +7,17 @@ from collections.abc import Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from memos_assets.catalog import Table as SearchedTable
 from memos_assets.cli.display import titled_table
 from memos_assets.search.across_tables import Answer
 from memos_assets.search.api import Hit
-from memos_assets.search.searchable import Searchable
 from memos_assets.sqlite.printable import printable
 
 #: Characters of a text and of metadata that are shown where there is room.
 _SHOWN, _METADATA_SHOWN = 240, 60
 
 
-def name_of(table: Searchable, key: Mapping[str, str]) -> str:
+def name_of(table: SearchedTable, key: Mapping[str, str]) -> str:
     """Return a row's key as `--like` takes it: its columns without the owner, joined by ``/``."""
     return "/".join(str(value) for name, value in key.items() if name != table.owner)
 
@@ -38,7 +38,9 @@ def hits_table(
     # Columns with a ratio share what the others leave.
     table = titled_table(title, expand=True)
     table.add_column("", justify="right")
-    table.add_column(answer.table.owner, overflow="fold", max_width=key_width)
+    owner = answer.table.owner
+    if owner is not None:
+        table.add_column(owner, overflow="fold", max_width=key_width)
     table.add_column("key", overflow="fold", max_width=key_width)
     measures = [name for name in ("score", "distance") if _measured(answer.hits, name)]
     for name in measures:
@@ -50,7 +52,7 @@ def hits_table(
     for rank, hit in enumerate(answer.hits, 1):
         table.add_row(
             str(rank),
-            Text(printable(hit.key.get(answer.table.owner, ""))),
+            *([Text(printable(hit.key.get(owner, "")))] if owner is not None else []),
             Text(printable(name_of(answer.table, hit.key))),
             *(_number(getattr(hit, name)) for name in measures),
             snippet(hit.text or "", pattern, before=width // 10),

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console, live_progress, titled_table
 from memos_assets.cli.outcome import write_json
 from memos_assets.errors import UsageError
@@ -36,11 +37,11 @@ def impact(
     """Compare exact scans with the index on generated rows, in a schema that is dropped again."""
     settings = load_settings()
     counts = _counts(rows)
-    needed = size(disk_needed(counts, dimension))
+    needed = size(disk_needed(MEMOS, counts, dimension))
     console.print(f"Up to {needed} of disk are taken, one table after the other, and given back.")
     with open_target(settings, "memos_assets:impact") as engine, live_progress():
         measured = measure_impact(
-            engine, rows=counts, dimension=dimension, free_bytes=free_bytes(settings)
+            engine, MEMOS, rows=counts, dimension=dimension, free_bytes=free_bytes(settings)
         )
     console.print(_table(measured))
     for sentence in in_words(measured):

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console, live_progress, print_error, titled_table
 from memos_assets.maintenance.pending import Work, due, scope_of
 from memos_assets.postgres.target import open_target
@@ -25,7 +26,7 @@ def maintain(
 ) -> int:
     """VACUUM, ANALYZE and REINDEX what needs it, beside readers and writers, one at a time."""
     settings = load_settings()
-    scope = scope_of(names or (), rebuild=rebuild)
+    scope = scope_of(MEMOS, names or (), rebuild=rebuild)
     if dry_run:
         with open_target(settings, "memos_assets:maintain") as engine:
             found = due(engine, scope)
@@ -34,7 +35,7 @@ def maintain(
     from memos_assets.runs import instance as launch
 
     with live_progress() as display:
-        done = launch.maintain(settings, names or (), rebuild=rebuild)
+        done = launch.maintain(settings, MEMOS, names or (), rebuild=rebuild)
     for failure in done.failures:
         print_error(failure)
     if not done.failures and not display.worked:

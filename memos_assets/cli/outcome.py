@@ -9,6 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.cli.display import (
     checklist_table,
     console,
@@ -31,11 +32,15 @@ from memos_assets.settings import Settings
 
 
 def conclude(
-    engine: sa.Engine, settings: Settings, done: Consolidation, json_file: Path | None
+    engine: sa.Engine,
+    settings: Settings,
+    catalog: Catalog,
+    done: Consolidation,
+    json_file: Path | None,
 ) -> int:
     """Print and write what a consolidation came to; return the exit code."""
-    with in_schema(engine, done.schema).connect() as conn:
-        summaries = summarise(conn)
+    with in_schema(engine, catalog.schema, done.schema).connect() as conn:
+        summaries = summarise(conn, catalog)
     console.print()
     for table in (
         tables_table(summaries),
@@ -61,12 +66,13 @@ def conclude(
 def conclude_unchanged(
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     standing: Sequence[CheckResult],
     json_file: Path | None,
 ) -> int:
     """Print and write that nothing changed since every check passed; return the exit code."""
     with engine.connect() as conn:
-        summaries = summarise(conn)
+        summaries = summarise(conn, catalog)
     console.print()
     for table in (tables_table(summaries), reasons_table(summaries), checklist_table(standing)):
         console.print(table)
@@ -84,7 +90,7 @@ def conclude_unchanged(
     page = find_report(reports_folder(settings))
     if page is not None:
         console.print(f"Report: {page}", markup=False, soft_wrap=True)
-    nothing = Consolidation("", checklist=list(standing))
+    nothing = Consolidation("", catalog.schema, checklist=list(standing))
     write_json(json_file, _as_json(nothing, summaries, concluded, page))
     return 0
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from memos_assets.catalog import TABLES_BY_NAME
 from memos_assets.cli.display import titled_table
 from memos_assets.consolidate.loading.dry_run import TableForecast
 from memos_assets.indexes.build_settings import memory_needed_mb
@@ -70,13 +69,14 @@ class PlannedIndex:
 
 def plan_indexes(forecasts: Sequence[TableForecast], budget_mb: int) -> list[PlannedIndex]:
     """Return every table and dimension once, whatever number of sources fills it."""
+    specs = {forecast.spec.name: forecast.spec for forecast in forecasts}
     embeddings: Counter[tuple[str, int, str]] = Counter()
     for forecast in forecasts:
         for dimension, count, strategy in forecast.strategies():
             embeddings[forecast.spec.name, dimension, strategy] += count
     planned = []
     for (table, dimension, strategy), count in sorted(embeddings.items()):
-        spec = TABLES_BY_NAME[table]
+        spec = specs[table]
         index = next(
             (i for i in spec.vector_indexes if (i.dimension, i.strategy) == (dimension, strategy)),
             None,

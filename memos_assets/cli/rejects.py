@@ -13,7 +13,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from memos_assets.catalog import MEMOS
 from memos_assets.catalog.columns import MODEL_DIMENSIONS
+from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress, titled_table
 from memos_assets.cli.outcome import conclude, write_json
@@ -54,11 +56,11 @@ def _selection(
 ) -> Selection:
     """Return what was asked for; a name that there is not is refused, not answered with nothing."""
     if source is not None:
-        registry.source_named(conn, source)
+        registry.source_named(conn, MEMOS.kinds, source)
     if reason is not None:
         decisions.check_reason(reason)
-    name = None if table is None else decisions.table_named(table).name
-    return Selection(source, name, reason, only_open=not settled)
+    name = None if table is None else decisions.table_named(MEMOS, table).name
+    return Selection(MEMOS, source, name, reason, only_open=not settled)
 
 
 def list_command(
@@ -138,8 +140,9 @@ def show(
 ) -> int:
     """Show one rejected row column by column, as it was."""
     with _engine("show") as engine, engine.connect() as conn:
-        registry.source_named(conn, source)
-        row = rejects.rejected_row(conn, source, decisions.table_named(table).name, name)
+        registry.source_named(conn, MEMOS.kinds, source)
+        whose = Selection(MEMOS, source, decisions.table_named(MEMOS, table).name)
+        row = rejects.rejected_row(conn, whose, name)
     console.print(_row_table(row))
     console.print()
     for what, value in (
@@ -218,10 +221,10 @@ def decide(
 def _decide(
     engine: sa.Engine, table: str, reason: str, rule: str, source: str | None, note: str | None
 ) -> None:
-    spec = decisions.table_named(table)
+    spec = decisions.table_named(MEMOS, table)
     with engine.begin() as conn:
         if source is not None:
-            registry.source_named(conn, source)
+            registry.source_named(conn, MEMOS.kinds, source)
         concerned = decisions.decide(conn, spec, reason, rule, source=source, by=_who(), note=note)
     for one in concerned:
         left = ""
@@ -244,10 +247,10 @@ def _who() -> str:
 
 def withdraw(table: OfTable, reason: Reason, source: Source = None) -> int:
     """Take a decision back. `replay` opens the rows again."""
-    spec = decisions.table_named(table)
+    spec = decisions.table_named(MEMOS, table)
     with _engine("withdraw") as engine, engine.begin() as conn:
         if source is not None:
-            registry.source_named(conn, source)
+            registry.source_named(conn, MEMOS.kinds, source)
         withdrawn = decisions.withdraw(conn, spec, reason, source=source)
     for name, rule in withdrawn.items():
         console.print(
@@ -269,6 +272,7 @@ def replay(
     """Load what is in the rejects again, after repairs in the files or decisions, and prove it."""
     decided = [_parsed(one, table) for one in rule or ()]
     settings = load_settings()
+    catalog = catalog_of(settings)
     with _engine("replay") as engine:
         with engine.connect() as conn:
             selection = _selection(conn, source, table, None, settled=True)
@@ -277,8 +281,9 @@ def replay(
             _decide(engine, table, reason, name, source, None)
         with engine.connect() as conn:
             names = rejects.sources_with_rejects(conn, selection)
-            known = [s for s in registry.registered_sources(conn) if s.name in names]
-            before = rejects.rows_by_state(conn, names)
+            registered = registry.registered_sources(conn, catalog.consolidated)
+            known = [source for source in registered if source.name in names]
+            before = rejects.rows_by_state(conn, catalog, names)
         if not known:
             console.print("Nothing is in the rejects.")
             write_json(json_file, {"left": [], "open": []})
@@ -295,14 +300,16 @@ def replay(
         from memos_assets.runs import instance as launch
 
         with live_progress():
-            files = find_files(roots, none_will_do=True) if roots else []
+            files = find_files(catalog, roots, none_will_do=True) if roots else []
             for file in files:
                 if file.error is not None:
                     raise file.error
-            done = launch.consolidate(engine, settings, roots, files, reload=False, swap=False)
-        code = conclude(engine, settings, done, None)
+            done = launch.consolidate(
+                engine, settings, catalog, roots, files, reload=False, swap=False
+            )
+        code = conclude(engine, settings, catalog, done, None)
         with engine.connect() as conn:
-            after = rejects.rows_by_state(conn, names)
+            after = rejects.rows_by_state(conn, catalog, names)
     left, still = _outcome(before, after)
     _print_outcome(left, still)
     write_json(

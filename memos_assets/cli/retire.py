@@ -10,6 +10,8 @@ import sqlalchemy as sa
 import typer
 from rich.table import Table
 
+from memos_assets.catalog import MEMOS
+from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.data import Data, roots_from
 from memos_assets.cli.display import console, print_error, titled_table
 from memos_assets.consolidate.archive import store as archives
@@ -62,8 +64,8 @@ def retire_command(
     from memos_assets.runs.retirement import look, retire
 
     settings = load_settings()
-    roots = roots_from(data, settings)
-    files = find_files(roots, none_will_do=True)
+    catalog, roots = catalog_of(settings), roots_from(data, settings)
+    files = find_files(catalog, roots, none_will_do=True)
     with _opened(settings, "retire") as (instance, engine):
         if not dry_run:
             with archives.locked(settings.archive_folder):
@@ -72,6 +74,7 @@ def retire_command(
             instance,
             engine,
             settings,
+            catalog,
             roots,
             files,
             names or (),
@@ -88,7 +91,7 @@ def retire_command(
         if dry_run:
             console.print("Nothing was moved.")
             return 1 if refused else 0
-        done = retire(instance, roots, ready, accept_open_rejects=accept_open_rejects)
+        done = retire(instance, catalog, roots, ready, accept_open_rejects=accept_open_rejects)
     for failure in done.failures:
         print_error(failure)
     gone = {candidate.path for candidate in ready}
@@ -158,7 +161,7 @@ def restore_source(
 
     settings = load_settings()
     with _opened(settings, "restore") as (instance, engine):
-        entry, said = restore(instance, engine, settings, name)
+        entry, said = restore(instance, engine, settings, MEMOS, name)
     _say(said)
     if entry is not None:
         console.print(f"{name} lies at {entry.origin} again.", markup=False, soft_wrap=True)
@@ -230,7 +233,7 @@ def purge_archive(
             _say(archives.repair(engine, folder))
             for entry in due:
                 archives.purge(entry_named(folder, entry.folder.name))
-        show(instance)
+        show(instance, MEMOS)
     console.print(f"Deleted {len(due)} files. Their manifests and pinned copies stay.")
     return 1 if refused else 0
 
@@ -243,18 +246,18 @@ def forget_command(
     yes: Yes = False,  # noqa: FBT002
 ) -> int:
     """Remove a source from the books. Its file is not touched."""
-    from memos_assets.defs.partitions import CHUNKS, parse_chunk_key
+    from memos_assets.defs.partitions import chunks_name, parse_chunk_key
 
     settings = load_settings()
     with _opened(settings, "forget") as (instance, engine):
         with engine.connect() as conn:
-            held = rows_of(conn, source_named(conn, name))
+            held = rows_of(conn, source_named(conn, MEMOS.kinds, name))
         question = f"Delete {sum(held.values()):,} rows of {name} from {', '.join(held)}?"
         if held and with_rows and not (yes or _agreed(question)):
             return 1
-        deleted = forget(engine, name, with_rows=with_rows)
-        for definition in CHUNKS.values():
-            partitions = str(definition.name)
+        deleted = forget(engine, MEMOS, name, with_rows=with_rows)
+        for kind in MEMOS.consolidated:
+            partitions = chunks_name(MEMOS.names, kind)
             for key in instance.get_dynamic_partitions(partitions):
                 if parse_chunk_key(key)[0] == name:
                     instance.delete_dynamic_partition(partitions, key)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import sqlalchemy as sa
 import typer
 
+from memos_assets.catalog import MEMOS
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console
 from memos_assets.cli.hits import hits_table, pattern_of
@@ -67,7 +68,7 @@ def search(
     json_file: JsonFile = None,
 ) -> int:
     """Find rows by words, by meaning, by both, or near to another row."""
-    only = searchable(table.removeprefix("memos.")) if table else None
+    only = searchable(table.removeprefix("memos."), MEMOS.searchable) if table else None
     by_default: Mode = "vector" if like or (only and not only.text_index) else "hybrid"
     question = Question(
         text=_text(text, like, mode),
@@ -81,14 +82,14 @@ def search(
     with open_target(settings, "memos_assets:search") as engine:
         with engine.connect() as conn:
             if source is not None and (only is None or only.owner == "source"):
-                source_named(conn, source)
-            tables = tables_for_text(conn, question, only) if like is None else []
+                source_named(conn, MEMOS.kinds, source)
+            tables = tables_for_text(conn, question, MEMOS.searchable, only) if like is None else []
         asked, notes = (
             questions_from_text(tables, question, only, settings) if like is None else ([], [])
         )
         with engine.connect() as conn:
             if like is not None:
-                asked = questions_from_row(conn, question, like, only)
+                asked = questions_from_row(conn, question, like, MEMOS.searchable, only)
             answers, refused = ask_all(conn, asked, alone=only is not None)
             notes += refused
             stems = _stems(conn, question.text)

@@ -9,6 +9,7 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
+from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console
 from memos_assets.consolidate.sources.registry import registered_sources
 from memos_assets.errors import UsageError
@@ -88,10 +89,10 @@ def _print_content(address: sa.URL, settings: Settings) -> None:
             used = conn.execute(
                 sa.select(sa.func.pg_database_size(sa.func.current_database()))
             ).scalar_one()
-            sources = registered_sources(conn)
+            sources = registered_sources(conn, MEMOS.kinds)
         console.print(f"{size(used)} on disk, {len(sources)} sources")
         for source in sources:
-            console.print(f"  {source.name} ({source.kind}): {source.path}", soft_wrap=True)
+            console.print(f"  {source.name} ({source.kind.name}): {source.path}", soft_wrap=True)
     finally:
         engine.dispose()
 

@@ -6,11 +6,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from memos_assets.catalog import MEMOS, Catalog
 from memos_assets.cli.display import console, titled_table
 from memos_assets.postgres.target import open_target
 from memos_assets.postgres.versions.swap import Exchange, roll_back
 from memos_assets.postgres.versions.versions import (
-    SHADOW,
     Version,
     ensure_live,
     list_versions,
@@ -21,11 +21,11 @@ from memos_assets.report.formatting import size
 from memos_assets.settings import Settings, load_settings
 
 
-def announce_swap() -> None:
+def announce_swap(catalog: Catalog) -> None:
     """Say where a consolidation that swaps loads."""
     console.print(
-        f"Loading every registered source into the shadow schema {SHADOW}; readers keep the live "
-        "tables until all of it is proven.",
+        f"Loading every registered source into the shadow schema {catalog.shadow}; readers keep "
+        "the live tables until all of it is proven.",
         soft_wrap=True,
     )
 
@@ -54,9 +54,11 @@ def rollback(
 
     settings = load_settings()
     with open_target(settings, "memos_assets:rollback") as engine:
-        exchange = roll_back(engine, timeout_seconds=settings.swap_timeout_seconds, number=to)
+        exchange = roll_back(
+            engine, MEMOS, timeout_seconds=settings.swap_timeout_seconds, number=to
+        )
         with open_instance(settings) as instance:
-            report_exchange(instance, engine, settings, exchange)
+            report_exchange(instance, engine, settings, MEMOS, exchange)
     print_exchange(exchange, settings)
     console.print(
         "memos-assets verify proves what is live; memos-assets consolidate loads what the files "
@@ -76,13 +78,13 @@ def versions(
     settings = load_settings()
     with open_target(settings, "memos_assets:versions") as engine:
         if prune_due:
-            dropped = prune(engine, settings.keep_versions_days)
+            dropped = prune(engine, MEMOS, settings.keep_versions_days)
             console.print(
                 f"Dropped version {', '.join(map(str, dropped))}." if dropped else "None is due."
             )
         with engine.begin() as conn:
-            ensure_live(conn)
-            found, unbooked = list_versions(conn), unbooked_schemas(conn)
+            ensure_live(conn, MEMOS)
+            found, unbooked = list_versions(conn, MEMOS), unbooked_schemas(conn, MEMOS)
     console.print(_table(found, settings))
     for schema in unbooked:
         console.print(

@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import dagster as dg
 import pyarrow as pa
 
-from memos_assets.catalog import TABLES_BY_NAME, ApplicationTable, TableSpec
-from memos_assets.catalog.application import APPLICATION_ASSETS
+from memos_assets.catalog import ApplicationTable, Catalog, TableSpec
 from memos_assets.consolidate.decoding.reader import CHUNKS, tasks_of
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.loading.load import load_stream
 from memos_assets.defs.failures import reported
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import by_source, chunk_key
 from memos_assets.defs.resources import Postgres
 from memos_assets.defs.row_handlers import READABLE, WRITABLE, Rows, handler_of
@@ -22,26 +22,28 @@ from memos_assets.indexes.bulk_load import analyze, drop_before_bulk_load
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 
 
 class PostgresTableIOManager(dg.ConfigurableIOManager):
-    """Loads and reads the consolidated tables, and reads those of memOS.
+    """Loads and reads consolidated tables of catalogs, and reads those of their applications.
 
-    What is written and what a consumer may annotate its input as is in `row_handlers`. The schema
-    of what is written names its chunks (that is, it is from `reader.chunk_stream`): each chunk is
-    replaced in a transaction of its own.
+    `row_handlers` lists the Python types that are written and that a consumer may annotate its
+    input as. The schema of rows to write names their chunks (that is, it is from
+    `reader.chunk_stream`): each chunk is replaced in a transaction of its own.
 
-    An asset of memOS stands for several tables, and is read as the first of them unless its
-    input names another: ``dg.AssetIn(["memos", "quests"], metadata={"table": "user_quests"})``.
+    An asset of an application stands for several tables, and is read as the first of them unless
+    its input names another:
+    ``dg.AssetIn(["memos", "quests"], metadata={"table": "user_quests"})``.
     """
 
+    catalogs: ClassVar[Sequence[Catalog]] = ()
     postgres: dg.ResourceDependency[Postgres]
 
     def handle_output(self, context: dg.OutputContext, obj: object) -> None:
         """Replace the chunks that the value consists of."""
         with reported():
-            spec = _written_table(context.asset_key)
+            spec = self._written_table(context.asset_key)
             reader = _as_reader(spec, obj)
             tasks = tasks_of(reader.schema)
             # pandas and Parquet leave metadata of their own, which names no chunks either.
@@ -83,7 +85,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
         """Give every partition of the run its own numbers, from the ledger."""
         for source, numbers in by_source(context.asset_partition_keys).items():
             with self.postgres.engine.connect() as conn:
-                loaded = ledger.loaded_chunks(conn, source, spec.name)
+                loaded = ledger.loaded_chunks(conn, source, spec)
             for number in numbers:
                 chunk = loaded.get(number)
                 if chunk is None:
@@ -106,7 +108,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     def load_input(self, context: dg.InputContext) -> object:
         """Return what the consumer's annotation asks for."""
         with reported():
-            reference = _reference(context)
+            reference = self._reference(context)
             wanted = context.dagster_type.typing_type
             handler = handler_of(wanted)
             if handler is None or handler.read is None:
@@ -122,7 +124,66 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     def _batches(self, reference: TableReference, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self.postgres.engine.begin() as conn:
             driver = driver_of(conn)
-            yield from read_batches(driver, reference.query(data_schema(conn)), schema)
+            query = reference.query(schema_in(conn, reference.spec.schema))
+            yield from read_batches(driver, query, schema)
+
+    def _table_of(self, key: dg.AssetKey, wanted: object = None) -> TableSpec | ApplicationTable:
+        """Return the table that an asset stands for; of several the one that is wanted."""
+        tables: dict[str, TableSpec | ApplicationTable] = {}
+        known: list[str] = []
+        for catalog in self.catalogs:
+            keys = Keys(catalog.names)
+            known += [spec.name for spec in catalog.tables]
+            tables |= {spec.name: spec for spec in catalog.tables if keys.table(spec.name) == key}
+            for asset, group in catalog.application.items():
+                if keys.table(asset) == key:
+                    tables |= {table.name: table for table in group}
+        found = tables.get(str(wanted)) if wanted else next(iter(tables.values()), None)
+        if found is None:
+            raise UsageError(
+                "M534",
+                f"no table {wanted!r} of it in the catalog"
+                if wanted
+                else "no table of the catalog",
+                where=key.to_user_string(),
+                fix="add a TableSpec to memos_assets/catalog; there are: "
+                + _some(list(tables) or known),
+            )
+        return found
+
+    def _written_table(self, key: dg.AssetKey) -> TableSpec:
+        table = self._table_of(key)
+        if isinstance(table, ApplicationTable):
+            raise UsageError(
+                "M537",
+                "the application alone writes its tables",
+                where=table.qualified,
+                fix="return no value from this asset, or write through the application",
+            )
+        return table
+
+    def _reference(self, context: dg.InputContext) -> TableReference:
+        spec = self._table_of(context.asset_key, context.definition_metadata.get("table"))
+        if isinstance(spec, ApplicationTable) or not context.has_asset_partitions:
+            return TableReference(spec)
+        keys: list[Any] = list(context.asset_partition_keys)
+        if not keys and context.step_context.entity_partitions_def is None:
+            # An instance that observed nothing knows no chunk. A consumer without partitions means
+            # all rows.
+            return TableReference(spec)
+        chunks = tuple((source, tuple(numbers)) for source, numbers in by_source(keys).items())
+        return TableReference(spec, chunks)
+
+
+def table_io_manager(postgres: Postgres, catalogs: Sequence[Catalog]) -> PostgresTableIOManager:
+    """Return the I/O manager for the tables of catalogs."""
+
+    class _OfCatalogs(PostgresTableIOManager):
+        pass
+
+    # Not a field: Dagster makes the resource anew from its fields, and shows them.
+    _OfCatalogs.catalogs = catalogs
+    return _OfCatalogs(postgres=postgres)
 
 
 def _as_reader(spec: TableSpec, obj: object) -> pa.RecordBatchReader:
@@ -137,52 +198,9 @@ def _as_reader(spec: TableSpec, obj: object) -> pa.RecordBatchReader:
     return handler.write(obj)
 
 
-def _table_of(key: dg.AssetKey, wanted: object = None) -> TableSpec | ApplicationTable:
-    """Return the table that an asset stands for; of several the one that is wanted."""
-    name = key.path[-1]
-    consolidated = TABLES_BY_NAME.get(name)
-    if consolidated is not None and wanted in (None, name):
-        return consolidated
-    tables = {table.name: table for table in APPLICATION_ASSETS.get(name, ())}
-    found = tables.get(str(wanted)) if wanted else next(iter(tables.values()), None)
-    if found is None:
-        known = list(tables) or list(TABLES_BY_NAME)
-        raise UsageError(
-            "M534",
-            f"no table {wanted!r} of it in the catalog" if wanted else "no table of the catalog",
-            where=key.to_user_string(),
-            fix=f"add a TableSpec to memos_assets/catalog; there are: {_some(known)}",
-        )
-    return found
-
-
-def _written_table(key: dg.AssetKey) -> TableSpec:
-    table = _table_of(key)
-    if isinstance(table, ApplicationTable):
-        raise UsageError(
-            "M537",
-            "the application alone writes its tables",
-            where=table.qualified,
-            fix="return no value from this asset, or write through the application",
-        )
-    return table
-
-
 def _any_of(names: Sequence[str], conjunction: str = " or ") -> str:
     return conjunction.join([", ".join(names[:-1]), names[-1]])
 
 
 def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def _reference(context: dg.InputContext) -> TableReference:
-    spec = _table_of(context.asset_key, context.definition_metadata.get("table"))
-    if isinstance(spec, ApplicationTable) or not context.has_asset_partitions:
-        return TableReference(spec)
-    keys: list[Any] = list(context.asset_partition_keys)
-    if not keys and context.step_context.entity_partitions_def is None:
-        # An instance that observed nothing knows no chunk; a consumer without partitions means all.
-        return TableReference(spec)
-    chunks = tuple((source, tuple(numbers)) for source, numbers in by_source(keys).items())
-    return TableReference(spec, chunks)

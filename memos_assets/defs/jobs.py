@@ -2,107 +2,123 @@
 
 import dagster as dg
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind
-from memos_assets.defs.assets.sources import sources_in_place
-from memos_assets.defs.checks.all_checks import HEALTH_KEYS
+from memos_assets.asset_names import AssetNames
+from memos_assets.catalog import Catalog, FileKind
+from memos_assets.checklist import CHECKLIST, PROOF
+from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
-from memos_assets.defs.keys import source_key, table_key
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
 
 #: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
 #: the two places of `concurrency.runs` in dagster.yaml is always left to loads.
 UPKEEP = {"memos/upkeep": "true"}
-_HEALTH = dg.AssetSelection.checks(*HEALTH_KEYS)
-_PROOF = dg.AssetSelection.all_asset_checks() - _HEALTH
+
+#: Names of jobs; those of other catalogs than memOS's begin with their prefix.
+FINISH, VERIFY, REPORT = "index_check_report", "verify_checklist", "write_report"
+ARCHIVE, HEALTH, MAINTAIN = "report_archive", "check_index_health", "maintain_indexes"
+IMPACT = "measure_impact"
+
+Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
 
-def migrate_job_name(kind: FileKind) -> str:
+def migrate(kind: FileKind) -> str:
     """Return the name of the job that loads a kind of file."""
     return f"migrate_{kind.name}"
 
 
+def migrate_job_name(names: AssetNames, kind: FileKind) -> str:
+    """Return the name of the same job in a catalog."""
+    return names.job(migrate(kind))
+
+
+def jobs_of(catalog: Catalog) -> list[Job]:
+    """Return the jobs of a catalog."""
+    return [*_observe_jobs(catalog), *_migrate_jobs(catalog), *_other_jobs(catalog)]
+
+
 # A job's partitioned assets must share one definition, so there is one job per kind here too.
-observe_jobs = [
-    *(
+def _observe_jobs(catalog: Catalog) -> list[Job]:
+    names, keys = catalog.names, Keys(catalog.names)
+    in_place = [*(keys.source(kind) for kind in catalog.kept), keys.other_files]
+    return [
+        *(
+            dg.define_asset_job(
+                names.job(f"observe_{kind.name}"),
+                selection=dg.AssetSelection.assets(keys.source(kind)),
+                description=f"Pin {kind.name} files that changed, and register new chunks.",
+            )
+            for kind in catalog.consolidated
+        ),
         dg.define_asset_job(
-            f"observe_{kind.name}",
-            selection=dg.AssetSelection.assets(source_key(kind)),
-            description=f"Pin {kind.name} files that changed, and register new chunks.",
+            names.job("observe_files_in_place"),
+            selection=dg.AssetSelection.assets(*in_place),
+            description="Take the census of the caches, and list every other file.",
+        ),
+    ]
+
+
+def _migrate_jobs(catalog: Catalog) -> list[Job]:
+    return [
+        dg.define_asset_job(
+            migrate_job_name(catalog.names, kind),
+            selection=dg.AssetSelection.assets(*Keys(catalog.names).tables(kind))
+            - dg.AssetSelection.all_asset_checks(),
+            description=f"Load chunks of {kind.name} files. Chunks in the ledger are not copied "
+            "again.",
         )
-        for kind in CONSOLIDATED_KINDS
-    ),
-    dg.define_asset_job(
-        "observe_files_in_place",
-        selection=dg.AssetSelection.assets(*(asset.key for asset in sources_in_place)),
-        description="Take the census of the caches, and list every other file.",
-    ),
-]
+        for kind in catalog.consolidated
+    ]
 
-migrate_jobs = {
-    kind.name: dg.define_asset_job(
-        migrate_job_name(kind),
-        selection=dg.AssetSelection.assets(*(table_key(spec) for spec in kind.tables))
-        - dg.AssetSelection.all_asset_checks(),
-        description=f"Load chunks of {kind.name} files. Chunks in the ledger are not copied again.",
-    )
-    for kind in CONSOLIDATED_KINDS
-}
 
-finish_job = dg.define_asset_job(
-    "index_check_report",
-    selection=(dg.AssetSelection.groups("application", "indexes", "search", "report") | _PROOF)
-    - _HEALTH,
-    tags=UPKEEP,
-    description="Build the indexes, run the whole checklist, write the report.",
-)
+def _other_jobs(catalog: Catalog) -> list[Job]:
+    names = catalog.names
+    every_check = dg.AssetSelection.checks(*check_keys(CHECKLIST, catalog))
+    health = dg.AssetSelection.checks(*check_keys(CHECKLIST.of_group("health"), catalog))
+    proof = dg.AssetSelection.checks(*check_keys(PROOF, catalog))
 
-verify_job = dg.define_asset_job(
-    "verify_checklist",
-    selection=dg.AssetSelection.groups("report") | _PROOF,
-    tags=UPKEEP,
-    description="Run the whole checklist, both sides are read again, and write the report.",
-)
+    def groups(*of: str) -> dg.AssetSelection:
+        return dg.AssetSelection.groups(*map(names.job, of)) - every_check
 
-health_job = dg.define_asset_job(
-    "check_index_health",
-    selection=_HEALTH,
-    tags=UPKEEP,
-    description="Dead rows, drift, leftovers, statistics and use of tables and indexes.",
-)
-
-maintenance_job = maintain_indexes.to_job(
-    tags=UPKEEP,
-    description="Mend what `check_index_health` finds, beside readers and writers.",
-)
-
-report_job = dg.define_asset_job(
-    "write_report",
-    selection=dg.AssetSelection.groups("report") - dg.AssetSelection.all_asset_checks(),
-    description="Write the report as things stand: for a run whose own report a red blocking check "
-    "held up, or whose indexes could not be built.",
-)
-
-archive_job = dg.define_asset_job(
-    "report_archive",
-    selection=dg.AssetSelection.groups("archive"),
-    description="Show what is retired, and check it. Files are moved by `memos-assets retire`.",
-)
-
-impact_job = dg.define_asset_job(
-    "measure_impact",
-    selection=dg.AssetSelection.groups("impact"),
-    tags=UPKEEP,
-    description="Measure what an index is worth on this machine. Reads and writes no data.",
-)
-
-jobs: list[dg.JobDefinition | UnresolvedAssetJobDefinition] = [
-    *observe_jobs,
-    *migrate_jobs.values(),
-    finish_job,
-    verify_job,
-    report_job,
-    archive_job,
-    health_job,
-    maintenance_job,
-    impact_job,
-]
+    return [
+        dg.define_asset_job(
+            names.job(FINISH),
+            selection=groups("application", "indexes", "search", "report") | proof,
+            tags=UPKEEP,
+            description="Build the indexes, run the whole checklist, write the report.",
+        ),
+        dg.define_asset_job(
+            names.job(VERIFY),
+            selection=groups("report") | proof,
+            tags=UPKEEP,
+            description="Run the whole checklist, both sides are read again, and write the report.",
+        ),
+        dg.define_asset_job(
+            names.job(REPORT),
+            selection=groups("report"),
+            description="Write the report as things stand: for a run whose own report a red "
+            "blocking check held up, or whose indexes could not be built.",
+        ),
+        dg.define_asset_job(
+            names.job(ARCHIVE),
+            selection=dg.AssetSelection.groups(names.job("archive")),
+            description="Show what is retired, and check it. Files are moved by "
+            "`memos-assets retire`.",
+        ),
+        dg.define_asset_job(
+            names.job(HEALTH),
+            selection=health,
+            tags=UPKEEP,
+            description="Dead rows, drift, leftovers, statistics and use of tables and indexes.",
+        ),
+        maintain_indexes(catalog).to_job(
+            tags=UPKEEP,
+            description="Mend what `check_index_health` finds, beside readers and writers.",
+        ),
+        dg.define_asset_job(
+            names.job(IMPACT),
+            selection=groups("impact"),
+            tags=UPKEEP,
+            description="Measure what an index is worth on this machine. Reads and writes no data.",
+        ),
+    ]

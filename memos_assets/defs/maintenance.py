@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import dagster as dg
 from pydantic import Field
 
+from memos_assets.asset_names import AssetNames
+from memos_assets.catalog import Catalog
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
@@ -21,29 +23,44 @@ class Maintenance(dg.Config):
     )
 
 
-@dg.op(
-    name="maintain",
-    pool=BUILD_POOL,
-    out=dg.Out(dg.Nothing),
-    description="Drop leftovers of broken rebuilds, VACUUM, ANALYZE, REINDEX CONCURRENTLY.",
-)
-def maintain_op(context: dg.OpExecutionContext, config: Maintenance, postgres: Postgres) -> None:
-    """Do what is due, one object at a time; the step fails at the end if something did."""
-    with reported():
-        scope = scope_of(config.names, rebuild=config.rebuild)
-        memory = postgres.settings.maintenance_work_mem_mb
-        done: list[Done] = []
-        for one in maintain(postgres.engine, scope, maintenance_work_mem_mb=memory):
-            context.log.info(described(one))
-            done.append(one)
-        context.add_output_metadata(_metadata(done))
-    errors = [one.error for one in done if one.error is not None]
-    if errors:
-        raise dg.Failure(
-            description="\n".join(map(str, errors)),
-            metadata={"code": ", ".join(sorted({error.code for error in errors}))},
-            allow_retries=False,
-        )
+def maintain_step(names: AssetNames) -> str:
+    """Return the name of the step that maintains, under which it is configured."""
+    return names.job("maintain")
+
+
+def maintain_indexes(catalog: Catalog) -> dg.GraphDefinition:
+    """Return the maintenance of a catalog's tables and indexes."""
+
+    @dg.op(
+        name=maintain_step(catalog.names),
+        pool=BUILD_POOL,
+        out=dg.Out(dg.Nothing),
+        description="Drop leftovers of broken rebuilds, VACUUM, ANALYZE, REINDEX CONCURRENTLY.",
+    )
+    def _maintain(context: dg.OpExecutionContext, config: Maintenance, postgres: Postgres) -> None:
+        """Do what is due, one object at a time; the step fails at the end if something did."""
+        with reported():
+            scope = scope_of(catalog, config.names, rebuild=config.rebuild)
+            memory = postgres.settings.maintenance_work_mem_mb
+            done: list[Done] = []
+            for one in maintain(postgres.engine, scope, maintenance_work_mem_mb=memory):
+                context.log.info(described(one))
+                done.append(one)
+            context.add_output_metadata(_metadata(done))
+        errors = [one.error for one in done if one.error is not None]
+        if errors:
+            raise dg.Failure(
+                description="\n".join(map(str, errors)),
+                metadata={"code": ", ".join(sorted({error.code for error in errors}))},
+                allow_retries=False,
+            )
+
+    @dg.graph(name=catalog.names.job("maintain_indexes"))
+    def _maintain_indexes() -> None:
+        """Mend what the health checks find."""
+        _maintain()
+
+    return _maintain_indexes
 
 
 def _metadata(done: Sequence[Done]) -> dict[str, dg.MetadataValue | int]:
@@ -66,9 +83,3 @@ def _metadata(done: Sequence[Done]) -> dict[str, dg.MetadataValue | int]:
         "bytes_freed": sum(one.bytes_before - one.bytes_after for one in done),
     }
     return metadata | ({"done": dg.MetadataValue.table(records)} if records else {})
-
-
-@dg.graph(name="maintain_indexes")
-def maintain_indexes() -> None:
-    """Mend what the health checks find."""
-    maintain_op()

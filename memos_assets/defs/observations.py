@@ -5,41 +5,44 @@ from collections.abc import Iterable, Mapping
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS, FileKind
+from memos_assets.asset_names import AssetNames
+from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.in_place import Observation, census_of, other_files
 from memos_assets.consolidate.sources.pinned import Pinned
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.defs.keys import OTHER_FILES, source_key
-from memos_assets.defs.partitions import CHUNKS, chunk_key
+from memos_assets.defs.keys import Keys
+from memos_assets.defs.partitions import chunk_key, chunks_name
 
 _DATA_VERSION_TAG = "dagster/data_version"
 
 
 def report_observed(
-    instance: dg.DagsterInstance, engine: sa.Engine, pinned: Pinned, zone: str
+    instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog, pinned: Pinned, zone: str
 ) -> None:
     """Report every source asset that a consolidation concerns as observed, outside of any run.
 
     Args:
         instance: where it is reported; new chunks become its partition keys.
         engine: of the target database, or of the shadow that is loaded.
+        catalog: whose sources they are.
         pinned: the pins, and the files beside them.
         zone: of times without an offset.
     """
-    for kind in KINDS:
+    keys = Keys(catalog.names)
+    for kind in catalog.kinds:
         if kind.disposition == "keep":
-            _report(instance, source_key(kind), census_of(kind, pinned.files, zone))
+            _report(instance, keys.source(kind), census_of(kind, pinned.files, zone))
         else:
             # Other files of the kind may be gone by now, and are not part of this consolidation.
-            versions = chunk_versions(engine, instance, kind, pinned.of_kind(kind))
+            versions = chunk_versions(engine, instance, catalog.names, kind, pinned.of_kind(kind))
             for key, version in versions.items():
                 instance.report_runless_asset_event(
                     dg.AssetObservation(
-                        source_key(kind), partition=key, tags={_DATA_VERSION_TAG: version}
+                        keys.source(kind), partition=key, tags={_DATA_VERSION_TAG: version}
                     )
                 )
-    _report(instance, OTHER_FILES, other_files(pinned.files))
+    _report(instance, keys.other_files, other_files(pinned.files))
 
 
 def _report(instance: dg.DagsterInstance, key: dg.AssetKey, observation: Observation) -> None:
@@ -72,7 +75,11 @@ def _metadata(observation: Observation) -> dict[str, dg.MetadataValue | int]:
 
 
 def chunk_versions(
-    engine: sa.Engine, instance: dg.DagsterInstance, kind: FileKind, pins: Iterable[Pin]
+    engine: sa.Engine,
+    instance: dg.DagsterInstance,
+    names: AssetNames,
+    kind: FileKind,
+    pins: Iterable[Pin],
 ) -> Mapping[str, str]:
     """Return partition key -> data version of every chunk; new chunks become partition keys.
 
@@ -85,7 +92,7 @@ def chunk_versions(
             for chunk in ledger.chunk_numbers(conn, pin)
         }
     if versions:
-        name = str(CHUNKS[kind.name].name)
+        name = chunks_name(names, kind)
         known = set(instance.get_dynamic_partitions(name))
         new = [key for key in versions if key not in known]
         if new:

@@ -1,20 +1,25 @@
 """Partition keys: `<source>/<nnn>`, one dynamic definition per kind of file."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import dagster as dg
 
-from memos_assets.catalog import CONSOLIDATED_KINDS
+from memos_assets.asset_names import AssetNames
+from memos_assets.catalog import FileKind
 from memos_assets.errors import UsageError
-
-#: Kind of file -> its chunks. A job's assets must share one definition, hence one per kind.
-CHUNKS: Mapping[str, dg.DynamicPartitionsDefinition] = {
-    kind.name: dg.DynamicPartitionsDefinition(name=f"{kind.name}_chunks")
-    for kind in CONSOLIDATED_KINDS
-}
 
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
+
+
+def chunks_name(names: AssetNames, kind: FileKind) -> str:
+    """Return the name of the partitions of a kind of file."""
+    return names.job(f"{kind.name}_chunks")
+
+
+def chunks_of(names: AssetNames, kind: FileKind) -> dg.DynamicPartitionsDefinition:
+    """Return the chunks of a kind of file; a job's assets must share one definition."""
+    return dg.DynamicPartitionsDefinition(name=chunks_name(names, kind))
 
 
 def chunk_key(source: str, chunk: int) -> str:

@@ -10,6 +10,8 @@ import sqlalchemy as sa
 import tenacity
 from pydantic import PrivateAttr
 
+from memos_assets.catalog import Catalog
+from memos_assets.catalog.catalog import live_schema
 from memos_assets.defs.dead_runs import known_to_run, settle_abandoned_runs
 from memos_assets.defs.tags import INTO_TAG
 from memos_assets.postgres.engine import shown
@@ -46,7 +48,7 @@ class Postgres(dg.ConfigurableResource):
             into = context.run.tags.get(INTO_TAG) if context.run else None
             if into is not None:
                 require_shadow(engine, into)
-                engine = in_schema(engine, into)
+                engine = in_schema(engine, live_schema(into), into)
             self._engine = engine
             if context.run is None or context.instance is None:
                 yield self
@@ -66,6 +68,10 @@ class Postgres(dg.ConfigurableResource):
         """The settings the engine was made from."""
         assert self._settings is not None, "the resource is not initialised"
         return self._settings
+
+    def declared(self, catalog: Catalog) -> Catalog:
+        """Return a catalog with the encodings that are declared in the settings."""
+        return catalog.with_encodings(self.settings.declared_encodings)
 
     def __repr__(self) -> str:
         return f"Postgres({shown(self._engine.url) if self._engine else 'not connected'})"

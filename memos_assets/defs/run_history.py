@@ -6,14 +6,13 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, MEMOS, TABLES
-from memos_assets.defs.assets.application import application_assets
-from memos_assets.defs.assets.indexes import INDEXES, index_assets
-from memos_assets.defs.assets.search import search_functions
-from memos_assets.defs.checks.all_checks import CHECKS
+from memos_assets.catalog import Catalog
+from memos_assets.checklist import CHECKLIST
+from memos_assets.defs.assets.application import application_step
+from memos_assets.defs.assets.indexes import index_step, indexes_of
 from memos_assets.defs.dagster_internals import StepEventStatus
 from memos_assets.defs.failures import said
-from memos_assets.defs.keys import OTHER_FILES, source_key, table_key
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.tags import CONSOLIDATION_TAG, consolidation_of
 from memos_assets.report.compose import Recorded
 from memos_assets.report.evaluations import checklist_results
@@ -33,17 +32,24 @@ def _about(step: str) -> str:
     return f"{about}: {part}" if of_a_kind else f"{about} {part}".replace("_", " ").strip()
 
 
-#: Step -> phase and what it works on.
-_STEPS: dict[str, tuple[str, str]] = {
-    **{table_key(spec).to_python_identifier(): ("load", spec.qualified) for spec in TABLES},
-    index_assets.op.name: ("index", "search indexes"),
-    search_functions.op.name: ("index", "search functions"),
-    application_assets.op.name: ("check", "tables of memOS"),
-    **{definition.op.name: ("check", _about(definition.op.name)) for definition in CHECKS},
-}
+def _steps(catalog: Catalog) -> dict[str, tuple[str, str]]:
+    """Return step -> phase and what it works on."""
+    names, keys = catalog.names, Keys(catalog.names)
+    return {
+        **{
+            keys.table(spec.name).to_python_identifier(): ("load", spec.qualified)
+            for spec in catalog.tables
+        },
+        index_step(names): ("index", "search indexes"),
+        keys.search_functions.to_python_identifier(): ("index", "search functions"),
+        application_step(names): ("check", "tables of memOS"),
+        **{names.job(step): ("check", _about(step)) for step in CHECKLIST.steps(catalog)},
+    }
 
 
-def recorded(instance: dg.DagsterInstance, engine: sa.Engine, run: dg.DagsterRun) -> Recorded:
+def recorded(
+    instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog, run: dg.DagsterRun
+) -> Recorded:
     """Return what is on record of the consolidation that ``run`` belongs to, so far."""
     records = _run_records(instance, run)
     runs = [record.dagster_run.run_id for record in records]
@@ -54,16 +60,17 @@ def recorded(instance: dg.DagsterInstance, engine: sa.Engine, run: dg.DagsterRun
         if any(step.status is StepEventStatus.FAILURE for step in steps)
     ]
     with engine.connect() as conn:
-        standing = checklist_results(conn, MEMOS)
+        standing = checklist_results(conn, catalog)
+    known = _steps(catalog)
     return Recorded(
         consolidation=consolidation_of(run),
         runs=runs,
         first_run_at=min(record.create_timestamp.timestamp() for record in records),
         checklist=standing,
-        steps=[_step(run_id, one) for run_id, one in _ended(stats)],
+        steps=[_step(known, run_id, one) for run_id, one in _ended(stats)],
         failures=[what for run_id in failed for what in _failures(instance, run_id)],
-        builds=dict(_builds(instance)),
-        other_files=list(_other_files(instance)),
+        builds=dict(_builds(instance, catalog)),
+        other_files=list(_other_files(instance, catalog)),
     )
 
 
@@ -82,8 +89,8 @@ def _ended(stats: Mapping[str, Sequence[Any]]) -> list[tuple[str, Any]]:
     return sorted(ended, key=lambda step: step[1].start_time)
 
 
-def _step(run_id: str, stats: Any) -> Step:
-    phase, what = _STEPS.get(stats.step_key, ("other", stats.step_key))
+def _step(known: Mapping[str, tuple[str, str]], run_id: str, stats: Any) -> Step:
+    phase, what = known.get(stats.step_key, ("other", stats.step_key))
     return Step(
         phase=phase,
         what=what,
@@ -102,9 +109,10 @@ def _failures(instance: dg.DagsterInstance, run_id: str) -> Iterator[str]:
             yield said(event)
 
 
-def _builds(instance: dg.DagsterInstance) -> Iterator[tuple[str, Build]]:
+def _builds(instance: dg.DagsterInstance, catalog: Catalog) -> Iterator[tuple[str, Build]]:
     """Yield the latest build of every index that has rows; most runs find them built."""
-    for record in instance.get_asset_records(list(INDEXES)):
+    indexes = indexes_of(catalog)
+    for record in instance.get_asset_records(list(indexes)):
         latest = record.asset_entry.last_materialization_record
         if latest is None or not _value(latest, "rows_served"):
             continue
@@ -113,7 +121,7 @@ def _builds(instance: dg.DagsterInstance) -> Iterator[tuple[str, Build]]:
         if built is not None:
             seconds = float(_value(built, "build_seconds") or 0)
             forecast = _value(built, "forecast_seconds")
-            yield INDEXES[key].name, Build(seconds, built.timestamp, forecast)
+            yield indexes[key].name, Build(seconds, built.timestamp, forecast)
 
 
 def _former_build(instance: dg.DagsterInstance, key: dg.AssetKey) -> dg.EventLogRecord | None:
@@ -127,19 +135,19 @@ def _value(record: dg.EventLogRecord, name: str) -> Any:
     return None if value is None else value.value
 
 
-def _other_files(instance: dg.DagsterInstance) -> Iterator[OtherFile]:
+def _other_files(instance: dg.DagsterInstance, catalog: Catalog) -> Iterator[OtherFile]:
     """Yield the files that the latest observations saw beside those to be consolidated."""
-    for kind in KINDS:
-        if kind not in CONSOLIDATED_KINDS:
-            files: dict[str, list[dict[str, Any]]] = {}
-            rows, seen_at = _observed(instance, source_key(kind))
-            for row in rows:
-                files.setdefault(row["file"], []).append(row)
-            for file, counted in files.items():
-                tables = ", ".join(f"{int(row['rows']):,} {row['table']}" for row in counted)
-                size = sum(int(row["bytes"]) for row in counted)
-                yield OtherFile(file, "kept in place", f"{kind.name}: {tables}", size, seen_at)
-    rows, seen_at = _observed(instance, OTHER_FILES)
+    keys = Keys(catalog.names)
+    for kind in catalog.kept:
+        files: dict[str, list[dict[str, Any]]] = {}
+        rows, seen_at = _observed(instance, keys.source(kind))
+        for row in rows:
+            files.setdefault(row["file"], []).append(row)
+        for file, counted in files.items():
+            tables = ", ".join(f"{int(row['rows']):,} {row['table']}" for row in counted)
+            size = sum(int(row["bytes"]) for row in counted)
+            yield OtherFile(file, "kept in place", f"{kind.name}: {tables}", size, seen_at)
+    rows, seen_at = _observed(instance, keys.other_files)
     for row in rows:
         becomes = _BECOMES.get(row["treatment"], "left alone")
         yield OtherFile(row["file"], becomes, row["why"], int(row["bytes"]), seen_at)

@@ -1,12 +1,13 @@
 """Alerts. A failed check is posted once, with what it expected and what it observed."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import dagster as dg
 
+from memos_assets.catalog import Catalog
 from memos_assets.checklist import CHECKLIST
-from memos_assets.defs.checks.all_checks import CHECK_KEYS
+from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import (
     AssetCheckExecutionRecord,
     check_history,
@@ -35,13 +36,26 @@ def alert_for(evaluation: Evaluation) -> dict[str, object]:
     }
 
 
-@dg.sensor(
-    name="post_failed_checks",
-    minimum_interval_seconds=30,
-    description="Posts each failed check once to MEMOS_ALERT_WEBHOOK, whatever run evaluated it.",
-)
-def post_failed_checks(
-    context: dg.SensorEvaluationContext, webhook: Webhook
+def post_failed_checks(catalogs: Sequence[Catalog]) -> dg.SensorDefinition:
+    """Return the sensor that posts the failed checks of all catalogs."""
+
+    @dg.sensor(
+        name="post_failed_checks",
+        minimum_interval_seconds=30,
+        description="Posts each failed check once to MEMOS_ALERT_WEBHOOK, whatever run evaluated "
+        "it.",
+    )
+    def _sensor(
+        context: dg.SensorEvaluationContext, webhook: Webhook
+    ) -> dg.SensorResult | dg.SkipReason:
+        keys = [key for catalog in catalogs for key in check_keys(CHECKLIST, catalog)]
+        return _posted(context, webhook, keys)
+
+    return _sensor
+
+
+def _posted(
+    context: dg.SensorEvaluationContext, webhook: Webhook, keys: Sequence[dg.AssetCheckKey]
 ) -> dg.SensorResult | dg.SkipReason:
     """Post failures that are newer than the cursor, oldest first.
 
@@ -51,7 +65,7 @@ def post_failed_checks(
     """
     if not webhook.is_configured:
         return dg.SkipReason("MEMOS_ALERT_WEBHOOK is not set")
-    latest = latest_check_executions(context.instance, CHECK_KEYS)
+    latest = latest_check_executions(context.instance, keys)
     if context.cursor is None:
         # History is not news: the first tick only notes where it stands. What has no outcome yet
         # is not history.
@@ -129,6 +143,3 @@ def _outcomes_since(
             again = check_history(instance, key, limit=1, before=record.id + 1)
             evaluation = evaluation_of(key, again[0]) if again else None
         yield record.id, evaluation
-
-
-sensors = [post_failed_checks]

@@ -6,7 +6,6 @@ from psycopg import sql
 
 from memos_assets.catalog import ApplicationTable, TableSpec
 from memos_assets.postgres.copy.arrow_schema import table_schema
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +29,15 @@ class TableReference:
         """Schema-qualified name of the table."""
         return self.spec.qualified
 
-    def query(self, schema: str = DATA_SCHEMA) -> sql.Composed:
+    def query(self, schema: str | None = None) -> sql.Composed:
         """Return the query for these rows, with the columns of `arrow_schema.table_schema`.
 
         Args:
-            schema: that holds the consolidated tables; those of the application are in their own.
+            schema: that holds another version of the table; None: its own.
         """
         base = sql.SQL("select {} from {}").format(
             sql.SQL(", ").join(map(sql.Identifier, table_schema(self.spec).names)),
-            sql.Identifier(self.spec.schema or schema, self.table),
+            sql.Identifier(schema or self.spec.schema, self.table),
         )
         if self.chunks is None:
             return base

@@ -11,10 +11,11 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import Stored
 from memos_assets.impact.trial_tables import Float, Generated, K, Layout
 from memos_assets.postgres.connection import driver_of, put_in_force
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search.exact import recall
 from memos_assets.search.plans import plan_nodes, plan_of
 from memos_assets.search.query_embedding import query_embedding, send_binary
@@ -132,8 +133,8 @@ def served_by(
     return str(node.get("Index Name") or node["Node Type"])
 
 
-def sizes(engine: sa.Engine, table: str) -> Sizes:
-    """Return the bytes of a table of the engine's schema; indexes are those named ``*_hnsw``."""
+def sizes(engine: sa.Engine, spec: TableSpec) -> Sizes:
+    """Return the bytes of a table in the engine's schema; indexes are those named ``*_hnsw``."""
     with engine.connect() as conn:
         row = conn.execute(
             sa.text(
@@ -145,6 +146,6 @@ def sizes(engine: sa.Engine, table: str) -> Sizes:
                 "from pg_class c join pg_namespace n on n.oid = c.relnamespace "
                 "where n.nspname = :schema and c.relname = :table"
             ),
-            {"schema": data_schema(conn), "table": table},
+            {"schema": schema_in(conn, spec.schema), "table": spec.name},
         ).one()
     return Sizes(int(row.rows), int(row.toast), int(row.indexes))

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import VectorIndex
+from memos_assets.catalog import Catalog, VectorIndex
 from memos_assets.catalog.columns import HNSW_VECTOR_LIMIT, Stored
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.impact.growth import Fit, fit, rows_where
@@ -42,7 +42,7 @@ from memos_assets.impact.trial_tables import (
     load,
     trial_schema,
 )
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.progress import Progress, report
 from memos_assets.search.queries import SEARCH_SETTINGS, nearest
 
@@ -168,6 +168,7 @@ class Impact:
 
 def measure_impact(
     engine: sa.Engine,
+    catalog: Catalog,
     *,
     rows: Sequence[int] = DEFAULT_ROWS,
     dimension: int = DEFAULT_DIMENSION,
@@ -177,6 +178,7 @@ def measure_impact(
 
     Args:
         engine: of the database, which must have the extension.
+        catalog: of which a table is measured.
         rows: row counts.
         dimension: of one of the catalog's embeddings.
         free_bytes: on the database's disk, None where nobody knows.
@@ -186,24 +188,25 @@ def measure_impact(
         TargetError: M365 not enough disk; M320 an index cannot be built; M367 another trial runs.
     """
     started = time.monotonic()
-    index = index_for(dimension)
+    spec, index = index_for(catalog, dimension)
     counts = checked_rows(rows)
     check_space(index, counts[-1], free_bytes)
     measured: list[Measured] = []
-    with trial_schema(engine) as trial:
+    with trial_schema(engine, catalog) as trial:
         for count in counts:
-            ways = _measure(trial, Generated(index, count))
+            ways = _measure(trial, Generated(spec, index, count))
             measured += sorted(ways, key=lambda one: WAYS.index(one.way))
     return Impact(dimension, index.strategy, tuple(measured), time.monotonic() - started)
 
 
-def disk_needed(rows: Sequence[int], dimension: int) -> int:
+def disk_needed(catalog: Catalog, rows: Sequence[int], dimension: int) -> int:
     """Return the bytes of disk that a measurement takes at most, until it is over.
 
     Raises:
         UsageError: M585, M586 as `measure_impact`.
     """
-    return forecast_bytes(index_for(dimension), checked_rows(rows)[-1])
+    _, index = index_for(catalog, dimension)
+    return forecast_bytes(index, checked_rows(rows)[-1])
 
 
 def checked_rows(rows: Sequence[int]) -> tuple[int, ...]:
@@ -250,6 +253,11 @@ class _Table:
     neighbours: npt.NDArray[np.int64]
 
     @property
+    def schema(self) -> str:
+        """The schema that the table is in."""
+        return schema_in(self.engine, self.generated.spec.schema)
+
+    @property
     def scans(self) -> int:
         """Queries that an exact scan gets."""
         return min(INDEX_QUERIES, max(LEAST_SCANS, SCANNED_ROWS // self.generated.rows))
@@ -273,7 +281,7 @@ class _Table:
             timing = timed(by_statement(driver, statement, stored), probes, self.neighbours[:count])
             served = served_by(driver, statement, probes[0], stored)
         report(Progress("measure", f"{way}, {self.generated.rows:,} rows", done=True))
-        held = sizes(self.engine, self.generated.spec.name)
+        held = sizes(self.engine, self.generated.spec)
         return Measured(way, self.generated.rows, timing, served, prepared_seconds, held)
 
 
@@ -284,7 +292,7 @@ def _measure(engine: sa.Engine, generated: Generated) -> Iterator[Measured]:
         if layout.in_line and not fits_page(layout, generated.index.dimension):
             continue
         seconds = load(engine, generated, layout)
-        exact = scan(generated, data_schema(engine), layout)
+        exact = scan(generated, table.schema, layout)
         yield table.measured(layout.scan, exact, seconds, stored=layout.stored)
         if generated.is_stored_by(layout):
             yield from _measure_index(table)
@@ -295,20 +303,20 @@ def _measure(engine: sa.Engine, generated: Generated) -> Iterator[Measured]:
 def _measure_index(table: _Table) -> Iterator[Measured]:
     index = table.generated.index
     seconds = build(table.engine, table.generated.spec, index)
-    by_index = nearest(index, data_schema(table.engine))
+    by_index = nearest(table.generated.spec.as_table, index, table.schema)
     yield table.measured(INDEX, by_index, seconds, settings=SEARCH_SETTINGS, queries=INDEX_QUERIES)
 
 
 def _measure_plan(table: _Table) -> Iterator[Measured]:
     """Search as the plan does, where pgvector can build its index."""
-    index, schema = table.generated.index, data_schema(table.engine)
+    index, schema = table.generated.index, table.schema
     if index.stored != "vector" or index.dimension > HNSW_VECTOR_LIMIT:
         return
     planned = replace(index, method="vector")
     seconds = build(table.engine, table.generated.spec, planned)
     yield table.measured(
         PLAN_INDEX,
-        nearest(planned, schema),
+        nearest(table.generated.spec.as_table, planned, schema),
         seconds,
         settings=PLAN_SETTINGS,
         queries=INDEX_QUERIES,

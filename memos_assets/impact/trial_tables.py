@@ -20,7 +20,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import TABLES, TABLES_BY_NAME, TableSpec, VectorColumn, VectorIndex
+from memos_assets.catalog import Catalog, TableSpec, VectorColumn, VectorIndex
 from memos_assets.catalog.columns import PAGE_ROW_BYTES, Stored, rows_of_a_page, value_bytes
 from memos_assets.clustered_vectors import VectorSpace
 from memos_assets.errors import TargetError, UsageError
@@ -34,7 +34,7 @@ from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import postgres_type, table_schema, typed_field
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema import tables
-from memos_assets.postgres.schema.tables import data_schema, in_schema
+from memos_assets.postgres.schema.tables import in_schema, schema_in
 from memos_assets.progress import Progress, report
 from memos_assets.search.exact import Neighbours, nearest_in
 
@@ -86,19 +86,16 @@ class Generated:
     """Rows of a table of the catalog: unit vectors around centres, rounded to the stored type.
 
     Attributes:
-        index: of the dimension, which names table and column.
+        spec: the table.
+        index: of the dimension, which names the column.
         rows: how many.
         seed: what they are a function of.
     """
 
+    spec: TableSpec
     index: VectorIndex
     rows: int
     seed: int = 1
-
-    @property
-    def spec(self) -> TableSpec:
-        """The table."""
-        return TABLES_BY_NAME[self.index.table]
 
     @property
     def vector(self) -> VectorColumn:
@@ -136,16 +133,16 @@ class Generated:
         return vectors.astype(np.float16) if self.index.stored == "halfvec" else vectors
 
 
-def index_for(dimension: int) -> VectorIndex:
-    """Return the catalog's index of a dimension, on a float32 column where there is one.
+def index_for(catalog: Catalog, dimension: int) -> tuple[TableSpec, VectorIndex]:
+    """Return a table and its index of a dimension, on a float32 column where there is one.
 
     Raises:
         UsageError: M586 the catalog has none.
     """
-    indexes = [index for spec in TABLES for index in spec.vector_indexes]
-    found = [index for index in indexes if index.dimension == dimension]
+    indexes = [(spec, index) for spec in catalog.tables for index in spec.vector_indexes]
+    found = [(spec, index) for spec, index in indexes if index.dimension == dimension]
     if not found:
-        known = ", ".join(f"{known:,}" for known in sorted({i.dimension for i in indexes}))
+        known = ", ".join(f"{known:,}" for known in sorted({i.dimension for _, i in indexes}))
         raise UsageError(
             "M586",
             "no embedding of the catalog has this many elements",
@@ -154,8 +151,8 @@ def index_for(dimension: int) -> VectorIndex:
         )
     preferred = "vector" if rows_of_a_page(value_bytes("vector", dimension)) else "halfvec"
     # One vector column and a key of one column: nothing else has to be made up.
-    plainest = [index for index in found if len(TABLES_BY_NAME[index.table].vectors) == 1]
-    return min(plainest or found, key=lambda index: index.stored != preferred)
+    plainest = [(spec, index) for spec, index in found if len(spec.vectors) == 1]
+    return min(plainest or found, key=lambda pair: pair[1].stored != preferred)
 
 
 def fits_page(layout: Layout, dimension: int) -> bool:
@@ -164,7 +161,7 @@ def fits_page(layout: Layout, dimension: int) -> bool:
 
 
 @contextmanager
-def trial_schema(engine: sa.Engine) -> Iterator[sa.Engine]:
+def trial_schema(engine: sa.Engine, catalog: Catalog) -> Iterator[sa.Engine]:
     """Yield an engine for which an empty schema holds the consolidated tables; drop it afterwards.
 
     Raises:
@@ -182,7 +179,7 @@ def trial_schema(engine: sa.Engine) -> Iterator[sa.Engine]:
         with engine.begin() as fresh:
             fresh.execute(sa.schema.CreateSchema(TRIAL_SCHEMA))
         try:
-            yield in_schema(engine, TRIAL_SCHEMA)
+            yield in_schema(engine, catalog.schema, TRIAL_SCHEMA)
         finally:
             # Where the server is gone the next trial finds the schema, and drops it.
             with suppress(sa.exc.OperationalError):
@@ -205,11 +202,11 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> floa
     Returns:
         Seconds of the COPY; generating is part of it.
     """
-    table = tables.CONSOLIDATED[generated.spec.name]
+    table = tables.table_of(generated.spec)
     report(Progress("load", layout.name, total_rows=generated.rows))
     with engine.begin() as conn:
         driver = driver_of(conn)
-        place = sql.Identifier(data_schema(conn), table.name)
+        place = sql.Identifier(schema_in(conn, generated.spec.schema), table.name)
         table.drop(conn, checkfirst=True)
         table.create(conn)
         _lay_out(driver, place, generated.vector, layout)
@@ -306,13 +303,13 @@ def build(engine: sa.Engine, spec: TableSpec, index: VectorIndex) -> float:
         spec: the table.
         index: of the catalog, or one that differs in its method.
     """
-    listed = next(one for one in search_indexes(spec) if one.name == index.name)
+    listed = next(one for one in search_indexes(spec.as_table) if one.name == index.name)
     with engine.connect() as conn:
         rows = rows_in(conn, listed)
     workers = max(0, (os.cpu_count() or 1) - 1)
     return ensure_index(
         engine,
-        hnsw_index(index, serves=listed.condition),
+        hnsw_index(index, spec.schema, serves=listed.condition),
         maintenance_work_mem_mb=memory_needed_mb(forecast_graph(graph_of(index), rows), workers),
         parallel_workers=workers,
     ).seconds

@@ -7,8 +7,7 @@ from psycopg import sql
 from memos_assets.catalog import TableSpec
 from memos_assets.indexes.definitions import drop_index, search_indexes, state_of
 from memos_assets.postgres.connection import count_rows, driver_of
-from memos_assets.postgres.schema import tables
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in, table_of
 
 #: Readers of a table wait behind whoever waits to drop an index of it.
 DROP_PATIENCE_MS = 2_000
@@ -18,7 +17,7 @@ def analyze(engine: sa.Engine, spec: TableSpec) -> None:
     """Refresh the planner's statistics of a table after a load."""
     with engine.begin() as conn:
         driver = driver_of(conn)
-        table = sql.Identifier(data_schema(conn), spec.name)
+        table = sql.Identifier(schema_in(conn, spec.schema), spec.name)
         driver.execute(sql.SQL("analyze {}").format(table))
 
 
@@ -37,12 +36,12 @@ def drop_before_bulk_load(engine: sa.Engine, spec: TableSpec, incoming: int) -> 
     Returns:
         Names of the dropped indexes.
     """
-    names = [index.name for index in search_indexes(spec)]
+    names = [index.name for index in search_indexes(spec.as_table)]
     with engine.begin() as conn:
-        present = [name for name in names if state_of(conn, name) is not None]
+        present = [name for name in names if state_of(conn, name, spec.schema) is not None]
         if not present or incoming < 1_000:
             return []
-        if incoming * 2 < count_rows(conn, tables.CONSOLIDATED[spec.name], sa.true()):
+        if incoming * 2 < count_rows(conn, table_of(spec), sa.true()):
             return []
         conn.execute(
             sa.text("select set_config('lock_timeout', :patience, true)"),
@@ -50,7 +49,7 @@ def drop_before_bulk_load(engine: sa.Engine, spec: TableSpec, incoming: int) -> 
         )
         try:
             for name in present:
-                drop_index(conn, name)
+                drop_index(conn, name, spec.schema)
         except psycopg.errors.LockNotAvailable:
             conn.rollback()
             return []

@@ -4,7 +4,6 @@ from psycopg import sql
 
 from memos_assets.catalog import Column, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
 
 
 def gin_name(table: str, column: Column) -> str:
@@ -59,9 +58,7 @@ def _concurrently(*, asked: bool) -> sql.SQL:
     return sql.SQL("concurrently" if asked else "")
 
 
-def create_hnsw(
-    index: VectorIndex, schema: str = DATA_SCHEMA, *, concurrently: bool = False
-) -> sql.Composed:
+def create_hnsw(index: VectorIndex, schema: str, *, concurrently: bool = False) -> sql.Composed:
     """Return the statement that builds an HNSW index."""
     scope = (
         sql.SQL(" where {}").format(index_condition(index)) if index.dimension_name else sql.SQL("")
@@ -81,7 +78,7 @@ def create_hnsw(
 
 
 def create_gin(
-    table: str, column: Column, schema: str = DATA_SCHEMA, *, concurrently: bool = False
+    table: str, column: Column, schema: str, *, concurrently: bool = False
 ) -> sql.Composed:
     """Return the statement that builds a GIN index on a JSON column."""
     operators = " jsonb_path_ops" if column.searched == "containment" else ""
@@ -95,7 +92,7 @@ def create_gin(
 
 
 def create_text_index(
-    name: str, table: str, schema: str = DATA_SCHEMA, *, concurrently: bool = False
+    name: str, table: str, schema: str, *, concurrently: bool = False
 ) -> sql.Composed:
     """Return the statement that builds the GIN index for full-text search."""
     return sql.SQL("create index {} {} on {} using gin ({})").format(

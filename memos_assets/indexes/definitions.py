@@ -8,7 +8,7 @@ from typing import Protocol
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import ApplicationTable, IndexedTable, VectorIndex
+from memos_assets.catalog import Table, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.indexes.ddl import create_gin, create_hnsw, create_text_index, gin_name
 from memos_assets.indexes.forecast import (
@@ -19,7 +19,7 @@ from memos_assets.indexes.forecast import (
     graph_of,
 )
 from memos_assets.postgres.connection import driver_of
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 
 
 class Create(Protocol):
@@ -62,7 +62,7 @@ class SearchIndex:
         table: that it is on.
         strategy: in words.
         create: composes the statement that builds it.
-        schema: of the table; None is the one that holds the consolidated tables.
+        schema: of the table.
         concurrently: the table is live: it is read and written while the index is built.
         serves: condition of the rows that are in the index; None is every row.
         graph: what it is made of; None for an index that is no graph.
@@ -73,7 +73,7 @@ class SearchIndex:
     table: str
     strategy: str
     create: Create
-    schema: str | None = None
+    schema: str
     concurrently: bool = False
     serves: sql.Composable | None = field(default=None, hash=False)
     graph: Graph | None = None
@@ -96,36 +96,38 @@ class SearchIndex:
 
     def schema_in(self, bind: sa.Connection | sa.Engine) -> str:
         """Return the schema of its table for this engine or connection."""
-        return self.schema or data_schema(bind)
+        return schema_in(bind, self.schema)
 
 
-def search_indexes(spec: IndexedTable) -> list[SearchIndex]:
-    """Return every search index of a table; tables of memOS are live."""
-    found = [hnsw_index(index, serves=_rows_of(index)) for index in spec.vector_indexes]
+def search_indexes(table: Table) -> list[SearchIndex]:
+    """Return every search index of a table."""
+    found = [
+        hnsw_index(index, table.schema, serves=_rows_of(index)) for index in table.vector_indexes
+    ]
     found += [
         SearchIndex(
-            gin_name(spec.name, column),
-            spec.name,
+            gin_name(table.name, column),
+            table.name,
             f"GIN on {column.name} (jsonb {column.searched})",
-            partial(create_gin, spec.name, column),
+            partial(create_gin, table.name, column),
+            table.schema,
             serves=sql.SQL("{} is not null").format(sql.Identifier(column.name)),
             reads=(column.name,),
         )
-        for column in spec.searched
+        for column in table.searched
     ]
-    if spec.text_index:
+    if table.text_index:
         found.append(
             SearchIndex(
-                spec.text_index,
-                spec.name,
+                table.text_index,
+                table.name,
                 f"GIN on {SEARCH_TEXT} (full text)",
-                partial(create_text_index, spec.text_index, spec.name),
+                partial(create_text_index, table.text_index, table.name),
+                table.schema,
                 reads=(SEARCH_TEXT,),
             )
         )
-    if isinstance(spec, ApplicationTable):
-        found = [replace(index, schema=spec.schema, concurrently=True) for index in found]
-    return found
+    return [replace(index, concurrently=table.live) for index in found]
 
 
 def _rows_of(index: VectorIndex) -> sql.Composed:
@@ -138,13 +140,7 @@ def _rows_of(index: VectorIndex) -> sql.Composed:
     )
 
 
-def hnsw_index(
-    index: VectorIndex,
-    *,
-    serves: sql.Composable,
-    schema: str | None = None,
-    concurrently: bool = False,
-) -> SearchIndex:
+def hnsw_index(index: VectorIndex, schema: str, *, serves: sql.Composable) -> SearchIndex:
     """Return the index that a strategy asks for, on the rows for which a condition holds."""
     told_apart = (index.dimension_name,) if index.dimension_name else ()
     return SearchIndex(
@@ -153,20 +149,19 @@ def hnsw_index(
         index.strategy,
         partial(create_hnsw, index),
         schema,
-        concurrently,
-        serves,
-        graph_of(index),
-        (index.column, *told_apart),
+        serves=serves,
+        graph=graph_of(index),
+        reads=(index.column, *told_apart),
     )
 
 
-def state_of(conn: sa.Connection, name: str, schema: str | None = None) -> IndexState | None:
+def state_of(conn: sa.Connection, name: str, schema: str) -> IndexState | None:
     """Return an index as it is, None when there is none.
 
     Args:
         conn: to the target database.
         name: of the index.
-        schema: that it is in; None is the one that holds the consolidated tables.
+        schema: that it is in, or the one that this connection puts another in the place of.
     """
     row = conn.execute(
         sa.text(
@@ -178,28 +173,26 @@ def state_of(conn: sa.Connection, name: str, schema: str | None = None) -> Index
             "join pg_namespace n on n.oid = c.relnamespace "
             "where n.nspname = :schema and c.relname = :name"
         ),
-        {"schema": schema or data_schema(conn), "name": name},
+        {"schema": schema_in(conn, schema), "name": name},
     ).first()
     if row is None:
         return None
     return IndexState(row.valid, row.definition, row.bytes, row.builder, row.mark)
 
 
-def drop_index(
-    conn: sa.Connection, name: str, schema: str | None = None, *, concurrently: bool = False
-) -> None:
+def drop_index(conn: sa.Connection, name: str, schema: str, *, concurrently: bool = False) -> None:
     """Drop an index if it is there.
 
     Args:
         conn: to the target database; in no transaction if ``concurrently``.
         name: of the index.
-        schema: that it is in; None is the one that holds the consolidated tables.
+        schema: that it is in, see `state_of`.
         concurrently: let its table be written meanwhile.
     """
     statement = (
         "drop index concurrently if exists {}" if concurrently else "drop index if exists {}"
     )
-    index = sql.Identifier(schema or data_schema(conn), name)
+    index = sql.Identifier(schema_in(conn, schema), name)
     driver_of(conn).execute(sql.SQL(statement).format(index))
 
 

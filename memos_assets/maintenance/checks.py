@@ -1,13 +1,12 @@
 """V20 to V24: tables and indexes stay as fast as a load leaves them, judged in one step."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 
-from memos_assets.asset_names import LIVE_VERSION, index_name, table_name
-from memos_assets.catalog import Catalog, IndexedTable, VectorIndex
-from memos_assets.check import AnyCheck, Check, Judge, Subject, by_connection
+from memos_assets.catalog import Catalog, Table, VectorIndex
+from memos_assets.check import AnyCheck, Check, CheckContext, Subject, by_connection
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, search_indexes
 from memos_assets.maintenance.health import (
@@ -23,49 +22,52 @@ _STEP = "health_checks"
 _USE = "v24_indexes_are_used"
 
 
-def _tables(catalog: Catalog) -> Iterator[Subject[IndexedTable]]:
+def _tables(catalog: Catalog) -> Iterator[Subject[Table]]:
     for spec in catalog.maintained:
-        yield Subject(table_name(spec.name), spec, _STEP)
+        yield Subject(catalog.names.table(spec.name), spec, _STEP)
 
 
-def _vector_indexes(catalog: Catalog) -> Iterator[Subject[tuple[VectorIndex, SearchIndex]]]:
+def _vector_indexes(catalog: Catalog) -> Iterator[Subject[tuple[Table, VectorIndex, SearchIndex]]]:
     """Yield every HNSW index as it is searched and as it is built."""
     for spec in catalog.maintained:
         built = {index.name: index for index in search_indexes(spec)}
         for index in spec.vector_indexes:
-            yield Subject(index_name(index.name), (index, built[index.name]), _STEP)
+            value = (spec, index, built[index.name])
+            yield Subject(catalog.names.index(index.name), value, _STEP)
 
 
 def _indexes(catalog: Catalog) -> Iterator[Subject[SearchIndex]]:
     for spec in catalog.maintained:
         for index in search_indexes(spec):
-            yield Subject(index_name(index.name), index, _STEP)
+            yield Subject(catalog.names.index(index.name), index, _STEP)
 
 
-def _database(_: Catalog) -> Iterator[Subject[None]]:
-    yield Subject(LIVE_VERSION, None, _STEP)
+def _database(catalog: Catalog) -> Iterator[Subject[None]]:
+    yield Subject(catalog.names.live_version, None, _STEP)
 
 
-def _by_table(judge: Callable[[sa.Connection, str, str | None], Finding]) -> Judge[IndexedTable]:
-    return by_connection(lambda conn, spec: judge(conn, spec.name, spec.schema))
+def _left_invalid(context: CheckContext, _: None) -> Finding:
+    with context.engine.connect() as conn:
+        return no_index_is_left_invalid(conn, context.catalog.every_table)
 
 
-def _recall(conn: sa.Connection, value: tuple[VectorIndex, SearchIndex]) -> Finding:
+def _recall(conn: sa.Connection, value: tuple[Table, VectorIndex, SearchIndex]) -> Finding:
     return recall_has_not_drifted(conn, *value)
 
 
-def _use(conn: sa.Connection, index: SearchIndex) -> Finding:
-    return index_is_used(conn, index, former_use(conn, index.name))
+def _use(context: CheckContext, index: SearchIndex) -> Finding:
+    with context.engine.connect() as conn:
+        return index_is_used(conn, index, former_use(conn, context.catalog, index.name))
 
 
-def former_use(conn: sa.Connection, index: str) -> Mapping[str, Any]:
+def former_use(conn: sa.Connection, catalog: Catalog, index: str) -> Mapping[str, Any]:
     """Return the evidence of the latest evaluation of V24; empty where there is none."""
     entry = tables.evaluations.c
     found: Mapping[str, Any] | None = conn.execute(
         sa.select(entry.evidence).where(
-            entry.target == tables.data_schema(conn),
+            entry.target == tables.schema_in(conn, catalog.schema),
             entry.claim == _USE,
-            entry.asset == index_name(index),
+            entry.asset == catalog.names.index(index),
         )
     ).scalar()
     return found or {}
@@ -81,7 +83,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="PostgreSQL's count of dead row versions: at most 20 %, or fewer than 50",
         when_failed="`memos-assets maintain`; if it comes back, autovacuum does not keep up.",
         subjects=_tables,
-        judge=_by_table(table_is_vacuumed),
+        judge=by_connection(table_is_vacuumed),
         group="health",
     ),
     Check(
@@ -109,7 +111,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "broken rebuilds included",
         when_failed="`memos-assets maintain` drops leftovers and rebuilds ours.",
         subjects=_database,
-        judge=by_connection(lambda conn, _: no_index_is_left_invalid(conn)),
+        judge=_left_invalid,
         group="health",
     ),
     Check(
@@ -121,7 +123,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="statistics of every column; rows changed since: at most 20 %, or fewer than 50",
         when_failed="`memos-assets maintain`.",
         subjects=_tables,
-        judge=_by_table(statistics_are_there),
+        judge=by_connection(statistics_are_there),
         group="health",
     ),
     Check(
@@ -136,7 +138,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="A warning: drop the index that does the same; ask who should search by one "
         "that nobody used for 30 days.",
         subjects=_indexes,
-        judge=by_connection(_use),
+        judge=_use,
         severity="warning",
         group="health",
         left_to_do="unused",

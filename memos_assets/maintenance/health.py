@@ -4,7 +4,7 @@ V20, V22, V23 and V24 read what PostgreSQL counts and keeps; V21, which searches
 What mends each is in `maintenance`. The thresholds: docs/decisions/008-health-of-indexes.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,13 +12,14 @@ from typing import Any
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog.application import APPLICATION_SCHEMA, APPLICATION_TABLES
+from memos_assets.catalog import Table
+from memos_assets.catalog.catalog import versions_of
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, rows_in
 from memos_assets.maintenance.recall_drift import may_be_uncounted
 from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import has_rows
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 
 #: Dead among all row versions of a table from which it is due for VACUUM, and how many it takes.
 DEAD_SHARE = 0.2
@@ -80,8 +81,7 @@ _INVALID = sa.text(
     where not (i.indisvalid and i.indisready and i.indislive)
         and (
             on_n.nspname = any(:schemas)
-            or on_n.nspname = :application
-                and coalesce(owner.relname, t.relname) = any(:adopted)
+            or on_n.nspname || '.' || coalesce(owner.relname, t.relname) = any(:live)
         )
         and not exists (
             select from pg_stat_progress_create_index p
@@ -133,7 +133,7 @@ class InvalidIndex:
         return f"{self.schema}.{self.name}"
 
 
-def table_is_vacuumed(conn: sa.Connection, table: str, schema: str | None = None) -> Finding:
+def table_is_vacuumed(conn: sa.Connection, table: Table) -> Finding:
     """V20: few of a table's row versions are dead.
 
     An HNSW index keeps the elements of dead rows until VACUUM, and every search that comes by them
@@ -141,11 +141,10 @@ def table_is_vacuumed(conn: sa.Connection, table: str, schema: str | None = None
 
     Args:
         conn: to the target database.
-        table: of the catalog.
-        schema: that holds it; None is the one of the consolidated tables.
+        table: that is watched.
     """
     expected = f"at most {DEAD_SHARE:.0%} dead rows"
-    row = _counted(conn, _TABLE, table, schema)
+    row = _counted(conn, _TABLE, table.name, table.schema)
     if row is None:
         return Finding(passed=False, expected=expected, observed="no such table")
     versions = row.live + row.dead
@@ -163,20 +162,19 @@ def table_is_vacuumed(conn: sa.Connection, table: str, schema: str | None = None
     )
 
 
-def statistics_are_there(conn: sa.Connection, table: str, schema: str | None = None) -> Finding:
+def statistics_are_there(conn: sa.Connection, table: Table) -> Finding:
     """V23: the planner has statistics of every column, and the rows are mostly those it saw.
 
     Args:
         conn: to the target database.
-        table: of the catalog.
-        schema: that holds it; None is the one of the consolidated tables.
+        table: that is watched.
     """
     expected = f"statistics of every column, at most {CHANGED_SHARE:.0%} of the rows changed since"
-    row = _counted(conn, _TABLE, table, schema)
+    row = _counted(conn, _TABLE, table.name, table.schema)
     if row is None:
         return Finding(passed=False, expected=expected, observed="no such table")
     evidence = {"changed_rows": row.changed, "analyzed_at": _written(row.analyzed_at)}
-    if not has_rows(conn, sql.Identifier(schema or data_schema(conn), table)):
+    if not has_rows(conn, sql.Identifier(schema_in(conn, table.schema), table.name)):
         return Finding(passed=True, expected=expected, observed="no rows", evidence=evidence)
     unknown: Sequence[str] = row.unknown
     share = row.changed / max(1, row.live)
@@ -190,15 +188,15 @@ def statistics_are_there(conn: sa.Connection, table: str, schema: str | None = N
     )
 
 
-def invalid_indexes(conn: sa.Connection) -> list[InvalidIndex]:
-    """Return every invalid index in our schemas and on memOS's tables.
+def invalid_indexes(conn: sa.Connection, tables: Iterable[Table]) -> list[InvalidIndex]:
+    """Return every invalid index in the schemas of consolidated tables, and on live tables.
 
-    Former versions and Dagster's schema are ours, too.
+    Former versions, the bookkeeping tables and Dagster's schema are ours, too.
     """
+    tables = list(tables)
     values = {
-        "schemas": _our_schemas(conn),
-        "application": APPLICATION_SCHEMA,
-        "adopted": [spec.name for spec in APPLICATION_TABLES],
+        "schemas": _our_schemas(conn, {table.schema for table in tables if not table.live}),
+        "live": [table.qualified for table in tables if table.live],
         "leftover": LEFTOVER,
     }
     found = conn.execute(_INVALID, values)
@@ -210,9 +208,9 @@ def invalid_indexes(conn: sa.Connection) -> list[InvalidIndex]:
     ]
 
 
-def no_index_is_left_invalid(conn: sa.Connection) -> Finding:
+def no_index_is_left_invalid(conn: sa.Connection, tables: Iterable[Table]) -> Finding:
     """V22: no build and no REINDEX CONCURRENTLY that broke left an index that is never searched."""
-    found = invalid_indexes(conn)
+    found = invalid_indexes(conn, tables)
     observed = "; ".join(
         f"{index.qualified} on {index.table} ({index.bytes:,} bytes)" for index in found
     )
@@ -283,17 +281,23 @@ def _watched(
     return since, used_at
 
 
-def _our_schemas(conn: sa.Connection) -> list[str]:
-    versions = sa.text("select schema_name from memos_ops.versions where state <> 'dropped'")
-    return sorted({*schemas.checked_whole(), *conn.execute(versions).scalars()})
+def _our_schemas(conn: sa.Connection, live: Iterable[str]) -> list[str]:
+    """Return schemas with all their versions, and those that all catalogs share."""
+    versions = sa.text(
+        "select schema_name from memos_ops.versions where state <> 'dropped' "
+        "and schema_name ~ any(:patterns)"
+    )
+    live = set(live)
+    kept = conn.execute(versions, {"patterns": [versions_of(schema) for schema in live]})
+    return sorted({*live, *schemas.shared_and_checked(), *kept.scalars()})
 
 
 def _counted(
-    conn: sa.Connection, statement: sa.TextClause, name: str, schema: str | None
+    conn: sa.Connection, statement: sa.TextClause, name: str, schema: str
 ) -> sa.Row[Any] | None:
     """Return what PostgreSQL counts of a table or index at this moment."""
     conn.execute(sa.text("select pg_stat_clear_snapshot()"))
-    return conn.execute(statement, {"schema": schema or data_schema(conn), "name": name}).first()
+    return conn.execute(statement, {"schema": schema_in(conn, schema), "name": name}).first()
 
 
 def _server(conn: sa.Connection) -> int:

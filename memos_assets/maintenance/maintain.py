@@ -21,8 +21,7 @@ from memos_assets.indexes.build_progress import Watch, watched
 from memos_assets.indexes.build_settings import BuildSettings, settings_for
 from memos_assets.indexes.definitions import forecast_by_rate, measured
 from memos_assets.maintenance.health import LEFTOVER, invalid_indexes, table_is_vacuumed
-from memos_assets.maintenance.pending import STAGES, Action, Scope, Work, index_named
-from memos_assets.maintenance.recall_drift import sampled_recall
+from memos_assets.maintenance.pending import STAGES, Action, Scope, Work
 from memos_assets.postgres.connection import (
     autocommit_connection,
     driver_of,
@@ -45,8 +44,9 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """The most that one piece of work takes."""
+    """What one piece of work is part of, and the most that it takes."""
 
+    scope: Scope
     memory_mb: int
     parallel_workers: int
 
@@ -76,7 +76,7 @@ def maintain(
     """
     if parallel_workers is None:
         parallel_workers = (os.cpu_count() or 1) - 1
-    means = _Means(maintenance_work_mem_mb, parallel_workers)
+    means = _Means(scope, maintenance_work_mem_mb, parallel_workers)
     for stage in STAGES:
         for work in stage(engine, scope):
             yield _do(engine, work, means)
@@ -94,7 +94,7 @@ def _do(engine: sa.Engine, work: Work, means: _Means) -> Done:
     except TargetError as refused:
         error = refused
     if error is None:
-        error = _without_effect(engine, work)
+        error = _without_effect(engine, means.scope, work)
     done = Done(work, before, _bytes(engine, work), time.monotonic() - began, error)
     report(Progress("maintain", work.what, done=True, note=described(done)))
     return done
@@ -130,7 +130,7 @@ def _analyze(_: sa.Engine, conn: sa.Connection, work: Work, __: _Means) -> None:
 
 def _reindex(engine: sa.Engine, conn: sa.Connection, work: Work, means: _Means) -> None:
     """Rebuild an index with the memory that it needs, and report how far it is."""
-    index = index_named(work.name)[0]
+    index = means.scope.index_named(work.name).index
     forecast = forecast_by_rate(index, *measured(conn, index))
 
     def within(workers: int) -> BuildSettings:
@@ -145,7 +145,7 @@ def _reindex(engine: sa.Engine, conn: sa.Connection, work: Work, means: _Means) 
             with watched(engine, driver_of(conn), watch):
                 _execute(conn, "reindex index concurrently {}", work)
         except BaseException:
-            _drop_leftovers(engine, work)
+            _drop_leftovers(engine, means.scope, work)
             raise
 
     watch.begin()
@@ -214,11 +214,12 @@ def _refuse_strangers(engine: sa.Engine, work: Work) -> None:
         )
 
 
-def _without_effect(engine: sa.Engine, work: Work) -> TargetError | None:
+def _without_effect(engine: sa.Engine, scope: Scope, work: Work) -> TargetError | None:
     """Return M364 where what was done did not mend what it was done for."""
     with engine.connect() as conn:
         if work.action == "vacuum":
-            finding = table_is_vacuumed(conn, work.name, work.schema)
+            table = next(table for table in scope.maintained if table.name == work.table)
+            finding = table_is_vacuumed(conn, table)
             if finding.passed:
                 return None
             return TargetError(
@@ -228,9 +229,8 @@ def _without_effect(engine: sa.Engine, work: Work) -> TargetError | None:
                 fix="end it, then run memos-assets maintain again",
             )
         if work.action == "reindex":
-            index, by_vector = index_named(work.name)
-            sample = by_vector and sampled_recall(conn, by_vector, index)
-            if sample and sample.drifted:
+            sample = scope.index_named(work.name).sampled(conn)
+            if sample is not None and sample.drifted:
                 return TargetError(
                     "M364",
                     f"recall is {sample.recall:.3f} after the rebuild too, so it had not drifted",
@@ -256,10 +256,10 @@ def _who_holds(conn: sa.Connection) -> str:
     return f"process {row.pid} ({row.application_name}) keeps them, in a transaction since {since}"
 
 
-def _drop_leftovers(engine: sa.Engine, work: Work) -> None:
+def _drop_leftovers(engine: sa.Engine, scope: Scope, work: Work) -> None:
     """Drop what a rebuild that broke off left; what stays is found by the next maintenance."""
     with suppress(sa.exc.DBAPIError, psycopg.Error), engine.connect() as conn:
-        found = invalid_indexes(conn)
+        found = invalid_indexes(conn, scope.maintained)
         conn.rollback()
         table = f"{work.schema}.{work.table}"
         for index in found:

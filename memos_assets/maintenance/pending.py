@@ -7,13 +7,13 @@ from typing import Literal
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import MAINTAINED, IndexedTable, VectorIndex
+from memos_assets.catalog import Catalog, Table, VectorIndex
 from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, search_indexes, state_of
 from memos_assets.maintenance.health import invalid_indexes, statistics_are_there, table_is_vacuumed
-from memos_assets.maintenance.recall_drift import sampled_recall
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.maintenance.recall_drift import Sampled, sampled_recall
+from memos_assets.postgres.schema.tables import schema_in
 
 Action = Literal["drop", "vacuum", "analyze", "reindex"]
 
@@ -39,38 +39,59 @@ class Scope:
     """What maintenance may touch.
 
     Attributes:
-        names: of tables and indexes; every one of the catalog if there are none.
+        maintained: tables that are looked after.
+        names: of tables and indexes; every one of them if there are none.
         rebuild: rebuild the indexes that are named, or on tables that are, whatever their health.
     """
 
+    maintained: tuple[Table, ...]
     names: frozenset[str] = frozenset()
     rebuild: bool = False
 
-    def tables(self) -> list[IndexedTable]:
+    def tables(self) -> list[Table]:
         """Return the tables in the scope."""
-        return [spec for spec in MAINTAINED if not self.names or spec.name in self.names]
+        return [t for t in self.maintained if not self.names or t.name in self.names]
 
-    def indexes(self) -> list[tuple[SearchIndex, VectorIndex | None]]:
-        """Return the search indexes in the scope, with how they are searched by vectors."""
-        found: list[tuple[SearchIndex, VectorIndex | None]] = []
-        for spec in MAINTAINED:
-            by_vector = {index.name: index for index in spec.vector_indexes}
+    def indexes(self) -> list["MaintainedIndex"]:
+        """Return the search indexes in the scope."""
+        found: list[MaintainedIndex] = []
+        for table in self.maintained:
+            by_vector = {index.name: index for index in table.vector_indexes}
             found += [
-                (index, by_vector.get(index.name))
-                for index in search_indexes(spec)
-                if not self.names or {spec.name, index.name} & self.names
+                MaintainedIndex(table, index, by_vector.get(index.name))
+                for index in search_indexes(table)
+                if not self.names or {table.name, index.name} & self.names
             ]
         return found
 
+    def index_named(self, name: str) -> "MaintainedIndex":
+        """Return a search index of the tables that are looked after."""
+        return Scope(self.maintained, frozenset({name})).indexes()[0]
 
-def scope_of(names: Collection[str] = (), *, rebuild: bool = False) -> Scope:
+
+@dataclass(frozen=True, slots=True)
+class MaintainedIndex:
+    """A search index of a table, and how it is searched by vectors; None: it is not."""
+
+    table: Table
+    index: SearchIndex
+    by_vector: VectorIndex | None
+
+    def sampled(self, conn: sa.Connection) -> Sampled | None:
+        """Return what it finds of what an exact scan finds; None where it is no vector index."""
+        if self.by_vector is None:
+            return None
+        return sampled_recall(conn, self.table, self.by_vector, self.index)
+
+
+def scope_of(catalog: Catalog, names: Collection[str] = (), *, rebuild: bool = False) -> Scope:
     """Return the scope that a person names, with or without schema.
 
     Raises:
         TargetError: M360 a name is none of the catalog's, or a rebuild names nothing.
     """
-    known = {spec.name for spec in MAINTAINED}
-    known |= {index.name for spec in MAINTAINED for index in search_indexes(spec)}
+    known = {table.name for table in catalog.maintained}
+    known |= {index.name for table in catalog.maintained for index in search_indexes(table)}
     wanted = frozenset(name.rpartition(".")[2] for name in names)
     strange = sorted(wanted - known)
     if strange or (rebuild and not wanted):
@@ -80,7 +101,7 @@ def scope_of(names: Collection[str] = (), *, rebuild: bool = False) -> Scope:
             where=", ".join(strange) or "maintain",
             fix="name tables or indexes as the report and memos/indexes/ in the UI do",
         )
-    return Scope(wanted, rebuild)
+    return Scope(catalog.maintained, wanted, rebuild)
 
 
 def due(engine: sa.Engine, scope: Scope) -> list[Work]:
@@ -93,18 +114,13 @@ def due(engine: sa.Engine, scope: Scope) -> list[Work]:
     return list(found.values())
 
 
-def index_named(name: str) -> tuple[SearchIndex, VectorIndex | None]:
-    """Return a search index of the catalog, with how it is searched by vectors."""
-    return Scope(frozenset({name})).indexes()[0]
-
-
 def _leftovers(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
     with engine.connect() as conn:
-        found = invalid_indexes(conn)
-        ours = data_schema(conn)
-    tables = {f"{spec.schema or ours}.{spec.name}" for spec in scope.tables()}
+        found = invalid_indexes(conn, scope.maintained)
+    meant = scope.tables()
     if scope.names:
-        tables |= {f"{index.schema or ours}.{index.table}" for index, _ in scope.indexes()}
+        meant += [one.table for one in scope.indexes()]
+    tables = {f"{schema_in(engine, table.schema)}.{table.name}" for table in meant}
     for index in found:
         if index.leftover and index.table in tables:
             why = "left by a REINDEX CONCURRENTLY that broke off"
@@ -113,22 +129,23 @@ def _leftovers(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
 
 def _sick_tables(
     action: Action,
-    judge: Callable[[sa.Connection, str, str], Finding],
+    judge: Callable[[sa.Connection, Table], Finding],
     engine: sa.Engine,
     scope: Scope,
     said: str = "",
 ) -> Iterator[Work]:
-    for spec in scope.tables():
-        schema = spec.schema or data_schema(engine)
+    for table in scope.tables():
         with engine.connect() as conn:
-            finding = judge(conn, spec.name, schema)
+            finding = judge(conn, table)
         # A table that is not there leaves no evidence, and cannot be mended.
         if not finding.passed and finding.evidence:
-            yield Work(action, schema, spec.name, spec.name, said + finding.observed)
+            schema = schema_in(engine, table.schema)
+            yield Work(action, schema, table.name, table.name, said + finding.observed)
 
 
 def _sick_indexes(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
-    for index, by_vector in scope.indexes():
+    for one in scope.indexes():
+        index = one.index
         with engine.connect() as conn:
             state, schema = state_of(conn, index.name, index.schema), index.schema_in(conn)
             if state is None or state.builder is not None:
@@ -139,8 +156,7 @@ def _sick_indexes(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
                 why = "invalid"
             elif scope.rebuild:
                 why = "asked for"
-            elif by_vector is not None:
-                sample = sampled_recall(conn, by_vector, index)
+            elif (sample := one.sampled(conn)) is not None:
                 why = f"recall {sample.recall:.3f}" if sample.drifted else ""
         if why:
             yield Work("reindex", schema, index.name, index.table, why)

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import VectorIndex
+from memos_assets.catalog import Table, VectorIndex
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, state_of
 from memos_assets.postgres.connection import driver_of, put_in_force
 from memos_assets.search.queries import SEARCH_SETTINGS, columns, nearest
-from memos_assets.search.searchable import SEARCHABLES
 
 #: Stored rows that are searched for, and neighbours that are asked for each.
 PROBES = 20
@@ -90,11 +89,14 @@ def uncounted(conn: sa.Connection) -> Iterator[None]:
         savepoint.rollback()
 
 
-def recall_has_not_drifted(conn: sa.Connection, index: VectorIndex, held: SearchIndex) -> Finding:
+def recall_has_not_drifted(
+    conn: sa.Connection, table: Table, index: VectorIndex, held: SearchIndex
+) -> Finding:
     """V21: searches by the index find nearly all of what exact scans find, and enough rows.
 
     Args:
         conn: in a transaction; nothing of it is counted as use of the index.
+        table: that is searched.
         index: how it is searched.
         held: the same index, as it is built and with the rows that it serves.
     """
@@ -103,7 +105,7 @@ def recall_has_not_drifted(conn: sa.Connection, index: VectorIndex, held: Search
     if state is None or not state.valid:
         observed = "missing" if state is None else "invalid"
         return Finding(passed=False, expected=expected, observed=observed)
-    sample = sampled_recall(conn, index, held)
+    sample = sampled_recall(conn, table, index, held)
     if not sample.probes:
         return Finding(passed=True, expected=expected, observed="no rows")
     short = f", {sample.lacking} missing from an answer" if sample.lacking else ""
@@ -124,7 +126,12 @@ def recall_has_not_drifted(conn: sa.Connection, index: VectorIndex, held: Search
 
 
 def sampled_recall(
-    conn: sa.Connection, index: VectorIndex, held: SearchIndex, *, probes: int = PROBES
+    conn: sa.Connection,
+    table: Table,
+    index: VectorIndex,
+    held: SearchIndex,
+    *,
+    probes: int = PROBES,
 ) -> Sampled:
     """Search for stored rows by the index and by exact scans, and compare.
 
@@ -132,8 +139,7 @@ def sampled_recall(
     looks at the same rows ask the same.
     """
     began = time.monotonic()
-    schema, table = held.schema_in(conn), SEARCHABLES[index.table]
-    key = table.key
+    schema, key = held.schema_in(conn), table.key
     offered = held.condition
     if table.condition:
         offered = sql.SQL("{} and {}").format(offered, sql.SQL(table.condition))
@@ -147,7 +153,7 @@ def sampled_recall(
         "count": sql.Literal(probes),
     }
     chosen, exact = _CHOSEN.format(**shared), _EXACT.format(**shared)
-    by_index = nearest(index, schema)
+    by_index = nearest(table, index, schema)
     recalls: list[tuple[float, str]] = []
     lacking = 0
     with uncounted(conn):

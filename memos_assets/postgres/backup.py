@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog.application import APPLICATION_TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.files import write_whole
 from memos_assets.postgres import advisory_locks, schemas
@@ -87,7 +87,7 @@ def _foreign_tables(conn: sa.Connection) -> list[str]:
         "bookkeeping": schemas.OPS.name,
         "history": schemas.DAGSTER.name,
         "schema": schemas.APPLICATION.name,
-        "application": [table.name for table in APPLICATION_TABLES],
+        "application": [table.name for table in MEMOS.application_tables],
     }
     return [str(name) for name in conn.execute(_FOREIGN, known).scalars()]
 

@@ -91,8 +91,8 @@ def left_out_of_backups() -> tuple[str, ...]:
     return tuple(schema.name for schema in SCHEMAS if schema.backup == "left out")
 
 
-def checked_whole() -> Iterator[str]:
-    """Yield names of schemas that are there and whose every index is checked and repaired."""
+def shared_and_checked() -> Iterator[str]:
+    """Yield names of schemas that all catalogs share and whose every index is checked."""
     for schema in SCHEMAS:
-        if schema.health == "every index" and schema.created:
+        if schema.health == "every index" and schema.created and schema is not DATA:
             yield schema.name

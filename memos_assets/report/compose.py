@@ -13,9 +13,10 @@ from importlib.metadata import version
 import psutil
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import check_server, shown
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.postgres.versions.versions import version_number
 from memos_assets.report.checks import check_summaries
 from memos_assets.report.decisions import decisions, repairs
@@ -70,21 +71,21 @@ class Recorded:
     other_files: Sequence[OtherFile] = ()
 
 
-def compose(engine: sa.Engine, recorded: Recorded) -> Report:
+def compose(engine: sa.Engine, catalog: Catalog, recorded: Recorded) -> Report:
     """Return the report of a consolidation as things are at this moment."""
     facts = check_server(engine)
     checklist = check_summaries(recorded.checklist)
     with engine.connect() as conn:
-        rows = table_rows(conn, recorded.checklist)
-        reasons = reason_counts(conn, rows)
-        sources = source_files(conn)
-        indexes = index_uses(conn, recorded.checklist, recorded.builds)
-        decided = repairs(conn)
+        rows = table_rows(conn, catalog, recorded.checklist)
+        reasons = reason_counts(conn, catalog, rows)
+        sources = source_files(conn, catalog)
+        indexes = index_uses(conn, catalog, recorded.checklist, recorded.builds)
+        decided = repairs(conn, catalog)
         target = Target(
             address=shown(engine.url),
-            schema=data_schema(conn),
+            schema=schema_in(conn, catalog.schema),
             revision=migrations.current(engine) or "none",
-            version=version_number(conn),
+            version=version_number(conn, catalog),
         )
     timings = _timings(recorded)
     return Report(
@@ -100,7 +101,7 @@ def compose(engine: sa.Engine, recorded: Recorded) -> Report:
         to_do=tuple(things_to_do(recorded.failures, checklist, reasons, sources, indexes)),
         sources=sources,
         other_files=tuple(recorded.other_files),
-        decisions=decisions(),
+        decisions=decisions(catalog),
         repairs=decided,
         tables=rows,
         reasons=reasons,

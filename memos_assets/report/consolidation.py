@@ -4,7 +4,6 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.postgres.versions.swap import Exchange
 from memos_assets.report.outcomes import CheckResult
 
@@ -15,22 +14,22 @@ class Consolidation:
 
     Attributes:
         id: value of the tag that its runs carry.
+        schema: that holds what it loaded.
         run_ids: its runs, in order.
         failures: one line per failed step, ours with code and fix.
         stale_chunks: chunks that were missing or changed and were loaded.
         checklist: the result of every check.
         notes: what else a person should know.
-        schema: where what it loaded lies.
         exchange: how its version went live, where it was to swap and did.
     """
 
     id: str
+    schema: str
     run_ids: list[str] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     stale_chunks: int = 0
     checklist: list[CheckResult] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    schema: str = DATA_SCHEMA
     exchange: Exchange | None = None
 
     @property
@@ -39,6 +38,6 @@ class Consolidation:
         return not self.failures and all(result.proven for result in self.checklist)
 
 
-def new_consolidation() -> Consolidation:
-    """Return a consolidation with an id that sorts by time."""
-    return Consolidation(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}")
+def new_consolidation(schema: str) -> Consolidation:
+    """Return a consolidation into a schema, with an id that sorts by time."""
+    return Consolidation(f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}", schema)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, Link, TableSpec, VectorColumn
+from memos_assets.catalog import Catalog, FileKind, Link, TableSpec, VectorColumn
 from memos_assets.consolidate.decoding.repair_rules import RULES
 from memos_assets.postgres.schema import tables
 from memos_assets.report.tree import Decision, Repair
@@ -17,9 +17,9 @@ _ENCODINGS = {
 }
 
 
-def decisions() -> tuple[Decision, ...]:
+def decisions(catalog: Catalog) -> tuple[Decision, ...]:
     """Return what becomes of every SQLite table that the catalog describes."""
-    return tuple(_decision(kind, spec) for kind in CONSOLIDATED_KINDS for spec in kind.tables)
+    return tuple(_decision(kind, spec) for kind in catalog.consolidated for spec in kind.tables)
 
 
 def _decision(kind: FileKind, spec: TableSpec) -> Decision:
@@ -64,9 +64,10 @@ def _notes(spec: TableSpec) -> Iterator[str]:
         yield f"NULL where an older file lacks it: {', '.join(optional)}"
 
 
-def repairs(conn: sa.Connection) -> tuple[Repair, ...]:
-    """Return what people decided, oldest first."""
+def repairs(conn: sa.Connection, catalog: Catalog) -> tuple[Repair, ...]:
+    """Return what people decided about rows of a catalog's tables, oldest first."""
     entry = tables.repairs.c
+    about = entry.table_name.in_([spec.name for spec in catalog.tables])
     return tuple(
         Repair(
             source=row.source,
@@ -78,5 +79,5 @@ def repairs(conn: sa.Connection) -> tuple[Repair, ...]:
             decided_at=row.decided_at.isoformat(timespec="seconds"),
             note=row.note,
         )
-        for row in conn.execute(sa.select(tables.repairs).order_by(entry.decided_at))
+        for row in conn.execute(sa.select(tables.repairs).where(about).order_by(entry.decided_at))
     )

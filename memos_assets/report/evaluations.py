@@ -8,7 +8,6 @@ from typing import TypeVar
 
 import sqlalchemy as sa
 
-from memos_assets.asset_names import index_name, source_name, table_name
 from memos_assets.catalog import Catalog
 from memos_assets.check import Checklist
 from memos_assets.checklist import PROOF
@@ -23,11 +22,11 @@ Kept = TypeVar("Kept")
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f][0-9a-f]{2})")
 
 
-def record(conn: sa.Connection, evaluations: Iterable[Evaluation]) -> None:
+def record(conn: sa.Connection, catalog: Catalog, evaluations: Iterable[Evaluation]) -> None:
     """Write evaluations down, each in the place of the former one of its check and asset."""
     rows = [
         {
-            "target": tables.data_schema(conn),
+            "target": tables.schema_in(conn, catalog.schema),
             "asset": evaluation.asset,
             "claim": evaluation.check,
             "passed": evaluation.passed,
@@ -51,10 +50,12 @@ def _storable(value: Kept) -> Kept:
     return kept
 
 
-def latest(conn: sa.Connection) -> list[Evaluation]:
+def latest(conn: sa.Connection, catalog: Catalog) -> list[Evaluation]:
     """Return the latest evaluation of each check on each asset that was evaluated."""
     rows = conn.execute(
-        sa.select(tables.evaluations).where(tables.evaluations.c.target == tables.data_schema(conn))
+        sa.select(tables.evaluations).where(
+            tables.evaluations.c.target == tables.schema_in(conn, catalog.schema)
+        )
     )
     return [
         Evaluation(
@@ -88,7 +89,7 @@ def checklist_results(
         checklist: those that count; by default the checks that decide on a consolidation.
     """
     places = [place for place in checklist.places(catalog) if assets is None or place[0] in assets]
-    return check_results(checklist, places, latest(conn), last_changes(conn, catalog))
+    return check_results(checklist, places, latest(conn, catalog), last_changes(conn, catalog))
 
 
 def last_changes(conn: sa.Connection, catalog: Catalog) -> Mapping[str, float]:
@@ -98,7 +99,7 @@ def last_changes(conn: sa.Connection, catalog: Catalog) -> Mapping[str, float]:
         table: moment.timestamp()
         for table, moment in conn.execute(
             sa.select(entry.table_name, sa.func.max(entry.loaded_at))
-            .where(entry.target == tables.data_schema(conn))
+            .where(entry.target == tables.schema_in(conn, catalog.schema))
             .group_by(entry.table_name)
         )
     }
@@ -113,14 +114,15 @@ def last_changes(conn: sa.Connection, catalog: Catalog) -> Mapping[str, float]:
         )
     }
     changed: dict[str, float] = {}
+    names = catalog.names
     for kind in catalog.consolidated:
         of_source = pinned.get(kind.name, 0.0)
-        changed[source_name(kind.name)] = of_source
+        changed[names.source(kind.name)] = of_source
         for spec in kind.tables:
             of_rows = loaded.get(spec.name, 0.0)
-            changed[table_name(spec.name)] = max(of_rows, of_source)
-            for index in search_indexes(spec):
-                changed[index_name(index.name)] = changed[table_name(spec.name)]
+            changed[names.table(spec.name)] = max(of_rows, of_source)
+            for index in search_indexes(spec.as_table):
+                changed[names.index(index.name)] = changed[names.table(spec.name)]
     adopted: dict[str, float] = {
         name: moment.timestamp()
         for name, moment in conn.execute(
@@ -130,8 +132,8 @@ def last_changes(conn: sa.Connection, catalog: Catalog) -> Mapping[str, float]:
         )
     }
     for asset, specs in catalog.application.items():
-        changed[table_name(asset)] = max(adopted.get(table.name, 0.0) for table in specs)
+        changed[names.table(asset)] = max(adopted.get(table.name, 0.0) for table in specs)
         for table in specs:
-            for index in search_indexes(table):
-                changed[index_name(index.name)] = adopted.get(table.name, 0.0)
+            for index in search_indexes(table.as_table):
+                changed[names.index(index.name)] = adopted.get(table.name, 0.0)
     return changed

@@ -4,11 +4,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from psycopg import sql
 
-from memos_assets.catalog import INDEXED, IndexedTable, TableSpec
+from memos_assets.catalog import Catalog, Table
 from memos_assets.indexes.ddl import gin_name
-from memos_assets.indexes.definitions import rows_in, search_indexes, state_of
-from memos_assets.postgres.schema import tables
+from memos_assets.indexes.definitions import search_indexes, state_of
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.report.charts import Chart, Point, log_chart
 from memos_assets.report.formatting import moment, number
 from memos_assets.report.outcomes import CheckResult, Evaluation
@@ -37,13 +39,16 @@ class Build:
 
 
 def index_uses(
-    conn: sa.Connection, checklist: Iterable[CheckResult], builds: Mapping[str, Build]
+    conn: sa.Connection,
+    catalog: Catalog,
+    checklist: Iterable[CheckResult],
+    builds: Mapping[str, Build],
 ) -> tuple[IndexUse, ...]:
     """Return every index of the catalog."""
     checklist = list(checklist)
     planned, measured = _latest(checklist, _PLANNED), _latest(checklist, _MEASURED)
     found: list[IndexUse] = []
-    for spec in INDEXED:
+    for spec in catalog.indexed:
         methods = _methods(spec)
         served = _served(conn, spec)
         for index in search_indexes(spec):
@@ -88,7 +93,7 @@ def _measures(evaluation: Evaluation | None) -> dict[str, float]:
     return {name: float(value) for name, value in known if isinstance(value, int | float)}
 
 
-def _methods(spec: IndexedTable) -> dict[str, tuple[str, int | None]]:
+def _methods(spec: Table) -> dict[str, tuple[str, int | None]]:
     """Return index -> method and dimension."""
     methods: dict[str, tuple[str, int | None]] = {
         gin_name(spec.name, column): ("gin", None) for column in spec.searched
@@ -108,26 +113,17 @@ def _planner(evaluation: Evaluation | None) -> tuple[bool | None, bool | None]:
     )
 
 
-def _served(conn: sa.Connection, spec: IndexedTable) -> dict[str, int]:
-    """Count the rows that each index of a table serves, in one pass over a consolidated table."""
-    if not isinstance(spec, TableSpec):
-        return {index.name: rows_in(conn, index) for index in search_indexes(spec)}
-    table = tables.CONSOLIDATED[spec.name]
-    counts: dict[str, sa.ColumnElement[int]] = {}
-    for vector in spec.vectors:
-        for index in vector.indexes(spec.name):
-            counts[index.name] = sa.func.count().filter(
-                table.c[vector.dimension_name] == index.dimension,
-                table.c[vector.reason_name].is_(None),
-            )
-    for column in spec.searched:
-        counts[gin_name(spec.name, column)] = sa.func.count(table.c[column.name])
-    if spec.text_index:
-        counts[spec.text_index] = sa.func.count()
-    if not counts:
+def _served(conn: sa.Connection, table: Table) -> dict[str, int]:
+    """Count the rows that each index of a table serves, in one pass over the table."""
+    indexes = search_indexes(table)
+    if not indexes:
         return {}
-    row = conn.execute(sa.select(*counts.values()).select_from(table)).one()
-    return dict(zip(counts, row, strict=True))
+    counts = [sql.SQL("count(*) filter (where {})").format(index.condition) for index in indexes]
+    place = sql.Identifier(schema_in(conn, table.schema), table.name)
+    statement = sql.SQL("select {} from {}").format(sql.SQL(", ").join(counts), place)
+    row = driver_of(conn).execute(statement).fetchone()
+    assert row is not None
+    return {index.name: int(count) for index, count in zip(indexes, row, strict=True)}
 
 
 def latency_chart(indexes: Iterable[IndexUse]) -> Chart:

@@ -6,6 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.loading.summary import summarise
 from memos_assets.postgres.schema import tables
@@ -16,12 +17,14 @@ from memos_assets.report.tree import ReasonCount, TableRows
 _DIGESTS = "v02_rows_match_bit_for_bit"
 
 
-def table_rows(conn: sa.Connection, checklist: Iterable[CheckResult]) -> tuple[TableRows, ...]:
+def table_rows(
+    conn: sa.Connection, catalog: Catalog, checklist: Iterable[CheckResult]
+) -> tuple[TableRows, ...]:
     """Return every table of every source, empty ones left out."""
     compared = _compared(checklist)
-    loads = _loads(conn)
+    loads = _loads(conn, catalog)
     found = []
-    for summary in summarise(conn):
+    for summary in summarise(conn, catalog):
         if not summary.source_rows:
             continue
         evaluation, sides = compared.get((summary.source, summary.table), (None, {}))
@@ -63,14 +66,16 @@ def _compared(
     }
 
 
-def _loads(conn: sa.Connection) -> dict[tuple[str, str], tuple[str, dict[str, int]]]:
+def _loads(
+    conn: sa.Connection, catalog: Catalog
+) -> dict[tuple[str, str], tuple[str, dict[str, int]]]:
     """Return when each table of each source was last loaded, and the rows each rule changed."""
     entry = tables.chunks.c
     latest: dict[tuple[str, str], str] = {}
     repaired: dict[tuple[str, str], Counter[str]] = {}
     for row in conn.execute(
         sa.select(entry.source, entry.table_name, entry.loaded_at, entry.repaired).where(
-            entry.target == tables.data_schema(conn)
+            entry.target == tables.schema_in(conn, catalog.schema)
         )
     ):
         place = (row.source, row.table_name)
@@ -80,14 +85,16 @@ def _loads(conn: sa.Connection) -> dict[tuple[str, str], tuple[str, dict[str, in
     return {place: (latest[place], dict(sorted(repaired[place].items()))) for place in latest}
 
 
-def reason_counts(conn: sa.Connection, rows: Sequence[TableRows]) -> tuple[ReasonCount, ...]:
+def reason_counts(
+    conn: sa.Connection, catalog: Catalog, rows: Sequence[TableRows]
+) -> tuple[ReasonCount, ...]:
     """Return why rows were rejected, and why embeddings are NULL, over all tables."""
     entry = tables.rejects.c
     rejected = [
         ReasonCount("rejected", reason, count, settled, REJECT_REASONS.get(reason, "not known"))
         for reason, count, settled in conn.execute(
             sa.select(entry.reason, sa.func.count(), sa.func.count(entry.resolution))
-            .where(entry.target == tables.data_schema(conn))
+            .where(entry.target == tables.schema_in(conn, catalog.schema))
             .group_by(entry.reason)
             .order_by(entry.reason)
         )

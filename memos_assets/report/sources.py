@@ -5,6 +5,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.consolidate.archive.manifests import is_purged
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin, file_digests, fingerprint_of, is_unchanged
@@ -13,15 +14,13 @@ from memos_assets.postgres.schema import tables
 from memos_assets.report.tree import SourceFile
 
 
-def source_files(conn: sa.Connection) -> tuple[SourceFile, ...]:
+def source_files(conn: sa.Connection, catalog: Catalog) -> tuple[SourceFile, ...]:
     """Return every registered file; each is read again, to say whether it is newer than its pin."""
+    registered = {s.name: s for s in registry.registered_sources(conn, catalog.consolidated)}
     source, pin = tables.sources.c, tables.pins.c
     rows = conn.execute(
         sa.select(
             source.source,
-            source.kind,
-            source.path,
-            source.retired_to,
             source.pin_digest,
             pin.fingerprint,
             pin.path.label("copy"),
@@ -33,27 +32,27 @@ def source_files(conn: sa.Connection) -> tuple[SourceFile, ...]:
             sa.and_(pin.source == source.source, pin.digest == source.pin_digest),
             isouter=True,
         )
+        .where(source.source.in_(registered))
         .order_by(source.source)
     ).all()
-    return tuple(_source_file(conn, row) for row in rows)
+    return tuple(_source_file(conn, registered[row.source], row) for row in rows)
 
 
-def _source_file(conn: sa.Connection, row: sa.Row) -> SourceFile:
-    path = Path(row.retired_to or row.path)
-    pin = registry.recorded_pin(conn, row.source, row.pin_digest) if row.pin_digest else None
-    state, newer, file_sha256 = _state(pin, row.fingerprint, path)
+def _source_file(conn: sa.Connection, source: registry.Source, row: sa.Row) -> SourceFile:
+    pin = registry.recorded_pin(conn, source, row.pin_digest) if row.pin_digest else None
+    state, newer, file_sha256 = _state(pin, row.fingerprint, source.location)
     copy = Path(row.copy) if row.copy else None
     return SourceFile(
         source=row.source,
-        kind=row.kind,
-        path=str(path),
+        kind=source.kind.name,
+        path=str(source.location),
         bytes=copy.stat().st_size if copy is not None and copy.exists() else 0,
         rows=sum((row.rows or {}).values()),
         content_digest=row.pin_digest,
         fingerprint=row.fingerprint,
         file_sha256=file_sha256,
         pinned_at=row.pinned_at.isoformat(timespec="seconds") if row.pinned_at else None,
-        state=f"retired; {state}" if row.retired_to else state,
+        state=f"retired; {state}" if source.retired_to else state,
         newer=newer,
     )
 

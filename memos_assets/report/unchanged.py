@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import INDEXED, MEMOS
+from memos_assets.catalog import Catalog
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile
@@ -20,11 +20,14 @@ from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.outcomes import CheckResult
 
 
-def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[CheckResult] | None:
+def standing_outcomes(
+    engine: sa.Engine, catalog: Catalog, files: Sequence[FoundFile]
+) -> list[CheckResult] | None:
     """Return the results of the checklist where nothing changed since every check passed.
 
     Args:
         engine: of the target database.
+        catalog: whose tables.
         files: that a consolidation is asked for.
 
     Returns:
@@ -33,33 +36,31 @@ def standing_outcomes(engine: sa.Engine, files: Sequence[FoundFile]) -> list[Che
     """
     wanted = {file.source: file.path for file in files if file.treatment == "consolidate"}
     with engine.connect() as conn:
-        sources = registry.registered_sources(conn)
+        sources = registry.registered_sources(conn, catalog.consolidated)
         known = {source.name: source.location for source in sources}
         if not wanted.items() <= known.items():
             return None
-        results = checklist_results(conn, MEMOS)
+        results = checklist_results(conn, catalog)
         if not all(result.proven for result in results):
             return None
         pins = [
-            registry.recorded_pin(conn, source.name, source.pin_digest)
-            if source.pin_digest
-            else None
+            registry.recorded_pin(conn, source, source.pin_digest) if source.pin_digest else None
             for source in sources
         ]
         current = [pin for pin in pins if pin is not None]
-        if len(current) < len(pins) or not _is_up_to_date(conn, current):
+        if len(current) < len(pins) or not _is_up_to_date(conn, catalog, current):
             return None
     return results if _are_unchanged(current) else None
 
 
-def _is_up_to_date(conn: sa.Connection, pins: Collection[Pin]) -> bool:
+def _is_up_to_date(conn: sa.Connection, catalog: Catalog, pins: Collection[Pin]) -> bool:
     """Whether every chunk is loaded as its pin holds it and every index is built."""
     for pin in pins:
         if any(ledger.stale_tasks(conn, spec, pin) for spec in registry.specs_in(pin)):
             return False
     return all(
         index.is_built(state_of(conn, index.name, index.schema))
-        for spec in INDEXED
+        for spec in catalog.indexed
         for index in search_indexes(spec)
     )
 

@@ -2,22 +2,24 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, MEMOS
+from memos_assets.catalog import Catalog
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import Pinned, pin_sources
-from memos_assets.defs.assets.report import report
 from memos_assets.defs.dead_runs import process_of, running, settle_abandoned_runs
 from memos_assets.defs.failures import said
-from memos_assets.defs.jobs import finish_job, migrate_job_name, report_job, verify_job
+from memos_assets.defs.jobs import FINISH, REPORT, VERIFY, migrate
+from memos_assets.defs.keys import Keys
+from memos_assets.defs.location import location_of
 from memos_assets.defs.observations import report_observed
-from memos_assets.defs.partitions import CHUNKS, chunk_key, contiguous_ranges, range_tags
+from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
 from memos_assets.defs.tags import CONSOLIDATION_TAG, PROCESS_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.postgres.target import open_target
 from memos_assets.report.consolidation import Consolidation, new_consolidation
@@ -30,6 +32,7 @@ def consolidate(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     roots: Sequence[Root],
     files: Sequence[FoundFile],
     *,
@@ -41,18 +44,19 @@ def consolidate(
         instance: where the runs are recorded.
         engine: of the target database.
         settings: where state lies.
+        catalog: whose files they are.
         roots: recorded with the runs.
         files: from `find_files`; those to be consolidated are registered.
         reload: load chunks again although the ledger says that they are up to date.
     """
-    done = new_consolidation()
+    done = new_consolidation(catalog.schema)
     done.notes = register_files(engine, files)
-    pinned = pin_sources(engine, settings.pins_folder, done.id, roots, files)
+    pinned = pin_sources(engine, settings.pins_folder, catalog, done.id, roots, files)
     tags = tags_of(pinned)
-    report_observed(instance, engine, pinned, settings.local_zone)
-    load_stale(instance, engine, pinned, tags, done, reload=reload)
-    run_job(instance, finish_job.name, tags, done)
-    done.checklist = checklist(engine)
+    report_observed(instance, engine, catalog, pinned, settings.local_zone)
+    load_stale(instance, engine, catalog, pinned, tags, done, reload=reload)
+    run_job(instance, catalog, FINISH, tags, done)
+    done.checklist = checklist(engine, catalog)
     return done
 
 
@@ -67,6 +71,7 @@ def tags_of(pinned: Pinned) -> dict[str, str]:
 def load_stale(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
+    catalog: Catalog,
     pinned: Pinned,
     tags: Mapping[str, str],
     done: Consolidation,
@@ -74,35 +79,36 @@ def load_stale(
     reload: bool = False,
 ) -> None:
     """Load the chunks that the tables do not hold as the pins do."""
-    for kind in CONSOLIDATED_KINDS:
+    for kind in catalog.consolidated:
         with engine.connect() as conn:
             chunks = ledger.stale_chunks(conn, pinned.of_kind(kind), reload=reload)
         stale = {chunk_key(*chunk) for chunk in chunks}
         done.stale_chunks += len(stale)
         if stale:
-            partitions = instance.get_dynamic_partitions(str(CHUNKS[kind.name].name))
+            partitions = instance.get_dynamic_partitions(chunks_name(catalog.names, kind))
             extra = {RELOAD_TAG: "true"} if reload else {}
             for first, last in contiguous_ranges(partitions, stale):
                 run_tags = {**tags, **extra, **range_tags(first, last)}
-                run_job(instance, migrate_job_name(kind), run_tags, done)
+                run_job(instance, catalog, migrate(kind), run_tags, done)
 
 
-def verify(instance: dg.DagsterInstance, engine: sa.Engine) -> Consolidation:
+def verify(instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog) -> Consolidation:
     """Run the whole checklist and write the report; nothing is loaded."""
-    done = new_consolidation()
-    run_job(instance, verify_job.name, {CONSOLIDATION_TAG: done.id}, done)
-    done.checklist = checklist(engine)
+    done = new_consolidation(catalog.schema)
+    run_job(instance, catalog, VERIFY, {CONSOLIDATION_TAG: done.id}, done)
+    done.checklist = checklist(engine, catalog)
     return done
 
 
-def checklist(engine: sa.Engine) -> list[CheckResult]:
+def checklist(engine: sa.Engine, catalog: Catalog) -> list[CheckResult]:
     """Return the latest result of every check."""
     with engine.connect() as conn:
-        return checklist_results(conn, MEMOS)
+        return checklist_results(conn, catalog)
 
 
 def run_job(
     instance: dg.DagsterInstance,
+    catalog: Catalog,
     job_name: str,
     tags: dict[str, str],
     done: Consolidation,
@@ -114,14 +120,13 @@ def run_job(
 
     Args:
         instance: where the run is recorded.
-        job_name: of the job.
+        catalog: whose job it is.
+        job_name: of the job, as memOS's is called.
         tags: of the run, beside the job's own.
         done: takes the notes.
         ops: configuration of its ops by name, where they have one.
     """
-    from memos_assets.definitions import defs
-
-    job, run_id = defs().resolve_job_def(job_name), str(uuid.uuid4())
+    job, run_id = _job(catalog, job_name), str(uuid.uuid4())
     with open_target(load_settings(), f"memos_assets:{run_id[:8]}") as engine:
         with running(engine, run_id):
             result = job.execute_in_process(
@@ -146,13 +151,22 @@ def run_job(
         # Dagster takes Ctrl+C for a failed run; to the person it is Ctrl+C.
         raise KeyboardInterrupt
     done.failures += failures
-    if _has_held_up_report(job, result):
+    if _has_held_up_report(catalog, job, result):
         # What failed before it is what a person must read of.
-        run_job(instance, report_job.name, tags, done)
+        run_job(instance, catalog, REPORT, tags, done)
 
 
-def _has_held_up_report(job: dg.JobDefinition, result: dg.ExecuteInProcessResult) -> bool:
+@lru_cache(maxsize=32)
+def _job(catalog: Catalog, name: str) -> dg.JobDefinition:
+    """Return a job of a catalog, which is the same in every location that has the catalog."""
+    return location_of(catalog).resolve_job_def(catalog.names.job(name))
+
+
+def _has_held_up_report(
+    catalog: Catalog, job: dg.JobDefinition, result: dg.ExecuteInProcessResult
+) -> bool:
     """Whether a step failed that the job's report comes after; Dagster has no event for that."""
     started = {event.step_key for event in result.all_events if event.is_step_start}
     failed = any(event.is_step_failure for event in result.all_events)
-    return failed and report.op.name in job.graph.node_dict and report.op.name not in started
+    report = Keys(catalog.names).report.to_python_identifier()
+    return failed and report in job.graph.node_dict and report not in started

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 import dagster as dg
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import pin_sources
-from memos_assets.defs.jobs import maintenance_job
-from memos_assets.defs.maintenance import maintain_op
+from memos_assets.defs.jobs import MAINTAIN
+from memos_assets.defs.maintenance import maintain_step
 from memos_assets.defs.observations import report_observed
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs import consolidation
@@ -31,19 +32,24 @@ def open_instance(settings: Settings) -> dg.DagsterInstance:
 
 
 def observe(
-    engine: sa.Engine, settings: Settings, roots: Sequence[Root], files: Sequence[FoundFile]
+    engine: sa.Engine,
+    settings: Settings,
+    catalog: Catalog,
+    roots: Sequence[Root],
+    files: Sequence[FoundFile],
 ) -> None:
     """Register and pin the files, and report the source assets as observed."""
     with open_instance(settings) as instance:
         register_files(engine, files)
-        observed = new_consolidation().id
-        pinned = pin_sources(engine, settings.pins_folder, observed, roots, files)
-        report_observed(instance, engine, pinned, settings.local_zone)
+        observed = new_consolidation(catalog.schema).id
+        pinned = pin_sources(engine, settings.pins_folder, catalog, observed, roots, files)
+        report_observed(instance, engine, catalog, pinned, settings.local_zone)
 
 
 def consolidate(
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     roots: Sequence[Root],
     files: Sequence[FoundFile],
     *,
@@ -55,20 +61,24 @@ def consolidate(
     gc.freeze()
     with open_instance(settings) as instance:
         if swap:
-            return consolidate_and_swap(instance, engine, settings, roots, files)
-        return consolidation.consolidate(instance, engine, settings, roots, files, reload=reload)
+            return consolidate_and_swap(instance, engine, settings, catalog, roots, files)
+        return consolidation.consolidate(
+            instance, engine, settings, catalog, roots, files, reload=reload
+        )
 
 
-def maintain(settings: Settings, names: Sequence[str], *, rebuild: bool) -> Consolidation:
+def maintain(
+    settings: Settings, catalog: Catalog, names: Sequence[str], *, rebuild: bool
+) -> Consolidation:
     """Run the maintenance; it takes its turn among the builds of indexes."""
-    done = new_consolidation()
-    config = {maintain_op.name: {"config": {"names": list(names), "rebuild": rebuild}}}
+    done = new_consolidation(catalog.schema)
+    config = {maintain_step(catalog.names): {"config": {"names": list(names), "rebuild": rebuild}}}
     with open_instance(settings) as instance:
-        consolidation.run_job(instance, maintenance_job.name, {}, done, config)
+        consolidation.run_job(instance, catalog, MAINTAIN, {}, done, config)
     return done
 
 
-def verify(engine: sa.Engine, settings: Settings) -> Consolidation:
+def verify(engine: sa.Engine, settings: Settings, catalog: Catalog) -> Consolidation:
     """Run the whole checklist, and write the report."""
     with open_instance(settings) as instance:
-        return consolidation.verify(instance, engine)
+        return consolidation.verify(instance, engine, catalog)

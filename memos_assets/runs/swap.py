@@ -5,21 +5,20 @@ from collections.abc import Sequence
 import dagster as dg
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import Pinned, pin_sources
 from memos_assets.defs.assets.version import report_exchange
-from memos_assets.defs.jobs import finish_job
-from memos_assets.defs.keys import LIVE_VERSION
+from memos_assets.defs.jobs import FINISH
 from memos_assets.defs.observations import report_observed
 from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
-from memos_assets.postgres.schema.tables import DATA_SCHEMA, in_schema
+from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.versions.dependents import refuse_hanging
 from memos_assets.postgres.versions.swap import restore_pins, swap
 from memos_assets.postgres.versions.versions import (
-    SHADOW,
     create_shadow,
     prune,
     sole_swap,
@@ -40,6 +39,7 @@ def consolidate_and_swap(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     roots: Sequence[Root],
     files: Sequence[FoundFile],
 ) -> Consolidation:
@@ -52,6 +52,7 @@ def consolidate_and_swap(
         instance: where the runs are recorded.
         engine: of the target database.
         settings: where state lies, and for how long versions are kept.
+        catalog: whose tables.
         roots: recorded with the runs.
         files: from `find_files`; those to be consolidated are registered.
 
@@ -59,26 +60,26 @@ def consolidate_and_swap(
         TargetError: M330 another one is at it; M331 objects of others hang on the live tables; M337
             the file of a registered source is gone. Nothing was loaded.
     """
-    done = new_consolidation()
+    done = new_consolidation(catalog.schema)
     with sole_swap(engine):
         with engine.connect() as conn:
-            refuse_hanging(conn)
-            _refuse_gone(conn, files)
+            refuse_hanging(conn, catalog)
+            _refuse_gone(conn, catalog, files)
         done.notes = register_files(engine, files)
         try:
             pinned = pin_sources(
-                engine, settings.pins_folder, done.id, roots, files, every_source=True
+                engine, settings.pins_folder, catalog, done.id, roots, files, every_source=True
             )
-            done.notes += _pruned(engine, settings)
-            create_shadow(engine, done.id)
-            done.schema = SHADOW
-            _fill(instance, engine, settings, pinned, done)
+            done.notes += _pruned(engine, catalog, settings)
+            create_shadow(engine, catalog, done.id)
+            done.schema = catalog.shadow
+            _fill(instance, engine, settings, catalog, pinned, done)
         finally:
             if done.exchange is None:
                 with engine.begin() as conn:
-                    restore_pins(conn)
+                    restore_pins(conn, catalog)
         if done.exchange is None:
-            done.run_ids += verify(instance, engine).run_ids
+            done.run_ids += verify(instance, engine, catalog).run_ids
     return done
 
 
@@ -86,46 +87,51 @@ def _fill(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
+    catalog: Catalog,
     pinned: Pinned,
     done: Consolidation,
 ) -> None:
     """Fill the shadow, prove it, and swap it in if nothing speaks against it."""
-    shadow = in_schema(engine, SHADOW)
-    tags = {**tags_of(pinned), INTO_TAG: SHADOW}
-    report_observed(instance, shadow, pinned, settings.local_zone)
-    load_stale(instance, shadow, pinned, tags, done)
+    shadow = in_schema(engine, catalog.schema, catalog.shadow)
+    tags = {**tags_of(pinned), INTO_TAG: catalog.shadow}
+    report_observed(instance, shadow, catalog, pinned, settings.local_zone)
+    load_stale(instance, shadow, catalog, pinned, tags, done)
     with engine.connect() as conn:
         filled_at = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-    run_job(instance, finish_job.name, tags, done)
-    done.checklist = checklist(shadow)
+    run_job(instance, catalog, FINISH, tags, done)
+    done.checklist = checklist(shadow, catalog)
     if not done.proven:
         done.notes.append(
-            f"not swapped: readers keep what they had; what was loaded stays in {SHADOW} until the "
-            "next --swap"
+            f"not swapped: readers keep what they had; what was loaded stays in {catalog.shadow} "
+            "until the next --swap"
         )
         return
     try:
         done.exchange = swap(
-            engine, done.id, filled_at=filled_at, timeout_seconds=settings.swap_timeout_seconds
+            engine,
+            catalog,
+            done.id,
+            filled_at=filled_at,
+            timeout_seconds=settings.swap_timeout_seconds,
         )
     except TargetError as error:
         done.failures.append(str(error))
         return
-    done.schema = DATA_SCHEMA
-    report_exchange(instance, engine, settings, done.exchange)
+    done.schema = catalog.schema
+    report_exchange(instance, engine, settings, catalog, done.exchange)
     with engine.connect() as conn:
-        finding = version_is_complete(conn)
+        finding = version_is_complete(conn, catalog)
     if not finding.passed:
-        where = LIVE_VERSION.to_user_string()
+        where = catalog.names.live_version
         done.failures.append(f"V14 failed on {where}: observed {finding.observed}")
 
 
-def _refuse_gone(conn: sa.Connection, files: Sequence[FoundFile]) -> None:
+def _refuse_gone(conn: sa.Connection, catalog: Catalog, files: Sequence[FoundFile]) -> None:
     """Refuse at once what V08 would refuse after the load: a source whose file is gone."""
     found = {file.source for file in files if file.treatment == "consolidate"}
     gone = [
         source
-        for source in registry.registered_sources(conn)
+        for source in registry.registered_sources(conn, catalog.consolidated)
         if source.name not in found and not source.location.exists()
     ]
     if gone:
@@ -138,10 +144,10 @@ def _refuse_gone(conn: sa.Connection, files: Sequence[FoundFile]) -> None:
         )
 
 
-def _pruned(engine: sa.Engine, settings: Settings) -> list[str]:
+def _pruned(engine: sa.Engine, catalog: Catalog, settings: Settings) -> list[str]:
     """Drop versions that are due, for room; one that cannot be dropped is no hindrance."""
     try:
-        dropped = prune(engine, settings.keep_versions_days)
+        dropped = prune(engine, catalog, settings.keep_versions_days)
     except TargetError as error:
         return [str(error)]
     return [f"version {number} was kept long enough and is dropped" for number in dropped]

@@ -10,15 +10,16 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
+from memos_assets.catalog import Table
 from memos_assets.errors import UsageError
 from memos_assets.indexes.definitions import state_of
 from memos_assets.postgres.connection import has_rows
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search import api
 from memos_assets.search.by_row import Probe, probes_named, the_one
 from memos_assets.search.embed import Vectors, check_fit, configured_embedder
 from memos_assets.search.queries import placed
-from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
+from memos_assets.search.searchable import MOST_HITS
 from memos_assets.settings import Settings
 
 Mode = Literal["hybrid", "text", "vector"]
@@ -50,7 +51,7 @@ class Answer:
         milliseconds: from the question to the last hit.
     """
 
-    table: Searchable
+    table: Table
     mode: str
     k: int
     hits: Sequence[api.Hit]
@@ -79,16 +80,16 @@ class Answer:
 
 
 def questions_from_row(
-    conn: sa.Connection, question: Question, like: str, only: Searchable | None
-) -> list[tuple[Searchable, Question]]:
+    conn: sa.Connection, question: Question, like: str, among: Sequence[Table], only: Table | None
+) -> list[tuple[Table, Question]]:
     """Return what is asked of each table that has a row of this key."""
-    tables = [only] if only else _present(conn, "vector", question)
-    found: list[tuple[Searchable, Question]] = []
+    tables = [only] if only else _present(conn, among, "vector", question)
+    found: list[tuple[Table, Question]] = []
     for table in tables:
-        if not table.indexes:
+        if not table.vector_indexes:
             raise _no_embeddings(table)
         probes = probes_named(conn, table, like)
-        if len(probes) > 1 and question.source is not None:
+        if len(probes) > 1 and question.source is not None and table.owner:
             probes = [p for p in probes if p.key[table.owner] == question.source] or probes
         if not probes and only is None:
             continue
@@ -100,24 +101,24 @@ def questions_from_row(
 
 
 def tables_for_text(
-    conn: sa.Connection, question: Question, only: Searchable | None
-) -> list[Searchable]:
+    conn: sa.Connection, question: Question, among: Sequence[Table], only: Table | None
+) -> list[Table]:
     """Return the tables that a text is searched in."""
-    return [only] if only else _present(conn, question.mode, question)
+    return [only] if only else _present(conn, among, question.mode, question)
 
 
 def questions_from_text(
-    tables: Sequence[Searchable], question: Question, only: Searchable | None, settings: Settings
-) -> tuple[list[tuple[Searchable, Question]], list[str]]:
+    tables: Sequence[Table], question: Question, only: Table | None, settings: Settings
+) -> tuple[list[tuple[Table, Question]], list[str]]:
     """Return the question to each table, and notes for the person who asks.
 
     Text becomes a vector once; no connection waits for the model meanwhile. A table that the
     embedder does not fit is searched by words; where it is the only one, or words were not asked
     for, that is refused.
     """
-    if question.mode == "vector" and only is not None and not only.indexes:
+    if question.mode == "vector" and only is not None and not only.vector_indexes:
         raise _no_embeddings(only)
-    if question.mode == "text" or not any(table.indexes for table in tables):
+    if question.mode == "text" or not any(table.vector_indexes for table in tables):
         return [(table, replace(question, mode="text")) for table in tables], []
     if settings.embedder is None and question.mode == "hybrid":
         note = "by words alone, not by meaning: no embedder is set (MEMOS_EMBEDDER)"
@@ -127,7 +128,7 @@ def questions_from_text(
     misfits = {
         table.name: error
         for table in tables
-        if table.indexes and (error := _misfit(table, embedder.model, len(embedding)))
+        if table.vector_indexes and (error := _misfit(table, embedder.model, len(embedding)))
     }
     if misfits and (
         only is not None or (question.mode == "vector" and len(misfits) == len(tables))
@@ -135,7 +136,7 @@ def questions_from_text(
         raise next(iter(misfits.values()))
     asked = [
         (table, replace(question, embedding=embedding))
-        if table.indexes and table.name not in misfits
+        if table.vector_indexes and table.name not in misfits
         else (table, replace(question, mode="text"))
         for table in tables
         if question.mode == "hybrid" or table.name not in misfits
@@ -148,8 +149,8 @@ def questions_from_text(
     ]
 
 
-def _misfit(table: Searchable, model: str, dimension: int) -> UsageError | None:
-    models = {index.dimension: index.models for index in table.indexes}
+def _misfit(table: Table, model: str, dimension: int) -> UsageError | None:
+    models = {index.dimension: index.models for index in table.vector_indexes}
     try:
         check_fit(_where(table), models, model=model, dimension=dimension)
     except UsageError as error:
@@ -157,11 +158,11 @@ def _misfit(table: Searchable, model: str, dimension: int) -> UsageError | None:
     return None
 
 
-def _where(table: Searchable) -> str:
+def _where(table: Table) -> str:
     return f"table {table.name}"
 
 
-def _no_embeddings(table: Searchable) -> UsageError:
+def _no_embeddings(table: Table) -> UsageError:
     return UsageError(
         "M571",
         "it has no embeddings",
@@ -170,19 +171,21 @@ def _no_embeddings(table: Searchable) -> UsageError:
     )
 
 
-def _present(conn: sa.Connection, mode: Mode, question: Question) -> list[Searchable]:
+def _present(
+    conn: sa.Connection, among: Sequence[Table], mode: Mode, question: Question
+) -> list[Table]:
     """Return the tables that are there and offer a mode; a source names rows of some alone."""
     return [
         table
-        for table in SEARCHABLES.values()
-        if (table.indexes if mode == "vector" else table.text_index)
+        for table in among
+        if (table.vector_indexes if mode == "vector" else table.text_index)
         and (question.source is None or table.owner == "source")
-        and (table.schema is None or sa.inspect(conn).has_table(table.name, table.schema))
+        and (not table.live or sa.inspect(conn).has_table(table.name, table.schema))
     ]
 
 
 def ask_all(
-    conn: sa.Connection, asked: Sequence[tuple[Searchable, Question]], *, alone: bool
+    conn: sa.Connection, asked: Sequence[tuple[Table, Question]], *, alone: bool
 ) -> tuple[list[Answer], list[str]]:
     """Ask every table; one of many that cannot be narrowed so, having no such key, is left out."""
     answers: list[Answer] = []
@@ -202,19 +205,19 @@ def ask_all(
     return answers, [f"left out, because {first.what}: {', '.join(refusals)}"]
 
 
-def _ask(conn: sa.Connection, table: Searchable, question: Question) -> Answer:
+def _ask(conn: sa.Connection, table: Table, question: Question) -> Answer:
     more: dict[str, Any] = {"owner": question.source, "filters": _filters(table, question)}
     k = question.k
     if question.besides is not None and 1 <= k < MOST_HITS:
         k += 1  # the row itself, which is not shown
     started = time.perf_counter()
     if question.mode == "text":
-        hits = api.match(conn, table.name, question.text, k, **more)
+        hits = api.match(conn, table, question.text, k, **more)
     elif question.mode == "vector":
         assert question.embedding is not None
-        hits = api.search(conn, table.name, question.embedding, k, **more)
+        hits = api.search(conn, table, question.embedding, k, **more)
     else:
-        hits = api.hybrid(conn, table.name, question.text, question.embedding, k, **more)
+        hits = api.hybrid(conn, table, question.text, question.embedding, k, **more)
     milliseconds = 1000 * (time.perf_counter() - started)
     if question.besides is not None:
         hits = [hit for hit in hits if hit.key != question.besides.key]
@@ -228,7 +231,7 @@ def _ask(conn: sa.Connection, table: Searchable, question: Question) -> Answer:
     )
 
 
-def _filters(table: Searchable, question: Question) -> Mapping[str, Any] | None:
+def _filters(table: Table, question: Question) -> Mapping[str, Any] | None:
     """Return column -> what it must contain; an object that names no column is of the metadata."""
     if question.narrow is None:
         return None
@@ -237,7 +240,7 @@ def _filters(table: Searchable, question: Question) -> Mapping[str, Any] | None:
     return {table.details or "metadata": question.narrow}
 
 
-def _served(conn: sa.Connection, table: Searchable, question: Question) -> str:
+def _served(conn: sa.Connection, table: Table, question: Question) -> str:
     """Name the indexes that serve a question, or say that there is none yet."""
     names = [] if question.mode == "vector" else [table.text_index]
     if question.embedding is not None:
@@ -250,6 +253,6 @@ def _served(conn: sa.Connection, table: Searchable, question: Question) -> str:
     return " and ".join(said)
 
 
-def is_empty(conn: sa.Connection, table: Searchable) -> bool:
+def is_empty(conn: sa.Connection, table: Table) -> bool:
     """Whether there is nothing in a table that is searched."""
-    return not has_rows(conn, placed(table, data_schema(conn)))
+    return not has_rows(conn, placed(table, schema_in(conn, table.schema)))

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
+from memos_assets.catalog import Table
 from memos_assets.search.calls import Call, Embedding, Hit, by_both, by_embedding, by_text
 
 Caller = sa.Connection | Session | scoped_session[Session]
@@ -24,7 +25,7 @@ def _run(conn: Caller, call: Call) -> list[Hit]:
 
 def search(
     conn: Caller,
-    table: str,
+    table: Table | str,
     embedding: Embedding,
     k: int = 10,
     *,
@@ -35,7 +36,7 @@ def search(
 
     Args:
         conn: the caller's connection or session; nothing is committed.
-        table: one of `searchable.SEARCHABLES`.
+        table: the name of one of memOS's, or any table that has search functions.
         embedding: of one of the table's dimensions; need not be normalised.
         k: 1 to 1,000.
         owner: only rows of this source (of this user, in the application's tables).
@@ -52,7 +53,7 @@ def search(
 
 def match(
     conn: Caller,
-    table: str,
+    table: Table | str,
     text: str,
     k: int = 10,
     *,
@@ -73,7 +74,7 @@ def match(
 
 def hybrid(
     conn: Caller,
-    table: str,
+    table: Table | str,
     text: str,
     embedding: Embedding | None = None,
     k: int = 10,
@@ -87,7 +88,7 @@ def hybrid(
 
     Args:
         conn: the caller's connection or session; nothing is committed.
-        table: one of `searchable.SEARCHABLES`.
+        table: as `search`.
         text: words and codes.
         embedding: of the same text; None leaves that list out.
         k: 1 to 1,000.

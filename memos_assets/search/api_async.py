@@ -5,6 +5,7 @@ from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
+from memos_assets.catalog import Table
 from memos_assets.search.calls import Call, Embedding, Hit, by_both, by_embedding, by_text
 
 Caller = AsyncConnection | AsyncSession | async_scoped_session[AsyncSession]
@@ -19,7 +20,7 @@ async def _run(conn: Caller, call: Call) -> list[Hit]:
 
 async def search(
     conn: Caller,
-    table: str,
+    table: Table | str,
     embedding: Embedding,
     k: int = 10,
     *,
@@ -32,7 +33,7 @@ async def search(
 
 async def match(
     conn: Caller,
-    table: str,
+    table: Table | str,
     text: str,
     k: int = 10,
     *,
@@ -45,7 +46,7 @@ async def match(
 
 async def hybrid(
     conn: Caller,
-    table: str,
+    table: Table | str,
     text: str,
     embedding: Embedding | None = None,
     k: int = 10,

@@ -9,11 +9,11 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.catalog import Table
 from memos_assets.errors import UsageError
 from memos_assets.postgres.connection import driver_of
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search.queries import columns, placed
-from memos_assets.search.searchable import Searchable
 from memos_assets.sqlite.printable import shown_value
 
 #: Rows of one key that a refusal names.
@@ -30,7 +30,7 @@ class Probe:
 
 
 def probes_named(
-    conn: sa.Connection, table: Searchable, name: str, *, owner: str | None = None
+    conn: sa.Connection, table: Table, name: str, *, owner: str | None = None
 ) -> list[Probe]:
     """Return the rows that go by a key and have an embedding.
 
@@ -50,15 +50,15 @@ def probes_named(
     names = [column for column in table.key if column != table.owner]
     statement = sql.SQL(
         "select {key}, {embedding}::text from {table} where %(name)s in ("
-        "{last}::text, concat_ws('/', {names}), concat_ws('/', {owner}, {names}))"
-        " and (%(owner)s::text is null or {owner}::text = %(owner)s) order by {key} limit {most}"
+        "{last}::text, concat_ws('/', {names}), concat_ws('/', {key})){owned}"
+        " order by {key} limit {most}"
     ).format(
         key=columns(table.key),
-        embedding=sql.Identifier(table.indexes[0].column),
-        table=placed(table, data_schema(conn)),
+        embedding=sql.Identifier(table.vector_indexes[0].column),
+        table=placed(table, schema_in(conn, table.schema)),
         last=sql.Identifier(names[-1]),
         names=columns(names),
-        owner=sql.Identifier(table.owner),
+        owned=_owned_by(table),
         most=sql.Literal(_NAMED),
     )
     rows = driver_of(conn).execute(statement, {"name": name, "owner": owner}).fetchall()
@@ -79,6 +79,15 @@ def probes_named(
             fix="search from another row, or by words: memos-assets search TEXT",
         )
     return found
+
+
+def _owned_by(table: Table) -> sql.Composable:
+    """Return the condition of rows of an owner, where one is named and rows have one."""
+    if table.owner is None:
+        return sql.SQL("")
+    return sql.SQL(" and (%(owner)s::text is null or {}::text = %(owner)s)").format(
+        sql.Identifier(table.owner)
+    )
 
 
 def the_one(probes: list[Probe], name: str, where: str) -> Probe:

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import psycopg
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS, Table
 from memos_assets.errors import MemosAssetsError, TargetError, UsageError
 from memos_assets.postgres.connection import first_line
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.postgres.storable_text import storable_text
 from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
-from memos_assets.search.searchable import MOST_HITS, Searchable, searchable
+from memos_assets.search.searchable import MOST_HITS, searchable
 
 #: An embedding: elements in order, or an array of shape (dimension,).
 Embedding = Sequence[float] | npt.NDArray[np.floating[Any]]
@@ -58,7 +58,7 @@ _SHOWN = (
 class Call:
     """A statement with its values, and how its rows become hits."""
 
-    table: Searchable
+    table: Table
     statement: sa.TextClause
     values: Mapping[str, Any]
     filters: Mapping[str, Any]
@@ -106,7 +106,7 @@ class Call:
             return TargetError(
                 "M326",
                 "the database has no such search function",
-                where=f"{DATA_SCHEMA}, table {self.table.name}",
+                where=f"{self.table.function_schema}, table {self.table.name}",
                 fix="make them: memos-assets consolidate, or materialise memos/search_functions",
             )
         return None
@@ -115,7 +115,7 @@ class Call:
         """Refuse a filter on a key that no row has, which nothing would ever pass."""
         place = self.table
         for column, value in self.filters.items():
-            held = sa.table(place.name, sa.column(column), schema=place.schema or DATA_SCHEMA)
+            held = sa.table(place.name, sa.column(column), schema=place.schema)
             for key in value if isinstance(value, dict) else ():
                 has = sa.exists().select_from(held).where(held.c[column].op("?")(key))
                 if not conn.execute(sa.select(has)).scalar_one():
@@ -128,26 +128,32 @@ class Call:
 
 
 @lru_cache(maxsize=256)
-def _calling(function: str, types: tuple[tuple[str, str], ...]) -> sa.TextClause:
+def _calling(schema: str, function: str, types: tuple[tuple[str, str], ...]) -> sa.TextClause:
     """Return the call of a function with named arguments, each cast to its type."""
     given = ", ".join(f"{name} => cast(:{name} as {type_name})" for name, type_name in types)
-    return sa.text(f"select * from {DATA_SCHEMA}.{function}({given})")
+    return sa.text(f"select * from {schema}.{function}({given})")
 
 
 def _call(
     kind: str,
-    table: str,
+    place: Table,
     k: int,
     owner: str | None,
     filters: Mapping[str, Any] | None,
     arguments: Mapping[str, tuple[str, Any]],
 ) -> Call:
-    place = searchable(table)
     if not isinstance(k, Integral) or isinstance(k, bool) or not 1 <= k <= MOST_HITS:
         raise UsageError(
-            "M573", f"k is {k!r}", where=f"table {table}", fix=f"ask for 1 to {MOST_HITS} rows"
+            "M573", f"k is {k!r}", where=f"table {place.name}", fix=f"ask for 1 to {MOST_HITS} rows"
         )
     named = {"k": ("integer", int(k)), **arguments}
+    if owner is not None and place.owner is None:
+        raise UsageError(
+            "M580",
+            "its rows have no owner that a search of it is narrowed by",
+            where=f"table {place.name}",
+            fix="leave the owner out",
+        )
     if owner is not None:
         named[f"of_{place.owner}"] = ("text", owner)
     for column in filters or ():
@@ -156,7 +162,7 @@ def _call(
             raise UsageError(
                 "M580",
                 f"{column!r} is no column that a search of it is narrowed by",
-                where=f"table {table}",
+                where=f"table {place.name}",
                 fix=f"use one of: {known}",
             )
     for column, value in (filters or {}).items():
@@ -164,13 +170,13 @@ def _call(
     types = tuple((name, type_name) for name, (type_name, _) in named.items())
     return Call(
         place,
-        _calling(f"{kind}_{place.name}", types),
+        _calling(place.function_schema, f"{kind}_{place.name}", types),
         {name: value for name, (_, value) in named.items()},
         filters or {},
     )
 
 
-def _checked(place: Searchable, embedding: Embedding) -> QueryEmbedding:
+def _checked(place: Table, embedding: Embedding) -> QueryEmbedding:
     """Return an embedding as it is searched for, each element as the nearest float32.
 
     Raises:
@@ -202,7 +208,7 @@ def _checked(place: Searchable, embedding: Embedding) -> QueryEmbedding:
     return query_embedding(elements, place.stored)
 
 
-def _need_text(place: Searchable, text: str) -> None:
+def _need_text(place: Table, text: str) -> None:
     if place.text_index is None:
         raise UsageError(
             "M576",
@@ -216,29 +222,35 @@ def _need_text(place: Searchable, text: str) -> None:
         )
 
 
+def _found(table: Table | str) -> Table:
+    """Return the table that is meant: a name is one of memOS's."""
+    return searchable(table, MEMOS.searchable) if isinstance(table, str) else table
+
+
 def by_embedding(
-    table: str,
+    table: Table | str,
     embedding: Embedding,
     k: int,
     owner: str | None,
     filters: Mapping[str, Any] | None,
 ) -> Call:
     """Return a search by embedding; raises as `api.search`."""
-    place = searchable(table)
+    place = _found(table)
     sought = _checked(place, embedding)
-    return _call("search", table, k, owner, filters, {"query": (sought.stored, sought)})
+    return _call("search", place, k, owner, filters, {"query": (sought.stored, sought)})
 
 
 def by_text(
-    table: str, text: str, k: int, owner: str | None, filters: Mapping[str, Any] | None
+    table: Table | str, text: str, k: int, owner: str | None, filters: Mapping[str, Any] | None
 ) -> Call:
     """Return a search by words; raises as `api.match`."""
-    _need_text(searchable(table), text)
-    return _call("match", table, k, owner, filters, {"query": ("text", storable_text(text))})
+    place = _found(table)
+    _need_text(place, text)
+    return _call("match", place, k, owner, filters, {"query": ("text", storable_text(text))})
 
 
 def by_both(
-    table: str,
+    table: Table | str,
     text: str,
     embedding: Embedding | None,
     k: int,
@@ -248,7 +260,7 @@ def by_both(
     vocabulary: str,
 ) -> Call:
     """Return a search by both; raises as `api.hybrid`."""
-    place = searchable(table)
+    place = _found(table)
     _need_text(place, text)
     arguments: dict[str, tuple[str, Any]] = {"query": ("text", storable_text(text))}
     if embedding is not None:
@@ -259,15 +271,15 @@ def by_both(
             raise UsageError(
                 "M576",
                 "it has no sparse weights",
-                where=f"table {table}",
+                where=f"table {place.name}",
                 fix="leave sparse weights out",
             )
         arguments["sparse"] = ("jsonb", _json(place, dict(sparse)))
         arguments["vocabulary"] = ("text", vocabulary)
-    return _call("hybrid", table, k, owner, filters, arguments)
+    return _call("hybrid", place, k, owner, filters, arguments)
 
 
-def _json(place: Searchable, value: Any) -> str:
+def _json(place: Table, value: Any) -> str:
     """Return JSON that PostgreSQL takes; NaN, NUL and halves of surrogate pairs no row holds.
 
     Raises:

@@ -7,9 +7,8 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from memos_assets.asset_names import SEARCH_FUNCTIONS, index_name
-from memos_assets.catalog import Catalog, Column, IndexedTable, TableSpec, VectorIndex
-from memos_assets.check import AnyCheck, Check, Subject, by_connection
+from memos_assets.catalog import Catalog, Column, Table, VectorIndex
+from memos_assets.check import AnyCheck, Check, CheckContext, Subject, by_connection
 from memos_assets.finding import Finding
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import SearchIndex, rows_in, search_indexes
@@ -20,57 +19,58 @@ from memos_assets.search.plans import (
     nearest_uses_index,
     text_search_uses_index,
 )
-from memos_assets.search.searchable import SEARCHABLES
 
 
-def _step(catalog: Catalog, spec: IndexedTable) -> str:
-    of = catalog.kind_of_table(spec.name).name if isinstance(spec, TableSpec) else "application"
+def _step(catalog: Catalog, table: Table) -> str:
+    of = "application" if table.live else catalog.kind_of_table(table.name).name
     return f"{of}_indexes_checks"
 
 
 def _indexes(catalog: Catalog) -> Iterator[Subject[SearchIndex]]:
     for spec in catalog.indexed:
         for index in search_indexes(spec):
-            yield Subject(index_name(index.name), index, _step(catalog, spec))
+            yield Subject(catalog.names.index(index.name), index, _step(catalog, spec))
 
 
-def _vector_indexes(catalog: Catalog) -> Iterator[Subject[tuple[VectorIndex, SearchIndex]]]:
+def _vector_indexes(catalog: Catalog) -> Iterator[Subject[tuple[Table, VectorIndex, SearchIndex]]]:
     """Yield every HNSW index as it is searched and as it is built."""
     for spec in catalog.indexed:
         built = {index.name: index for index in search_indexes(spec)}
         for index in spec.vector_indexes:
-            value = (index, built[index.name])
-            yield Subject(index_name(index.name), value, _step(catalog, spec))
+            value = (spec, index, built[index.name])
+            yield Subject(catalog.names.index(index.name), value, _step(catalog, spec))
 
 
-def _json_columns(catalog: Catalog) -> Iterator[Subject[tuple[IndexedTable, Column]]]:
+def _json_columns(catalog: Catalog) -> Iterator[Subject[tuple[Table, Column]]]:
     for spec in catalog.indexed:
         for column in spec.searched:
-            name = index_name(gin_name(spec.name, column))
+            name = catalog.names.index(gin_name(spec.name, column))
             yield Subject(name, (spec, column), _step(catalog, spec))
 
 
-def _texts(catalog: Catalog) -> Iterator[Subject[str]]:
+def _texts(catalog: Catalog) -> Iterator[Subject[Table]]:
     for spec in catalog.indexed:
         if spec.text_index:
-            yield Subject(index_name(spec.text_index), spec.name, _step(catalog, spec))
+            yield Subject(catalog.names.index(spec.text_index), spec, _step(catalog, spec))
 
 
-def _functions(_: Catalog) -> Iterator[Subject[None]]:
-    yield Subject(SEARCH_FUNCTIONS, None, "search_functions_checks")
+def _functions(catalog: Catalog) -> Iterator[Subject[None]]:
+    yield Subject(catalog.names.search_functions, None, "search_functions_checks")
 
 
-def _nearest(conn: sa.Connection, value: tuple[VectorIndex, SearchIndex]) -> Finding:
-    index, built = value
-    return nearest_uses_index(conn, index, rows_in(conn, built))
+def _nearest(conn: sa.Connection, value: tuple[Table, VectorIndex, SearchIndex]) -> Finding:
+    table, index, built = value
+    return nearest_uses_index(conn, table, index, rows_in(conn, built))
 
 
-def _containment(conn: sa.Connection, value: tuple[IndexedTable, Column]) -> Finding:
+def _containment(conn: sa.Connection, value: tuple[Table, Column]) -> Finding:
     return containment_uses_index(conn, *value)
 
 
-def _text_search(conn: sa.Connection, table: str) -> Finding:
-    return text_search_uses_index(conn, SEARCHABLES[table])
+def _ours(context: CheckContext, _: None) -> Finding:
+    catalog = context.catalog
+    with context.engine.connect() as conn:
+        return functions_are_ours(conn, catalog.schema, catalog.searchable)
 
 
 CHECKS: tuple[AnyCheck, ...] = (
@@ -121,7 +121,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="Somebody changed one, or it is of another checkout: materialise "
         "`memos/search_functions`.",
         subjects=_functions,
-        judge=by_connection(lambda conn, _: functions_are_ours(conn)),
+        judge=_ours,
     ),
     Check(
         number=19,
@@ -132,6 +132,6 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="`EXPLAIN` of the full-text query that search sends",
         when_failed="Rebuild the index.",
         subjects=_texts,
-        judge=by_connection(_text_search),
+        judge=by_connection(text_search_uses_index),
     ),
 )

@@ -8,7 +8,7 @@ sql/functions/ that shows the whole function.
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -16,8 +16,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from psycopg import sql
 
+from memos_assets.catalog import Table
 from memos_assets.installation import PROJECT_ROOT
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.queries import (
     PLENTY,
     SEARCH_SETTINGS,
@@ -28,7 +28,7 @@ from memos_assets.search.queries import (
     placed,
     text_and_metadata,
 )
-from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
+from memos_assets.search.searchable import MOST_HITS
 from memos_assets.search.text_queries import fused, matching
 
 TEMPLATES = PROJECT_ROOT / "sql" / "functions"
@@ -69,18 +69,20 @@ class Function:
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
-def functions(vector_schema: str) -> list[Function]:
-    """Return every function of this checkout.
+def functions(schema: str, tables: Iterable[Table], vector_schema: str) -> list[Function]:
+    """Return every search function that a schema holds.
 
     Args:
+        schema: of the functions.
+        tables: that are searched by them.
         vector_schema: that the extension ``vector`` is in.
     """
     path = sql.SQL("pg_catalog, {}, pg_temp").format(sql.Identifier(vector_schema)).as_string()
     settings = (("search_path", path), *SEARCH_SETTINGS.items())
-    found = [_function(DATA_SCHEMA, name, name, {}) for name in ("search_query", "search_terms")]
-    for table in SEARCHABLES.values():
+    found = [_function(schema, name, name, {}) for name in ("search_query", "search_terms")]
+    for table in tables:
         found += [
-            _function(DATA_SCHEMA, kind, f"{kind}_{table.name}", values, settings)
+            _function(schema, kind, f"{kind}_{table.name}", values, settings)
             for kind, values in _kinds(table)
         ]
     return found
@@ -123,9 +125,9 @@ def _value(setting: str, value: str) -> str:
     return value if setting == "search_path" else sql.Literal(value).as_string()
 
 
-def _kinds(table: Searchable) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _kinds(table: Table) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the templates that a table has functions of, and what is put into them."""
-    owner = [table.owner]
+    owner = [table.owner] if table.owner else []
     narrowing = [f"of_{name}" for name in owner] + [f"{name}_contains" for name in table.filters]
     variables = dict(zip(table.narrowing, narrowing, strict=True))
     shared = {
@@ -138,12 +140,12 @@ def _kinds(table: Searchable) -> Iterator[tuple[str, Mapping[str, Any]]]:
         "most_hits": MOST_HITS,
         "plenty": PLENTY,
     }
-    if table.indexes:
+    if table.vector_indexes:
         yield "search", {**shared, "nearest": _nearest(table)}
     if table.text_index:
         held = narrowed(table, lambda name: sql.SQL(variables[name]), "held").as_string()
         shared |= {
-            "relation": placed(table, DATA_SCHEMA).as_string(),
+            "relation": placed(table).as_string(),
             "condition": f" and {table.condition}" if table.condition else "",
             "narrowed": held,
         }
@@ -159,22 +161,22 @@ def _literal(statement: sql.Composable) -> str:
     return sql.Literal(statement.as_string()).as_string()
 
 
-def _nearest(table: Searchable) -> Callable[..., str]:
+def _nearest(table: Table) -> Callable[..., str]:
     bind = _numbered(("probe", "k", *table.narrowing))
 
     def statement(dimension: int, *, filtered: bool) -> str:
         index = table.index_for(dimension)
-        return _literal(nearest(index, filtered=filtered, hits=True, bind=bind))
+        return _literal(nearest(table, index, filtered=filtered, hits=True, bind=bind))
 
     return statement
 
 
-def _matching(table: Searchable) -> str:
+def _matching(table: Table) -> str:
     bind = _numbered(("query", "ranking", "k", *table.narrowing))
     return _with_text(table, matching(table, filtered=True, bind=bind), "found.rank desc", "rank")
 
 
-def _fused(table: Searchable) -> Callable[[int | None], str]:
+def _fused(table: Table) -> Callable[[int | None], str]:
     names = ["query", "ranking", "k", *table.narrowing]
     names += ["sparse", "vocabulary"] if table.sparse is not None else []
     bind = _numbered([*names, "probe"])
@@ -187,7 +189,7 @@ def _fused(table: Searchable) -> Callable[[int | None], str]:
     return statement
 
 
-def _with_text(table: Searchable, statement: sql.Composable, order: str, *shown: str) -> str:
+def _with_text(table: Table, statement: sql.Composable, order: str, *shown: str) -> str:
     """Return a statement with each row's text and metadata beside it, as a literal of a body."""
     return _literal(
         sql.SQL(
@@ -202,7 +204,7 @@ def _with_text(table: Searchable, statement: sql.Composable, order: str, *shown:
                 ]
             ),
             statement=statement,
-            table=placed(table, DATA_SCHEMA),
+            table=placed(table),
             key=columns(table.key),
             order=sql.SQL(order) + sql.SQL(", ") + columns(table.key, "found"),
         )

@@ -1,16 +1,16 @@
 """The SQL functions by which any client searches: made, compared, and dropped."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.catalog import Table
 from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.connection import driver_of, first_line
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.function_sources import functions
 
 #: Begins the comment of every function of ours; its digest follows.
@@ -34,7 +34,7 @@ def vector_schema(conn: sa.Connection) -> str:
     )
 
 
-def _present(conn: sa.Connection) -> Iterator[tuple[str, str, str]]:
+def _present(conn: sa.Connection, schema: str) -> Iterator[tuple[str, str, str]]:
     """Yield name, signature and digest of every function of ours that is there."""
     for name, signature, comment, held in conn.execute(
         sa.text(
@@ -43,14 +43,19 @@ def _present(conn: sa.Connection) -> Iterator[tuple[str, str, str]]:
             "join pg_description d on d.objoid = p.oid and d.classoid = 'pg_proc'::regclass "
             "where n.nspname = :schema and d.description like :mark order by 1"
         ),
-        {"schema": DATA_SCHEMA, "mark": f"{_MARK}%"},
+        {"schema": schema, "mark": f"{_MARK}%"},
     ):
         digest, _, when_made = comment.removeprefix(_MARK).partition(" ")
         yield name, signature, digest if when_made == held else "changed"
 
 
-def install(conn: sa.Connection) -> list[str]:
+def install(conn: sa.Connection, schema: str, tables: Sequence[Table]) -> list[str]:
     """Make the functions that are missing or differ, and drop those of former checkouts.
+
+    Args:
+        conn: in a transaction.
+        schema: of the functions.
+        tables: all that are searched by functions of this schema; those of others are dropped.
 
     Returns:
         Names of those that were made.
@@ -58,9 +63,11 @@ def install(conn: sa.Connection) -> list[str]:
     Raises:
         TargetError: M325 PostgreSQL refuses, such as where a view of others uses one.
     """
-    wanted = {function.name: function for function in functions(vector_schema(conn))}
+    wanted = {
+        function.name: function for function in functions(schema, tables, vector_schema(conn))
+    }
     advisory_locks.FUNCTIONS.wait(conn)
-    held = list(_present(conn))
+    held = list(_present(conn, schema))
     current = {name for name, _, digest in held if name in wanted and wanted[name].digest == digest}
     made = [name for name in wanted if name not in current]
     driver = driver_of(conn)
@@ -73,11 +80,11 @@ def install(conn: sa.Connection) -> list[str]:
             driver.execute(function.statement.encode())
             (held_now,) = driver.execute(
                 f"select {_HELD} from pg_proc p where p.oid = %s::regproc",
-                (f"{DATA_SCHEMA}.{name}",),
+                (f"{schema}.{name}",),
             ).fetchone() or ("",)
             driver.execute(
                 sql.SQL("comment on function {} is {}").format(
-                    sql.Identifier(DATA_SCHEMA, name),
+                    sql.Identifier(schema, name),
                     sql.Literal(f"{_MARK}{function.digest} {held_now}"),
                 )
             )
@@ -85,16 +92,16 @@ def install(conn: sa.Connection) -> list[str]:
         raise TargetError(
             "M325",
             f"the search functions cannot be made ({first_line(error)})",
-            where=f"schema {DATA_SCHEMA}",
+            where=f"schema {schema}",
             fix="drop what is named or depends on it, then run again",
         ) from error
     return made
 
 
-def functions_are_ours(conn: sa.Connection) -> Finding:
+def functions_are_ours(conn: sa.Connection, schema: str, tables: Sequence[Table]) -> Finding:
     """V15: the search functions are those of this checkout, to the letter."""
-    wanted = {f.name: f.digest for f in functions(vector_schema(conn))}
-    held = {name: digest for name, _, digest in _present(conn)}
+    wanted = {f.name: f.digest for f in functions(schema, tables, vector_schema(conn))}
+    held = {name: digest for name, _, digest in _present(conn, schema)}
     missing = sorted(wanted.keys() - held.keys())
     other = sorted(n for n, digest in held.items() if n in wanted and wanted[n] != digest)
     faults = [f"{name} is missing" for name in missing] + [f"{name} differs" for name in other]

@@ -9,14 +9,13 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import Column, IndexedTable, VectorIndex
+from memos_assets.catalog import Column, Table, VectorIndex
 from memos_assets.finding import Finding
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import SearchIndex, state_of
 from memos_assets.postgres.connection import driver_of, put_in_force
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search.queries import SEARCH_SETTINGS, containing, nearest
-from memos_assets.search.searchable import SEARCHABLES, Searchable
 from memos_assets.search.text_queries import matching
 
 #: From this many indexed rows on, the planner must choose the index by itself, under the settings
@@ -47,7 +46,9 @@ def index_is_valid(conn: sa.Connection, index: SearchIndex) -> Finding:
     return Finding(observed == "valid", "valid", observed, evidence)
 
 
-def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: int = 10) -> Finding:
+def nearest_uses_index(
+    conn: sa.Connection, table: Table, index: VectorIndex, rows: int, k: int = 10
+) -> Finding:
     """V07: the k-nearest query is served by the index of its dimension, however it is narrowed.
 
     It must be usable always, with every filter that is offered, too; from ``CHOSEN_FROM_ROWS`` rows
@@ -56,11 +57,12 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
 
     Args:
         conn: in a transaction, whose planner settings are changed for this question.
+        table: that is searched.
         index: the strategy.
         rows: rows that the index serves.
         k: neighbours asked for.
     """
-    table, schema = SEARCHABLES[index.table], data_schema(conn)
+    schema = schema_in(conn, table.schema)
     values = {"probe": json.dumps([1.0] * index.dimension), "k": k}
     ways: dict[str, dict[str, Any]] = {"": values}
     for name in table.narrowing:
@@ -70,7 +72,7 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
     driver = driver_of(conn)
     with under(conn, SEARCH_SETTINGS):
         for name, bound in ways.items():
-            query = nearest(index, schema, filtered=bool(name), hits=True)
+            query = nearest(table, index, schema, filtered=bool(name), hits=True)
             chosen[name] = _scans(plan_of(driver, query, bound))
             with under(conn, without("seqscan", "bitmapscan", "sort")):
                 usable[name] = _scans(plan_of(driver, query, bound))
@@ -102,12 +104,12 @@ def nearest_uses_index(conn: sa.Connection, index: VectorIndex, rows: int, k: in
     )
 
 
-def containment_uses_index(conn: sa.Connection, spec: IndexedTable, column: Column) -> Finding:
+def containment_uses_index(conn: sa.Connection, table: Table, column: Column) -> Finding:
     """V11: a search on a JSON column, by containment or by keys, can be served by its GIN index."""
-    name = gin_name(spec.name, column)
+    name = gin_name(table.name, column)
     driver = driver_of(conn)
     with under(conn, without("seqscan", "indexscan")):
-        query = containing(spec.name, column, data_schema(conn))
+        query = containing(table, column, schema_in(conn, table.schema))
         part: str | list[str] = '{"a": 1}' if column.searched == "containment" else ["a"]
         usable = _scans(plan_of(driver, query, {"part": part}))
     found = name in usable
@@ -116,13 +118,13 @@ def containment_uses_index(conn: sa.Connection, spec: IndexedTable, column: Colu
     )
 
 
-def text_search_uses_index(conn: sa.Connection, table: Searchable) -> Finding:
+def text_search_uses_index(conn: sa.Connection, table: Table) -> Finding:
     """V19: the full-text query that search sends can be served by the table's GIN index."""
     assert table.text_index is not None, f"{table.name} has no text to search"
     values = {"query": "'srvo-062'", "ranking": "'srvo-062'", "k": 10}
     driver = driver_of(conn)
     with under(conn, without("seqscan", "indexscan")):
-        usable = _scans(plan_of(driver, matching(table, data_schema(conn)), values))
+        usable = _scans(plan_of(driver, matching(table, schema_in(conn, table.schema)), values))
     found = table.text_index in usable
     return Finding(
         found,

@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 
 from psycopg import sql
 
-from memos_assets.catalog import Column, VectorIndex
+from memos_assets.catalog import Column, Table, VectorIndex
 from memos_assets.indexes.ddl import embedded_rows, indexed_column, indexed_expression
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
-from memos_assets.search.searchable import MOST_HITS, SEARCHABLES, Searchable
+from memos_assets.search.searchable import MOST_HITS
 
 #: What stands for a value: a named placeholder of psycopg, or a parameter of a function.
 Bind = Callable[[str], sql.Composable]
@@ -35,9 +34,9 @@ def search_settings(k: int) -> dict[str, str]:
     return {**SEARCH_SETTINGS, "hnsw.ef_search": str(min(2 * k, MOST_HITS))}
 
 
-def placed(table: Searchable, schema: str) -> sql.Identifier:
-    """Return the table, in the schema that holds the consolidated tables or in its own."""
-    return sql.Identifier(table.schema or schema, table.name)
+def placed(table: Table, schema: str | None = None) -> sql.Identifier:
+    """Return the table, in its own schema or in another version of it."""
+    return sql.Identifier(schema or table.schema, table.name)
 
 
 def columns(names: Sequence[str], of: str = "") -> sql.Composed:
@@ -45,8 +44,8 @@ def columns(names: Sequence[str], of: str = "") -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(of, n) if of else sql.Identifier(n) for n in names)
 
 
-def narrowed(table: Searchable, bind: Bind, of: str = "") -> sql.Composed:
-    """Return ``and`` conditions, one for each column of `Searchable.narrowing`; NULL is no filter.
+def narrowed(table: Table, bind: Bind, of: str = "") -> sql.Composed:
+    """Return ``and`` conditions, one for each column of `Table.narrowing`; NULL is no filter.
 
     ``of`` names the relation of the columns, where something else has their names, too.
 
@@ -67,7 +66,7 @@ def narrowed(table: Searchable, bind: Bind, of: str = "") -> sql.Composed:
     return sql.Composed(parts)
 
 
-def key_of_hit(table: Searchable, of: str = "") -> list[sql.Composable]:
+def key_of_hit(table: Table, of: str = "") -> list[sql.Composable]:
     """Return the columns of the key as a hit shows them, each of the relation ``of`` if named."""
     return [
         sql.SQL("{}::{}").format(columns([name], of), sql.SQL(table.key_type(name)))
@@ -75,7 +74,7 @@ def key_of_hit(table: Searchable, of: str = "") -> list[sql.Composable]:
     ]
 
 
-def text_and_metadata(table: Searchable, of: str = "") -> list[sql.Composable]:
+def text_and_metadata(table: Table, of: str = "") -> list[sql.Composable]:
     """Return what a hit shows beside its key, as far as the table has it."""
     shown: list[sql.Composable] = []
     if len(table.texts) == 1:
@@ -88,8 +87,9 @@ def text_and_metadata(table: Searchable, of: str = "") -> list[sql.Composable]:
 
 
 def nearest(
+    table: Table,
     index: VectorIndex,
-    schema: str = DATA_SCHEMA,
+    schema: str | None = None,
     *,
     filtered: bool = False,
     hits: bool = False,
@@ -102,13 +102,13 @@ def nearest(
     candidates and the stored embeddings decide their order.
 
     Args:
+        table: that is searched.
         index: the strategy of one dimension.
-        schema: of the consolidated tables.
+        schema: that holds another version of the table; None: its own.
         filtered: narrow the search, see `narrowed`.
         hits: show each row's text and metadata, too.
         bind: gives ``probe`` (an embedding, or its text form), ``k`` (integer) and the filters.
     """
-    table = SEARCHABLES[index.table]
     probe = sql.SQL("{}::{}").format(bind("probe"), sql.SQL(index.stored))
     indexed, requested = indexed_column(index), indexed_expression(index, probe)
     ordered = sql.SQL("{} {} {}").format(indexed, sql.SQL(index.operator), requested)
@@ -145,9 +145,8 @@ def nearest(
     )
 
 
-def exhaustive(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
+def exhaustive(table: Table, index: VectorIndex, schema: str | None = None) -> sql.Composed:
     """Return the question of `nearest` as no index can answer it: every distance is computed."""
-    table = SEARCHABLES[index.table]
     return sql.SQL(
         "select {key}, {column} <=> {probe} as distance from {table} where {scope} "
         "order by distance limit {k}"
@@ -161,13 +160,12 @@ def exhaustive(index: VectorIndex, schema: str = DATA_SCHEMA) -> sql.Composed:
     )
 
 
-def containing(table: str, column: Column, schema: str = DATA_SCHEMA) -> sql.Composed:
+def containing(table: Table, column: Column, schema: str | None = None) -> sql.Composed:
     """Return the query that a GIN index on a JSON column serves.
 
     Bind ``part``: JSON text that the column contains, or an array of keys of which it has one.
     """
     condition = "{} @> %(part)s::jsonb" if column.searched == "containment" else "{} ?| %(part)s"
-    searched = SEARCHABLES[table]
     return sql.SQL("select {} from {} where " + condition).format(
-        columns(searched.key), placed(searched, schema), sql.Identifier(column.name)
+        columns(table.key), placed(table, schema), sql.Identifier(column.name)
     )

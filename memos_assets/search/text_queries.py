@@ -2,11 +2,9 @@
 
 from psycopg import sql
 
-from memos_assets.catalog import VectorIndex
+from memos_assets.catalog import Table, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
-from memos_assets.postgres.schema.tables import DATA_SCHEMA
 from memos_assets.search.queries import Bind, columns, named, narrowed, nearest, placed
-from memos_assets.search.searchable import Searchable
 
 #: Reciprocal rank fusion: a row in place p of a list gains 1 / (60 + p).
 FUSION_K = 60
@@ -14,13 +12,13 @@ FUSION_K = 60
 FUSION_DEPTH = 100
 
 
-def _where(table: Searchable, bind: Bind, *, filtered: bool) -> sql.Composed:
+def _where(table: Table, bind: Bind, *, filtered: bool) -> sql.Composed:
     condition = sql.SQL(f" and {table.condition}" if table.condition else "")
     return sql.Composed([condition, narrowed(table, bind) if filtered else sql.SQL("")])
 
 
 def matching(
-    table: Searchable, schema: str = DATA_SCHEMA, *, filtered: bool = False, bind: Bind = named
+    table: Table, schema: str | None = None, *, filtered: bool = False, bind: Bind = named
 ) -> sql.Composed:
     """Return the full-text query that the table's GIN index serves.
 
@@ -43,7 +41,7 @@ def matching(
 
 
 def weighing(
-    table: Searchable, schema: str = DATA_SCHEMA, *, filtered: bool = False, bind: Bind = named
+    table: Table, schema: str | None = None, *, filtered: bool = False, bind: Bind = named
 ) -> sql.Composed:
     """Return the search by sparse weights: the scalar product with those of the query.
 
@@ -71,8 +69,8 @@ def weighing(
 
 
 def fused(
-    table: Searchable,
-    schema: str = DATA_SCHEMA,
+    table: Table,
+    schema: str | None = None,
     *,
     index: VectorIndex | None = None,
     filtered: bool = False,
@@ -85,7 +83,7 @@ def fused(
 
     Args:
         table: that is searched.
-        schema: of the consolidated tables.
+        schema: that holds another version of the table; None: its own.
         index: serves the embedding of the query; None: there is none.
         filtered: narrow every list.
         bind: gives values by name.
@@ -99,7 +97,7 @@ def fused(
         statement = weighing(table, schema, filtered=filtered, bind=deep)
         lists.append((statement, "weight desc", "null::float8"))
     if index is not None:
-        statement = nearest(index, schema, filtered=filtered, bind=deep)
+        statement = nearest(table, index, schema, filtered=filtered, bind=deep)
         lists.append((statement, "distance", "distance"))
     placed_lists = [
         sql.SQL(

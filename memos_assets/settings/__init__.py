@@ -8,7 +8,6 @@ from memos_assets.installation import PROJECT_ROOT
 from memos_assets.settings.composed import Settings, load_settings
 from memos_assets.settings.environment import (
     batch_dagster_events,
-    declared_encodings,
     environment_for_dagster,
     environment_with_password,
     keep_models_offline,
@@ -18,7 +17,6 @@ __all__ = [
     "PROJECT_ROOT",
     "Settings",
     "batch_dagster_events",
-    "declared_encodings",
     "environment_for_dagster",
     "environment_with_password",
     "keep_models_offline",

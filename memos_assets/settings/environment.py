@@ -1,29 +1,12 @@
 """The environment of this process and of those that it starts; nothing else reads it."""
 
 import os
-from collections.abc import Mapping
-from functools import lru_cache
 
 from memos_assets.settings.composed import Settings
-from memos_assets.settings.sources import ENCODING
 
 #: Events that Dagster writes at once where it can: those of a run's plan and of its chunks.
 #: A small consolidation took 8.0 s with it and 9.7 s without (2026-11-22).
 EVENT_BATCH = {"DAGSTER_EVENT_BATCH_SIZE": "100"}
-
-
-def declared_encodings() -> Mapping[tuple[str, str, str], str]:
-    """Return (source, table, column) -> encoding, as MEMOS_ENCODINGS declares them."""
-    return _encodings_in(os.environ.get("MEMOS_ENCODINGS", ""))
-
-
-@lru_cache(maxsize=8)
-def _encodings_in(declarations: str) -> Mapping[tuple[str, str, str], str]:
-    # `load_settings` has refused declarations that do not parse.
-    found = filter(None, map(ENCODING.match, declarations.split(":")))
-    return {
-        (match["source"], match["table"], match["column"]): match["encoding"] for match in found
-    }
 
 
 def batch_dagster_events() -> None:

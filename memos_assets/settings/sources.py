@@ -1,7 +1,8 @@
 """Settings of the SQLite files that are read."""
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Literal, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator
@@ -9,8 +10,9 @@ from pydantic_settings import NoDecode
 
 from memos_assets.settings.group import COLON_SEPARATED, SettingsGroup
 
+Encoding = Literal["float16", "float32", "json_text", "json_blob"]
 #: One declaration of MEMOS_ENCODINGS.
-ENCODING = re.compile(
+_DECLARATION = re.compile(
     r"^(?P<source>.+)\.(?P<table>\w+)\.(?P<column>\w+)"
     r"=(?P<encoding>float16|float32|json_text|json_blob)$"
 )
@@ -38,7 +40,7 @@ class SourceSettings(SettingsGroup):
     @classmethod
     def _known_encodings(cls, value: tuple[str, ...]) -> tuple[str, ...]:
         for declaration in value:
-            if not ENCODING.match(declaration):
+            if not _DECLARATION.match(declaration):
                 raise ValueError(
                     f"{declaration!r} is not SOURCE.TABLE.COLUMN=ENCODING, "
                     "with ENCODING one of float16, float32, json_text, json_blob"
@@ -55,3 +57,12 @@ class SourceSettings(SettingsGroup):
                 f"{value!r} is not an IANA time zone such as America/New_York"
             ) from error
         return value
+
+    @property
+    def declared_encodings(self) -> Mapping[tuple[str, str, str], Encoding]:
+        """(source, SQLite table, SQLite column) -> encoding, as `encodings` declares them."""
+        found = filter(None, map(_DECLARATION.match, self.encodings))
+        return {
+            (match["source"], match["table"], match["column"]): cast(Encoding, match["encoding"])
+            for match in found
+        }

@@ -10,16 +10,11 @@ import pytest
 from sqlalchemy.dialects import postgresql
 
 from memos_assets.catalog import (
-    CONSOLIDATED_KINDS,
-    KINDS,
-    KINDS_BY_NAME,
-    TABLES,
-    TABLES_BY_NAME,
+    MEMOS,
     Column,
     TableSpec,
     VectorColumn,
     VectorIndex,
-    kind_of_table,
 )
 from memos_assets.catalog import tables as catalog_tables
 from memos_assets.catalog.columns import (
@@ -34,15 +29,15 @@ from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, 
 from memos_assets.consolidate.decoding.values import COMPUTED, DECODERS
 from memos_assets.errors import UsageError
 from memos_assets.postgres.copy.arrow_schema import postgres_type, stream_schema, table_schema
-from memos_assets.postgres.schema.tables import CONSOLIDATED
+from memos_assets.postgres.schema.tables import table_of
 from memos_assets.proof.expected.values import COMPUTED as PROVEN
 from memos_assets.proof.expected.values import ENCODERS
 
-EACH_TABLE = pytest.mark.parametrize("spec", TABLES, ids=lambda spec: spec.name)
+EACH_TABLE = pytest.mark.parametrize("spec", MEMOS.tables, ids=lambda spec: spec.name)
 
 
 def test_these_kinds_of_file_and_tables_exist() -> None:
-    assert {kind.name: [spec.name for spec in kind.tables] for kind in CONSOLIDATED_KINDS} == {
+    assert {kind.name: [spec.name for spec in kind.tables] for kind in MEMOS.consolidated} == {
         "mixed_precision_embeddings": ["embeddings", "embedding_anchors"],
         "hybrid": ["hybrid_documents", "hybrid_bm25_terms", "hybrid_bm25_statistics"],
         "corpus": [
@@ -57,7 +52,7 @@ def test_these_kinds_of_file_and_tables_exist() -> None:
         "hyperbolic_embeddings": ["hyperbolic_documents"],
         "semantic_memory": ["semantic_memories", "semantic_links"],
     }
-    assert [kind.name for kind in KINDS if kind.disposition == "keep"] == [
+    assert [kind.name for kind in MEMOS.kinds if kind.disposition == "keep"] == [
         "content_cache",
         "scratchpad_cache",
     ]
@@ -68,12 +63,12 @@ def test_keys_and_links_name_columns_that_exist(spec: TableSpec) -> None:
     names = [column.name for column in spec.columns]
     assert set(spec.key) <= set(names)
     assert not any(spec.column(name).nullable for name in spec.key)
-    origins = {other.name for other in kind_of_table(spec.name).tables}
+    origins = {other.name for other in MEMOS.kind_of_table(spec.name).tables}
     for link in spec.links:
         assert link.column in names
         # A link stays in its file, and the linked key is text as the link is.
         assert link.table in origins
-        assert link.key in TABLES_BY_NAME[link.table].key
+        assert link.key in MEMOS.table(link.table).key
         assert spec.column(link.column).kind == "text"
     assert not spec.mirrored or {"from_id", "to_id", "bidirectional"} <= set(names)
 
@@ -82,7 +77,7 @@ def test_keys_and_links_name_columns_that_exist(spec: TableSpec) -> None:
 def test_no_column_is_named_twice(spec: TableSpec) -> None:
     names = table_schema(spec).names
     assert [name for name, count in Counter(names).items() if count > 1] == []
-    stored = [c.name for c in CONSOLIDATED[spec.name].columns if c.computed is None]
+    stored = [c.name for c in table_of(spec).columns if c.computed is None]
     assert names == stored
     assert [*names, "reject"] == stream_schema(spec).names
 
@@ -91,7 +86,7 @@ def test_no_column_is_named_twice(spec: TableSpec) -> None:
 def test_the_arrow_schema_names_the_types_of_the_table(spec: TableSpec) -> None:
     types = {
         column.name: column.type.compile(postgresql.dialect()).lower()  # type: ignore[no-untyped-call]
-        for column in CONSOLIDATED[spec.name].columns
+        for column in table_of(spec).columns
     }
     for field in table_schema(spec):
         assert postgres_type(field) == types[field.name]
@@ -153,28 +148,84 @@ def test_an_origin_is_read_once_unless_something_is_computed_from_it(spec: Table
 
 
 def test_names_are_unique_and_short_enough_for_postgresql() -> None:
-    indexes = [index.name for spec in TABLES for index in spec.vector_indexes]
-    names = [*TABLES_BY_NAME, *indexes]
-    assert len(names) == len(set(names)) == len(TABLES) + len(indexes)
+    indexes = [index.name for spec in MEMOS.tables for index in spec.vector_indexes]
+    names = [*(spec.name for spec in MEMOS.tables), *indexes]
+    assert len(names) == len(set(names)) == len(MEMOS.tables) + len(indexes)
     assert max(len(name.encode()) for name in names) <= 63
-    assert len(KINDS_BY_NAME) == len(KINDS)
+    assert len({kind.name for kind in MEMOS.kinds}) == len(MEMOS.kinds)
 
 
 def test_no_layout_is_of_two_kinds() -> None:
-    for kind in CONSOLIDATED_KINDS:
+    for kind in MEMOS.consolidated:
         layout = {spec.origin: spec.known_origins for spec in kind.tables}
-        assert [other.name for other in KINDS if other.matches(layout)] == [kind.name]
+        assert [other.name for other in MEMOS.kinds if other.matches(layout)] == [kind.name]
 
 
 def test_a_usual_name_may_be_a_pattern() -> None:
-    corpus = KINDS_BY_NAME["corpus"]
+    corpus = MEMOS.kind("corpus")
     assert corpus.is_usual_name("rjg_corpus.db")
     assert corpus.is_usual_name("fanuc_robotics.db")
     assert not corpus.is_usual_name("corpus.db")
 
 
+#: Code versions in the ledgers of databases that are there: another one is a reload.
+FINGERPRINTS = {
+    "embeddings": "4f791eb4c48a",
+    "embedding_anchors": "f8df6221d8bc",
+    "hybrid_documents": "c3fe23362096",
+    "hybrid_bm25_terms": "c55a984a382e",
+    "hybrid_bm25_statistics": "6dcddc635810",
+    "corpora": "69db73cfec78",
+    "corpus_entities": "5bede6297319",
+    "corpus_documents": "d5c04a5d7221",
+    "corpus_relations": "bc9a32538a9e",
+    "corpus_chunks": "1d6b1f65d3de",
+    "domain_embeddings": "33bf726a00c2",
+    "domain_relations": "59352721a8e8",
+    "thought_templates": "bdb5c5612336",
+    "hyperbolic_documents": "758606a98205",
+    "semantic_memories": "dec513e1ca6a",
+    "semantic_links": "bfc477e608b4",
+}
+#: Code versions of the assets of memOS's own tables.
+APPLICATION_FINGERPRINTS = {
+    "memories": "ae22de8df29a",
+    "quests": "69aee0554418",
+    "quest_tasks": "c33f80447f71",
+    "user_quests": "bf4a925acc57",
+    "user_tasks": "2909567bbda4",
+    "achievements": "a9fbcc3bc433",
+    "user_achievements": "c73d33aee753",
+    "user_quest_stats": "1b4f19fae78b",
+    "user_memory_settings": "145e8da88bea",
+    "ollama_model_specs": "fb8cd3d6b57b",
+}
+
+
+def test_a_database_that_is_loaded_is_taken_over_without_a_reload() -> None:
+    assert {spec.name: spec.fingerprint for spec in MEMOS.tables} == FINGERPRINTS
+    assert {
+        spec.name: spec.fingerprint for spec in MEMOS.application_tables
+    } == APPLICATION_FINGERPRINTS
+
+
+def test_where_a_table_is_and_what_its_files_declare_is_no_part_of_its_code_version() -> None:
+    elsewhere = replace(MEMOS, schema="elsewhere").with_encodings(
+        {("fanuc", "entities", "embedding"): "float16"}
+    )
+    assert {spec.name: spec.fingerprint for spec in elsewhere.tables} == FINGERPRINTS
+    assert {spec.qualified.partition(".")[0] for spec in elsewhere.tables} == {"elsewhere"}
+    assert all(kind.encodings == elsewhere.encodings for kind in elsewhere.kinds)
+
+
+@pytest.mark.parametrize("schema", ["memos_shadow", "memos_v2", "memos_v2_1", "Memos", "a-b", ""])
+def test_a_schema_is_a_plain_name_and_not_one_of_a_version(schema: str) -> None:
+    with pytest.raises(ValueError, match="'"):
+        replace(MEMOS, schema=schema)
+
+
 def test_fingerprints_differ_between_tables() -> None:
-    assert len({spec.fingerprint for spec in TABLES}) == len(TABLES)
+    assert len({spec.fingerprint for spec in MEMOS.tables}) == len(MEMOS.tables)
 
 
 @EACH_TABLE
@@ -245,7 +296,7 @@ def test_a_strategy_reads_as_words() -> None:
 
 
 def test_every_index_of_the_catalog_is_listed_here() -> None:
-    assert sorted(index.name for spec in TABLES for index in spec.vector_indexes) == [
+    assert sorted(index.name for spec in MEMOS.tables for index in spec.vector_indexes) == [
         "corpus_chunks_embedding_768_hnsw",
         "corpus_documents_embedding_768_hnsw",
         "corpus_entities_embedding_768_hnsw",
@@ -271,5 +322,5 @@ def test_every_reason_is_explained_in_words() -> None:
 
 
 def test_the_kind_of_a_table_is_the_one_that_lists_it() -> None:
-    for kind in CONSOLIDATED_KINDS:
-        assert all(kind_of_table(spec.name) is kind for spec in kind.tables)
+    for kind in MEMOS.consolidated:
+        assert all(MEMOS.kind_of_table(spec.name) is kind for spec in kind.tables)

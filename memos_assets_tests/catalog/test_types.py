@@ -7,7 +7,7 @@ import sys
 import pytest
 from sqlalchemy.dialects import postgresql
 
-from memos_assets.catalog import APPLICATION_TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import ApplicationColumn
 from memos_assets.catalog.columns import POSTGRES_TYPES
 from memos_assets.catalog.types import TYPES, ColumnType, column_type
@@ -57,9 +57,9 @@ def test_every_kind_of_stored_value_becomes_a_type_that_there_is() -> None:
     ]
 
 
-@pytest.mark.parametrize("spec", APPLICATION_TABLES, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", MEMOS.application_tables, ids=lambda spec: spec.name)
 def test_the_arrow_schema_names_the_types_of_a_table_of_memos(spec: object) -> None:
-    table = next(one for one in APPLICATION_TABLES if one is spec)
+    table = next(one for one in MEMOS.application_tables if one is spec)
     created = {
         column.name: column.type.compile(postgresql.dialect()).lower()  # type: ignore[no-untyped-call]
         for column in APPLICATION[table.name].columns

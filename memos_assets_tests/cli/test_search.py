@@ -6,13 +6,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from rich.text import Text
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.cli.hits import pattern_of, snippet
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
@@ -20,7 +20,7 @@ from memos_assets.postgres import target
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.search.embed import DeterministicEmbedder
 from memos_assets.search.functions import install
-from memos_assets.search.searchable import SEARCHABLES, Searchable
+from memos_assets.search.searchable import searchable
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.conftest import copied_database
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put
@@ -41,9 +41,9 @@ def searched(server: EmbeddedServer, template: str) -> Iterator[sa.URL]:
     with copied_database(server, template) as url:
         engine = sa.create_engine(url, poolclass=sa.NullPool)
         with engine.begin() as conn:
-            install(conn)
+            install(conn, MEMOS.schema, MEMOS.searchable)
             _insert(conn)
-        for index in search_indexes(TABLES_BY_NAME["hybrid_documents"]):
+        for index in search_indexes(MEMOS.table("hybrid_documents").as_table):
             ensure_index(engine, index, maintenance_work_mem_mb=64)
         put(engine, EVERY_INDEX["semantic_memories_embedding_768_hnsw"], [None])
         yield url
@@ -351,8 +351,9 @@ def test_a_table_without_embeddings_is_searched_by_words_alone(
     search: Command, embedder: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     del embedder
-    without = replace(SEARCHABLES["corpus_chunks"], indexes=())
-    monkeypatch.setitem(cast(dict[str, Searchable], SEARCHABLES), "corpus_chunks", without)
+    without = replace(searchable("corpus_chunks", MEMOS.searchable), vector_indexes=())
+    others = (table for table in MEMOS.searchable if table.name != without.name)
+    monkeypatch.setitem(MEMOS.__dict__, "searchable", (*others, without))
     code, out, _ = search("battery", "--table", "corpus_chunks")
     assert code == 0
     assert "Note:" not in out

@@ -12,7 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS, TABLES_BY_NAME, TableSpec
+from memos_assets.catalog import (
+    MEMOS,
+    TableSpec,
+)
 from memos_assets.check import CheckContext
 from memos_assets.clustered_vectors import quantise
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
@@ -248,7 +251,7 @@ def connection(number: int, source: int, target: int, **changes: Any) -> dict[st
 
 def found(*arguments: Path | str) -> list[FoundFile]:
     """Recognise files as the command does with these ``--data`` arguments."""
-    return find_files([Root.parse(str(argument)) for argument in arguments])
+    return find_files(MEMOS, [Root.parse(str(argument)) for argument in arguments])
 
 
 def only(*arguments: Path | str) -> FoundFile:
@@ -261,13 +264,13 @@ def observe(engine: sa.Engine, path: Path) -> Pin:
     file = only(path)
     register_files(engine, [file])
     with engine.connect() as conn:
-        source = registry.source_named(conn, file.source)
+        source = registry.source_named(conn, MEMOS.kinds, file.source)
     return observe_source(engine, source, path.parent.with_name(".pins"))
 
 
 def stale(engine: sa.Engine, pin: Pin, table: str) -> list[ChunkTask]:
     with engine.connect() as conn:
-        return ledger.stale_tasks(conn, TABLES_BY_NAME[table], pin)
+        return ledger.stale_tasks(conn, MEMOS.table(table), pin)
 
 
 def stale_chunks(engine: sa.Engine, pin: Pin, table: str) -> list[int]:
@@ -300,7 +303,7 @@ def consolidate(engine: sa.Engine, path: Path) -> Pin:
 
 def findings(engine: sa.Engine, table: str) -> Mapping[str, Finding]:
     """Judge every check of the rows of a table."""
-    spec, context = TABLES_BY_NAME[table], CheckContext(engine, MEMOS, Settings())
+    spec, context = MEMOS.table(table), CheckContext(engine, MEMOS, Settings())
     return {
         check.name: check.judge(context, spec)
         for check in CHECKS

@@ -6,7 +6,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.rejects import decisions
 from memos_assets_tests.consolidate import builders as b
 
@@ -27,7 +27,7 @@ def decide(engine: sa.Engine, table: str, source: str | None = None, /, **rules:
         for reason, rule in rules.items():
             decisions.decide(
                 conn,
-                TABLES_BY_NAME[table],
+                MEMOS.table(table),
                 reason,
                 rule,
                 source=source,
@@ -38,7 +38,7 @@ def decide(engine: sa.Engine, table: str, source: str | None = None, /, **rules:
 
 def withdraw(engine: sa.Engine, table: str, reason: str) -> None:
     with engine.begin() as conn:
-        decisions.withdraw(conn, TABLES_BY_NAME[table], reason, source=None)
+        decisions.withdraw(conn, MEMOS.table(table), reason, source=None)
 
 
 def settled(engine: sa.Engine, table: str) -> list[tuple[Any, ...]]:

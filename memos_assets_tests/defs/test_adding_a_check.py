@@ -8,8 +8,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.asset_names import table_name
-from memos_assets.catalog import MEMOS, TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.check import AnyCheck, Checklist
 from memos_assets.checklist import CHECKLIST
 from memos_assets.defs.checks.steps import check_keys, check_steps
@@ -66,9 +65,9 @@ def test_a_new_check_is_an_asset_check_of_everything_that_it_is_about(checklist:
     new = {
         key.asset_key.to_user_string() for key in check_keys(checklist, MEMOS) if key.name == NAME
     }
-    assert new == {table_name(spec.name) for spec in TABLES}
+    assert new == {MEMOS.names.table(spec.name) for spec in MEMOS.tables}
     specs = [spec for step in check_steps(checklist, MEMOS) for spec in step.check_specs]
-    assert len(specs) == len(CHECKLIST.places(MEMOS)) + len(TABLES)
+    assert len(specs) == len(CHECKLIST.places(MEMOS)) + len(MEMOS.tables)
     (spec,) = (one for one in specs if one.name == NAME and one.asset_key == TEMPLATES)
     assert spec.description == (
         "V90: Every consolidated table is written to the log, so that a crash loses no row."

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.archive import store as archive
-from memos_assets.consolidate.archive.checks import GROUPS
+from memos_assets.consolidate.archive.checks import groups_of
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.manifests import entry_named, read_archive
-from memos_assets.defs.jobs import archive_job
-from memos_assets.defs.keys import archive_key
+from memos_assets.defs.jobs import ARCHIVE
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.schedules import due_keys
 from memos_assets.defs.tags import RETIRE_TAG, ROOTS_TAG
 from memos_assets.report.consolidation import Consolidation
@@ -39,6 +40,7 @@ def candidates(world: World, *, accept: bool = False) -> list[Candidate]:
         world.instance,
         world.engine,
         world.settings,
+        MEMOS,
         world.roots,
         world.files(),
         accept_open_rejects=accept,
@@ -48,6 +50,7 @@ def candidates(world: World, *, accept: bool = False) -> list[Candidate]:
 def retire_all(world: World) -> Consolidation:
     return retire(
         world.instance,
+        MEMOS,
         world.roots,
         candidates(world, accept=True),
         accept_open_rejects=True,
@@ -92,28 +95,28 @@ def test_materialising_everything_or_executing_a_retirement_again_moves_nothing(
     path = world.data / "meta_buffer.db"
     write_templates(path, [1, 2])
     world.consolidate()
-    result = world.run(archive_job.name)
+    result = world.run(ARCHIVE)
     assert result.success
     shown = {
         event.asset_key: event.materialization.metadata["files"].value
         for event in result.get_asset_materialization_events()
     }
-    assert shown == {archive_key(group): 0 for group in GROUPS}
+    assert shown == {Keys(MEMOS.names).archive(group): 0 for group in groups_of(MEMOS)}
     assert path.exists()
 
     tags = {RETIRE_TAG: f"meta_buffer={path}", ROOTS_TAG: str(world.data.resolve())}
-    moved = world.run(archive_job.name, tags=tags)
+    moved = world.run(ARCHIVE, tags=tags)
     assert failures(moved) == []
     assert not path.exists()
     (metadata,) = [
         event.materialization.metadata
         for event in moved.get_asset_materialization_events()
-        if event.asset_key == archive_key("meta_buffer")
+        if event.asset_key == Keys(MEMOS.names).archive("meta_buffer")
     ]
     assert (metadata["files"].value, metadata["rows"].value) == (1, 2)
-    assert [e.passed for e in moved.get_asset_check_evaluations()] == [True] * len(GROUPS)
+    assert [e.passed for e in moved.get_asset_check_evaluations()] == [True] * len(groups_of(MEMOS))
 
-    restore(world.instance, world.engine, world.settings, "meta_buffer")
+    restore(world.instance, world.engine, world.settings, MEMOS, "meta_buffer")
     again = {**tags, "dagster/parent_run_id": moved.run_id, "dagster/root_run_id": moved.run_id}
     run = world.instance.get_run_by_id(moved.run_id)
     assert run is not None
@@ -130,7 +133,7 @@ def test_a_file_that_changed_since_it_was_judged_stays_and_the_run_says_why(worl
     world.consolidate()
     put_template(path, "t2")
     tags = {RETIRE_TAG: f"meta_buffer={path}", ROOTS_TAG: str(world.data.resolve())}
-    (said,) = failures(world.run(archive_job.name, tags=tags))
+    (said,) = failures(world.run(ARCHIVE, tags=tags))
     assert said.startswith(f"M110 {path}: not retired: it holds other rows than were loaded. Fix: ")
     assert path.exists()
 
@@ -150,11 +153,11 @@ def test_a_source_is_ready_only_while_its_checks_are_of_what_is_loaded(world: Wo
     assert world.run("migrate_meta_buffer", partition_key="meta_buffer/000").success
     stale = reasons(world)
     assert "V02 on memos/thought_templates was checked before the last load or pin" in stale
-    assert verify(world.instance, world.engine).proven
+    assert verify(world.instance, world.engine, MEMOS).proven
     assert reasons(world) == []
 
     world.execute("update memos.thought_templates set query_pattern = 'other'")
-    verify(world.instance, world.engine)
+    verify(world.instance, world.engine, MEMOS)
     assert [what for what in reasons(world) if what.startswith("V02")] != []
 
 
@@ -163,14 +166,14 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
         write_templates(world.data / f"{name}.db", [1])
     assert world.consolidate().proven
     asked = [one for one in candidates(world) if one.name == "meta_buffer"]
-    assert retire(world.instance, world.roots, asked).failures == []
+    assert retire(world.instance, MEMOS, world.roots, asked).failures == []
     (world.data / "lost.db").unlink()
-    assert due_keys(world.instance, KIND) == []
+    assert due_keys(world.instance, MEMOS, KIND) == []
     events = world.run(f"observe_{KIND.name}").get_asset_observation_events()
     observed = {event.asset_observation_data.asset_observation.partition for event in events}
     assert observed == {"lost/000", "meta_buffer/000", "other/000"}
     put_template(world.data / "other.db", "t2")
-    assert due_keys(world.instance, KIND) == ["other/000"]
+    assert due_keys(world.instance, MEMOS, KIND) == ["other/000"]
 
     done = world.consolidate()
     assert done.failures == []
@@ -182,7 +185,7 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
     world.execute("delete from memos.thought_templates where source = 'meta_buffer'")
     assert (
         consolidate(
-            world.instance, world.engine, world.settings, world.roots, world.files()
+            world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
         ).stale_chunks
         == 1
     )
@@ -198,7 +201,7 @@ def test_v13_archived_files_are_whole_fails_in_the_ui_when_an_archived_file_is_c
     entry = entry_named(world.settings.archive_folder, "meta_buffer")
     with entry.file.open("r+b") as file:
         file.truncate(4096)
-    done = verify(world.instance, world.engine)
+    done = verify(world.instance, world.engine, MEMOS)
     (red,) = [one for one in done.checklist if one.check.label == "V13"]
     assert [failed.asset for failed in red.failed] == ["archive/meta_buffer"]
     assert "does not have the bytes that were retired" in red.failed[0].observed
@@ -218,8 +221,8 @@ def test_a_restoration_that_a_crash_interrupted_is_finished_by_the_next(
     with monkeypatch.context() as patched:
         patched.setattr(archive, "discard", crash)
         with pytest.raises(KeyboardInterrupt):
-            restore(world.instance, world.engine, world.settings, "meta_buffer")
-    entry, said = restore(world.instance, world.engine, world.settings, "meta_buffer")
+            restore(world.instance, world.engine, world.settings, MEMOS, "meta_buffer")
+    entry, said = restore(world.instance, world.engine, world.settings, MEMOS, "meta_buffer")
     assert entry is None
     assert said == ["meta_buffer is restored; a run that was interrupted had moved it"]
     assert path.exists()

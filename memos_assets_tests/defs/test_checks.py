@@ -48,7 +48,7 @@ def test_a_red_check_makes_a_consolidation_not_proven_and_says_what_to_do(world:
     key = dg.AssetKey(["memos", "indexes", HNSW])
     job = defs().resolve_implicit_global_asset_job_def()
     assert job.execute_in_process(instance=world.instance, asset_selection=[key]).success
-    again = verify(world.instance, world.engine)
+    again = verify(world.instance, world.engine, MEMOS)
     assert again.proven
     assert world.jobs_of(again) == ["verify_checklist"]
 

@@ -3,14 +3,15 @@
 import dagster as dg
 import pytest
 
+from memos_assets.catalog import MEMOS
 from memos_assets.definitions import defs
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.io_managers import PostgresTableIOManager
-from memos_assets.defs.keys import table_key
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import (
-    CHUNKS,
     by_source,
     chunk_key,
+    chunks_name,
     contiguous_ranges,
     parse_chunk_key,
     range_tags,
@@ -28,7 +29,7 @@ from memos_assets_tests.defs.world import (
 )
 
 JOB = "migrate_meta_buffer"
-NAME = str(CHUNKS[KIND.name].name)
+NAME = chunks_name(MEMOS.names, KIND)
 
 
 @pytest.fixture
@@ -54,7 +55,9 @@ def test_one_chunk_by_itself_loads_that_chunk(observed: World) -> None:
 
 def test_dg_materialize_loads_one_chunk(observed: World) -> None:
     postgres = Postgres()
-    asset = next(asset for asset in table_assets if table_key(SPEC) in asset.keys)
+    asset = next(
+        asset for asset in table_assets(MEMOS) if Keys(MEMOS.names).table(SPEC.name) in asset.keys
+    )
     result = dg.materialize(
         [asset],
         instance=observed.instance,
@@ -97,14 +100,14 @@ def test_a_chunk_that_is_up_to_date_is_not_copied_again(observed: World) -> None
 def test_a_backfill_of_the_asset_as_the_ui_launches_it_loads_many_chunks_in_one_run(
     observed: World,
 ) -> None:
-    node = defs().resolve_asset_graph().get(table_key(SPEC))
+    node = defs().resolve_asset_graph().get(Keys(MEMOS.names).table(SPEC.name))
     assert node.backfill_policy == dg.BackfillPolicy.single_run()
     result = (
         defs()
         .resolve_implicit_global_asset_job_def()
         .execute_in_process(
             instance=observed.instance,
-            asset_selection=[table_key(SPEC)],
+            asset_selection=[Keys(MEMOS.names).table(SPEC.name)],
             tags=range_tags("a/000", "b/001"),
             run_config=QUIET,
         )

@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.defs.assets.tables import WRITE_POOL
 from memos_assets.defs.dead_runs import process_of, running, settle_abandoned_runs
 from memos_assets.defs.jobs import migrate_job_name
@@ -16,7 +17,7 @@ from memos_assets.defs.tags import PROCESS_TAG
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import KIND, World, write_templates
 
-JOB = migrate_job_name(KIND)
+JOB = migrate_job_name(MEMOS.names, KIND)
 STEP = "memos__thought_templates"
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, KINDS, MEMOS, TABLES, kind_of_table
+from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.definitions import defs
-from memos_assets.defs.checks.all_checks import CHECK_KEYS
-from memos_assets.defs.keys import table_key
+from memos_assets.defs.checks.steps import check_keys
+from memos_assets.defs.keys import Keys
 from memos_assets.demo import write_demo
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.sqlite.file import layout, opened
@@ -227,31 +227,33 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
 
 def test_every_kind_of_file_has_one_partitions_definition_of_its_own() -> None:
     names = set()
-    for kind in CONSOLIDATED_KINDS:
-        definitions = {GRAPH.get(table_key(spec)).partitions_def for spec in kind.tables}
+    for kind in MEMOS.consolidated:
+        definitions = {
+            GRAPH.get(Keys(MEMOS.names).table(spec.name)).partitions_def for spec in kind.tables
+        }
         definitions.add(GRAPH.get(dg.AssetKey(["sqlite", kind.name])).partitions_def)
         (definition,) = definitions
         assert isinstance(definition, dg.DynamicPartitionsDefinition)
         names.add(definition.name)
         job = REPOSITORY.get_job(f"migrate_{kind.name}")
         assert job.partitions_def == definition
-    assert len(names) == len(CONSOLIDATED_KINDS)
+    assert len(names) == len(MEMOS.consolidated)
 
 
 def test_every_run_executes_in_process_and_every_table_loads_many_chunks_in_one_run() -> None:
     for job in REPOSITORY.get_all_jobs():
         assert job.executor_def is dg.in_process_executor
-    for spec in TABLES:
-        policy = GRAPH.get(table_key(spec)).backfill_policy
+    for spec in MEMOS.tables:
+        policy = GRAPH.get(Keys(MEMOS.names).table(spec.name)).backfill_policy
         assert policy == dg.BackfillPolicy.single_run()
 
 
-@pytest.mark.parametrize("spec", TABLES, ids=[spec.name for spec in TABLES])
+@pytest.mark.parametrize("spec", MEMOS.tables, ids=[spec.name for spec in MEMOS.tables])
 def test_a_table_says_what_its_columns_are_and_which_sqlite_columns_they_come_from(
     spec: object, sqlite_columns: dict[str, frozenset[str]]
 ) -> None:
-    spec = next(one for one in TABLES if one is spec)
-    node = GRAPH.get(table_key(spec))
+    spec = next(one for one in MEMOS.tables if one is spec)
+    node = GRAPH.get(Keys(MEMOS.names).table(spec.name))
     assert node.metadata["dagster/table_name"] == f"memos.{spec.name}"
     assert node.code_version == spec.fingerprint
     schema = node.metadata["dagster/column_schema"]
@@ -267,7 +269,7 @@ def test_a_table_says_what_its_columns_are_and_which_sqlite_columns_they_come_fr
     assert isinstance(lineage, dg.TableColumnLineage)
     # What is not copied from a column is where the row comes from.
     assert set(names) - set(lineage.deps_by_column) == {"source", "chunk", "source_rowid"}
-    kind = kind_of_table(spec.name)
+    kind = MEMOS.kind_of_table(spec.name)
     optional = {f"{spec.origin}.{column.origin}" for column in spec.columns if column.optional}
     for deps in lineage.deps_by_column.values():
         assert deps
@@ -282,7 +284,7 @@ def sqlite_columns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, frozen
     folder = tmp_path_factory.mktemp("layouts") / "demo"
     write_demo(folder, scale="small", seed=1, factor=0.05)
     found: dict[str, frozenset[str]] = {}
-    for file in find_files([Root.parse(str(folder))]):
+    for file in find_files(MEMOS, [Root.parse(str(folder))]):
         if file.kind is not None and file.treatment == "consolidate":
             with opened(Path(file.path)) as connection:
                 names = {
@@ -291,7 +293,7 @@ def sqlite_columns(tmp_path_factory: pytest.TempPathFactory) -> dict[str, frozen
                     for column in columns
                 }
             found[file.kind.name] = found.get(file.kind.name, frozenset()) | names
-    assert set(found) == {kind.name for kind in KINDS if kind.disposition == "consolidate"}
+    assert set(found) == {kind.name for kind in MEMOS.kinds if kind.disposition == "consolidate"}
     return found
 
 
@@ -306,7 +308,7 @@ def test_an_index_says_how_it_searches_and_on_which_table() -> None:
 
 
 def test_alerts_are_watched_for_of_every_check() -> None:
-    assert sorted(CHECK_KEYS) == sorted(GRAPH.asset_check_keys)
+    assert sorted(check_keys(CHECKLIST, MEMOS)) == sorted(GRAPH.asset_check_keys)
 
 
 def test_evaluations_are_kept_of_every_check_and_of_no_other() -> None:

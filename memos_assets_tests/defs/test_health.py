@@ -6,10 +6,10 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import MAINTAINED, MEMOS
+from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST, PROOF
 from memos_assets.definitions import defs
-from memos_assets.defs.jobs import finish_job, health_job, maintenance_job, verify_job
+from memos_assets.defs.jobs import FINISH, HEALTH, MAINTAIN, VERIFY
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
 from memos_assets.indexes.definitions import search_indexes
@@ -20,7 +20,7 @@ from memos_assets_tests.defs.world import SPEC, World, failures, write_templates
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 
 HNSW = "thought_templates_embedding_768_hnsw"
-HEALTH = CHECKLIST.of_group("health")
+HEALTH_CHECKS = CHECKLIST.of_group("health")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def filled(world: World) -> World:
     """A world with 302 rows and its indexes, as a load leaves them."""
     put_clusters(world.engine, EVERY_INDEX[HNSW])
     analyze(world.engine, SPEC)
-    for spec in MAINTAINED:
+    for spec in MEMOS.maintained:
         for index in search_indexes(spec):
             ensure_index(world.engine, index, maintenance_work_mem_mb=64)
     return world
@@ -46,7 +46,7 @@ def kill_rows(world: World) -> None:
 
 
 def check(world: World) -> dict[tuple[str, str], dg.AssetCheckEvaluation]:
-    result = world.run(health_job.name)
+    result = world.run(HEALTH)
     assert failures(result) == []
     return {
         (e.asset_key.to_user_string(), e.check_name): e
@@ -65,12 +65,12 @@ def test_everything_is_healthy_right_after_a_consolidation(world: World) -> None
     # What nobody checked yet does not stand in the way of the verdict.
     assert {outcome.check.group for outcome in done.checklist} == {"proof"}
     found = check(world)
-    assert sorted(found) == sorted(HEALTH.places(MEMOS))
+    assert sorted(found) == sorted(HEALTH_CHECKS.places(MEMOS))
     assert red(found) == []
     statistics = found["memos/thought_templates", "v23_statistics_are_there"].metadata
     assert statistics["observed"].value == "0 of 60 rows changed since"
     with world.engine.connect() as conn:
-        assert former_use(conn, HNSW)["rows"] == 60
+        assert former_use(conn, MEMOS, HNSW)["rows"] == 60
 
 
 def test_what_a_check_of_use_saw_is_carried_on_to_the_next(filled: World) -> None:
@@ -91,10 +91,10 @@ def test_what_a_check_of_use_saw_is_carried_on_to_the_next(filled: World) -> Non
     assert red(check(filled)) == red(found)
 
 
-@pytest.mark.parametrize("job_name", [finish_job.name, verify_job.name, health_job.name])
+@pytest.mark.parametrize("job_name", [FINISH, VERIFY, HEALTH])
 def test_health_has_a_job_of_its_own(job_name: str) -> None:
     job = defs().resolve_job_def(job_name)
-    expected = HEALTH if job_name == health_job.name else PROOF
+    expected = HEALTH_CHECKS if job_name == HEALTH else PROOF
     assert {
         (key.asset_key.to_user_string(), key.name)
         for key in job.asset_layer.asset_graph.asset_check_keys
@@ -105,7 +105,7 @@ def test_maintenance_mends_what_the_checks_found_and_shows_what_it_did(
     filled: World,
 ) -> None:
     kill_rows(filled)
-    result = filled.run(maintenance_job.name)
+    result = filled.run(MAINTAIN)
     assert failures(result) == []
     (output,) = [e for e in result.all_events if e.event_type_value == "STEP_OUTPUT"]
     metadata = output.step_output_data.metadata
@@ -122,9 +122,9 @@ def test_maintenance_mends_what_the_checks_found_and_shows_what_it_did(
 
 
 def test_maintenance_that_fails_says_why_in_one_line(filled: World) -> None:
-    done = new_consolidation()
+    done = new_consolidation(MEMOS.schema)
     config = {"maintain": {"config": {"names": ["no_such"]}}}
-    run_job(filled.instance, maintenance_job.name, {}, done, config)
+    run_job(filled.instance, MEMOS, MAINTAIN, {}, done, config)
     (failure,) = done.failures
     assert failure.startswith("M360 no_such: no table or search index of the catalog. Fix: ")
 

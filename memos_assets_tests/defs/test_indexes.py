@@ -7,9 +7,10 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.defs.assets.indexes import BUILD_POOL, index_assets, logged
 from memos_assets.defs.assets.tables import WRITE_POOL
-from memos_assets.defs.keys import index_key
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.errors import TargetError
 from memos_assets.indexes.build_progress import BuildStep
@@ -26,8 +27,8 @@ GIN = "thought_templates_domain_hints_gin"
 
 def build(world: World) -> dg.ExecuteInProcessResult:
     return dg.materialize(
-        [index_assets],
-        selection=[index_key(HNSW), index_key(GIN)],
+        [index_assets(MEMOS)],
+        selection=[Keys(MEMOS.names).index(HNSW), Keys(MEMOS.names).index(GIN)],
         resources={"postgres": Postgres()},
         instance=world.instance,
         run_config=QUIET,
@@ -36,7 +37,7 @@ def build(world: World) -> dg.ExecuteInProcessResult:
 
 def metadata(result: dg.ExecuteInProcessResult, name: str) -> dict[str, object]:
     materialization = result.asset_materializations_for_node("search_indexes")
-    found = next(m for m in materialization if m.asset_key == index_key(name))
+    found = next(m for m in materialization if m.asset_key == Keys(MEMOS.names).index(name))
     return {key: value.value for key, value in found.metadata.items()}
 
 
@@ -99,13 +100,13 @@ def under_construction(engine: sa.Engine) -> Iterator[None]:
     """Hold what a build that is not done holds."""
     with engine.connect() as conn:
         driver = driver_of(conn)
-        driver.execute(create_hnsw(EVERY_INDEX[HNSW]))
+        driver.execute(create_hnsw(EVERY_INDEX[HNSW], MEMOS.schema))
         yield
         driver.rollback()
 
 
 def test_loads_and_builds_take_turns_among_themselves_and_not_with_each_other() -> None:
-    assert (index_assets.op.pool, WRITE_POOL) == (BUILD_POOL, "postgres_write")
+    assert (index_assets(MEMOS).op.pool, WRITE_POOL) == (BUILD_POOL, "postgres_write")
     assert BUILD_POOL != WRITE_POOL
 
 

@@ -11,12 +11,16 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import chunk_stream
 from memos_assets.defs.assets.tables import stale_work, table_assets
-from memos_assets.defs.io_managers import PostgresTableIOManager
-from memos_assets.defs.keys import table_key
-from memos_assets.defs.partitions import CHUNKS, range_tags
+from memos_assets.defs.io_managers import table_io_manager
+from memos_assets.defs.keys import Keys
+from memos_assets.defs.partitions import (
+    chunks_name,
+    chunks_of,
+    range_tags,
+)
 from memos_assets.defs.resources import Postgres
 from memos_assets.defs.table_reference import TableReference
 from memos_assets.postgres.connection import driver_of
@@ -31,8 +35,8 @@ from memos_assets_tests.defs.world import (
     write_templates,
 )
 
-TEMPLATES = dg.AssetIn(table_key(SPEC))
-PARTITIONS = CHUNKS[KIND.name]
+TEMPLATES = dg.AssetIn(Keys(MEMOS.names).table(SPEC.name))
+PARTITIONS = chunks_of(MEMOS.names, KIND)
 
 
 @pytest.fixture
@@ -55,14 +59,14 @@ def run(
     """Materialise one asset beside the tables, which are its upstream."""
     postgres = Postgres()
     return dg.materialize(
-        [asset, *(one for one in table_assets if not one.keys & asset.keys)],
+        [asset, *(one for one in table_assets(MEMOS) if not one.keys & asset.keys)],
         selection=[asset],
         instance=world.instance,
         partition_key=partition_key,
         tags=tags,
         resources={
             "postgres": postgres,
-            "postgres_table": PostgresTableIOManager(postgres=postgres),
+            "postgres_table": table_io_manager(postgres, [MEMOS]),
         },
         raise_on_error=False,
         run_config=QUIET,
@@ -137,11 +141,13 @@ def test_half_precision_arrives_in_half_precision(world: World) -> None:
     )
     got: list[Any] = []
 
-    @dg.asset(ins={"rows": dg.AssetIn(table_key(TABLES_BY_NAME["embeddings"]))})
+    @dg.asset(ins={"rows": dg.AssetIn(Keys(MEMOS.names).table("embeddings"))})
     def consumer(rows: pd.DataFrame) -> None:
         got.extend(rows["embedding"])
 
-    world.instance.add_dynamic_partitions(str(CHUNKS["mixed_precision_embeddings"].name), ["m/000"])
+    world.instance.add_dynamic_partitions(
+        chunks_name(MEMOS.names, MEMOS.kind("mixed_precision_embeddings")), ["m/000"]
+    )
     assert run(world, consumer).success
     assert got[0].dtype == np.float16
     assert got[0].tolist() == [1.5, -0.25]
@@ -196,7 +202,7 @@ def test_a_consumer_of_no_chunk_gets_no_row(loaded: World) -> None:
     got: list[int] = []
 
     @dg.asset(
-        ins={"rows": dg.AssetIn(table_key(SPEC), partition_mapping=Nothing())},
+        ins={"rows": dg.AssetIn(Keys(MEMOS.names).table(SPEC.name), partition_mapping=Nothing())},
         partitions_def=dg.StaticPartitionsDefinition(["x"]),
     )
     def consumer(rows: pa.Table) -> None:
@@ -269,7 +275,11 @@ def test_a_consumer_of_an_asset_that_is_no_table_gets_m534(world: World) -> None
 def writer(value: object) -> dg.AssetsDefinition:
     """Return an asset that hands ``value`` on in the place of the table's own."""
 
-    @dg.asset(key=table_key(SPEC), partitions_def=PARTITIONS, io_manager_key="postgres_table")
+    @dg.asset(
+        key=Keys(MEMOS.names).table(SPEC.name),
+        partitions_def=PARTITIONS,
+        io_manager_key="postgres_table",
+    )
     def _table() -> Any:
         return value
 
@@ -301,7 +311,11 @@ def test_a_developer_writes_a_stream_or_a_table_and_never_chunks_of_another_run(
 ) -> None:
     work: list[Any] = []
 
-    @dg.asset(key=table_key(SPEC), partitions_def=PARTITIONS, io_manager_key="postgres_table")
+    @dg.asset(
+        key=Keys(MEMOS.names).table(SPEC.name),
+        partitions_def=PARTITIONS,
+        io_manager_key="postgres_table",
+    )
     def own(context: dg.AssetExecutionContext, postgres: Postgres) -> Any:
         work[:] = stale_work(context, postgres, KIND, SPEC)
         stream = chunk_stream(SPEC, work)
@@ -324,7 +338,11 @@ def test_a_developer_writes_a_stream_or_a_table_and_never_chunks_of_another_run(
 def test_a_stream_whose_reader_fails_leaves_the_old_rows(loaded: World) -> None:
     work: list[Any] = []
 
-    @dg.asset(key=table_key(SPEC), partitions_def=PARTITIONS, io_manager_key="postgres_table")
+    @dg.asset(
+        key=Keys(MEMOS.names).table(SPEC.name),
+        partitions_def=PARTITIONS,
+        io_manager_key="postgres_table",
+    )
     def own(context: dg.AssetExecutionContext, postgres: Postgres) -> Any:
         work[:] = stale_work(context, postgres, KIND, SPEC)
         stream = chunk_stream(SPEC, work)

@@ -11,7 +11,6 @@ from memos_assets.catalog import MEMOS
 from memos_assets.check import Checklist
 from memos_assets.definitions import defs
 from memos_assets.defs.checks.steps import check_keys
-from memos_assets.postgres.versions.versions import SHADOW
 from memos_assets.proof.search.checks import CHECKS
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import reports_folder
@@ -48,7 +47,7 @@ def test_a_red_recall_fails_the_run_and_the_report_is_written_by_a_run_of_its_ow
     write_templates(world.data / "meta_buffer.db", range(1, 31))
     assert world.consolidate().proven
     poor_search(monkeypatch)
-    done = verify(world.instance, world.engine)
+    done = verify(world.instance, world.engine, MEMOS)
     assert not done.proven
     assert V16 in done.failures[0]
     assert "V16" in red(done)
@@ -87,12 +86,12 @@ def test_a_shadow_whose_searches_are_poor_is_not_swapped_in(
     write_templates(world.data / "meta_buffer.db", range(1, 31))
     poor_search(monkeypatch)
     done = consolidate_and_swap(
-        world.instance, world.engine, world.settings, world.roots, world.files()
+        world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
     )
     assert done.exchange is None
-    assert done.schema == SHADOW
+    assert done.schema == MEMOS.shadow
     assert world.rows("select count(*) from memos.thought_templates") == [(0,)]
-    assert world.rows(f"select count(*) from {SHADOW}.thought_templates") == [(30,)]
+    assert world.rows(f"select count(*) from {MEMOS.shadow}.thought_templates") == [(30,)]
     assert "write_report" in world.jobs_of(done)
 
 
@@ -118,12 +117,12 @@ def test_the_report_and_the_ui_show_searches_beside_exact_scans(world: World) ->
 def test_searches_that_are_proven_stay_so_while_nothing_changes(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", range(1, 4))
     assert world.consolidate().proven
-    standing = standing_outcomes(world.engine, world.files())
+    standing = standing_outcomes(world.engine, MEMOS, world.files())
     assert standing is not None
     labels = {outcome.check.label for outcome in standing if outcome.proven}
     assert {"V16", "V17", "V18"} <= labels
     world.execute("update memos_ops.pins set pinned_at = now() + interval '1 hour'")
-    assert standing_outcomes(world.engine, world.files()) is None
+    assert standing_outcomes(world.engine, MEMOS, world.files()) is None
 
 
 def test_one_index_can_be_judged_by_itself(world: World) -> None:

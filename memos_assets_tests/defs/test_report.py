@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from memos_assets.catalog import MEMOS
 from memos_assets.definitions import defs
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import find_report, reports_folder
@@ -99,7 +100,7 @@ def test_a_report_names_the_failed_check_and_its_asset_and_that_nothing_is_prove
     write_templates(world.data / "meta_buffer.db", [1, 2])
     world.consolidate()
     world.execute("update memos.thought_templates set query_pattern = 'other' where id = 't1'")
-    done = verify(world.instance, world.engine)
+    done = verify(world.instance, world.engine, MEMOS)
     assert not done.proven
     report, page = report_of(world, done)
     assert not report["verdict"]["proven"]
@@ -128,7 +129,7 @@ def test_what_was_checked_before_the_last_load_is_stale_and_not_proven(world: Wo
     job = defs().resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(instance=world.instance, asset_selection=[KEY])
     assert result.success
-    report, page = report_of(world, Consolidation(result.run_id))
+    report, page = report_of(world, Consolidation(result.run_id, MEMOS.schema))
     assert report["consolidation"] == result.run_id
     assert not report["verdict"]["proven"]
     assert "older than what is loaded" in report["verdict"]["sentence"]

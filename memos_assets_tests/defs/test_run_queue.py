@@ -20,12 +20,12 @@ from memos_assets.definitions import defs
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.assets.tables import WRITE_POOL
 from memos_assets.defs.jobs import (
+    FINISH,
+    HEALTH,
+    IMPACT,
+    MAINTAIN,
     UPKEEP,
-    finish_job,
-    health_job,
-    impact_job,
-    maintenance_job,
-    verify_job,
+    VERIFY,
 )
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import World
@@ -67,12 +67,12 @@ def queue(world: World) -> Iterator[Queue]:
         yield Queue(instance)
 
 
-@pytest.mark.parametrize("at_work", [finish_job.name, verify_job.name, maintenance_job.name])
+@pytest.mark.parametrize("at_work", [FINISH, VERIFY, MAINTAIN])
 def test_while_one_upkeep_is_at_work_the_other_place_is_left_to_a_load(
     queue: Queue, at_work: str
 ) -> None:
     queue.put(at_work, STARTED)
-    for waiting in (maintenance_job.name, finish_job.name, health_job.name):
+    for waiting in (MAINTAIN, FINISH, HEALTH):
         queue.put(waiting)
     assert queue.next() == []
     queue.put(LOADS[0])
@@ -81,9 +81,9 @@ def test_while_one_upkeep_is_at_work_the_other_place_is_left_to_a_load(
 
 def test_while_a_load_is_at_work_a_build_has_its_turn_before_later_loads(queue: Queue) -> None:
     queue.put(LOADS[0], STARTED)
-    queue.put(finish_job.name)
+    queue.put(FINISH)
     queue.put(LOADS[1])
-    assert queue.next() == [finish_job.name]
+    assert queue.next() == [FINISH]
 
 
 def test_a_build_by_hand_keeps_maintenance_waiting_without_a_place_of_its_own(
@@ -93,8 +93,8 @@ def test_a_build_by_hand_keeps_maintenance_waiting_without_a_place_of_its_own(
     slots = queue.instance.event_log_storage
     slots.initialize_concurrency_limit_to_default(BUILD_POOL)
     run_id = dg.DagsterRun(job_name="x").run_id
-    queue.put(maintenance_job.name)
-    assert queue.next() == [maintenance_job.name]
+    queue.put(MAINTAIN)
+    assert queue.next() == [MAINTAIN]
     assert slots.claim_concurrency_slot(BUILD_POOL, run_id, "search_indexes").is_claimed
     assert not slots.claim_concurrency_slot(BUILD_POOL, run_id, "maintain").is_claimed
     assert queue.next() == []
@@ -126,6 +126,4 @@ def test_what_takes_long_and_loads_nothing_is_upkeep() -> None:
         for job in defs().get_repository_def().get_all_jobs()
         if job.run_tags.items() >= UPKEEP.items()
     }
-    assert tagged == {
-        job.name for job in (finish_job, verify_job, health_job, maintenance_job, impact_job)
-    }
+    assert tagged == {FINISH, VERIFY, HEALTH, MAINTAIN, IMPACT}

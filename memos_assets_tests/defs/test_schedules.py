@@ -11,7 +11,7 @@ from dagster._core.errors import ScheduleExecutionError
 
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
-from memos_assets.defs.jobs import finish_job, health_job
+from memos_assets.defs.jobs import FINISH, HEALTH
 from memos_assets.defs.partitions import RANGE_END, RANGE_START
 from memos_assets_tests.defs.world import World, put_template, write_templates
 
@@ -115,9 +115,9 @@ def test_a_file_that_cannot_be_read_ends_the_tick_with_its_code(world: World) ->
 def test_the_checklist_and_the_health_of_indexes_are_checked_daily() -> None:
     repository = defs().get_repository_def()
     for name, job, minute in (
-        ("check_daily", finish_job, "30 4 * * *"),
-        ("check_health_daily", health_job, "50 5 * * *"),
+        ("check_daily", FINISH, "30 4 * * *"),
+        ("check_health_daily", HEALTH, "50 5 * * *"),
     ):
         schedule = repository.get_schedule_def(name)
-        assert schedule.job_name == job.name
+        assert schedule.job_name == job
         assert schedule.cron_schedule == minute

@@ -13,7 +13,7 @@ import pytest
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
-from memos_assets.defs.jobs import health_job
+from memos_assets.defs.jobs import HEALTH
 from memos_assets.defs.resources import Webhook
 from memos_assets_tests.defs.world import World, write_templates
 
@@ -259,7 +259,7 @@ def test_a_red_check_of_health_is_posted(world: World, receiver: Receiver) -> No
         "insert into memos.thought_templates (source, id, embedding_reason, chunk, source_rowid) "
         "values ('s', '1', 'missing', 0, 1)"
     )
-    assert world.run(health_job.name).success
+    assert world.run(HEALTH).success
     assert sensor.tick().endswith(" posted")
     alerts = {(alert["check"], alert["asset"]): alert for alert in receiver.taken}
     alert = alerts["v23_statistics_are_there", "memos/thought_templates"]

@@ -12,21 +12,21 @@ import dagster as dg
 import numpy as np
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import pin_sources
 from memos_assets.definitions import defs
 from memos_assets.defs.observations import report_observed
-from memos_assets.defs.partitions import CHUNKS
+from memos_assets.defs.partitions import chunks_name
 from memos_assets.demo.meta_buffer import LAYOUT
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate
 from memos_assets.settings import Settings
 
 #: The small kind that most tests load, and its only table.
-KIND = KINDS_BY_NAME["meta_buffer"]
-SPEC = TABLES_BY_NAME["thought_templates"]
+KIND = MEMOS.kind("meta_buffer")
+SPEC = MEMOS.table("thought_templates")
 DIMENSION = 768
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
@@ -87,11 +87,17 @@ class World:
         return [Root.parse(str(self.data))]
 
     def files(self) -> list[FoundFile]:
-        return find_files(self.roots)
+        return find_files(MEMOS, self.roots)
 
     def consolidate(self, *, reload: bool = False) -> Consolidation:
         return consolidate(
-            self.instance, self.engine, self.settings, self.roots, self.files(), reload=reload
+            self.instance,
+            self.engine,
+            self.settings,
+            MEMOS,
+            self.roots,
+            self.files(),
+            reload=reload,
         )
 
     def observe(self) -> None:
@@ -99,12 +105,14 @@ class World:
         files = self.files()
         register_files(self.engine, files)
         pinned = pin_sources(
-            self.engine, self.settings.pins_folder, "observed-by-a-test", self.roots, files
+            self.engine, self.settings.pins_folder, MEMOS, "observed-by-a-test", self.roots, files
         )
-        report_observed(self.instance, self.engine, pinned, self.settings.local_zone)
+        report_observed(self.instance, self.engine, MEMOS, pinned, self.settings.local_zone)
 
     def partitions(self, kind: str = KIND.name) -> list[str]:
-        return list(self.instance.get_dynamic_partitions(str(CHUNKS[kind].name)))
+        return list(
+            self.instance.get_dynamic_partitions(chunks_name(MEMOS.names, MEMOS.kind(kind)))
+        )
 
     def run(
         self,

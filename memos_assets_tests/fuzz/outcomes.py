@@ -8,7 +8,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, TABLES
+from memos_assets.catalog import MEMOS, FileKind
 from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import MemosAssetsError
@@ -29,8 +29,8 @@ PROOF = (
 
 def forget_everything(engine: sa.Engine) -> None:
     with engine.begin() as conn:
-        for spec in TABLES:
-            conn.execute(sa.delete(tables.CONSOLIDATED[spec.name]))
+        for spec in MEMOS.tables:
+            conn.execute(sa.delete(tables.table_of(spec)))
         for table in reversed(tables.metadata.sorted_tables):
             if table.schema == tables.OPS_SCHEMA:
                 conn.execute(sa.delete(table))
@@ -57,19 +57,19 @@ def consolidated(engine: sa.Engine, path: Path) -> Pin | MemosAssetsError | None
         return error
 
 
-def lost_rows(engine: sa.Engine, path: Path, kind: str) -> Mapping[str, tuple[int, int]]:
+def lost_rows(engine: sa.Engine, path: Path, kind: FileKind) -> Mapping[str, tuple[int, int]]:
     """Return (rows SQLite reads, rows loaded or rejected) of the tables where that differs."""
     lost = {}
     with closing(sqlite3.connect(path)) as connection, engine.connect() as conn:
         connection.text_factory = bytes
-        for spec in KINDS_BY_NAME[kind].tables:
+        for spec in kind.tables:
             try:
                 read = len(
                     connection.execute(f'select rowid from "{spec.origin}" not indexed').fetchall()
                 )
             except sqlite3.Error:
                 continue
-            table = tables.CONSOLIDATED[spec.name]
+            table = tables.table_of(spec)
             mine = sa.not_(table.c.reversed) if spec.mirrored else sa.true()
             loaded = conn.execute(
                 sa.select(sa.func.count()).select_from(table).where(mine)
@@ -100,8 +100,8 @@ def check_reasons(engine: sa.Engine) -> None:
     """Every row that was not loaded, and every embedding that is NULL, says a known reason why."""
     reasons = {reason for (reason,) in b.rows(engine, "select reason from memos_ops.rejects")}
     assert reasons <= REJECT_REASONS.keys()
-    for spec in TABLES:
-        table = tables.CONSOLIDATED[spec.name]
+    for spec in MEMOS.tables:
+        table = tables.table_of(spec)
         for vector in spec.vectors:
             embedding, reason = table.c[vector.name], table.c[vector.reason_name]
             with engine.connect() as conn:

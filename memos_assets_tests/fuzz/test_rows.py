@@ -15,7 +15,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memos_assets.catalog import KINDS_BY_NAME, Column, TableSpec
+from memos_assets.catalog import (
+    MEMOS,
+    Column,
+    TableSpec,
+)
 from memos_assets.catalog.columns import ColumnKind, VectorColumn
 from memos_assets.errors import CodecError, MemosAssetsError
 from memos_assets_tests.consolidate import builders as b
@@ -214,7 +218,7 @@ def columns_of(kind: str) -> dict[str, list[str]]:
                 for row in connection.execute(f'pragma table_info("{spec.origin}")')
                 if not (row[5] and row[2].upper() == "INTEGER")
             ]
-            for spec in KINDS_BY_NAME[kind].tables
+            for spec in MEMOS.kind(kind).tables
         }
 
 
@@ -227,7 +231,7 @@ Rows = Sequence[tuple[str, Mapping[str, Any]]]
 def rows_of(kind: str) -> st.SearchStrategy[Rows]:
     """Draw up to a dozen rows for the tables of a kind."""
     columns = columns_of(kind)
-    specs = KINDS_BY_NAME[kind].tables
+    specs = MEMOS.kind(kind).tables
     return st.lists(st.one_of(*(row_of(spec, columns[spec.origin]) for spec in specs)), max_size=12)
 
 
@@ -262,7 +266,7 @@ def test_any_row_is_loaded_and_proven_or_rejected_with_a_reason(
                     return
                 assert outcome is not None
                 assert outcomes.unproven(shared_engine, outcome) == {}
-                assert outcomes.lost_rows(shared_engine, path, kind) == {}
+                assert outcomes.lost_rows(shared_engine, path, outcome.kind) == {}
                 outcomes.check_reasons(shared_engine)
 
     search()

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.impact import measure as measuring
 from memos_assets.impact.latency import sizes
@@ -30,7 +31,7 @@ from memos_assets.impact.trial_tables import (
     trial_schema,
 )
 
-INDEX_768 = index_for(768)
+SPEC, INDEX_768 = index_for(MEMOS, 768)
 
 
 def schemas(engine: sa.Engine) -> set[str]:
@@ -45,7 +46,7 @@ def few_queries(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def measured(engine: sa.Engine, few_queries: int) -> Impact:
-    impact = measure_impact(engine, rows=[400, 50], dimension=768)
+    impact = measure_impact(engine, MEMOS, rows=[400, 50], dimension=768)
     assert {one.timing.queries for one in impact.measured} == {few_queries}
     return impact
 
@@ -64,7 +65,7 @@ def test_every_way_is_measured_at_every_row_count_and_leaves_nothing_behind(
     assert len(measured.measured) == 12
     assert TRIAL_SCHEMA not in schemas(engine)
     with engine.connect() as conn:
-        counted = sa.text(f"select count(*) from memos.{INDEX_768.table}")
+        counted = sa.text(f"select count(*) from {SPEC.qualified}")
         assert conn.execute(counted).scalar_one() == 0
 
 
@@ -97,7 +98,7 @@ def test_embeddings_lie_outside_of_their_rows_as_memos_stores_them_and_within_th
 
 
 def test_rows_are_the_same_whenever_they_are_asked_for_and_others_for_another_seed() -> None:
-    rows = Generated(INDEX_768, 1_200)
+    rows = Generated(SPEC, INDEX_768, 1_200)
     first, second = (np.concatenate(list(rows.batches())) for _ in range(2))
     assert first.shape == (1_200, 768)
     assert np.array_equal(first, second)
@@ -110,18 +111,18 @@ def test_rows_are_the_same_whenever_they_are_asked_for_and_others_for_another_se
 
 
 def test_the_forecast_of_the_disk_is_what_is_taken(engine: sa.Engine) -> None:
-    rows = Generated(INDEX_768, 1_000)
-    with trial_schema(engine) as trial:
+    rows = Generated(SPEC, INDEX_768, 1_000)
+    with trial_schema(engine, MEMOS) as trial:
         load(trial, rows)
         build(trial, rows.spec, rows.index)
-        taken = sizes(trial, rows.spec.name)
+        taken = sizes(trial, rows.spec)
     whole = taken.rows + taken.toast + taken.indexes
     assert whole < forecast_bytes(INDEX_768, 1_000) < 1.5 * whole
 
 
 def test_a_disk_too_small_is_m365_before_anything_is_written(engine: sa.Engine) -> None:
     with pytest.raises(TargetError, match=r"M365 .* 100,000 rows .* 0\.1 GB are free. Fix: free"):
-        measure_impact(engine, free_bytes=100_000_000)
+        measure_impact(engine, MEMOS, free_bytes=100_000_000)
     check_space(INDEX_768, 1_000, None)
 
 
@@ -133,12 +134,12 @@ def test_row_counts_that_cannot_be_measured_are_m585(rows: list[int]) -> None:
 
 def test_a_dimension_that_no_embedding_has_is_m586() -> None:
     with pytest.raises(UsageError, match=r"M586 dimension 20,000: .* 768, 1,024, 2,560, 4,096"):
-        index_for(20_000)
+        index_for(MEMOS, 20_000)
 
 
 def test_a_second_measurement_is_m367_and_harms_nothing(engine: sa.Engine) -> None:
-    with trial_schema(engine):
-        with pytest.raises(TargetError, match=r"M367 .*another"), trial_schema(engine):
+    with trial_schema(engine, MEMOS):
+        with pytest.raises(TargetError, match=r"M367 .*another"), trial_schema(engine, MEMOS):
             pass
         assert TRIAL_SCHEMA in schemas(engine)
 
@@ -150,13 +151,13 @@ def test_a_measurement_that_fails_drops_its_schema_and_what_a_killed_one_left(
         conn.execute(sa.text(f"create schema {TRIAL_SCHEMA} create table left_over (a int)"))
     monkeypatch.setattr(measuring, "load", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        measure_impact(engine, rows=[50], dimension=768)
+        measure_impact(engine, MEMOS, rows=[50], dimension=768)
     assert TRIAL_SCHEMA not in schemas(engine)
 
 
 @pytest.mark.usefixtures("few_queries")
 def test_embeddings_that_fit_no_page_are_not_stored_in_line(engine: sa.Engine) -> None:
-    wide = measure_impact(engine, rows=[20], dimension=4_096)
+    wide = measure_impact(engine, MEMOS, rows=[20], dimension=4_096)
     assert wide.ways == (STORED, INDEX)
     assert wide.best_scan(20).way == STORED
     assert wide.of(INDEX, 20).timing.recall == 1.0

@@ -11,16 +11,18 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import TABLES_BY_NAME, TableSpec, VectorIndex
+from memos_assets.catalog import (
+    MEMOS,
+    TableSpec,
+    VectorIndex,
+)
 from memos_assets.indexes.definitions import SearchIndex, search_indexes
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
-from memos_assets.postgres.schema.tables import CONSOLIDATED
+from memos_assets.postgres.schema.tables import table_of
 
-EVERY_INDEX = {
-    index.name: index for spec in TABLES_BY_NAME.values() for index in spec.vector_indexes
-}
+EVERY_INDEX = {index.name: index for spec in MEMOS.tables for index in spec.vector_indexes}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +43,8 @@ def search_index(name: str) -> SearchIndex:
     """Return an index of the catalog by name."""
     return next(
         index
-        for spec in TABLES_BY_NAME.values()
-        for index in search_indexes(spec)
+        for spec in MEMOS.tables
+        for index in search_indexes(spec.as_table)
         if index.name == name
     )
 
@@ -66,7 +68,7 @@ def put_clusters(
 
 def put(engine: sa.Engine, index: VectorIndex, texts: Sequence[str | None]) -> None:
     """Insert one row per embedding in pgvector's text form; None is a row without one."""
-    spec = TABLES_BY_NAME[index.table]
+    spec = MEMOS.table(index.table)
     vector = next(vector for vector in spec.vectors if vector.name == index.column)
     others = [v for v in spec.vectors if v is not vector]
     columns = ["source", *spec.key, vector.name, vector.dimension_name, vector.reason_name]
@@ -96,7 +98,7 @@ def _count(cursor: psycopg.Cursor, spec: TableSpec) -> int:
 
 def stored(engine: sa.Engine, index: VectorIndex) -> Stored:
     """Read the embeddings of an index's dimension back from PostgreSQL."""
-    spec = TABLES_BY_NAME[index.table]
+    spec = MEMOS.table(index.table)
     schema = table_schema(spec)
     query = sql.SQL("select {} from {}").format(
         sql.SQL(", ").join(map(sql.Identifier, schema.names)), sql.Identifier("memos", spec.name)
@@ -117,7 +119,7 @@ def stored(engine: sa.Engine, index: VectorIndex) -> Stored:
 
 def put_texts(engine: sa.Engine, table: str, texts: Mapping[str, str]) -> None:
     """Insert one row per text, without an embedding; its key is the text's name."""
-    spec = TABLES_BY_NAME[table]
+    spec = MEMOS.table(table)
     rows = [
         {
             "source": "test",
@@ -130,4 +132,4 @@ def put_texts(engine: sa.Engine, table: str, texts: Mapping[str, str]) -> None:
         for number, (name, text) in enumerate(texts.items())
     ]
     with engine.begin() as conn:
-        conn.execute(sa.insert(CONSOLIDATED[table]), rows)
+        conn.execute(sa.insert(table_of(MEMOS.table(table))), rows)

@@ -6,7 +6,7 @@ import pytest
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.indexes import bulk_load as bulk
 from memos_assets.indexes.build import ensure_index
@@ -14,7 +14,7 @@ from memos_assets.indexes.bulk_load import drop_before_bulk_load
 from memos_assets.indexes.definitions import SearchIndex, search_indexes, state_of
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put, search_index
 
-SPEC = TABLES_BY_NAME["thought_templates"]
+SPEC = MEMOS.table("thought_templates")
 HNSW = "thought_templates_embedding_768_hnsw"
 GIN = "thought_templates_domain_hints_gin"
 
@@ -67,7 +67,7 @@ def test_a_valid_index_is_kept_and_an_invalid_one_is_rebuilt(engine: sa.Engine, 
     assert ensure(engine, name)
     assert identity(engine, name) not in (None, first)
     with engine.connect() as conn:
-        state = state_of(conn, name)
+        state = state_of(conn, name, SPEC.schema)
     assert state is not None
     assert state.valid
 
@@ -82,7 +82,7 @@ def test_building_says_how_many_rows_the_index_serves(engine: sa.Engine) -> None
 
 
 def test_indexes_are_dropped_only_before_most_of_a_table_is_written(engine: sa.Engine) -> None:
-    names = [index.name for index in search_indexes(SPEC)]
+    names = [index.name for index in search_indexes(SPEC.as_table)]
     assert drop_before_bulk_load(engine, SPEC, 1_000_000) == []
     for name in names:
         ensure(engine, name)
@@ -105,7 +105,7 @@ def test_an_index_that_cannot_be_built_is_m320_and_leaves_the_table_as_it_was(
         assert (schema, concurrently) == ("memos", False)
         return create.format(sql.Identifier(GIN))
 
-    broken = SearchIndex(GIN, SPEC.name, "broken", create_broken)
+    broken = SearchIndex(GIN, SPEC.name, "broken", create_broken, SPEC.schema)
     with pytest.raises(TargetError, match=rf"^M320 memos\.{GIN}: .*division by zero.* Fix: "):
         ensure_index(engine, broken, maintenance_work_mem_mb=64)
     assert identity(engine, GIN) is None
@@ -114,8 +114,8 @@ def test_an_index_that_cannot_be_built_is_m320_and_leaves_the_table_as_it_was(
 
 
 def test_every_index_of_the_catalog_can_be_built(engine: sa.Engine) -> None:
-    for spec in TABLES_BY_NAME.values():
-        for index in search_indexes(spec):
+    for spec in MEMOS.tables:
+        for index in search_indexes(spec.as_table):
             assert ensure(engine, index.name)
 
 
@@ -123,7 +123,7 @@ def test_indexes_stay_where_the_table_is_in_use(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "DROP_PATIENCE_MS", 50)
-    names = [index.name for index in search_indexes(SPEC)]
+    names = [index.name for index in search_indexes(SPEC.as_table)]
     for name in names:
         ensure(engine, name)
     with engine.connect() as reader:

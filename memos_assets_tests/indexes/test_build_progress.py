@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.indexes import build as builds
 from memos_assets.indexes import build_progress as watch
 from memos_assets.indexes.build import ensure_index
@@ -130,7 +130,7 @@ def test_workers_take_part_though_the_embeddings_lie_outside_of_their_rows(
 
 
 def test_the_longest_build_is_first_and_has_the_cores_if_it_outweighs_the_others() -> None:
-    indexes = search_indexes(TABLES_BY_NAME["thought_templates"])[:2]
+    indexes = search_indexes(MEMOS.table("thought_templates").as_table)[:2]
     short, long = (forecast_graph(Graph("vector", 768), rows) for rows in (100, 10_000))
     first, second = schedule_builds(list(zip(indexes, (short, long), strict=True)), cores=4)
     assert (first.index, first.workers) == (indexes[1], 3)
@@ -139,7 +139,7 @@ def test_the_longest_build_is_first_and_has_the_cores_if_it_outweighs_the_others
 
 
 def test_every_index_of_a_table_is_built_within_one_budget(engine: sa.Engine) -> None:
-    indexes = search_indexes(TABLES_BY_NAME["thought_templates"])
+    indexes = search_indexes(MEMOS.table("thought_templates").as_table)
     put_clusters(engine, EVERY_INDEX[NAME])
     names = {built.name for built in build_indexes(engine, indexes, budget_mb=16)}
     assert names == {index.name for index in indexes}

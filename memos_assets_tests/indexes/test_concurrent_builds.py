@@ -53,7 +53,7 @@ def building(engine: sa.Engine) -> Iterator[tuple[Future[BuiltIndex], int]]:
 
 def is_valid(engine: sa.Engine) -> bool | None:
     with engine.connect() as conn:
-        state = state_of(conn, NAME)
+        state = state_of(conn, NAME, "memos")
         return None if state is None else state.valid
 
 
@@ -130,7 +130,7 @@ def test_an_index_may_be_on_a_table_of_another_schema(engine: sa.Engine) -> None
     assert ensure(engine, elsewhere).built
     assert not ensure(engine, elsewhere).built
     with engine.connect() as conn:
-        assert state_of(conn, NAME) is None
+        assert state_of(conn, NAME, "memos") is None
         state = state_of(conn, NAME, "public")
     assert state is not None
     assert state.valid

@@ -159,7 +159,7 @@ def test_a_sample_is_built_from_the_tables_own_rows_and_leaves_nothing(
         left = conn.execute(
             sa.text("select count(*) from pg_class where relname = :name"), {"name": NAME}
         ).scalar_one()
-        state = state_of(conn, NAME)
+        state = state_of(conn, NAME, "memos")
     assert left == 1
     assert state is not None
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
@@ -49,22 +49,24 @@ def change(engine: sa.Engine, *statements: str) -> None:
 
 def vacuumed(engine: sa.Engine) -> Finding:
     with engine.connect() as conn:
-        return table_is_vacuumed(conn, TABLE)
+        return table_is_vacuumed(conn, MEMOS.table(TABLE).as_table)
 
 
 def statistics(engine: sa.Engine) -> Finding:
     with engine.connect() as conn:
-        return statistics_are_there(conn, TABLE)
+        return statistics_are_there(conn, MEMOS.table(TABLE).as_table)
 
 
 def drift(engine: sa.Engine, name: str = HNSW) -> Finding:
     with engine.connect() as conn:
-        return recall_has_not_drifted(conn, EVERY_INDEX[name], search_index(name))
+        index = EVERY_INDEX[name]
+        table = MEMOS.table(index.table).as_table
+        return recall_has_not_drifted(conn, table, index, search_index(name))
 
 
 def invalid(engine: sa.Engine) -> Finding:
     with engine.connect() as conn:
-        return no_index_is_left_invalid(conn)
+        return no_index_is_left_invalid(conn, MEMOS.every_table)
 
 
 def use(engine: sa.Engine, former: Mapping[str, Any] | None = None) -> Finding:
@@ -133,7 +135,7 @@ def test_v21_recall_has_not_drifted_fails_when_rows_are_not_in_the_index(
     ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
     assert drift(engine, name).passed
     # What a damaged graph comes to: the index is valid, kept up to date, and rows are missing.
-    spec = TABLES_BY_NAME[EVERY_INDEX[name].table]
+    spec = MEMOS.table(EVERY_INDEX[name].table)
     change(
         engine,
         f"update pg_index set indisready = false where indexrelid = 'memos.{name}'::regclass",
@@ -286,7 +288,7 @@ def search_once(engine: sa.Engine) -> None:
 def test_a_search_is_a_use_and_the_checks_own_scans_are_none(loaded: sa.Engine) -> None:
     before = some_time_ago(use(loaded), 40)
     with loaded.begin() as conn:
-        assert recall_has_not_drifted(conn, INDEX, HELD).passed
+        assert recall_has_not_drifted(conn, MEMOS.table(TABLE).as_table, INDEX, HELD).passed
         conn.execute(sa.text("select pg_stat_force_next_flush()"))
     after = use(loaded, before)
     assert not after.passed
@@ -344,7 +346,7 @@ def test_asking_leaves_the_session_as_it_was(loaded: sa.Engine) -> None:
     )
     with loaded.connect() as conn:
         before = conn.execute(shown).one()
-        recall_has_not_drifted(conn, INDEX, HELD)
+        recall_has_not_drifted(conn, MEMOS.table(TABLE).as_table, INDEX, HELD)
         assert conn.execute(shown).one() == before
         with uncounted(conn):
             assert conn.execute(shown).one() == ("off", *before[1:])

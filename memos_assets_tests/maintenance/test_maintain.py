@@ -10,6 +10,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
@@ -42,12 +43,12 @@ def loaded(engine: sa.Engine) -> sa.Engine:
 
 
 def maintain(engine: sa.Engine, *names: str, rebuild: bool = False) -> list[Done]:
-    scope = scope_of(names, rebuild=rebuild)
+    scope = scope_of(MEMOS, names, rebuild=rebuild)
     return list(maintenance.maintain(engine, scope, maintenance_work_mem_mb=64))
 
 
 def actions(engine: sa.Engine, *names: str) -> list[tuple[str, str]]:
-    return [(work.action, work.what) for work in due(engine, scope_of(names))]
+    return [(work.action, work.what) for work in due(engine, scope_of(MEMOS, names))]
 
 
 def kill_rows(engine: sa.Engine) -> None:
@@ -86,7 +87,7 @@ def rebuilding(engine: sa.Engine) -> Iterator[tuple[psycopg.Connection, Future[l
 
 
 def test_nothing_is_due_after_a_load(loaded: sa.Engine) -> None:
-    assert due(loaded, scope_of()) == []
+    assert due(loaded, scope_of(MEMOS)) == []
     assert maintain(loaded) == []
 
 
@@ -157,7 +158,7 @@ def test_only_what_is_named_is_done_and_a_rebuild_is_done_though_nothing_is_wron
 @pytest.mark.parametrize(("names", "rebuild"), [(["no_such"], False), ([], True)])
 def test_a_name_that_is_none_of_the_catalog_is_m360(names: list[str], rebuild: bool) -> None:  # noqa: FBT001
     with pytest.raises(TargetError, match=r"^M360 (no_such|maintain): .* Fix: name tables or"):
-        scope_of(names, rebuild=rebuild)
+        scope_of(MEMOS, names, rebuild=rebuild)
 
 
 def test_rows_are_written_and_searched_while_an_index_is_rebuilt(loaded: sa.Engine) -> None:

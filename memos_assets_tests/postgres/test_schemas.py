@@ -23,11 +23,11 @@ def test_every_schema_is_described_once() -> None:
 
 
 def test_names_elsewhere_are_those_of_the_description() -> None:
-    assert (tables.DATA_SCHEMA, tables.OPS_SCHEMA) == ("memos", "memos_ops")
+    assert (schemas.DATA.name, tables.OPS_SCHEMA) == ("memos", "memos_ops")
     assert migrations.VERSION_SCHEMA == tables.OPS_SCHEMA
     assert dagster_storage.SCHEMA == "dagster"
     assert (schemas.DATA.name, schemas.APPLICATION.name) == (MEMOS.schema, APPLICATION_SCHEMA)
-    assert {table.schema for table in tables.metadata.tables.values()} == {"memos", "memos_ops"}
+    assert {table.schema for table in tables.metadata.tables.values()} == {"memos_ops"}
 
 
 def test_no_module_of_postgres_or_maintenance_spells_a_schema() -> None:
@@ -47,7 +47,7 @@ def test_rows_that_cannot_be_had_again_are_in_the_backup() -> None:
 
 
 def test_tables_of_others_are_checked_only_where_they_were_adopted() -> None:
-    assert set(schemas.checked_whole()) == {"memos", "memos_ops", "dagster"}
+    assert set(schemas.shared_and_checked()) == {"memos_ops", "dagster"}
 
 
 @pytest.mark.parametrize(("schema", "found"), [("memos_ops", 1), ("agent", 0)])
@@ -62,4 +62,6 @@ def test_an_invalid_index_is_found_in_a_schema_that_this_checkout_creates(
             sa.text("update pg_index set indisvalid = false where indexrelid = to_regclass(:name)"),
             {"name": f"{schema}.broken"},
         )
-        assert [index.name for index in invalid_indexes(conn)] == ["broken"] * found
+        assert [index.name for index in invalid_indexes(conn, MEMOS.maintained)] == [
+            "broken"
+        ] * found

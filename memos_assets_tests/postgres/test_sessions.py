@@ -11,6 +11,7 @@ from pgvector.sqlalchemy import HALFVEC, VECTOR
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
+from memos_assets.catalog import MEMOS
 from memos_assets.indexes.build import ensure_index
 from memos_assets.postgres.engine import create_engine
 from memos_assets.postgres.sessions import (
@@ -215,7 +216,7 @@ def test_searches_through_both_find_the_same(engine: sa.Engine, settings: Settin
     put_clusters(engine, EVERY_INDEX[INDEX], clusters=4, each=8)
     ensure_index(engine, search_index(INDEX), maintenance_work_mem_mb=64)
     with engine.begin() as conn:
-        install(conn)
+        install(conn, MEMOS.schema, MEMOS.searchable)
     probe = np.random.default_rng(5).standard_normal(768)
 
     async def found(sessions: Sessions) -> list[list[api.Hit]]:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.report import formatting
 from memos_assets.report.compose import Recorded, compose
@@ -35,7 +35,7 @@ CHECKS = [("memos/a", V01), ("memos/b", V01)]
 def unchecked(engine: sa.Engine) -> Report:
     """A report of a database in which nothing was ever loaded or checked."""
     return compose(
-        engine, Recorded("by-hand", ["run-1"], 0.0, check_results(CHECKLIST, CHECKS, [], {}))
+        engine, MEMOS, Recorded("by-hand", ["run-1"], 0.0, check_results(CHECKLIST, CHECKS, [], {}))
     )
 
 
@@ -61,6 +61,7 @@ def hostile(engine: sa.Engine) -> Report:
     moment = formatting.moment(0)
     return compose(
         engine,
+        MEMOS,
         Recorded(
             HOSTILE,
             [HOSTILE],
@@ -127,7 +128,7 @@ def test_both_files_say_the_same(hostile: Report) -> None:
     ]
     assert len(said) > 150
     assert [text for text in said if text not in page.text] == []
-    assert {decision.table for decision in hostile.decisions} == {s.qualified for s in TABLES}
+    assert {decision.table for decision in hostile.decisions} == {s.qualified for s in MEMOS.tables}
 
 
 def test_everything_is_escaped(hostile: Report) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from memos_assets.catalog import CONSOLIDATED_KINDS
+from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.sources.chunks import MOST_CHUNKS
 from memos_assets.consolidate.sources.discover import Root, find_files
@@ -20,7 +20,7 @@ from memos_assets_tests.defs.world import World, put_template, write_templates
 
 LEDGER = "table_name, source, chunk, run_id, rows, loaded_at"
 PROOF = [claim.label for claim in CHECKLIST if claim.group == "proof"]
-MIGRATIONS = [f"migrate_{kind.name}" for kind in CONSOLIDATED_KINDS]
+MIGRATIONS = [f"migrate_{kind.name}" for kind in MEMOS.consolidated]
 
 
 def test_every_claim_about_the_demo_is_proven_and_a_second_time_copies_nothing(
@@ -72,7 +72,7 @@ def _assert_all_proven(world: World, done: Consolidation) -> None:
     for run_id in done.run_ids:
         assert world.tags_of(run_id)[CONSOLIDATION_TAG] == done.id
         assert world.tags_of(run_id)[ROOTS_TAG] == str(world.data.resolve())
-    chunks = [key for kind in CONSOLIDATED_KINDS for key in world.partitions(kind.name)]
+    chunks = [key for kind in MEMOS.consolidated for key in world.partitions(kind.name)]
     assert len(chunks) == done.stale_chunks
     assert set(by_source(chunks)) == _consolidated(world)
 
@@ -113,7 +113,7 @@ def test_only_the_chunks_of_a_replaced_row_are_loaded_again(world: World) -> Non
 def test_reload_loads_every_chunk_of_a_named_file_again(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1, 2_048])
     root = Root.parse(f"mine={world.data / 'meta_buffer.db'}")
-    where = (world.instance, world.engine, world.settings, [root], find_files([root]))
+    where = (world.instance, world.engine, world.settings, MEMOS, [root], find_files(MEMOS, [root]))
     before = consolidate(*where)
     assert before.proven
     assert world.partitions() == ["mine/000", "mine/001"]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources import observe, pinned
 from memos_assets.consolidate.sources.pins import Pin, take_pin
 from memos_assets.runs.swap import consolidate_and_swap
@@ -96,7 +97,7 @@ def test_a_consolidation_into_a_shadow_pins_once_too(world: World, calls: Counte
     for name in ("a", "b"):
         write_templates(world.data / f"{name}.db", [1])
     done = consolidate_and_swap(
-        world.instance, world.engine, world.settings, world.roots, world.files()
+        world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
     )
     assert done.exchange is not None
     assert calls == ONCE

@@ -6,18 +6,19 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.definitions import defs
 from memos_assets.defs.failures import said
-from memos_assets.defs.keys import LIVE_VERSION
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import range_tags
 from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
 from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.versions import swap as exchange
 from memos_assets.postgres.versions.swap import Exchange, roll_back
-from memos_assets.postgres.versions.versions import SHADOW, create_shadow, list_versions, sole_swap
+from memos_assets.postgres.versions.versions import create_shadow, list_versions, sole_swap
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import checklist
 from memos_assets.runs.swap import consolidate_and_swap
@@ -29,13 +30,13 @@ IDS = "select id from memos.thought_templates order by id"
 
 def swap(world: World) -> Consolidation:
     return consolidate_and_swap(
-        world.instance, world.engine, world.settings, world.roots, world.files()
+        world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
     )
 
 
 def states(world: World) -> list[str]:
     with world.engine.connect() as conn:
-        return [f"{v.number} {v.state} {v.schema}" for v in list_versions(conn)][::-1]
+        return [f"{v.number} {v.state} {v.schema}" for v in list_versions(conn, MEMOS)][::-1]
 
 
 def red(done: Consolidation) -> list[str]:
@@ -56,14 +57,14 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
     assert done.proven
     assert done.stale_chunks == 3
     assert world.jobs_of(done) == ["migrate_meta_buffer", "index_check_report"]
-    assert {world.tags_of(run)[INTO_TAG] for run in done.run_ids} == {SHADOW}
+    assert {world.tags_of(run)[INTO_TAG] for run in done.run_ids} == {MEMOS.shadow}
     assert world.rows(IDS) == [("t1",), ("t2048",), ("t7",)]
     assert world.rows("select id from memos_v1.thought_templates") == [("t7",)]
     assert states(world) == ["1 previous memos_v1", "2 live memos"]
     assert done.exchange is not None
     assert (done.exchange.live, done.exchange.previous, done.exchange.rows) == (2, 1, 3)
 
-    event = world.instance.get_latest_materialization_event(LIVE_VERSION)
+    event = world.instance.get_latest_materialization_event(Keys(MEMOS.names).live_version)
     assert event is not None
     assert event.asset_materialization is not None
     shown = event.asset_materialization.metadata
@@ -73,7 +74,7 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
     assert shown["consolidation"].value == done.id
     assert isinstance(shown["previous_kept_until"], dg.TimestampMetadataValue)
     # What was proven of the shadow is what stands proven of the live tables.
-    assert [o.check.label for o in checklist(world.engine) if not o.proven] == []
+    assert [o.check.label for o in checklist(world.engine, MEMOS) if not o.proven] == []
     again = world.consolidate()
     assert again.stale_chunks == 0
     assert again.proven
@@ -94,16 +95,16 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     assert red(done) == ["V07"]
     assert not done.proven
     assert done.exchange is None
-    assert done.schema == SHADOW
+    assert done.schema == MEMOS.shadow
     assert any(note.startswith("not swapped: readers keep") for note in done.notes)
     assert states(world) == ["1 live memos", "2 shadow memos_shadow"]
     assert world.rows(IDS) == [("t1",)]
-    assert world.rows(IDS.replace("memos.", f"{SHADOW}.")) == [("t1",), ("t2",)]
+    assert world.rows(IDS.replace("memos.", f"{MEMOS.shadow}.")) == [("t1",), ("t2",)]
     # The live tables were judged again, against what they were loaded from.
     assert world.jobs_of(done)[-1] == "verify_checklist"
     assert INTO_TAG not in world.tags_of(done.run_ids[-1])
     assert world.rows("select source, pin_digest from memos_ops.sources") == before
-    live = {o.check.label: o for o in checklist(world.engine)}
+    live = {o.check.label: o for o in checklist(world.engine, MEMOS)}
     assert live["V01"].proven
     assert live["V02"].proven
     assert not live["V08"].proven
@@ -167,7 +168,7 @@ def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
         tags = range_tags("meta_buffer/001", "meta_buffer/001")
         assert world.run("migrate_meta_buffer", tags=tags).success
         return exchange.swap(
-            engine, consolidation, filled_at=filled_at, timeout_seconds=timeout_seconds
+            engine, MEMOS, consolidation, filled_at=filled_at, timeout_seconds=timeout_seconds
         )
 
     monkeypatch.setattr("memos_assets.runs.swap.swap", written_after_the_gate)
@@ -188,7 +189,7 @@ def test_after_a_rollback_the_next_consolidation_loads_what_differs(world: World
     world.consolidate()
     put_template(path, "t2048", rowid=2_048, pattern="changed")
     assert swap(world).proven
-    roll_back(world.engine, timeout_seconds=10)
+    roll_back(world.engine, MEMOS, timeout_seconds=10)
     done = world.consolidate()
     assert done.stale_chunks == 1
     assert done.proven
@@ -212,27 +213,31 @@ def test_a_pin_of_a_kept_version_is_not_removed(world: World) -> None:
 def test_a_run_that_is_to_load_into_a_shadow_that_is_not_there_says_so(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1])
     world.observe()
-    tags = {INTO_TAG: SHADOW}
+    tags = {INTO_TAG: MEMOS.shadow}
     result = world.run("migrate_meta_buffer", partition_key="meta_buffer/000", tags=tags)
     assert not result.success
     (failure,) = [said(event) for event in result.all_events if event.is_run_failure]
     assert "M336 schema memos_shadow: there is no such shadow" in failure
-    create_shadow(world.engine, "one")
-    for schema, success in (("public", False), (SHADOW, True)):
+    create_shadow(world.engine, MEMOS, "one")
+    for schema, success in (("public", False), (MEMOS.shadow, True)):
         tags = {INTO_TAG: schema}
         result = world.run("migrate_meta_buffer", partition_key="meta_buffer/000", tags=tags)
         assert result.success is success, failures(result)
     assert world.rows(IDS) == []
-    assert world.rows(IDS.replace("memos.", f"{SHADOW}.")) == [("t1",)]
-    with in_schema(world.engine, SHADOW).connect() as conn:
-        assert list(ledger.loaded_chunks(conn, "meta_buffer", "thought_templates")) == [0]
+    assert world.rows(IDS.replace("memos.", f"{MEMOS.shadow}.")) == [("t1",)]
+    with in_schema(world.engine, MEMOS.schema, MEMOS.shadow).connect() as conn:
+        assert list(
+            ledger.loaded_chunks(conn, "meta_buffer", MEMOS.table("thought_templates"))
+        ) == [0]
 
 
 def test_materialising_the_live_version_describes_it_and_changes_nothing(world: World) -> None:
-    job = dg.define_asset_job("one", selection=dg.AssetSelection.assets(LIVE_VERSION))
+    job = dg.define_asset_job(
+        "one", selection=dg.AssetSelection.assets(Keys(MEMOS.names).live_version)
+    )
     merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
     assert merged.resolve_job_def("one").execute_in_process(instance=world.instance).success
-    event = world.instance.get_latest_materialization_event(LIVE_VERSION)
+    event = world.instance.get_latest_materialization_event(Keys(MEMOS.names).live_version)
     assert event is not None
     assert event.asset_materialization is not None
     assert event.asset_materialization.metadata["version"].value == 1

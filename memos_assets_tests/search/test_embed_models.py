@@ -2,7 +2,7 @@
 
 import pytest
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import UsageError
 from memos_assets.search.embed import check_fit, same_model
 
@@ -74,7 +74,7 @@ def test_as_many_elements_of_another_model_are_m559() -> None:
 
 def test_every_model_of_the_catalog_fits_where_it_wrote_and_nowhere_else() -> None:
     seen = 0
-    for spec in TABLES:
+    for spec in MEMOS.tables:
         models = {index.dimension: index.models for index in spec.vector_indexes}
         for dimension, names in models.items():
             for name in names:

@@ -3,6 +3,7 @@
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.search.function_sources import TEMPLATES, Function, functions
 from memos_assets.search.functions import functions_are_ours, install, vector_schema
 
@@ -15,7 +16,7 @@ HELD = sa.text(
 
 @pytest.fixture(scope="module")
 def made() -> list[Function]:
-    return functions("public")
+    return functions(MEMOS.schema, MEMOS.searchable, "public")
 
 
 def test_every_template_makes_functions_and_names_what_it_makes(made: list[Function]) -> None:
@@ -36,11 +37,11 @@ def test_a_template_shows_a_whole_function(made: list[Function]) -> None:
 
 def test_postgresql_holds_the_source_and_the_settings_of_each(engine: sa.Engine) -> None:
     with engine.begin() as conn:
-        install(conn)
+        install(conn, MEMOS.schema, MEMOS.searchable)
         held = {name: (source, config) for name, source, config in conn.execute(HELD)}
-        for one in functions(vector_schema(conn)):
+        for one in functions(MEMOS.schema, MEMOS.searchable, vector_schema(conn)):
             source, config = held[one.name]
             assert source == one.body
             assert [line.partition("=")[0] for line in config] == [name for name, _ in one.settings]
-        assert functions_are_ours(conn).passed
-        assert install(conn) == []
+        assert functions_are_ours(conn, MEMOS.schema, MEMOS.searchable).passed
+        assert install(conn, MEMOS.schema, MEMOS.searchable) == []

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.ddl import create_hnsw
@@ -17,6 +17,9 @@ from memos_assets_tests.indexes.rows import EVERY_INDEX, put, search_index
 from memos_assets_tests.indexes.test_build import GIN, HNSW, SPEC, invalidate
 
 OUTDATED = "valid, but built by another definition"
+
+
+TABLE = SPEC.as_table
 
 
 @pytest.fixture
@@ -39,12 +42,13 @@ def valid(engine: sa.Engine, name: str = HNSW) -> Finding:
 
 def nearest(engine: sa.Engine, name: str = HNSW, *, rows: int = 0) -> Finding:
     with engine.connect() as conn:
-        return nearest_uses_index(conn, EVERY_INDEX[name], rows)
+        index = EVERY_INDEX[name]
+        return nearest_uses_index(conn, MEMOS.table(index.table).as_table, index, rows)
 
 
 def containment(engine: sa.Engine) -> Finding:
     with engine.connect() as conn:
-        return containment_uses_index(conn, SPEC, SPEC.column("domain_hints"))
+        return containment_uses_index(conn, TABLE, SPEC.column("domain_hints"))
 
 
 def test_the_claims_hold_for_indexes_as_the_catalog_builds_them(built: sa.Engine) -> None:
@@ -61,7 +65,7 @@ def test_the_claims_hold_for_indexes_as_the_catalog_builds_them(built: sa.Engine
 )
 def test_nearest_uses_the_index_of_its_dimension(engine: sa.Engine, name: str) -> None:
     assert not nearest(engine, name).passed
-    for index in TABLES_BY_NAME["embeddings"].vector_indexes:
+    for index in MEMOS.table("embeddings").vector_indexes:
         ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
     assert nearest(engine, name).passed
 
@@ -124,7 +128,7 @@ def test_v07_nearest_uses_index_fails_where_many_rows_are_scanned_in_its_place(
     monkeypatch.setattr(plans, "CHOSEN_FROM_ROWS", 1)
     with built.connect() as conn:
         conn.execute(sa.text("set local enable_indexscan = off"))
-        finding = nearest_uses_index(conn, EVERY_INDEX[HNSW], 1)
+        finding = nearest_uses_index(conn, TABLE, EVERY_INDEX[HNSW], 1)
     assert not finding.passed
     assert finding.expected == f"{HNSW} chosen"
 
@@ -150,7 +154,7 @@ def test_v11_containment_uses_index_fails_when_the_index_is_on_another_column(
 
 def test_asking_leaves_the_planner_as_it_was(built: sa.Engine) -> None:
     with built.connect() as conn:
-        nearest_uses_index(conn, EVERY_INDEX[HNSW], 0)
-        containment_uses_index(conn, SPEC, SPEC.column("domain_hints"))
+        nearest_uses_index(conn, TABLE, EVERY_INDEX[HNSW], 0)
+        containment_uses_index(conn, TABLE, SPEC.column("domain_hints"))
         for name in ("seqscan", "sort", "indexscan", "bitmapscan"):
             assert conn.execute(sa.text(f"show enable_{name}")).scalar() == "on"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.indexes.build import ensure_index
 from memos_assets.postgres.connection import driver_of
 from memos_assets.search.queries import containing, nearest
@@ -36,7 +36,9 @@ def test_nearest_by_the_index_are_the_exact_neighbours(engine: sa.Engine, name: 
         for place in (0, 90, 199):
             probe = held.vectors[place] + 0.1 * random.standard_normal(index.dimension)
             text = json.dumps(probe.round(4).tolist())
-            rows = driver.execute(nearest(index), {"probe": text, "k": 10}).fetchall()
+            rows = driver.execute(
+                nearest(MEMOS.table(index.table).as_table, index), {"probe": text, "k": 10}
+            ).fetchall()
             assert [row[-2] for row in rows] == held.nearest(np.array(json.loads(text)), 10)
             distances = [row[-1] for row in rows]
             assert distances == sorted(distances)
@@ -59,7 +61,9 @@ def test_rows_without_an_embedding_and_of_another_dimension_never_surface(
             if is_built:
                 driver.execute("set local enable_seqscan = off")
             values = {"probe": json.dumps([1.0] * 768), "k": 100}
-            rows = driver.execute(nearest(index), values).fetchall()
+            rows = driver.execute(
+                nearest(MEMOS.table(index.table).as_table, index), values
+            ).fetchall()
         assert [row[:2] for row in rows] == [("test", "r0")]
 
 
@@ -79,13 +83,15 @@ def test_values_that_half_precision_does_not_hold_are_indexed_and_found(
         driver.execute("set local enable_seqscan = off")
         for place in (3, 33):
             values = {"probe": json.dumps(vectors[place].tolist()), "k": 10}
-            rows = driver.execute(nearest(index), values).fetchall()
+            rows = driver.execute(
+                nearest(MEMOS.table(index.table).as_table, index), values
+            ).fetchall()
             assert [row[-2] for row in rows] == held.nearest(vectors[place], 10)
             assert rows[0][-1] == pytest.approx(0, abs=1e-6)
 
 
 def test_containment_finds_the_rows_that_hold_the_part(engine: sa.Engine) -> None:
-    spec = TABLES_BY_NAME["thought_templates"]
+    spec = MEMOS.table("thought_templates")
     with engine.begin() as conn:
         driver = driver_of(conn)
         for number, hints in enumerate(['{"a": 1, "b": 2}', '{"a": 2}', '["a"]', None]):
@@ -95,6 +101,6 @@ def test_containment_finds_the_rows_that_hold_the_part(engine: sa.Engine) -> Non
                 (f"r{number}", hints, number),
             )
         found = driver.execute(
-            containing(spec.name, spec.column("domain_hints")), {"part": '{"a": 1}'}
+            containing(spec.as_table, spec.column("domain_hints")), {"part": '{"a": 1}'}
         ).fetchall()
     assert found == [("s", "r0")]

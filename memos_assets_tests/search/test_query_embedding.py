@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
 from sqlalchemy.orm import scoped_session, sessionmaker
 
+from memos_assets.catalog import MEMOS
 from memos_assets.catalog.columns import Stored
 from memos_assets.errors import UsageError
 from memos_assets.indexes.build import ensure_index
@@ -27,7 +28,7 @@ def searched(engine: sa.Engine) -> sa.Engine:
         put_clusters(engine, EVERY_INDEX[name], clusters=4, each=8)
         ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
     with engine.begin() as conn:
-        install(conn)
+        install(conn, MEMOS.schema, MEMOS.searchable)
     return engine
 
 

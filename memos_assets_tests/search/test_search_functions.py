@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import Session
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import MemosAssetsError
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
@@ -19,7 +19,7 @@ from memos_assets.postgres.engine import libpq_url
 from memos_assets.search import api, api_async
 from memos_assets.search.functions import functions_are_ours, install
 from memos_assets.search.plans import text_search_uses_index
-from memos_assets.search.searchable import SEARCHABLES
+from memos_assets.search.searchable import searchable
 from memos_assets_tests.consolidate.conftest import shared_engine
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, put_texts, stored
 
@@ -39,11 +39,11 @@ def searched(shared_engine: sa.Engine) -> sa.Engine:
     for index in EVERY_INDEX.values():
         put_clusters(shared_engine, index, clusters=4, each=8)
     put_texts(shared_engine, "hybrid_documents", TEXTS)
-    for spec in TABLES:
-        for search_index in search_indexes(spec):
+    for spec in MEMOS.tables:
+        for search_index in search_indexes(spec.as_table):
             ensure_index(shared_engine, search_index, maintenance_work_mem_mb=64)
     with shared_engine.begin() as conn:
-        install(conn)
+        install(conn, MEMOS.schema, MEMOS.searchable)
     return shared_engine
 
 
@@ -61,7 +61,7 @@ def test_a_search_finds_the_nearest_rows_of_its_dimension_with_exact_distances(
     rows = stored(searched, index)
     probe = rows.vectors[5] + 0.01 * np.random.default_rng(3).standard_normal(index.dimension)
     hits = api.search(conn, index.table, probe, 5)
-    last = SEARCHABLES[index.table].key[-1]
+    last = searchable(index.table, MEMOS.searchable).key[-1]
     assert [hit.key[last] for hit in hits] == rows.nearest(probe, 5)
     found = rows.vectors[[rows.names.index(hit.key[last]) for hit in hits]]
     cosines = found @ probe / np.linalg.norm(found, axis=1) / np.linalg.norm(probe)
@@ -309,52 +309,58 @@ def test_functions_are_made_once_and_dropped_when_the_catalog_forgets_them(
     engine: sa.Engine,
 ) -> None:
     with engine.begin() as conn:
-        made = install(conn)
+        made = install(conn, MEMOS.schema, MEMOS.searchable)
         assert "search_embeddings" in made
-        assert install(conn) == []
+        assert install(conn, MEMOS.schema, MEMOS.searchable) == []
         conn.exec_driver_sql(
             "create function memos.search_old() returns int language sql as 'select 1'"
         )
         conn.exec_driver_sql("comment on function memos.search_old is 'memos-assets 0 0'")
-        assert install(conn) == []
+        assert install(conn, MEMOS.schema, MEMOS.searchable) == []
         assert conn.exec_driver_sql("select to_regproc('memos.search_old')").scalar() is None
-        assert functions_are_ours(conn).passed
+        assert functions_are_ours(conn, MEMOS.schema, MEMOS.searchable).passed
 
 
 def test_v15_search_functions_are_ours_fails_without_them_and_when_one_was_changed(
     engine: sa.Engine,
 ) -> None:
     with engine.begin() as conn:
-        assert "search_embeddings is missing" in functions_are_ours(conn).observed
-        install(conn)
+        assert (
+            "search_embeddings is missing"
+            in functions_are_ours(conn, MEMOS.schema, MEMOS.searchable).observed
+        )
+        install(conn, MEMOS.schema, MEMOS.searchable)
         conn.exec_driver_sql(
             "create or replace function memos.search_terms(query text) returns jsonb "
             "language sql immutable parallel safe as 'select null::jsonb'"
         )
-        finding = functions_are_ours(conn)
+        finding = functions_are_ours(conn, MEMOS.schema, MEMOS.searchable)
         assert (finding.passed, finding.observed) == (False, "search_terms differs")
-        assert install(conn) == ["search_terms"]
-        assert functions_are_ours(conn).passed
+        assert install(conn, MEMOS.schema, MEMOS.searchable) == ["search_terms"]
+        assert functions_are_ours(conn, MEMOS.schema, MEMOS.searchable).passed
 
 
 def test_v15_search_functions_are_ours_fails_when_a_setting_was_changed(
     engine: sa.Engine,
 ) -> None:
     with engine.begin() as conn:
-        install(conn)
+        install(conn, MEMOS.schema, MEMOS.searchable)
         conn.exec_driver_sql("alter function memos.match_embeddings reset hnsw.ef_search")
-        assert functions_are_ours(conn).observed == "match_embeddings differs"
-        assert install(conn) == ["match_embeddings"]
+        assert (
+            functions_are_ours(conn, MEMOS.schema, MEMOS.searchable).observed
+            == "match_embeddings differs"
+        )
+        assert install(conn, MEMOS.schema, MEMOS.searchable) == ["match_embeddings"]
 
 
 def test_v19_text_search_uses_index_fails_without_the_index(engine: sa.Engine) -> None:
-    table = SEARCHABLES["hybrid_documents"]
+    table = searchable("hybrid_documents", MEMOS.searchable)
     with engine.begin() as conn:
         assert not text_search_uses_index(conn, table).passed
     (index,) = (
         i
-        for spec in TABLES
-        for i in search_indexes(spec)
+        for spec in MEMOS.tables
+        for i in search_indexes(spec.as_table)
         if i.name == "hybrid_documents_search_text_gin"
     )
     ensure_index(engine, index, maintenance_work_mem_mb=16)

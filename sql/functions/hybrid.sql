@@ -1,6 +1,6 @@
 {# The best of full text, embedding and sparse weights, fused by reciprocal rank. #}
 create function {{ function }}(query text
-{%- if table.indexes %}, embedding {{ table.stored }} default null{% endif %}
+{%- if table.vector_indexes %}, embedding {{ table.stored }} default null{% endif %}
 , k integer default 10
 {%- for name in owner %}, of_{{ name }} text default null{% endfor %}
 {%- for name in table.filters %}, {{ name }}_contains jsonb default null{% endfor %}
@@ -38,7 +38,7 @@ begin
         vocabulary := 'words';
     end if;
 {% endif %}
-{% if table.indexes %}
+{% if table.vector_indexes %}
     if embedding is null then
         statement := {{ fused(none) }};
     else
@@ -65,6 +65,6 @@ begin
     return query execute statement using words, ranking, k
 {%- for name in narrowing %}, {{ name }}{% endfor %}
 {%- if table.sparse %}, sparse, vocabulary{% endif %}
-{%- if table.indexes %}, embedding{% endif +%};
+{%- if table.vector_indexes %}, embedding{% endif +%};
 end
 $function$

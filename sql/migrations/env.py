@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from alembic import context
 from sqlalchemy import BLANK_SCHEMA, MetaData
 
-from memos_assets.catalog.application import APPLICATION_TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.postgres import schemas
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
 
@@ -16,7 +16,7 @@ COMPARED = frozenset(
     for schema in schemas.SCHEMAS
     if schema.compared
 )
-APPLICATION = frozenset(table.name for table in APPLICATION_TABLES)
+APPLICATION = frozenset(table.name for table in MEMOS.application_tables)
 # Search indexes are assets: built after loads, absent before, and none of the schema's business.
 ASSET_INDEXES = ("_hnsw", "_gin")
 
@@ -50,7 +50,7 @@ def target_metadata() -> list[MetaData]:
     placed = MetaData(naming_convention=application.metadata.naming_convention)
     for table in application.metadata.sorted_tables:
         table.to_metadata(placed, schema=None, referred_schema_fn=lambda *_: BLANK_SCHEMA)
-    return [tables.metadata, placed]
+    return [tables.metadata, tables.tables_of(MEMOS), placed]
 
 
 context.configure(

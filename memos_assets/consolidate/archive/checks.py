@@ -1,13 +1,12 @@
 """V13: the archive holds what its manifests say, and the books agree."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.asset_names import archive_name
-from memos_assets.catalog import CONSOLIDATED_KINDS, Catalog
+from memos_assets.catalog import Catalog
 from memos_assets.check import AnyCheck, Check, CheckContext, Subject
 from memos_assets.consolidate.archive.manifests import Archived, file_sha256, read_archive
 from memos_assets.consolidate.sources import registry
@@ -16,7 +15,17 @@ from memos_assets.finding import Finding
 
 #: Test and legacy files of any kind.
 OTHER_FILES = "other_files"
-GROUPS = (*(kind.name for kind in CONSOLIDATED_KINDS), OTHER_FILES)
+
+
+def groups_of(catalog: Catalog) -> tuple[str, ...]:
+    """Return the groups in which a catalog's retired files are shown and checked."""
+    return (*(kind.name for kind in catalog.consolidated), OTHER_FILES)
+
+
+def archived_by(catalog: Catalog, entries: Iterable[Archived]) -> list[Archived]:
+    """Return the retired files that are of a catalog's kinds; catalogs share the archive."""
+    kinds = {kind.name for kind in catalog.kinds}
+    return [entry for entry in entries if entry.manifest.kind in kinds]
 
 
 def group_of(entry: Archived) -> str:
@@ -24,11 +33,15 @@ def group_of(entry: Archived) -> str:
     return entry.manifest.kind if entry.manifest.is_source else OTHER_FILES
 
 
-def archived_files_are_whole(engine: sa.Engine, archive: Path) -> Mapping[str, Finding]:
+def archived_files_are_whole(
+    engine: sa.Engine, catalog: Catalog, archive: Path
+) -> Mapping[str, Finding]:
     """Read every archived file and every manifest; return a Finding per kind."""
     entries, unreadable = read_archive(archive)
+    entries = archived_by(catalog, entries)
     with engine.connect() as conn:
-        sources = {source.name: source for source in registry.registered_sources(conn)}
+        registered = registry.registered_sources(conn, catalog.consolidated)
+    sources = {source.name: source for source in registered}
     faults: dict[str, list[str]] = defaultdict(list)
     faults[OTHER_FILES] += unreadable
     held: dict[str, list[Archived]] = defaultdict(list)
@@ -39,11 +52,11 @@ def archived_files_are_whole(engine: sa.Engine, archive: Path) -> Mapping[str, F
     described = {entry.file for entry in entries if entry.manifest.is_source}
     for source in sources.values():
         if source.retired_to is not None and source.retired_to not in described:
-            faults[source.kind].append(
+            faults[source.kind.name].append(
                 f"{source.name}: the books say that it lies at {source.retired_to}, "
                 "which no manifest in the archive describes"
             )
-    return {group: _finding(held[group], faults[group]) for group in GROUPS}
+    return {group: _finding(held[group], faults[group]) for group in groups_of(catalog)}
 
 
 def _fault(entry: Archived, source: registry.Source | None) -> str | None:
@@ -92,12 +105,12 @@ def _finding(entries: list[Archived], faults: list[str]) -> Finding:
 
 
 def _archives(catalog: Catalog) -> Iterator[Subject[str]]:
-    for group in (*(kind.name for kind in catalog.consolidated), OTHER_FILES):
-        yield Subject(archive_name(group), group, "archive_checks")
+    for group in groups_of(catalog):
+        yield Subject(catalog.names.archive(group), group, "archive_checks")
 
 
 def _read(context: CheckContext, archive: Path) -> Mapping[str, Finding]:
-    return archived_files_are_whole(context.engine, archive)
+    return archived_files_are_whole(context.engine, context.catalog, archive)
 
 
 def _whole(context: CheckContext, group: str) -> Finding:

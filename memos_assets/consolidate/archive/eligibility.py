@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, FileKind
+from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.archive.manifests import MANIFEST, Manifest, file_sha256
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
@@ -89,12 +89,14 @@ class Candidate:
 Evaluations = Callable[[FileKind], Sequence[CheckSeen]]
 
 
-def find_candidates(conn: sa.Connection, files: Iterable[FoundFile]) -> list[Candidate]:
+def find_candidates(
+    conn: sa.Connection, catalog: Catalog, files: Iterable[FoundFile]
+) -> list[Candidate]:
     """Return registered sources that are not retired, and every other file that was found."""
-    registered = registry.registered_sources(conn)
+    registered = registry.registered_sources(conn, catalog.consolidated)
     retired = {source.name for source in registered if source.retired_to}
     found = [
-        Candidate(s.name, s.path, "source", KINDS_BY_NAME[s.kind], source=s)
+        Candidate(s.name, s.path, "source", s.kind, source=s)
         for s in registered
         if s.retired_to is None
     ]
@@ -215,7 +217,7 @@ def _about_rows(
         with engine.connect() as conn:
             pin = registry.pin_required(conn, source)
             stale = sum(len(ledger.stale_tasks(conn, s, pin)) for s in registry.specs_in(pin))
-            open_rejects = {} if accept_open_rejects else _open_rejects(conn, source.name)
+            open_rejects = {} if accept_open_rejects else _open_rejects(conn, source)
         unchanged = is_unchanged(replace(pin, origin=source.path))
     except SourceError as error:
         return [Unmet(error.what, error.fix)]
@@ -235,13 +237,13 @@ def _about_rows(
     return unmet
 
 
-def _open_rejects(conn: sa.Connection, source: str) -> dict[str, int]:
+def _open_rejects(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
     reject = tables.rejects.c
     counted = conn.execute(
         sa.select(reject.reason, sa.func.count())
         .where(
-            reject.target == tables.DATA_SCHEMA,
-            reject.source == source,
+            reject.target == source.kind.schema,
+            reject.source == source.name,
             reject.resolution.is_(None),
         )
         .group_by(reject.reason)
@@ -293,8 +295,8 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
     facts = check_server(engine)
     with engine.connect() as conn:
         pin = registry.pin_required(conn, candidate.source)
-        rejects = _rejects(conn, candidate.name)
-        load_runs = _load_runs(conn, candidate.name)
+        rejects = _rejects(conn, candidate.source)
+        load_runs = _load_runs(conn, candidate.source)
     checked: dict[str, set[str]] = {"loads": load_runs}
     for seen in candidate.checklist:
         checked.setdefault(seen.consolidation or "checks", set()).add(seen.run_id)
@@ -332,7 +334,7 @@ def _require_content(candidate: Candidate, pin: Pin) -> None:
         )
 
 
-def _rejects(conn: sa.Connection, source: str) -> tuple[dict[str, Any], ...]:
+def _rejects(conn: sa.Connection, source: registry.Source) -> tuple[dict[str, Any], ...]:
     reject = tables.rejects.c
     names = ("table_name", "reason", "resolution")
     grouped = [reject[name] for name in names]
@@ -340,19 +342,19 @@ def _rejects(conn: sa.Connection, source: str) -> tuple[dict[str, Any], ...]:
         {**dict(zip(names, row[:3], strict=True)), "rows": row[3]}
         for row in conn.execute(
             sa.select(*grouped, sa.func.count())
-            .where(reject.target == tables.DATA_SCHEMA, reject.source == source)
+            .where(reject.target == source.kind.schema, reject.source == source.name)
             .group_by(*grouped)
             .order_by(*grouped)
         )
     )
 
 
-def _load_runs(conn: sa.Connection, source: str) -> set[str]:
+def _load_runs(conn: sa.Connection, source: registry.Source) -> set[str]:
     entry = tables.chunks.c
     return set(
         conn.execute(
             sa.select(entry.run_id)
-            .where(entry.target == tables.DATA_SCHEMA, entry.source == source)
+            .where(entry.target == source.kind.schema, entry.source == source.name)
             .distinct()
         ).scalars()
     )

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.consolidate.archive.manifests import is_purged
 from memos_assets.consolidate.sources import registry
 from memos_assets.errors import UsageError
@@ -13,21 +14,23 @@ from memos_assets.postgres.schema import tables
 
 def rows_of(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
     """Return table -> rows of a source that PostgreSQL holds, reversed ones included."""
+    held = {spec.name: tables.table_of(spec) for spec in source.kind.tables}
     counted = {
-        name: count_rows(conn, table, table.c.source == source.name)
-        for name, table in tables.CONSOLIDATED.items()
+        name: count_rows(conn, table, table.c.source == source.name) for name, table in held.items()
     }
     return {name: count for name, count in counted.items() if count}
 
 
-def forget(engine: sa.Engine, name: str, *, with_rows: bool = False) -> dict[str, int]:
+def forget(
+    engine: sa.Engine, catalog: Catalog, name: str, *, with_rows: bool = False
+) -> dict[str, int]:
     """Remove a source from the books in one transaction; return the rows that were deleted.
 
     Raises:
         UsageError: M526 no such source; M554 its rows are loaded; M555 it is retired.
     """
     with engine.begin() as conn:
-        source = registry.source_named(conn, name)
+        source = registry.source_named(conn, catalog.kinds, name)
         if source.retired_to is not None and not is_purged(source.retired_to):
             raise UsageError(
                 "M555",
@@ -44,9 +47,10 @@ def forget(engine: sa.Engine, name: str, *, with_rows: bool = False) -> dict[str
                 fix=f"delete them, too: memos-assets forget {name} --with-rows",
             )
         of_source = [tables.pins, tables.consolidation_pins, tables.repairs, tables.rejects]
-        for target in _targets(conn, name):
-            options = {"schema_translate_map": {tables.DATA_SCHEMA: target}}
-            for table in tables.CONSOLIDATED.values():
+        for target in _targets(conn, source):
+            options = {"schema_translate_map": {catalog.schema: target}}
+            for spec in source.kind.tables:
+                table = tables.table_of(spec)
                 deletion = sa.delete(table).where(table.c.source == name)
                 # Of this statement alone: on a connection the option would stay.
                 conn.execute(deletion, execution_options=options)
@@ -62,10 +66,12 @@ def forget(engine: sa.Engine, name: str, *, with_rows: bool = False) -> dict[str
     return held
 
 
-def _targets(conn: sa.Connection, name: str) -> list[str]:
+def _targets(conn: sa.Connection, source: registry.Source) -> list[str]:
     """Return the schemas that hold rows of a source: the live one, and versions that are kept."""
     entry, inspector = tables.chunks.c, sa.inspect(conn)
     named = set(
-        conn.execute(sa.select(entry.target).where(entry.source == name).distinct()).scalars()
+        conn.execute(
+            sa.select(entry.target).where(entry.source == source.name).distinct()
+        ).scalars()
     )
-    return sorted({tables.DATA_SCHEMA, *named} & set(inspector.get_schema_names()))
+    return sorted({source.kind.schema, *named} & set(inspector.get_schema_names()))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, FileKind, TableSpec
+from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.consolidate.decoding.batches import RawBatch, decode_batch, rejected_rows
 from memos_assets.consolidate.decoding.repair_rules import Decisions, rules_of
 from memos_assets.consolidate.sources.chunks import ChunkContent, chunk_bounds
@@ -77,10 +77,10 @@ def chunk_task(
 
 
 def _digest(pin: Pin, spec: TableSpec, content: ChunkContent, rules: Decisions) -> str:
-    declared = declaration(spec, pin.source)
+    declared = declaration(spec, pin.source, pin.kind.encodings)
     if not content.rows or not (spec.links or declared):
         return content.digest
-    linked = {TABLES_BY_NAME[link.table].origin for link in spec.links}
+    linked = {pin.kind.table(link.table).origin for link in spec.links}
     parts = sorted(f"{c.table} {c.chunk} {c.digest}" for c in pin.chunks if c.table in linked)
     parts += sorted(
         # A row that a rule changes can be linked to; a dropped one is as absent as an open one.
@@ -129,9 +129,8 @@ def read_chunk(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the decoded batches of one chunk, in the order of rowids."""
     first, last = chunk_bounds(chunk, pin.chunk_rows)
-    kind = KINDS_BY_NAME[pin.kind]
     return read_rows(
-        spec, kind, pin.path, pin.source, chunk, first, last, schema=schema, rules=rules
+        spec, pin.kind, pin.path, pin.source, chunk, first, last, schema=schema, rules=rules
     )
 
 
@@ -157,15 +156,15 @@ def read_rows(
     """Yield the decoded batches of the rows from rowid ``first`` to ``last``, inclusive."""
     schema = schema or stream_schema(spec)
     rules = rules or {}
-    spec = as_declared(spec, source)
+    spec = as_declared(spec, source, kind.encodings)
     with sqlite_file.opened(path) as connection:
         layout = sqlite_file.layout(connection)
-        reader = _TableReader(connection, spec, layout[spec.origin])
+        reader = _TableReader(connection, kind, spec, layout[spec.origin])
         unloadable = {
             link.table: _rejected_keys(
                 path,
                 path.stat().st_mtime_ns,
-                kind.name,
+                kind,
                 link.table,
                 link.key,
                 len(source.encode()),
@@ -194,12 +193,13 @@ class _TableReader:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        kind: FileKind,
         spec: TableSpec,
         columns: frozenset[str],
         *,
         vectors: bool = True,
     ) -> None:
-        self._connection, self._spec = connection, spec
+        self._connection, self._kind, self._spec = connection, kind, spec
         self._rowid = rowid_name(columns, spec.origin)
         self._every_column = sorted(columns)
         origins: dict[str, None] = dict.fromkeys(column.origin for column in spec.columns)
@@ -214,11 +214,12 @@ class _TableReader:
     def batches(self, first: int, last: int) -> Iterator[RawBatch]:
         """Yield batches of the rows from rowid ``first`` to ``last``, inclusive."""
         spec, origin_of = self._spec, {column.name: column.origin for column in self._spec.columns}
+        linked = {link.table: self._kind.table(link.table) for link in spec.links}
         links = [
             # PostgreSQL compares bytes, whatever the file says of letters.
             f"{quoted(origin_of[link.column])} collate binary in "
-            f"(select {quoted(TABLES_BY_NAME[link.table].column(link.key).origin)} "
-            f"from {quoted(TABLES_BY_NAME[link.table].origin)})"
+            f"(select {quoted(linked[link.table].column(link.key).origin)} "
+            f"from {quoted(linked[link.table].origin)})"
             for link in spec.links
         ]
         selected = ", ".join([self._rowid, *map(quoted, self._origins), *links])
@@ -254,7 +255,7 @@ class _TableReader:
 def _rejected_keys(
     path: Path,
     modified_ns: int,  # noqa: ARG001  part of what the cache goes by
-    kind: str,
+    kind: FileKind,
     table: str,
     key: str,
     source_bytes: int,
@@ -266,14 +267,14 @@ def _rejected_keys(
     it does not. The answer is kept for the file as it was at
     ``modified_ns``; pins never change.
     """
-    spec = next(spec for spec in KINDS_BY_NAME[kind].tables if spec.name == table)
+    spec = kind.table(table)
     if any(link.declared for link in spec.links):
         raise NotImplementedError(f"links into {table}, which itself has declared links")
     rejected: set[str] = set()
     loaded: set[str] = set()
     with sqlite_file.opened(path) as connection:
         layout = sqlite_file.layout(connection)
-        reader = _TableReader(connection, spec, layout[spec.origin], vectors=False)
+        reader = _TableReader(connection, kind, spec, layout[spec.origin], vectors=False)
         for batch in reader.batches(-(2**63), 2**63 - 1):
             keys = batch.values[spec.column(key).origin]
             left_out = rejected_rows(spec, batch, dict(rules), set(), source_bytes)

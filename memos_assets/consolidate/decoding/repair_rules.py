@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from memos_assets.catalog import Column, Link, TableSpec, identifying_columns
+from memos_assets.catalog import Column, Link, TableSpec
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
 from memos_assets.consolidate.decoding.values import (
     DECODERS,
@@ -50,7 +50,7 @@ _REASONS: Final[dict[str, frozenset[str]]] = {
 
 def changeable_columns(spec: TableSpec, reason: str) -> tuple[Column, ...]:
     """Return the columns in which a rule may change a value that was rejected for a reason."""
-    names = identifying_columns(spec)
+    names = spec.identifying_columns
     # A reason that no decoder gives, such as a wrong type, is in columns of any kind.
     kinds = {kind for kind, decoder in DECODERS.items() if reason in decoder.reasons}
     return tuple(
@@ -83,7 +83,7 @@ def _fits(spec: TableSpec, reason: str, rule: str) -> bool:
 
 def can_change(spec: TableSpec, column: Column, reason: str, rule: str) -> bool:
     """Whether a rule applies to a value of a column; else the row stays open."""
-    if reason not in _REASONS.get(rule, frozenset()) or column.name in identifying_columns(spec):
+    if reason not in _REASONS.get(rule, frozenset()) or column.name in spec.identifying_columns:
         return False
     return rule != "null_value" or column.nullable
 

@@ -36,13 +36,13 @@ class LoadedChunk:
     run_id: str
 
 
-def loaded_chunks(conn: sa.Connection, source: str, table: str) -> dict[int, LoadedChunk]:
+def loaded_chunks(conn: sa.Connection, source: str, spec: TableSpec) -> dict[int, LoadedChunk]:
     """Return the ledger of one table and source, by chunk number."""
     rows = conn.execute(
         sa.select(tables.chunks).where(
-            tables.chunks.c.target == tables.data_schema(conn),
+            tables.chunks.c.target == tables.schema_in(conn, spec.schema),
             tables.chunks.c.source == source,
-            tables.chunks.c.table_name == table,
+            tables.chunks.c.table_name == spec.name,
         )
     )
     return {
@@ -74,7 +74,7 @@ def has_chunks_of_other_pins(conn: sa.Connection, spec: TableSpec, task: ChunkTa
         conn.execute(
             sa.select(
                 sa.exists().where(
-                    entry.target == tables.data_schema(conn),
+                    entry.target == tables.schema_in(conn, spec.schema),
                     entry.source == task.source,
                     entry.table_name == spec.name,
                     entry.chunk != task.chunk,
@@ -95,7 +95,7 @@ def record_chunk(
 ) -> None:
     """Replace a chunk's rejects and its row in the ledger; call in the transaction of its rows."""
     place = {
-        "target": tables.data_schema(conn),
+        "target": tables.schema_in(conn, spec.schema),
         "source": task.source,
         "table_name": spec.name,
         "chunk": task.chunk,
@@ -126,7 +126,7 @@ def record_chunk(
 
 def stored_rows(conn: sa.Connection, spec: TableSpec, source: str) -> dict[int, int]:
     """Count the rows of a source in a target table, by chunk; mirrored rows are left out."""
-    table = tables.CONSOLIDATED[spec.name]
+    table = tables.table_of(spec)
     statement = (
         sa.select(table.c.chunk, sa.func.count())
         .where(table.c.source == source)
@@ -142,7 +142,7 @@ def chunk_numbers(conn: sa.Connection, pin: Pin) -> list[int]:
     ledger = conn.execute(
         sa.select(tables.chunks.c.chunk)
         .where(
-            tables.chunks.c.target == tables.data_schema(conn),
+            tables.chunks.c.target == tables.schema_in(conn, pin.kind.schema),
             tables.chunks.c.source == pin.source,
             tables.chunks.c.source_rows > 0,
         )
@@ -162,7 +162,7 @@ def stale_tasks(
     """
     decisions = decisions_about(conn, pin.source)
     decided = decisions.get(spec.name, {})
-    loaded = loaded_chunks(conn, pin.source, spec.name)
+    loaded = loaded_chunks(conn, pin.source, spec)
     stored = stored_rows(conn, spec, pin.source)
     stale = []
     for chunk in sorted({*pin.chunk_numbers, *loaded, *stored}):

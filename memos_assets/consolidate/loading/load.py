@@ -130,15 +130,16 @@ def _load_chunk(
 ) -> Counts:
     counts = Counts()
     rejects: list[Mapping[str, Any]] = []
-    table = tables.CONSOLIDATED[spec.name]
+    table = tables.table_of(spec)
     with engine.begin() as conn:
         if not last:
             # A crash may take back the latest of these commits, and with the rows their ledger row,
             # so the chunk is simply due again. The last commit waits for all before it.
             conn.execute(sa.text("set local synchronous_commit = off"))
-        wait_for_build(conn, tables.data_schema(conn), spec.name)
+        schema = tables.schema_in(conn, spec.schema)
+        wait_for_build(conn, schema, spec.name)
         # Two runs of one table and source queue here instead of colliding on keys.
-        advisory_locks.CHUNKS.wait(conn, f"{tables.data_schema(conn)}.{spec.name}", task.source)
+        advisory_locks.CHUNKS.wait(conn, f"{schema}.{spec.name}", task.source)
         conn.execute(
             sa.delete(table).where(table.c.source == task.source, table.c.chunk == task.chunk)
         )
@@ -146,8 +147,8 @@ def _load_chunk(
         # here from a chunk that still holds it (memOS replaces rows, which gives them a new rowid),
         # so there the rows go through a staging table.
         others = ledger.has_chunks_of_other_pins(conn, spec, task)
-        target = _staging(conn, table) if others else table
-        names = (target.name,) if others else (tables.data_schema(conn), target.name)
+        target = _staging(conn, schema, table) if others else table
+        names = (target.name,) if others else (schema, target.name)
         driver = driver_of(conn)
         with driver.cursor() as cursor, cursor.copy(_copy_statement(spec, names)) as copy:
             copy.write(copy_binary.HEADER)
@@ -176,11 +177,11 @@ def _load_chunk(
     return counts
 
 
-def _staging(conn: sa.Connection, table: sa.Table) -> sa.Table:
+def _staging(conn: sa.Connection, schema: str, table: sa.Table) -> sa.Table:
     driver_of(conn).execute(
         pgsql.SQL(
             "create temporary table if not exists {} (like {} including defaults) on commit drop"
-        ).format(pgsql.Identifier(_STAGING), pgsql.Identifier(tables.data_schema(conn), table.name))
+        ).format(pgsql.Identifier(_STAGING), pgsql.Identifier(schema, table.name))
     )
     return table.to_metadata(sa.MetaData(), schema="pg_temp", name=_STAGING)
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
+from memos_assets.catalog import Catalog
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import DROP
 
@@ -29,8 +30,9 @@ class TableSummary:
     repaired: dict[str, int] = field(default_factory=dict)
 
 
-def summarise(conn: sa.Connection) -> list[TableSummary]:
-    """Return the ledger by source and table."""
+def summarise(conn: sa.Connection, catalog: Catalog) -> list[TableSummary]:
+    """Return the ledger of a catalog's tables by source and table."""
+    target = tables.schema_in(conn, catalog.schema)
     entry = tables.chunks.c
     names = ("source_rows", "source_bytes", "rows", "rejected", "mirrored")
     sums = [sa.cast(sa.func.sum(entry[name]), sa.BigInteger).label(f"sum_{name}") for name in names]
@@ -40,14 +42,14 @@ def summarise(conn: sa.Connection) -> list[TableSummary]:
         )
         for row in conn.execute(
             sa.select(entry.source, entry.table_name, sa.func.count().label("chunks"), *sums)
-            .where(entry.target == tables.data_schema(conn))
+            .where(entry.target == target)
             .group_by(entry.source, entry.table_name)
             .order_by(entry.source, entry.table_name)
         )
     }
     for source, table, *counted in conn.execute(
         sa.select(entry.source, entry.table_name, entry.without_embedding, entry.repaired).where(
-            entry.target == tables.data_schema(conn)
+            entry.target == target
         )
     ):
         summary = found[source, table]
@@ -60,7 +62,7 @@ def summarise(conn: sa.Connection) -> list[TableSummary]:
     for source, table, reason, count in conn.execute(
         sa.select(reject.source, reject.table_name, reject.reason, sa.func.count())
         .where(
-            reject.target == tables.data_schema(conn),
+            reject.target == target,
             sa.or_(reject.resolution.is_(None), reject.resolution == DROP),
         )
         .group_by(reject.source, reject.table_name, reject.reason)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME, TableSpec
+from memos_assets.catalog import Catalog, TableSpec
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
 from memos_assets.consolidate.decoding.repair_rules import (
     RULES,
@@ -46,17 +46,18 @@ def decisions_about(conn: sa.Connection, source: str) -> Decisions:
     return found
 
 
-def table_named(name: str) -> TableSpec:
+def table_named(catalog: Catalog, name: str) -> TableSpec:
     """Return the description of a target table, with or without its schema.
 
     Raises:
         UsageError: M540 when there is none of that name.
     """
-    spec = TABLES_BY_NAME.get(name.removeprefix(f"{tables.DATA_SCHEMA}."))
+    known = {spec.name: spec for spec in catalog.tables}
+    spec = known.get(name.removeprefix(f"{catalog.schema}."))
     if spec is None:
         raise UsageError(
             "M540",
-            f"no consolidated table; there are: {', '.join(sorted(TABLES_BY_NAME))}",
+            f"no consolidated table; there are: {', '.join(sorted(known))}",
             where=name,
             fix="pass one of them; memos-assets rejects list names those with rejects",
         )
@@ -174,7 +175,7 @@ def _concerned(
 ) -> list[Concerned]:
     entry, repair = tables.rejects.c, tables.repairs.c
     about = sa.select(entry.source, entry.detail).where(
-        entry.target == tables.data_schema(conn),
+        entry.target == tables.schema_in(conn, spec.schema),
         entry.table_name == spec.name,
         entry.reason == reason,
     )

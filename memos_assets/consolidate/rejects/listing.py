@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import Catalog, TableSpec
 from memos_assets.consolidate.decoding.repair_rules import fitting_rules
 from memos_assets.errors import UsageError
 from memos_assets.postgres.schema import tables
@@ -31,8 +31,9 @@ _AT_A_TIME = 64
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rejects are meant; what is None does not matter."""
+    """Which rejects of a catalog's tables are meant; what is None does not matter."""
 
+    catalog: Catalog
     source: str | None = None
     table: str | None = None
     reason: str | None = None
@@ -41,7 +42,7 @@ class Selection:
     def condition(self, conn: sa.Connection) -> sa.ColumnElement[bool]:
         """Return it for a query on the rejects of the schema that the connection is about."""
         entry = tables.rejects.c
-        parts = [entry.target == tables.data_schema(conn)]
+        parts = [entry.target == tables.schema_in(conn, self.catalog.schema)]
         for column, wanted in (
             (entry.source, self.source),
             (entry.table_name, self.table),
@@ -88,7 +89,7 @@ class RejectedRow:
     """
 
     source: str
-    table: str
+    spec: TableSpec
     rowid: int
     chunk: int
     key: Sequence[Any]
@@ -101,14 +102,19 @@ class RejectedRow:
     path: str | None
 
     @property
+    def table(self) -> str:
+        """The table in PostgreSQL that it should be in, without its schema."""
+        return self.spec.name
+
+    @property
     def origin(self) -> str:
         """The SQLite table that it is a row of."""
-        return TABLES_BY_NAME[self.table].origin
+        return self.spec.origin
 
     @property
     def offending(self) -> Sequence[str]:
         """The SQLite columns that the reason is about."""
-        spec = TABLES_BY_NAME[self.table]
+        spec = self.spec
         if self.reason in ("null_key", "key_too_long", "duplicate_key"):
             return [spec.column(name).origin for name in spec.key]
         if self.reason == "dangling_end":
@@ -129,6 +135,7 @@ def groups(conn: sa.Connection, selection: Selection) -> list[RejectGroup]:
             sa.select(repair.source, repair.table_name, repair.reason, repair.rule)
         )
     }
+    known = {spec.name: spec for spec in selection.catalog.tables}
     place = (entry.source, entry.table_name, entry.reason)
     opened = sa.func.count().filter(entry.resolution.is_(None))
     dropped = sa.func.count().filter(entry.resolution == DROP)
@@ -142,7 +149,7 @@ def groups(conn: sa.Connection, selection: Selection) -> list[RejectGroup]:
             dropped_rows,
             repaired_rows,
             decided.get((source, table, reason)),
-            fitting_rules(TABLES_BY_NAME[table], reason) if table in TABLES_BY_NAME else (),
+            fitting_rules(known[table], reason) if table in known else (),
         )
         for source, table, reason, opened_rows, dropped_rows, repaired_rows in conn.execute(
             sa.select(*place, opened, dropped, repaired)
@@ -165,7 +172,7 @@ def sources_with_rejects(conn: sa.Connection, selection: Selection) -> list[str]
     return sorted(conn.execute(sa.union(found, decided)).scalars())
 
 
-def rows_by_state(conn: sa.Connection, sources: Sequence[str]) -> States:
+def rows_by_state(conn: sa.Connection, catalog: Catalog, sources: Sequence[str]) -> States:
     """Return (source, table, rowid) -> reason and resolution of every row of the sources."""
     entry = tables.rejects.c
     return {
@@ -173,13 +180,15 @@ def rows_by_state(conn: sa.Connection, sources: Sequence[str]) -> States:
         for row in conn.execute(
             sa.select(
                 entry.source, entry.table_name, entry.source_rowid, entry.reason, entry.resolution
-            ).where(Selection().condition(conn), entry.source.in_(sources))
+            ).where(Selection(catalog).condition(conn), entry.source.in_(sources))
         )
     }
 
 
-def rejected_row(conn: sa.Connection, source: str, table: str, name: str) -> RejectedRow:
-    """Return one row by its rowid or its key, which are the values of a longer key by comma.
+def rejected_row(conn: sa.Connection, selection: Selection, name: str) -> RejectedRow:
+    """Return one row of a source and a table by its rowid, or its key.
+
+    A key of several columns is given as its values with commas between.
 
     Raises:
         UsageError: M545 when there is none, or several rows go by that key.
@@ -190,7 +199,8 @@ def rejected_row(conn: sa.Connection, source: str, table: str, name: str) -> Rej
         if name.removeprefix("-").isdecimal() and abs(int(name)) < 2**63
         else sa.false()
     )
-    whose = Selection(source, table).condition(conn)
+    source, table = selection.source, selection.table
+    whose = selection.condition(conn)
     rowids = set(conn.execute(sa.select(entry.source_rowid).where(whose, by_rowid)).scalars())
     if not rowids:
         # Keys are compared in Python: PostgreSQL cannot unescape those with NUL.
@@ -208,16 +218,18 @@ def rejected_row(conn: sa.Connection, source: str, table: str, name: str) -> Rej
             else f"memos-assets rejects export FILE.db --source {source} --table {table} "
             "writes all of them",
         )
-    (row,) = _rows(conn, sa.and_(whose, entry.source_rowid == rowids.pop()))
+    (row,) = _rows(conn, selection.catalog, sa.and_(whose, entry.source_rowid == rowids.pop()))
     return row
 
 
 def rejected_rows(conn: sa.Connection, selection: Selection) -> Iterator[RejectedRow]:
     """Yield the rows one by one, by source, table and rowid."""
-    return _rows(conn, selection.condition(conn))
+    return _rows(conn, selection.catalog, selection.condition(conn))
 
 
-def _rows(conn: sa.Connection, condition: sa.ColumnElement[bool]) -> Iterator[RejectedRow]:
+def _rows(
+    conn: sa.Connection, catalog: Catalog, condition: sa.ColumnElement[bool]
+) -> Iterator[RejectedRow]:
     entry = tables.rejects.c
     statement = (
         sa.select(tables.rejects, tables.sources.c.path)
@@ -229,7 +241,7 @@ def _rows(conn: sa.Connection, condition: sa.ColumnElement[bool]) -> Iterator[Re
         for row in rows:
             yield RejectedRow(
                 source=row.source,
-                table=row.table_name,
+                spec=catalog.table(row.table_name),
                 rowid=row.source_rowid,
                 chunk=row.chunk,
                 key=json.loads(row.key),

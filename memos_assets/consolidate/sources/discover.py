@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from memos_assets.catalog import KINDS, FileKind
+from memos_assets.catalog import Catalog, FileKind
 from memos_assets.catalog.folder_markers import ARCHIVE_MARKER, PINS_MARKER
 from memos_assets.consolidate.sources import layout as fit
 from memos_assets.errors import MemosAssetsError, SourceError, UsageError
@@ -118,10 +118,17 @@ class FoundFile:
             return 0
 
 
-def find_files(roots: Sequence[Root], *, none_will_do: bool = False) -> list[FoundFile]:
+def find_files(
+    catalog: Catalog, roots: Sequence[Root], *, none_will_do: bool = False
+) -> list[FoundFile]:
     """Recognise every SQLite file under the roots, sorted by path; nothing is written.
 
     Symbolic links that lead out of their root are not followed.
+
+    Args:
+        catalog: whose kinds of file are recognised.
+        roots: folders that are searched, and files.
+        none_will_do: no file at all is no error.
 
     Raises:
         UsageError: M523 no SQLite file at all, unless ``none_will_do``: once all are retired,
@@ -132,7 +139,7 @@ def find_files(roots: Sequence[Root], *, none_will_do: bool = False) -> list[Fou
     for root in roots:
         for path in _candidates(root.path):
             if path not in found:
-                found[path] = _recognise(path, root.path, named.get(path))
+                found[path] = _recognise(catalog, path, root.path, named.get(path))
     files = sorted(found.values(), key=lambda file: str(file.path))
     if not files and not none_will_do:
         places = ", ".join(str(root.path) for root in roots)
@@ -238,7 +245,7 @@ def _without_second_names(
     ]
 
 
-def _recognise(path: Path, root: Path, name: str | None) -> FoundFile:
+def _recognise(catalog: Catalog, path: Path, root: Path, name: str | None) -> FoundFile:
     source = name or _name_from(path.stem)
 
     def as_found(
@@ -256,12 +263,12 @@ def _recognise(path: Path, root: Path, name: str | None) -> FoundFile:
         with sqlite_file.opened(path) as connection:
             layout = sqlite_file.layout(connection)
             rows = {table: sqlite_file.row_count(connection, table) for table in sorted(layout)}
-            kind = next((kind for kind in KINDS if kind.matches(layout)), None)
+            kind = next((kind for kind in catalog.kinds if kind.matches(layout)), None)
             misfit = fit.misfit(connection, path, kind, source) if kind else None
     except SourceError as error:
         return as_found(None, "unusable", error.what, error=error)
     if kind is None:
-        near = fit.near_miss(path, layout)
+        near = fit.near_miss(catalog, path, layout)
         if near is not None:
             return as_found(near[0], "unusable", near[1].what, rows, near[1])
         return as_found(None, "list", f"not memOS's: tables {_some(sorted(layout))}", rows)

@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memos_assets.catalog import FileKind, TableSpec
+from memos_assets.catalog import Encodings, FileKind, TableSpec
 from memos_assets.catalog.columns import EXACT_ENCODINGS, MODEL_DIMENSIONS, VectorColumn
 from memos_assets.errors import CodecError, UsageError
-from memos_assets.settings import declared_encodings
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted
 
@@ -24,13 +23,17 @@ LEAST_ODD_ROWS = 5
 _SIZES = {"float16": 2, "float32": 4, "float64": 8}
 
 
-def as_declared(spec: TableSpec, source: str) -> TableSpec:
+def as_declared(spec: TableSpec, source: str, declared: Encodings) -> TableSpec:
     """Return the description of a table with the encodings that are declared for a source.
+
+    Args:
+        spec: the table.
+        source: name of the file.
+        declared: of its kind, see `FileKind.encodings`.
 
     Raises:
         UsageError: M528 when a declared encoding is none that the column can hold.
     """
-    declared = declared_encodings()
     if not declared:
         return spec
     vectors = []
@@ -40,8 +43,7 @@ def as_declared(spec: TableSpec, source: str) -> TableSpec:
         if name is None:
             vectors.append(vector)
             continue
-        fitting = [encoding for encoding in EXACT_ENCODINGS[vector.stored] if encoding == name]
-        if not fitting:
+        if name not in EXACT_ENCODINGS[vector.stored]:
             raise UsageError(
                 "M528",
                 f"{name!r} is no encoding that its column of type {vector.stored} holds exactly",
@@ -49,15 +51,15 @@ def as_declared(spec: TableSpec, source: str) -> TableSpec:
                 fix=f"declare one of {', '.join(EXACT_ENCODINGS[vector.stored])}, "
                 "or change the column in memos_assets/catalog",
             )
-        vectors.append(replace(vector, encoding=fitting[0]))
+        vectors.append(replace(vector, encoding=name))
     return replace(spec, vectors=tuple(vectors))
 
 
-def declaration(spec: TableSpec, source: str) -> str:
+def declaration(spec: TableSpec, source: str, declared: Encodings) -> str:
     """Return what is declared for a source in a table, as it enters the digest of its chunks."""
     return " ".join(
         f"{column}={encoding}"
-        for (name, table, column), encoding in sorted(declared_encodings().items())
+        for (name, table, column), encoding in sorted(declared.items())
         if (name, table) == (source, spec.origin)
     )
 
@@ -96,7 +98,7 @@ def misfit(
         UsageError: M528, as `as_declared`, or when a declared column is no embedding column.
     """
     known = {(spec.origin, vector.origin) for spec in kind.tables for vector in spec.vectors}
-    for name, *place in declared_encodings():
+    for name, *place in kind.encodings:
         if name == source and tuple(place) not in known:
             raise UsageError(
                 "M528",
@@ -108,7 +110,7 @@ def misfit(
     for spec in kind.tables:
         if not spec.required_origins <= layout.get(spec.origin, frozenset()):
             continue
-        for vector in as_declared(spec, source).vectors:
+        for vector in as_declared(spec, source, kind.encodings).vectors:
             sample = list(_shapes(connection, spec, vector, sampled=True))
             if _rows(_odd(vector, sample)) * 4 <= _rows(sample):
                 continue

@@ -46,7 +46,7 @@ def census_of(kind: FileKind, files: Iterable[FoundFile], zone: str) -> Observat
             "without a time": census.unreadable,
         }
         for file in files
-        if file.kind is kind and file.treatment == "keep"
+        if file.kind is not None and file.kind.name == kind.name and file.treatment == "keep"
         for table, census in take_census(file.path, ZoneInfo(zone)).items()
     ]
     totals = {

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 
-from memos_assets.catalog import KINDS, FileKind, TableSpec
+from memos_assets.catalog import Catalog, FileKind, TableSpec
 from memos_assets.consolidate.sources import encodings
 from memos_assets.errors import MemosAssetsError, SourceError
 from memos_assets.sqlite import file as sqlite_file
@@ -54,10 +54,10 @@ def damage(connection: sqlite3.Connection, path: Path, kind: FileKind) -> Source
 
 
 def near_miss(
-    path: Path, layout: Mapping[str, frozenset[str]]
+    catalog: Catalog, path: Path, layout: Mapping[str, frozenset[str]]
 ) -> tuple[FileKind, SourceError] | None:
-    """A file with memOS's name or its main table, but without columns that make it readable."""
-    for kind in KINDS:
+    """Return the kind whose name or main table a file has without all that makes it readable."""
+    for kind in catalog.kinds:
         lacking = {
             table: sorted(columns - layout.get(table, frozenset()))
             for table, columns in kind.signature.items()

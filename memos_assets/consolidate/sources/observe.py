@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME
+from memos_assets.catalog import FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin, fingerprint, take_pin
@@ -42,9 +42,7 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
     """
     with engine.connect() as conn:
         former = (
-            registry.recorded_pin(conn, source.name, source.pin_digest)
-            if source.pin_digest
-            else None
+            registry.recorded_pin(conn, source, source.pin_digest) if source.pin_digest else None
         )
     origin = source.location
     if former is not None and (
@@ -57,7 +55,7 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
     report(Progress("pin", source.name, total_bytes=size))
     pin = take_pin(
         source.name,
-        KINDS_BY_NAME[source.kind],
+        source.kind,
         origin,
         folder,
         chunk_rows=former.chunk_rows if former else 0,
@@ -83,13 +81,13 @@ def pin_for_run(
     with engine.connect() as conn:
         chosen = registry.chosen_pin(conn, consolidation, source.name)
         if chosen is not None:
-            pin = registry.recorded_pin(conn, source.name, chosen)
+            pin = registry.recorded_pin(conn, source, chosen)
             if pin is not None:
                 return pin
     pin = observe_source(engine, source, folder)
     with engine.begin() as conn:
         digest = registry.choose_pin(conn, consolidation, source.name, pin.digest, gone=chosen)
-        return registry.recorded_pin(conn, source.name, digest) or pin
+        return registry.recorded_pin(conn, source, digest) or pin
 
 
 def pins_for(
@@ -105,18 +103,18 @@ def pins_for(
         return [future.result() for future in futures]
 
 
-def current_pins(engine: sa.Engine, folder: Path, kind: str) -> list[Pin]:
+def current_pins(engine: sa.Engine, folder: Path, kind: FileKind) -> list[Pin]:
     """Return pins of a kind's files as they are now, of no consolidation."""
     with engine.connect() as conn:
         sources = observable_sources(conn, kind)
     return [observe_source(engine, source, folder) for source in sources]
 
 
-def observable_sources(conn: sa.Connection, kind: str) -> list[registry.Source]:
+def observable_sources(conn: sa.Connection, kind: FileKind) -> list[registry.Source]:
     """Return the registered sources of a kind of which there is a file or a pinned copy."""
     return [
         source
-        for source in registry.registered_sources(conn, kind)
+        for source in registry.registered_sources(conn, [kind])
         if source.location.exists()
-        or (source.pin_digest and registry.recorded_pin(conn, source.name, source.pin_digest))
+        or (source.pin_digest and registry.recorded_pin(conn, source, source.pin_digest))
     ]

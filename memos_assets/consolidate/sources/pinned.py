@@ -10,7 +10,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import FileKind
+from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import pins_for
@@ -35,12 +35,13 @@ class Pinned:
 
     def of_kind(self, kind: FileKind) -> list[Pin]:
         """Return the pins of one kind of file."""
-        return [pin for pin in self.pins if pin.kind == kind.name]
+        return [pin for pin in self.pins if pin.kind.name == kind.name]
 
 
 def pin_sources(
     engine: sa.Engine,
     folder: Path,
+    catalog: Catalog,
     consolidation: str,
     roots: Sequence[Root],
     files: Sequence[FoundFile],
@@ -52,6 +53,7 @@ def pin_sources(
     Args:
         engine: of the target database.
         folder: of the pinned copies.
+        catalog: whose sources are pinned.
         consolidation: id that the pins are bound to.
         roots: the folders that were searched.
         files: from `find_files`. Their sources are pinned, and retired ones, whose pins are final.
@@ -64,7 +66,7 @@ def pin_sources(
     with engine.connect() as conn:
         sources = [
             source
-            for source in registry.registered_sources(conn)
+            for source in registry.registered_sources(conn, catalog.consolidated)
             if every_source or source.name in found or source.retired_to is not None
         ]
     pins = pins_for(engine, folder, consolidation, sources)

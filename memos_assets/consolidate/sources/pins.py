@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from memos_assets.catalog import KINDS_BY_NAME, FileKind
+from memos_assets.catalog import FileKind
 from memos_assets.catalog.folder_markers import PINS_MARKER
 from memos_assets.consolidate.sources import layout as fit
 from memos_assets.consolidate.sources.chunks import ChunkContent, chunk_contents, chunk_rows_for
@@ -39,7 +39,7 @@ class Pin:
 
     Attributes:
         source: name its rows carry.
-        kind: name of the kind of file.
+        kind: of the file.
         origin: the file it was taken from.
         fingerprint: sha256 of the origin's bytes, write-ahead log included, when it was taken.
         digest: sha256 of the content, chunk by chunk; equal content has an equal digest.
@@ -50,7 +50,7 @@ class Pin:
     """
 
     source: str
-    kind: str
+    kind: FileKind
     origin: Path
     fingerprint: str
     digest: str
@@ -160,7 +160,7 @@ def take_pin(
         digest = content_digest(chunks, chunk_rows)
         path = folder / f"{source}-{digest[:16]}.db"
         partial.replace(path)
-    return Pin(source, kind.name, origin, taken, digest, path, chunk_rows, rows, chunks)
+    return Pin(source, kind, origin, taken, digest, path, chunk_rows, rows, chunks)
 
 
 @contextmanager
@@ -239,11 +239,11 @@ def check_copy(pin: Pin) -> None:
 def _digest_of_copy(
     path: Path,
     state: tuple[int, ...],  # noqa: ARG001  part of what the cache goes by
-    kind: str,
+    kind: FileKind,
     chunk_rows: int,
 ) -> str:
     with sqlite_file.opened(path) as connection:
-        chunks = tuple(chunk_contents(connection, KINDS_BY_NAME[kind], chunk_rows))
+        chunks = tuple(chunk_contents(connection, kind, chunk_rows))
     return content_digest(chunks, chunk_rows)
 
 
@@ -264,8 +264,7 @@ def is_unchanged(pin: Pin) -> bool:
     if fingerprint(pin.origin) == pin.fingerprint:
         return True
     with sqlite_file.opened(pin.origin) as connection:
-        kind = KINDS_BY_NAME[pin.kind]
-        chunks = tuple(chunk_contents(connection, kind, pin.chunk_rows))
+        chunks = tuple(chunk_contents(connection, pin.kind, pin.chunk_rows))
     return content_digest(chunks, pin.chunk_rows) == pin.digest
 
 

@@ -1,13 +1,13 @@
 """The registry in `memos_ops`: which SQLite files are sources, and their pinned copies."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from memos_assets.catalog import KINDS_BY_NAME, TableSpec
+from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.catalog.folder_markers import DEMO_MANIFEST
 from memos_assets.consolidate.sources.chunks import ChunkContent
 from memos_assets.consolidate.sources.discover import FoundFile, spare_name
@@ -22,7 +22,7 @@ class Source:
     """A registered SQLite file."""
 
     name: str
-    kind: str
+    kind: FileKind
     path: Path
     pin_digest: str | None
     retired_to: Path | None = None
@@ -98,15 +98,18 @@ def is_demo(path: Path) -> bool:
     return any((parent / DEMO_MANIFEST).is_file() for parent in path.parents)
 
 
-def registered_sources(conn: sa.Connection, kind: str | None = None) -> list[Source]:
-    """Return registered sources by name, of one kind or all."""
-    statement = sa.select(tables.sources).order_by(tables.sources.c.source)
-    if kind is not None:
-        statement = statement.where(tables.sources.c.kind == kind)
+def registered_sources(conn: sa.Connection, kinds: Iterable[FileKind]) -> list[Source]:
+    """Return the registered sources of some kinds, by name.
+
+    Catalogs share the registry, and no name of a kind.
+    """
+    named = {kind.name: kind for kind in kinds}
+    source = tables.sources.c
+    statement = sa.select(tables.sources).where(source.kind.in_(named)).order_by(source.source)
     return [
         Source(
             row.source,
-            row.kind,
+            named[row.kind],
             Path(row.path),
             row.pin_digest,
             Path(row.retired_to) if row.retired_to else None,
@@ -115,25 +118,25 @@ def registered_sources(conn: sa.Connection, kind: str | None = None) -> list[Sou
     ]
 
 
-def sources_named(conn: sa.Connection, kind: str, names: Collection[str]) -> list[Source]:
+def sources_named(conn: sa.Connection, kind: FileKind, names: Collection[str]) -> list[Source]:
     """Return registered sources of a kind.
 
     Raises:
         UsageError: M526 when a name is not registered.
     """
-    known = registered_sources(conn, kind)
+    known = registered_sources(conn, [kind])
     for name in sorted(set(names) - {source.name for source in known}):
-        source_named(conn, name)
+        source_named(conn, [kind], name)
     return [source for source in known if source.name in names]
 
 
-def source_named(conn: sa.Connection, name: str) -> Source:
-    """Return one registered source.
+def source_named(conn: sa.Connection, kinds: Iterable[FileKind], name: str) -> Source:
+    """Return one registered source of some kinds.
 
     Raises:
         UsageError: M526 when there is none of that name.
     """
-    found = registered_sources(conn)
+    found = registered_sources(conn, kinds)
     for source in found:
         if source.name == name:
             return source
@@ -182,23 +185,23 @@ def record_pin(conn: sa.Connection, pin: Pin) -> None:
     )
 
 
-def recorded_pin(conn: sa.Connection, source: str, digest: str) -> Pin | None:
+def recorded_pin(conn: sa.Connection, source: Source, digest: str) -> Pin | None:
     """Return a pin as it was written down, None when it is not known or its copy is gone."""
     row = conn.execute(
-        sa.select(tables.pins, tables.sources.c.kind, tables.sources.c.retired_to)
+        sa.select(tables.pins, tables.sources.c.retired_to)
         .join(tables.sources, tables.sources.c.source == tables.pins.c.source)
-        .where(tables.pins.c.source == source, tables.pins.c.digest == digest)
+        .where(tables.pins.c.source == source.name, tables.pins.c.digest == digest)
     ).first()
     if row is None or not Path(row.path).exists():
         return None
     contents = conn.execute(
         sa.select(tables.pin_chunks)
-        .where(tables.pin_chunks.c.source == source, tables.pin_chunks.c.pin_digest == digest)
+        .where(tables.pin_chunks.c.source == source.name, tables.pin_chunks.c.pin_digest == digest)
         .order_by(tables.pin_chunks.c.origin_table, tables.pin_chunks.c.chunk)
     )
     return Pin(
-        source=source,
-        kind=row.kind,
+        source=source.name,
+        kind=source.kind,
         # A retired file is compared where it lies.
         origin=Path(row.retired_to or row.origin),
         fingerprint=row.fingerprint,
@@ -262,7 +265,7 @@ def pin_required(conn: sa.Connection, source: Source) -> Pin:
     Raises:
         SourceError: M107 when there is none: the source was never observed, or its copy is gone.
     """
-    pin = recorded_pin(conn, source.name, source.pin_digest) if source.pin_digest else None
+    pin = recorded_pin(conn, source, source.pin_digest) if source.pin_digest else None
     if pin is None:
         raise SourceError(
             "M107",
@@ -275,4 +278,4 @@ def pin_required(conn: sa.Connection, source: Source) -> Pin:
 
 def specs_in(pin: Pin) -> list[TableSpec]:
     """Return the specs whose SQLite table exists in a pin."""
-    return [spec for spec in KINDS_BY_NAME[pin.kind].tables if spec.origin in pin.rows]
+    return [spec for spec in pin.kind.tables if spec.origin in pin.rows]

@@ -1,15 +1,15 @@
 """memOS's own tables as assets: materialising reports what is there, and changes nothing."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import ApplicationTable
-from memos_assets.catalog.application import APPLICATION_ASSETS
+from memos_assets.asset_names import AssetNames
+from memos_assets.catalog import ApplicationTable, Catalog
 from memos_assets.defs.failures import reported
-from memos_assets.defs.keys import OWNERS, application_key
+from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.postgres.application.state import (
     embedding_models,
@@ -22,11 +22,11 @@ from memos_assets.postgres.application.state import (
 _FACTS = {"memories": memories_facts, "quests": quests_facts}
 
 
-def _asset_spec(asset: str, specs: tuple[ApplicationTable, ...]) -> dg.AssetSpec:
+def _asset_spec(catalog: Catalog, asset: str, specs: Sequence[ApplicationTable]) -> dg.AssetSpec:
     listed = "\n".join(f"* `{spec.qualified}`: {spec.about}" for spec in specs)
     return dg.AssetSpec(
-        key=application_key(asset),
-        group_name="application",
+        key=Keys(catalog.names).table(asset),
+        group_name=catalog.names.job("application"),
         kinds={"postgres", "table"},
         owners=OWNERS,
         code_version=specs[0].fingerprint,
@@ -37,25 +37,40 @@ def _asset_spec(asset: str, specs: tuple[ApplicationTable, ...]) -> dg.AssetSpec
     ).with_io_manager_key("postgres_table")
 
 
-@dg.multi_asset(
-    name="application_tables",
-    specs=[_asset_spec(asset, specs) for asset, specs in APPLICATION_ASSETS.items()],
-    can_subset=True,
-)
-def application_assets(
-    context: dg.AssetExecutionContext, postgres: Postgres
-) -> Iterator[dg.MaterializeResult]:
-    """Count rows, embeddings and dirt of the selected tables."""
-    for asset in APPLICATION_ASSETS:
-        key = application_key(asset)
-        if key in context.selected_asset_keys:
-            with reported(), postgres.engine.connect() as conn:
-                metadata = _described(conn, asset)
-            yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+def application_step(names: AssetNames) -> str:
+    """Return the name of the step that reports the application's tables."""
+    return names.job("application_tables")
 
 
-def _described(conn: sa.Connection, asset: str) -> dict[str, Any]:
-    states = table_states(conn, asset)
+def application_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Return the application's own tables, which one step reports; nothing where it has none."""
+    keys = Keys(catalog.names)
+    if not catalog.application:
+        return []
+
+    @dg.multi_asset(
+        name=application_step(catalog.names),
+        specs=[_asset_spec(catalog, asset, specs) for asset, specs in catalog.application.items()],
+        can_subset=True,
+    )
+    def _tables(
+        context: dg.AssetExecutionContext, postgres: Postgres
+    ) -> Iterator[dg.MaterializeResult]:
+        """Count rows, embeddings and dirt of the selected tables."""
+        for asset, specs in catalog.application.items():
+            key = keys.table(asset)
+            if key in context.selected_asset_keys:
+                with reported(), postgres.engine.connect() as conn:
+                    metadata = _described(conn, asset, specs)
+                yield dg.MaterializeResult(asset_key=key, metadata=metadata)
+
+    return [_tables]
+
+
+def _described(
+    conn: sa.Connection, asset: str, specs: Sequence[ApplicationTable]
+) -> dict[str, Any]:
+    states = table_states(conn, specs)
     shown: dict[str, Any] = {
         "dagster/row_count": states[0].rows,
         "tables": dg.MetadataValue.table(

@@ -6,9 +6,14 @@ from pathlib import Path
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, MEMOS, FileKind
+from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.archive import store as archive
-from memos_assets.consolidate.archive.checks import GROUPS, OTHER_FILES, group_of
+from memos_assets.consolidate.archive.checks import (
+    OTHER_FILES,
+    archived_by,
+    group_of,
+    groups_of,
+)
 from memos_assets.consolidate.archive.eligibility import (
     Candidate,
     CheckSeen,
@@ -19,7 +24,7 @@ from memos_assets.consolidate.archive.eligibility import (
 from memos_assets.consolidate.archive.manifests import Archived, read_archive
 from memos_assets.consolidate.sources.discover import find_files
 from memos_assets.defs.failures import reported
-from memos_assets.defs.keys import OWNERS, archive_key, index_key, source_key, table_key
+from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, roots_of
 from memos_assets.errors import MemosAssetsError, SourceError
@@ -31,19 +36,16 @@ from memos_assets.settings import Settings
 
 
 def checks_seen(
-    instance: dg.DagsterInstance, engine: sa.Engine, kind: FileKind
+    instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog, kind: FileKind
 ) -> Sequence[CheckSeen]:
     """Return the latest evaluation of every check that concerns a kind of file."""
+    names = catalog.names
     indexes = {
-        index_key(index.name).to_user_string()
-        for spec in kind.tables
-        for index in search_indexes(spec)
+        names.index(index.name) for spec in kind.tables for index in search_indexes(spec.as_table)
     }
-    assets = indexes | {
-        key.to_user_string() for key in (source_key(kind), *map(table_key, kind.tables))
-    }
+    assets = {*indexes, names.source(kind.name), *(names.table(spec.name) for spec in kind.tables)}
     with engine.connect() as conn:
-        found = checklist_results(conn, MEMOS, assets)
+        found = checklist_results(conn, catalog, assets)
     consolidations: dict[str, str] = {}
     seen = []
     for result in found:
@@ -99,14 +101,16 @@ def _asked_for(run: dg.DagsterRun) -> set[Path]:
     return {Path(line.partition("=")[2]) for line in lines if line}
 
 
-def _candidates(run: dg.DagsterRun, postgres: Postgres, group: str) -> list[Candidate]:
+def _candidates(
+    run: dg.DagsterRun, postgres: Postgres, catalog: Catalog, group: str
+) -> list[Candidate]:
     asked_for = _asked_for(run)
     if not asked_for:
         return []
     roots = roots_of(run, postgres.settings) if group == OTHER_FILES else []
-    files = find_files(roots, none_will_do=True)
+    files = find_files(catalog, roots, none_will_do=True)
     with postgres.engine.connect() as conn:
-        found = find_candidates(conn, files)
+        found = find_candidates(conn, catalog, files)
     return [
         candidate
         for candidate in found
@@ -116,11 +120,13 @@ def _candidates(run: dg.DagsterRun, postgres: Postgres, group: str) -> list[Cand
     ]
 
 
-def _retire(context: dg.AssetExecutionContext, postgres: Postgres, group: str) -> None:
+def _retire(
+    context: dg.AssetExecutionContext, postgres: Postgres, catalog: Catalog, group: str
+) -> None:
     """Move the files of a group that the run names, each after a last look at its conditions."""
     folder = postgres.settings.archive_folder
     errors: list[MemosAssetsError] = []
-    for candidate in _candidates(context.run, postgres, group):
+    for candidate in _candidates(context.run, postgres, catalog, group):
         try:
             with archive.locked(folder):
                 (judged,), _ = judge(
@@ -128,7 +134,9 @@ def _retire(context: dg.AssetExecutionContext, postgres: Postgres, group: str) -
                     [candidate],
                     archive=folder,
                     roots=roots_of(context.run, postgres.settings),
-                    evaluations=lambda kind: checks_seen(context.instance, postgres.engine, kind),
+                    evaluations=lambda kind: checks_seen(
+                        context.instance, postgres.engine, catalog, kind
+                    ),
                     accept_open_rejects=context.run.tags.get(ACCEPT_TAG) == "true",
                 )
                 if judged.unmet:
@@ -173,14 +181,15 @@ def _reported(settings: Settings, entries: Sequence[Archived]) -> dg.Materialize
     return dg.MaterializeResult(metadata=metadata)
 
 
-def _archive_of(group: str, kind: FileKind | None) -> dg.AssetsDefinition:
-    upstream = [source_key(kind), *map(table_key, kind.tables)] if kind is not None else []
+def _archive_of(catalog: Catalog, group: str, kind: FileKind | None) -> dg.AssetsDefinition:
+    keys = Keys(catalog.names)
+    upstream = [keys.source(kind), *keys.tables(kind)] if kind is not None else []
     what = f"{group} files that are retired" if kind else "Test and legacy files that are retired"
 
     @dg.asset(
-        key=archive_key(group),
+        key=keys.archive(group),
         deps=upstream,
-        group_name="archive",
+        group_name=catalog.names.job("archive"),
         kinds={"sqlite"},
         owners=OWNERS,
         description=f"{what}: where they lay, when they were moved, and from when they may be "
@@ -190,12 +199,15 @@ def _archive_of(group: str, kind: FileKind | None) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, postgres: Postgres
     ) -> dg.MaterializeResult[None]:
         with reported():
-            _retire(context, postgres, group)
+            _retire(context, postgres, postgres.declared(catalog), group)
         entries, _ = read_archive(postgres.settings.archive_folder)
-        return _reported(postgres.settings, [e for e in entries if group_of(e) == group])
+        mine = [e for e in archived_by(catalog, entries) if group_of(e) == group]
+        return _reported(postgres.settings, mine)
 
     return _archive
 
 
-_KINDS = {kind.name: kind for kind in CONSOLIDATED_KINDS}
-archive_assets = [_archive_of(group, _KINDS.get(group)) for group in GROUPS]
+def archive_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Return the assets of a catalog's retired files, one per kind and one for all others."""
+    kinds = {kind.name: kind for kind in catalog.consolidated}
+    return [_archive_of(catalog, group, kinds.get(group)) for group in groups_of(catalog)]

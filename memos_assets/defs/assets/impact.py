@@ -3,9 +3,10 @@
 import dagster as dg
 from pydantic import Field
 
+from memos_assets.catalog import Catalog
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.failures import reported
-from memos_assets.defs.keys import OWNERS
+from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.impact.measure import (
     DEFAULT_DIMENSION,
@@ -33,32 +34,39 @@ class ImpactConfig(dg.Config):
     )
 
 
-@dg.asset(
-    key=["memos", "impact"],
-    group_name="impact",
-    kinds={"postgres"},
-    owners=OWNERS,
-    pool=BUILD_POOL,
-    description="How many times faster than an exact scan the index is, on this machine: the "
-    "plan's claim of 4,166 x at 100,000 rows, measured on generated rows in a schema that is "
-    "dropped at the end. The default row counts take some minutes, both cores, and 2 GB of disk.",
-)
-def impact(
-    context: dg.AssetExecutionContext, config: ImpactConfig, postgres: Postgres
-) -> dg.MaterializeResult[None]:
-    """Load, index and search tables of growing size, and show ratios, recall, bytes and a plot."""
-    with reported():
-        needed = disk_needed(config.rows, config.dimension)
-        context.log.info(f"Up to {size(needed)} of disk are taken, and given back at the end.")
-        measured = measure_impact(
-            postgres.engine,
-            rows=config.rows,
-            dimension=config.dimension,
-            free_bytes=free_bytes(postgres.settings),
-        )
-    for sentence in in_words(measured):
-        context.log.info(sentence)
-    return dg.MaterializeResult(metadata=described(measured))
+def impact(catalog: Catalog) -> dg.AssetsDefinition:
+    """Return the asset of the measurement, on a table of a catalog."""
+
+    @dg.asset(
+        key=Keys(catalog.names).impact,
+        group_name=catalog.names.job("impact"),
+        kinds={"postgres"},
+        owners=OWNERS,
+        pool=BUILD_POOL,
+        description="How many times faster than an exact scan the index is, on this machine: the "
+        "plan's claim of 4,166 x at 100,000 rows, measured on generated rows in a schema that is "
+        "dropped at the end. The default row counts take some minutes, both cores, and 2 GB of "
+        "disk.",
+    )
+    def _impact(
+        context: dg.AssetExecutionContext, config: ImpactConfig, postgres: Postgres
+    ) -> dg.MaterializeResult[None]:
+        """Load, index and search tables of growing size; show ratios, recall, bytes and a plot."""
+        with reported():
+            needed = disk_needed(catalog, config.rows, config.dimension)
+            context.log.info(f"Up to {size(needed)} of disk are taken, and given back at the end.")
+            measured = measure_impact(
+                postgres.engine,
+                catalog,
+                rows=config.rows,
+                dimension=config.dimension,
+                free_bytes=free_bytes(postgres.settings),
+            )
+        for sentence in in_words(measured):
+            context.log.info(sentence)
+        return dg.MaterializeResult(metadata=described(measured))
+
+    return _impact
 
 
 def described(measured: Impact) -> dict[str, dg.MetadataValue | int | float | str]:

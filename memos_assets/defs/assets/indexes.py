@@ -5,9 +5,10 @@ from collections.abc import Iterator, Mapping
 
 import dagster as dg
 
-from memos_assets.catalog import INDEXED, IndexedTable
+from memos_assets.asset_names import AssetNames
+from memos_assets.catalog import Catalog, Table
 from memos_assets.defs.failures import reported
-from memos_assets.defs.keys import OWNERS, index_key, table_key
+from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.indexes.build import BuiltIndex
 from memos_assets.indexes.build_many import build_indexes
@@ -21,44 +22,67 @@ BUILD_POOL = "postgres_index_build"
 LOG_SECONDS = 10
 
 
-INDEXES = {index_key(index.name): index for spec in INDEXED for index in search_indexes(spec)}
+def indexes_of(catalog: Catalog) -> dict[dg.AssetKey, SearchIndex]:
+    """Return the asset key of every search index."""
+    keys = Keys(catalog.names)
+    return {
+        keys.index(index.name): index
+        for table in catalog.indexed
+        for index in search_indexes(table)
+    }
 
 
-def _asset_spec(spec: IndexedTable, index: SearchIndex) -> dg.AssetSpec:
+def _asset_spec(catalog: Catalog, table: Table, index: SearchIndex) -> dg.AssetSpec:
+    keys = Keys(catalog.names)
     return dg.AssetSpec(
-        key=index_key(index.name),
-        deps=[table_key(spec)],
-        group_name="indexes",
+        key=keys.index(index.name),
+        deps=[keys.table(table.name)],
+        group_name=catalog.names.job("indexes"),
         kinds={"postgres"},
         owners=OWNERS,
-        code_version=spec.fingerprint,
-        description=f"{index.strategy} on `{spec.qualified}`.",
-        metadata={"strategy": index.strategy, "dagster/table_name": spec.qualified},
+        code_version=table.fingerprint,
+        description=f"{index.strategy} on `{table.qualified}`.",
+        metadata={"strategy": index.strategy, "dagster/table_name": table.qualified},
         skippable=True,
     )
 
 
-@dg.multi_asset(
-    name="search_indexes",
-    specs=[_asset_spec(spec, index) for spec in INDEXED for index in search_indexes(spec)],
-    can_subset=True,
-    pool=BUILD_POOL,
-)
-def index_assets(
-    context: dg.AssetExecutionContext, postgres: Postgres
-) -> Iterator[dg.MaterializeResult]:
-    """Build the selected indexes that are missing or invalid; each can be asked for by itself."""
-    selected = [INDEXES[key] for key in INDEXES if key in context.selected_asset_keys]
-    with reported():
-        for built in build_indexes(
-            postgres.engine,
-            selected,
-            budget_mb=postgres.settings.maintenance_work_mem_mb,
-            tell=logged(context.log),
-        ):
-            yield dg.MaterializeResult(
-                asset_key=index_key(built.name), metadata=build_metadata(built)
-            )
+def index_step(names: AssetNames) -> str:
+    """Return the name of the step that builds indexes."""
+    return names.job("search_indexes")
+
+
+def index_assets(catalog: Catalog) -> dg.AssetsDefinition:
+    """Return the search indexes of a catalog, which one step builds."""
+    indexes, keys = indexes_of(catalog), Keys(catalog.names)
+
+    @dg.multi_asset(
+        name=index_step(catalog.names),
+        specs=[
+            _asset_spec(catalog, table, index)
+            for table in catalog.indexed
+            for index in search_indexes(table)
+        ],
+        can_subset=True,
+        pool=BUILD_POOL,
+    )
+    def _indexes(
+        context: dg.AssetExecutionContext, postgres: Postgres
+    ) -> Iterator[dg.MaterializeResult]:
+        """Build the selected indexes that are missing or invalid; each can be asked for alone."""
+        selected = [indexes[key] for key in indexes if key in context.selected_asset_keys]
+        with reported():
+            for built in build_indexes(
+                postgres.engine,
+                selected,
+                budget_mb=postgres.settings.maintenance_work_mem_mb,
+                tell=logged(context.log),
+            ):
+                yield dg.MaterializeResult(
+                    asset_key=keys.index(built.name), metadata=build_metadata(built)
+                )
+
+    return _indexes
 
 
 def build_metadata(built: BuiltIndex) -> Mapping[str, bool | int | float | str]:

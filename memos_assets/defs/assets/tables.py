@@ -5,15 +5,15 @@ import warnings
 import dagster as dg
 import pyarrow as pa
 
-from memos_assets.catalog import CONSOLIDATED_KINDS, FileKind, TableSpec
+from memos_assets.catalog import Catalog, FileKind, TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import pins_for
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.defs.failures import reported
-from memos_assets.defs.keys import OWNERS, source_key, table_key
-from memos_assets.defs.partitions import CHUNKS, by_source
+from memos_assets.defs.keys import OWNERS, Keys
+from memos_assets.defs.partitions import by_source, chunks_of
 from memos_assets.defs.resources import Postgres
 from memos_assets.defs.tags import RELOAD_TAG, consolidation_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
@@ -41,7 +41,7 @@ def _column_schema(spec: TableSpec) -> dg.TableSchema:
     )
 
 
-def _column_lineage(kind: FileKind, spec: TableSpec) -> dg.TableColumnLineage:
+def _column_lineage(source: dg.AssetKey, spec: TableSpec) -> dg.TableColumnLineage:
     """Name the SQLite column, as `table.column`, that each column comes from."""
     origins = {column.name: [column.origin] for column in spec.columns}
     for vector in spec.vectors:
@@ -55,7 +55,7 @@ def _column_lineage(kind: FileKind, spec: TableSpec) -> dg.TableColumnLineage:
     return dg.TableColumnLineage(
         deps_by_column={
             name: [
-                dg.TableColumnDep(asset_key=source_key(kind), column_name=f"{spec.origin}.{column}")
+                dg.TableColumnDep(asset_key=source, column_name=f"{spec.origin}.{column}")
                 for column in columns
             ]
             for name, columns in origins.items()
@@ -71,7 +71,7 @@ def stale_work(
     wanted = by_source(context.partition_keys)
     reload = context.run.tags.get(RELOAD_TAG) == "true"
     with engine.connect() as conn:
-        sources = registry.sources_named(conn, kind.name, wanted)
+        sources = registry.sources_named(conn, kind, wanted)
     pins = pins_for(engine, folder, consolidation_of(context.run), sources)
     with engine.connect() as conn:
         return [
@@ -82,20 +82,21 @@ def stale_work(
         ]
 
 
-def consolidated_table(kind: FileKind, spec: TableSpec) -> dg.AssetsDefinition:
+def consolidated_table(catalog: Catalog, kind: FileKind, spec: TableSpec) -> dg.AssetsDefinition:
     """Return the asset that loads chunks of ``spec`` from SQLite into PostgreSQL."""
+    keys = Keys(catalog.names)
     linked = {link.table for link in spec.links if link.table != spec.name}
 
     @dg.asset(
-        key=table_key(spec),
+        key=keys.table(spec.name),
         deps=[
-            source_key(kind),
-            *(table_key(other) for other in kind.tables if other.name in linked),
+            keys.source(kind),
+            *(keys.table(other.name) for other in kind.tables if other.name in linked),
         ],
-        partitions_def=CHUNKS[kind.name],
+        partitions_def=chunks_of(catalog.names, kind),
         backfill_policy=dg.BackfillPolicy.single_run(),
         io_manager_key="postgres_table",
-        group_name="tables",
+        group_name=catalog.names.job("tables"),
         kinds={"postgres", "table"},
         owners=OWNERS,
         pool=WRITE_POOL,
@@ -105,23 +106,29 @@ def consolidated_table(kind: FileKind, spec: TableSpec) -> dg.AssetsDefinition:
         metadata={
             "dagster/table_name": spec.qualified,
             "dagster/column_schema": _column_schema(spec),
-            "dagster/column_lineage": _column_lineage(kind, spec),
+            "dagster/column_lineage": _column_lineage(keys.source(kind), spec),
         },
     )
     def _table(
         context: dg.AssetExecutionContext, postgres: Postgres
     ) -> dg.MaterializeResult[pa.RecordBatchReader]:
         with reported():
+            declared = postgres.declared(catalog).kind(kind.name)
             return dg.MaterializeResult(
-                value=chunk_stream(spec, stale_work(context, postgres, kind, spec))
+                value=chunk_stream(spec, stale_work(context, postgres, declared, spec))
             )
 
     return _table
 
 
-with warnings.catch_warnings():
-    # `backfill_policy` of @asset is marked beta in dagster 1.13; one run for many chunks needs it.
-    warnings.simplefilter("ignore", dg.BetaWarning)
-    table_assets = [
-        consolidated_table(kind, spec) for kind in CONSOLIDATED_KINDS for spec in kind.tables
-    ]
+def table_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
+    """Return the assets of a catalog's tables."""
+    with warnings.catch_warnings():
+        # `backfill_policy` of @asset is marked beta in dagster 1.13; one run for many chunks needs
+        # it.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return [
+            consolidated_table(catalog, kind, spec)
+            for kind in catalog.consolidated
+            for spec in kind.tables
+        ]

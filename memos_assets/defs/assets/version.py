@@ -5,9 +5,9 @@ from datetime import timedelta
 import dagster as dg
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import Catalog
 from memos_assets.defs.failures import reported
-from memos_assets.defs.keys import LIVE_VERSION, OWNERS, table_key
+from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.postgres.versions.swap import Exchange
 from memos_assets.postgres.versions.versions import ensure_live, list_versions
@@ -15,12 +15,12 @@ from memos_assets.settings import Settings
 
 
 def describe_live(
-    engine: sa.Engine, settings: Settings, exchange: Exchange | None = None
+    engine: sa.Engine, settings: Settings, catalog: Catalog, exchange: Exchange | None = None
 ) -> dict[str, dg.MetadataValue | str | int | float]:
     """Return what the UI shows of the live version, and of the one that can be taken back."""
     with engine.begin() as conn:
-        ensure_live(conn)
-        versions = list_versions(conn)
+        ensure_live(conn, catalog)
+        versions = list_versions(conn, catalog)
     (live,) = [version for version in versions if version.state == "live"]
     shown: dict[str, dg.MetadataValue | str | int | float] = {
         "version": live.number,
@@ -46,25 +46,36 @@ def describe_live(
 
 
 def report_exchange(
-    instance: dg.DagsterInstance, engine: sa.Engine, settings: Settings, exchange: Exchange
+    instance: dg.DagsterInstance,
+    engine: sa.Engine,
+    settings: Settings,
+    catalog: Catalog,
+    exchange: Exchange,
 ) -> None:
     """Show a swap or a rollback as a materialisation of the live version."""
-    instance.report_runless_asset_event(
-        dg.AssetMaterialization(LIVE_VERSION, metadata=describe_live(engine, settings, exchange))
+    described = describe_live(engine, settings, catalog, exchange)
+    key = Keys(catalog.names).live_version
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=described))
+
+
+def live_version(catalog: Catalog) -> dg.AssetsDefinition:
+    """Return the asset of a catalog's live version."""
+    keys = Keys(catalog.names)
+
+    @dg.asset(
+        key=keys.live_version,
+        deps=[keys.table(spec.name) for spec in catalog.tables],
+        group_name=catalog.names.job("versions"),
+        kinds={"postgres"},
+        owners=OWNERS,
+        description=f"The version of the tables that readers of schema `{catalog.schema}` see. "
+        "`consolidate --swap` and `rollback` make another one live and are shown here; "
+        "materialising it only describes it.",
     )
+    def _version(postgres: Postgres) -> dg.MaterializeResult[None]:
+        """Describe the live version; no button in the UI can change which one it is."""
+        with reported():
+            described = describe_live(postgres.engine, postgres.settings, catalog)
+        return dg.MaterializeResult(metadata=described)
 
-
-@dg.asset(
-    key=LIVE_VERSION,
-    deps=[table_key(spec) for spec in TABLES],
-    group_name="versions",
-    kinds={"postgres"},
-    owners=OWNERS,
-    description="The version of the tables that readers of schema `memos` see. `consolidate "
-    "--swap` and `rollback` make another one live and are shown here; materialising it only "
-    "describes it.",
-)
-def live_version(postgres: Postgres) -> dg.MaterializeResult[None]:
-    """Describe the live version; no button in the UI can change which one it is."""
-    with reported():
-        return dg.MaterializeResult(metadata=describe_live(postgres.engine, postgres.settings))
+    return _version

@@ -9,7 +9,7 @@ import dagster as dg
 
 from memos_assets.check import AnyCheck, CheckContext, Placed, Severity
 from memos_assets.finding import Finding
-from memos_assets.postgres.schema.tables import DATA_SCHEMA, data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.report.evaluations import record
 from memos_assets.report.outcomes import Evaluation, describe
 
@@ -30,8 +30,9 @@ def evaluated(
         placed: checks and subjects of the step; nothing is read for one that is not asked for.
     """
     began = time.time()
-    schema = data_schema(reading.engine)
-    where = "" if schema == DATA_SCHEMA else f" (seen in {schema})"
+    home = reading.catalog.schema
+    schema = schema_in(reading.engine, home)
+    where = "" if schema == home else f" (seen in {schema})"
     asked = {
         (key.asset_key.to_user_string(), key.name) for key in context.selected_asset_check_keys
     }
@@ -44,7 +45,7 @@ def evaluated(
                 yield as_result(check, subject.asset, finding, where)
     finally:
         with reading.engine.begin() as conn:
-            record(conn, seen)
+            record(conn, reading.catalog, seen)
 
 
 def _evaluation(

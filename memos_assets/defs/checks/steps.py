@@ -13,7 +13,8 @@ from memos_assets.defs.resources import Postgres
 
 def check_steps(checklist: Checklist, catalog: Catalog) -> tuple[dg.AssetChecksDefinition, ...]:
     """Return every check on every asset that it is about."""
-    return tuple(_step(name, placed, catalog) for name, placed in checklist.steps(catalog).items())
+    steps = checklist.steps(catalog).items()
+    return tuple(_step(catalog.names.job(name), placed, catalog) for name, placed in steps)
 
 
 def check_keys(checklist: Checklist, catalog: Catalog) -> list[dg.AssetCheckKey]:
@@ -46,7 +47,7 @@ def _step(name: str, placed: Sequence[Placed], catalog: Catalog) -> dg.AssetChec
     def _checks(
         context: dg.AssetCheckExecutionContext, postgres: Postgres
     ) -> Iterator[dg.AssetCheckResult]:
-        reading = CheckContext(postgres.engine, catalog, postgres.settings)
+        reading = CheckContext(postgres.engine, postgres.declared(catalog), postgres.settings)
         with reported():
             yield from evaluated(context, reading, placed)
 

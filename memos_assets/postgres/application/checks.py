@@ -6,7 +6,6 @@ from typing import Any
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.asset_names import table_name
 from memos_assets.catalog import Catalog
 from memos_assets.catalog.application import ApplicationTable
 from memos_assets.check import AnyCheck, Check, Subject, by_connection
@@ -110,7 +109,7 @@ def _originals(conn: sa.Connection, spec: ApplicationTable, found: FoundTable) -
 
 def _groups(catalog: Catalog) -> Iterator[Subject[tuple[ApplicationTable, ...]]]:
     for asset, specs in catalog.application.items():
-        yield Subject(table_name(asset), tuple(specs), "application_checks")
+        yield Subject(catalog.names.table(asset), tuple(specs), "application_checks")
 
 
 CHECKS: tuple[AnyCheck, ...] = (

@@ -1,11 +1,11 @@
 """What memOS's own tables hold, and the dirt that is known of them. Only reads."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from memos_assets.catalog.application import APPLICATION_ASSETS
+from memos_assets.catalog import ApplicationTable
 from memos_assets.postgres.application.tables import APPLICATION
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
@@ -26,8 +26,8 @@ class TableState:
     originals: int
 
 
-def table_states(conn: sa.Connection, asset: str) -> list[TableState]:
-    """Return the tables of an asset as they are; one that is missing is left out."""
+def table_states(conn: sa.Connection, specs: Iterable[ApplicationTable]) -> list[TableState]:
+    """Return tables as they are; one that is missing is left out."""
     book, original = tables.application_tables.c, tables.json_originals.c
     adopted: dict[str, bool] = {
         row.table_name: row.adopted
@@ -40,7 +40,7 @@ def table_states(conn: sa.Connection, asset: str) -> list[TableState]:
             adopted[spec.name],
             count_rows(conn, tables.json_originals, original.table_name == spec.name),
         )
-        for spec in APPLICATION_ASSETS[asset]
+        for spec in specs
     ]
 
 

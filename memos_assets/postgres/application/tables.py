@@ -4,9 +4,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import (
     APPLICATION_SCHEMA,
-    APPLICATION_TABLES,
     ApplicationColumn,
     ApplicationIndex,
     ApplicationTable,
@@ -54,4 +54,4 @@ def _table(spec: ApplicationTable) -> sa.Table:
     return table
 
 
-APPLICATION: dict[str, sa.Table] = {spec.name: _table(spec) for spec in APPLICATION_TABLES}
+APPLICATION: dict[str, sa.Table] = {spec.name: _table(spec) for spec in MEMOS.application_tables}

@@ -1,48 +1,54 @@
-"""Every table of ours as SQLAlchemy metadata: `memos` from the catalog, `memos_ops` for the books.
+"""Every table of ours as SQLAlchemy metadata: a catalog's tables, and `memos_ops` for the books.
 
-Alembic compares a database with this; the revisions under sql/migrations are the history.
+Alembic compares a database with this; the revisions under sql/migrations are the history of
+`MEMOS`. The tables of any other catalog are made by `create_tables`.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.dialects import postgresql as pg
 
-from memos_assets.catalog import TABLES, Column, TableSpec, VectorColumn
+from memos_assets.catalog import Catalog, Column, TableSpec, VectorColumn
 from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.catalog.types import column_type
 from memos_assets.postgres import schemas
 
-DATA_SCHEMA = schemas.DATA.name
 OPS_SCHEMA = schemas.OPS.name
 #: `resolution` of a reject whose row stays out, by decision.
 DROP: Final = "drop"
 
 
-def data_schema(bind: sa.Connection | sa.Engine) -> str:
-    """Return the schema that holds the consolidated tables for this engine or connection.
+def schema_in(bind: sa.Connection | sa.Engine, schema: str) -> str:
+    """Return the schema that stands for another one on this engine or connection.
 
-    That is `memos`, unless the engine was made by `in_schema`: then every statement on the tables
-    of `CONSOLIDATED` goes there, and statements that are composed by hand must ask here.
+    That is the schema itself, unless the engine was made by `in_schema`: then every statement on
+    its consolidated tables goes elsewhere, and statements that are composed by hand must ask here.
     """
     translation = bind.get_execution_options().get("schema_translate_map") or {}
-    return str(translation.get(DATA_SCHEMA, DATA_SCHEMA))
+    return str(translation.get(schema, schema))
 
 
-def in_schema(engine: sa.Engine, schema: str) -> sa.Engine:
-    """Return an engine on the same pool for which ``schema`` holds the consolidated tables."""
-    return engine.execution_options(schema_translate_map={DATA_SCHEMA: schema})
+def in_schema(engine: sa.Engine, schema: str, version: str) -> sa.Engine:
+    """Return an engine on the same pool for which ``version`` holds the tables of ``schema``."""
+    return engine.execution_options(schema_translate_map={schema: version})
 
 
-metadata = sa.MetaData(
-    naming_convention={
-        "pk": "%(table_name)s_pkey",
-        "ck": "%(table_name)s_%(constraint_name)s",
-        "fk": "%(table_name)s_%(column_0_name)s_fkey",
-    }
-)
+def _metadata() -> sa.MetaData:
+    return sa.MetaData(
+        naming_convention={
+            "pk": "%(table_name)s_pkey",
+            "ck": "%(table_name)s_%(constraint_name)s",
+            "fk": "%(table_name)s_%(column_0_name)s_fkey",
+        }
+    )
+
+
+#: The bookkeeping tables, which all catalogs share.
+metadata = _metadata()
 
 
 def _plain(column: Column) -> sa.Column[object]:
@@ -90,7 +96,7 @@ def _search_text(spec: TableSpec) -> sa.Column[object]:
     )
 
 
-def _consolidated(spec: TableSpec) -> sa.Table:
+def _consolidated(spec: TableSpec, into: sa.MetaData) -> sa.Table:
     columns: list[sa.Column[object] | sa.CheckConstraint] = [
         sa.Column("source", sa.Text(), nullable=False)
     ]
@@ -113,11 +119,11 @@ def _consolidated(spec: TableSpec) -> sa.Table:
         columns.append(_search_text(spec))
     table = sa.Table(
         spec.name,
-        metadata,
+        into,
         *columns,
         sa.PrimaryKeyConstraint(*spec.primary_key),
         sa.Index(f"{spec.name}_chunk_idx", "source", "chunk", "source_rowid"),
-        schema=DATA_SCHEMA,
+        schema=spec.schema,
         comment=spec.about,
     )
     if spec.row_target is not None:
@@ -129,7 +135,7 @@ def _keep_in_line(spec: TableSpec, row_target: int) -> Callable[..., None]:
     """Return what keeps embeddings within their rows, once the table is made."""
 
     def keep(_table: sa.Table, connection: sa.Connection, **_: object) -> None:
-        place = sql.Identifier(data_schema(connection), spec.name)
+        place = sql.Identifier(schema_in(connection, spec.schema), spec.name)
         columns = [vector.name for vector in spec.vectors]
         connection.exec_driver_sql(stored_in_line(place, columns, row_target).as_string())
 
@@ -149,7 +155,34 @@ def stored_in_line(place: sql.Identifier, columns: Sequence[str], row_target: in
     return sql.SQL("alter table {} {}").format(place, sql.SQL(", ").join(changes))
 
 
-CONSOLIDATED: dict[str, sa.Table] = {spec.name: _consolidated(spec) for spec in TABLES}
+@lru_cache(maxsize=256)
+def table_of(spec: TableSpec) -> sa.Table:
+    """Return a consolidated table."""
+    return _consolidated(spec, _metadata())
+
+
+@lru_cache(maxsize=16)
+def tables_of(catalog: Catalog) -> sa.MetaData:
+    """Return the consolidated tables of a catalog."""
+    tables = _metadata()
+    for spec in catalog.tables:
+        _consolidated(spec, tables)
+    return tables
+
+
+def create_tables(conn: sa.Connection, catalog: Catalog) -> None:
+    """Create the schema of a catalog, as far as it is missing, and the tables that it lacks.
+
+    The tables of `MEMOS` are made by the migrations, and so are the functions that generated
+    columns call.
+
+    Args:
+        conn: in a transaction, on a database at this checkout's revision.
+        catalog: whose tables.
+    """
+    schema = schema_in(conn, catalog.schema)
+    conn.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+    tables_of(catalog).create_all(conn)
 
 
 def _target() -> sa.Column[object]:
@@ -157,7 +190,7 @@ def _target() -> sa.Column[object]:
         "target",
         sa.Text(),
         nullable=False,
-        server_default=DATA_SCHEMA,
+        server_default="memos",
         comment="The schema that holds the rows: memos, or another version of it.",
     )
 

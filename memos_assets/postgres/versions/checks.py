@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 
-from memos_assets.asset_names import LIVE_VERSION
 from memos_assets.catalog import Catalog
 from memos_assets.check import AnyCheck, Check, Subject, by_connection
 from memos_assets.postgres.versions.versions import version_is_complete
 
 
-def _version(_: Catalog) -> Iterator[Subject[None]]:
-    yield Subject(LIVE_VERSION, None, "version_checks")
+def _version(catalog: Catalog) -> Iterator[Subject[Catalog]]:
+    yield Subject(catalog.names.live_version, catalog, "version_checks")
 
 
 CHECKS: tuple[AnyCheck, ...] = (
@@ -25,6 +24,6 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="`memos-assets consolidate --swap` loads a whole version; `memos-assets "
         "versions --prune` drops what was left behind.",
         subjects=_version,
-        judge=by_connection(lambda conn, _: version_is_complete(conn)),
+        judge=by_connection(version_is_complete),
     ),
 )

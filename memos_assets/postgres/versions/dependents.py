@@ -6,9 +6,9 @@ would still show, guard or feed the former version.
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import Catalog
 from memos_assets.errors import TargetError
-from memos_assets.postgres.schema.tables import CONSOLIDATED, DATA_SCHEMA
+from memos_assets.postgres.schema.tables import tables_of
 
 _MOST_NAMED = 5
 
@@ -59,27 +59,30 @@ _HANGING = sa.text(
 )
 
 
-def own_indexes() -> frozenset[str]:
+def own_indexes(catalog: Catalog) -> frozenset[str]:
     """Return the names of the indexes that are ours: of keys, of chunks, for searches."""
-    names = {str(index.name) for table in CONSOLIDATED.values() for index in table.indexes} | {
-        f"{name}_pkey" for name in CONSOLIDATED
-    }
-    for spec in TABLES:
+    tables = tables_of(catalog).tables.values()
+    names = {str(index.name) for table in tables for index in table.indexes}
+    names |= {f"{spec.name}_pkey" for spec in catalog.tables}
+    for spec in catalog.tables:
         names |= {index.name for index in spec.vector_indexes}
         names |= {f"{spec.name}_{column.name}_gin" for column in spec.searched}
         names |= {spec.text_index} if spec.text_index else set()
     return frozenset(names)
 
 
-def relations(conn: sa.Connection, schema: str) -> dict[str, int]:
+def relations(conn: sa.Connection, catalog: Catalog, schema: str) -> dict[str, int]:
     """Return the consolidated tables that a schema holds, by name, with their numbers."""
-    found = conn.execute(_RELATIONS, {"schema": schema, "names": list(CONSOLIDATED)})
+    found = conn.execute(
+        _RELATIONS, {"schema": schema, "names": [spec.name for spec in catalog.tables]}
+    )
     return {row.relname: row.oid for row in found}
 
 
-def hanging_on(conn: sa.Connection, schema: str = DATA_SCHEMA) -> list[str]:
-    """Describe every object of others that depends on the consolidated tables of a schema."""
-    held = relations(conn, schema)
+def hanging_on(conn: sa.Connection, catalog: Catalog) -> list[str]:
+    """Describe every object of others that depends on the live tables."""
+    schema, tables = catalog.schema, tables_of(catalog).tables.values()
+    held = relations(conn, catalog, schema)
     preparer = conn.dialect.identifier_preparer
     found = conn.execute(
         _HANGING,
@@ -87,35 +90,33 @@ def hanging_on(conn: sa.Connection, schema: str = DATA_SCHEMA) -> list[str]:
             "schema": schema,
             "names": list(held),
             "relations": list(held.values()),
-            "indexes": sorted(own_indexes()),
+            "indexes": sorted(own_indexes(catalog)),
             "constraints": [
                 preparer.format_constraint(constraint)
-                for table in CONSOLIDATED.values()
+                for table in tables
                 for constraint in table.constraints
             ],
             "columns": [
-                f"{table.name}.{column.name}"
-                for table in CONSOLIDATED.values()
-                for column in table.columns
+                f"{table.name}.{column.name}" for table in tables for column in table.columns
             ],
         },
     )
     return [str(what) for what in found.scalars()]
 
 
-def refuse_hanging(conn: sa.Connection) -> None:
+def refuse_hanging(conn: sa.Connection, catalog: Catalog) -> None:
     """Refuse to move the live tables away from under objects of others.
 
     Raises:
         TargetError: M331 naming them.
     """
-    found = hanging_on(conn)
+    found = hanging_on(conn, catalog)
     if found:
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         raise TargetError(
             "M331",
             f"{', '.join(found[:_MOST_NAMED])}{more} would stay with the former version",
-            where=f"schema {DATA_SCHEMA}",
+            where=f"schema {catalog.schema}",
             fix="drop them, swap, and create them again (functions and queries by name are no "
             "hindrance); or consolidate without --swap",
         )

@@ -15,18 +15,18 @@ import sqlalchemy as sa
 from psycopg import sql
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from memos_assets.catalog import Catalog
 from memos_assets.errors import TargetError
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import tables
-from memos_assets.postgres.schema.tables import CONSOLIDATED, DATA_SCHEMA
 from memos_assets.postgres.versions.dependents import refuse_hanging, relations
 from memos_assets.postgres.versions.versions import (
     BOOKS,
-    SHADOW,
     current_revision,
     drop_schema_if_empty,
     ensure_live,
     free_schema,
+    of_catalog,
 )
 
 #: Longest wait for the locks of one attempt. A reader that waits behind us waits as long, and less
@@ -51,12 +51,18 @@ class Exchange:
 
 
 def swap(
-    engine: sa.Engine, consolidation: str, *, filled_at: datetime, timeout_seconds: float
+    engine: sa.Engine,
+    catalog: Catalog,
+    consolidation: str,
+    *,
+    filled_at: datetime,
+    timeout_seconds: float,
 ) -> Exchange:
     """Make the shadow of a consolidation live; what is live becomes the previous version.
 
     Args:
         engine: of the target database.
+        catalog: whose tables.
         consolidation: that filled the shadow.
         filled_at: when its rows were all there, by the server's clock.
         timeout_seconds: how long to wait for readers and loads of the live tables.
@@ -66,12 +72,16 @@ def swap(
             there is no such shadow, it was made at another schema revision, or lacks a table.
     """
     chosen = sa.and_(
-        tables.versions.c.state == "shadow", tables.versions.c.consolidation == consolidation
+        of_catalog(catalog),
+        tables.versions.c.state == "shadow",
+        tables.versions.c.consolidation == consolidation,
     )
-    return _make_live(engine, chosen, filled_at, timeout_seconds)
+    return _make_live(engine, catalog, chosen, filled_at, timeout_seconds)
 
 
-def roll_back(engine: sa.Engine, *, timeout_seconds: float, number: int | None = None) -> Exchange:
+def roll_back(
+    engine: sa.Engine, catalog: Catalog, *, timeout_seconds: float, number: int | None = None
+) -> Exchange:
     """Make a former version live again: the one that was live last, or ``number``.
 
     Every source goes back to the pin that the version was loaded from, so that its proof is about
@@ -82,9 +92,9 @@ def roll_back(engine: sa.Engine, *, timeout_seconds: float, number: int | None =
     """
     version = tables.versions.c
     with engine.begin() as conn:
-        ensure_live(conn)
+        ensure_live(conn, catalog)
         statement = sa.select(version.version, version.swapped_out_at).where(
-            version.state == "previous"
+            version.state == "previous", of_catalog(catalog)
         )
         if number is not None:
             statement = statement.where(version.version == number)
@@ -93,16 +103,17 @@ def roll_back(engine: sa.Engine, *, timeout_seconds: float, number: int | None =
         raise TargetError(
             "M332",
             "there is no former version" if number is None else f"there is no version {number}",
-            where=f"schema {DATA_SCHEMA}",
+            where=f"schema {catalog.schema}",
             fix="see what there is: memos-assets versions",
         )
     return _make_live(
-        engine, version.version == former.version, former.swapped_out_at, timeout_seconds
+        engine, catalog, version.version == former.version, former.swapped_out_at, timeout_seconds
     )
 
 
 def _make_live(
     engine: sa.Engine,
+    catalog: Catalog,
     chosen: sa.ColumnElement[bool],
     filled_at: datetime,
     timeout_seconds: float,
@@ -114,44 +125,48 @@ def _make_live(
         reraise=True,
     )
     try:
-        return attempts(_attempt, engine, chosen, filled_at)
+        return attempts(_attempt, engine, catalog, chosen, filled_at)
     except _InTheWayError as last:
         raise TargetError(
             "M333",
             f"the live tables are in use ({last}), so nothing was changed",
-            where=f"schema {DATA_SCHEMA}",
+            where=f"schema {catalog.schema}",
             fix="wait, or end those sessions, then run the command again; "
             "MEMOS_SWAP_TIMEOUT_SECONDS sets how long it waits",
         ) from None
 
 
-def _attempt(engine: sa.Engine, chosen: sa.ColumnElement[bool], filled_at: datetime) -> Exchange:
+def _attempt(
+    engine: sa.Engine, catalog: Catalog, chosen: sa.ColumnElement[bool], filled_at: datetime
+) -> Exchange:
     version = tables.versions.c
     try:
         with engine.begin() as conn:
-            _lock_live(conn)
+            _lock_live(conn, catalog)
             _refuse_older_snapshots(conn, filled_at)
             began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-            refuse_hanging(conn)
-            ensure_live(conn)
+            refuse_hanging(conn, catalog)
+            ensure_live(conn, catalog)
             live = conn.execute(
-                sa.select(tables.versions).where(version.state == "live").with_for_update()
+                sa.select(tables.versions)
+                .where(version.state == "live", version.schema_name == catalog.schema)
+                .with_for_update()
             ).one()
             incoming = conn.execute(
                 sa.select(tables.versions).where(chosen).with_for_update()
             ).first()
-            _require_fit(conn, incoming)
+            _require_fit(conn, catalog, incoming)
             assert incoming is not None
-            kept = free_schema(conn, live.version)
-            _carry_over(conn, incoming.schema_name)
-            _move_tables(conn, DATA_SCHEMA, kept)
-            _move_tables(conn, incoming.schema_name, DATA_SCHEMA)
-            _move_books(conn, DATA_SCHEMA, kept)
-            _move_books(conn, incoming.schema_name, DATA_SCHEMA)
+            kept = free_schema(conn, catalog, live.version)
+            _carry_over(conn, catalog, incoming.schema_name)
+            _move_tables(conn, catalog, catalog.schema, kept)
+            _move_tables(conn, catalog, incoming.schema_name, catalog.schema)
+            _move_books(conn, catalog.schema, kept)
+            _move_books(conn, incoming.schema_name, catalog.schema)
             drop_schema_if_empty(conn, incoming.schema_name)
-            _record(conn, live.version, kept, incoming.version)
+            _record(conn, catalog, live.version, kept, incoming.version)
             if incoming.state == "previous":
-                restore_pins(conn)
+                restore_pins(conn, catalog)
             at, rows = conn.execute(
                 sa.select(sa.func.clock_timestamp(), version.rows).where(
                     version.version == incoming.version
@@ -165,15 +180,16 @@ def _attempt(engine: sa.Engine, chosen: sa.ColumnElement[bool], filled_at: datet
             | psycopg.errors.LockNotAvailable
             | psycopg.errors.DeadlockDetected,
         ):
-            raise _InTheWayError(_users(engine)) from None
+            raise _InTheWayError(_users(engine, catalog)) from None
         raise
     seconds = (at - began).total_seconds()
     return Exchange(incoming.version, live.version, kept, rows, at, seconds)
 
 
-def _lock_live(conn: sa.Connection) -> None:
+def _lock_live(conn: sa.Connection, catalog: Catalog) -> None:
     """Lock every live table or none, in the order of their names."""
-    names = [sql.Identifier(DATA_SCHEMA, name) for name in relations(conn, DATA_SCHEMA)]
+    live = relations(conn, catalog, catalog.schema)
+    names = [sql.Identifier(catalog.schema, name) for name in live]
     if not names:
         return
     timeout = conn.execute(
@@ -207,7 +223,7 @@ def _refuse_older_snapshots(conn: sa.Connection, filled_at: datetime) -> None:
         raise _InTheWayError(f"a transaction that began before the load: {older}")
 
 
-def _users(engine: sa.Engine) -> str:
+def _users(engine: sa.Engine, catalog: Catalog) -> str:
     """Name the sessions that hold the live tables."""
     with engine.connect() as conn:
         found = conn.execute(
@@ -217,33 +233,36 @@ def _users(engine: sa.Engine) -> str:
                 "where l.relation = any(:relations) and l.granted and l.pid <> pg_backend_pid() "
                 "and l.database = (select oid from pg_database where datname = current_database())"
             ),
-            {"relations": list(relations(conn, DATA_SCHEMA).values())},
+            {"relations": list(relations(conn, catalog, catalog.schema).values())},
         ).scalars()
         return "session " + ", ".join(map(str, found.all()[:5]))
 
 
-def _require_fit(conn: sa.Connection, incoming: sa.Row[Any] | None) -> None:
+def _require_fit(conn: sa.Connection, catalog: Catalog, incoming: sa.Row[Any] | None) -> None:
     """Refuse a version that is not there, not whole, or of another shape than the database."""
     if incoming is None or incoming.state not in ("shadow", "previous"):
         wrong = "it is no longer there"
     elif incoming.schema_revision != (revision := current_revision(conn)):
         wrong = f"it is of schema revision {incoming.schema_revision}, the database at {revision}"
-    elif missing := sorted(set(CONSOLIDATED) - relations(conn, incoming.schema_name).keys()):
+    elif missing := sorted(
+        {spec.name for spec in catalog.tables}
+        - relations(conn, catalog, incoming.schema_name).keys()
+    ):
         wrong = f"it lacks the tables {', '.join(missing)}"
     else:
         return
     raise TargetError(
         "M334",
         f"the version cannot become live: {wrong}",
-        where=f"schema {incoming.schema_name if incoming is not None else SHADOW}",
+        where=f"schema {incoming.schema_name if incoming is not None else catalog.shadow}",
         fix="choose another (memos-assets versions), or load one: memos-assets consolidate --swap",
     )
 
 
-def _move_tables(conn: sa.Connection, source: str, target: str) -> None:
-    if target != DATA_SCHEMA:
+def _move_tables(conn: sa.Connection, catalog: Catalog, source: str, target: str) -> None:
+    if target != catalog.schema:
         conn.execute(sa.schema.CreateSchema(target, if_not_exists=True))
-    for name in relations(conn, source):
+    for name in relations(conn, catalog, source):
         driver_of(conn).execute(
             sql.SQL("alter table {} set schema {}").format(
                 sql.Identifier(source, name), sql.Identifier(target)
@@ -256,7 +275,7 @@ def _move_books(conn: sa.Connection, source: str, target: str) -> None:
         conn.execute(sa.update(table).where(table.c.target == source).values(target=target))
 
 
-def _record(conn: sa.Connection, live: int, kept: str, incoming: int) -> None:
+def _record(conn: sa.Connection, catalog: Catalog, live: int, kept: str, incoming: int) -> None:
     entry, version = tables.chunks.c, tables.versions.c
     rows = sa.func.coalesce(
         sa.select(sa.cast(sa.func.sum(entry.rows + entry.mirrored), sa.BigInteger))
@@ -281,15 +300,15 @@ def _record(conn: sa.Connection, live: int, kept: str, incoming: int) -> None:
         .where(version.version == incoming)
         .values(
             state="live",
-            schema_name=DATA_SCHEMA,
+            schema_name=catalog.schema,
             swapped_in_at=sa.func.clock_timestamp(),
             rows=rows,
         ),
-        {"schema": DATA_SCHEMA},
+        {"schema": catalog.schema},
     )
 
 
-def restore_pins(conn: sa.Connection) -> None:
+def restore_pins(conn: sa.Connection, catalog: Catalog) -> None:
     """Have every source work from the pin that the live tables were loaded from last."""
     entry, source = tables.chunks.c, tables.sources.c
     place = sa.func.row_number().over(
@@ -297,7 +316,7 @@ def restore_pins(conn: sa.Connection) -> None:
     )
     latest = (
         sa.select(entry.source, entry.pin_digest, place.label("place"))
-        .where(entry.target == DATA_SCHEMA)
+        .where(entry.target == catalog.schema)
         .subquery()
     )
     conn.execute(
@@ -327,9 +346,10 @@ _GRANTS = sa.text(
 )
 
 
-def _carry_over(conn: sa.Connection, incoming: str) -> None:
+def _carry_over(conn: sa.Connection, catalog: Catalog, incoming: str) -> None:
     """Give the tables of a version the owners, options and privileges of the live ones."""
-    live, other = relations(conn, DATA_SCHEMA), relations(conn, incoming)
+    live = relations(conn, catalog, catalog.schema)
+    other = relations(conn, catalog, incoming)
     traits = sa.text(
         "select relname, pg_get_userbyid(relowner) as owner, coalesce(reloptions, '{}') as options "
         "from pg_class where oid = any(:relations)"

@@ -1,6 +1,6 @@
 """Versions of the consolidated tables: the live one, a shadow that is being filled, former ones.
 
-A version is a schema. The live one is `memos`; `exchange` makes another one live. The rows of the
+A version is a schema. The live one is the catalog's; `swap` makes another one live. The rows of the
 books name in `target` the schema that they are about.
 """
 
@@ -15,6 +15,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.catalog import Catalog
 from memos_assets.errors import TargetError
 from memos_assets.finding import Finding
 from memos_assets.postgres import advisory_locks
@@ -22,13 +23,11 @@ from memos_assets.postgres.connection import count_rows, driver_of, first_line
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
 from memos_assets.postgres.schema import tables
-from memos_assets.postgres.schema.tables import CONSOLIDATED, DATA_SCHEMA, data_schema, in_schema
+from memos_assets.postgres.schema.tables import create_tables, in_schema, schema_in, tables_of
 from memos_assets.postgres.versions.dependents import relations
 
 State = Literal["shadow", "live", "previous", "dropped"]
 
-#: Where a consolidation that swaps loads into.
-SHADOW = "memos_shadow"
 #: A shadow that nobody finished is in nobody's way for this long.
 SHADOW_DAYS = 1
 
@@ -76,8 +75,13 @@ def current_revision(conn: sa.Connection) -> str:
     return str(conn.execute(sa.select(table.c.version_num)).scalar_one())
 
 
-def list_versions(conn: sa.Connection) -> list[Version]:
-    """Return every version, the newest first."""
+def of_catalog(catalog: Catalog) -> sa.ColumnElement[bool]:
+    """Return the condition of versions of a catalog's tables."""
+    return tables.versions.c.schema_name.regexp_match(catalog.versions)
+
+
+def list_versions(conn: sa.Connection, catalog: Catalog) -> list[Version]:
+    """Return every version of a catalog's tables, the newest first."""
     entry, version = tables.chunks.c, tables.versions.c
     rows = (
         sa.select(sa.cast(sa.func.sum(entry.rows + entry.mirrored), sa.BigInteger))
@@ -90,7 +94,7 @@ def list_versions(conn: sa.Connection) -> list[Version]:
     )
     found = conn.execute(
         sa.select(tables.versions, rows.label("held"), sa.literal_column(used.text).label("used"))
-        .where(version.state != "dropped")
+        .where(version.state != "dropped", of_catalog(catalog))
         .order_by(version.version.desc())
     )
     return [
@@ -110,32 +114,33 @@ def list_versions(conn: sa.Connection) -> list[Version]:
     ]
 
 
-def version_number(conn: sa.Connection) -> int | None:
+def version_number(conn: sa.Connection, catalog: Catalog) -> int | None:
     """Return the number of the version that this connection works on; None before the first."""
     entry = tables.versions.c
     found: int | None = conn.execute(
         sa.select(entry.version).where(
-            entry.state.in_(("live", "shadow")), entry.schema_name == data_schema(conn)
+            entry.state.in_(("live", "shadow")),
+            entry.schema_name == schema_in(conn, catalog.schema),
         )
     ).scalar()
     return found
 
 
-def ensure_live(conn: sa.Connection) -> None:
+def ensure_live(conn: sa.Connection, catalog: Catalog) -> None:
     """Write the live version down where nobody did so far."""
     entry = tables.versions.c
-    live = sa.exists().where(entry.state == "live")
+    live = sa.exists().where(entry.state == "live", entry.schema_name == catalog.schema)
     conn.execute(
         sa.insert(tables.versions).from_select(
             ["schema_name", "state", "schema_revision"],
             sa.select(
-                sa.literal(DATA_SCHEMA), sa.literal("live"), sa.literal(current_revision(conn))
+                sa.literal(catalog.schema), sa.literal("live"), sa.literal(current_revision(conn))
             ).where(~live),
         )
     )
 
 
-def create_shadow(engine: sa.Engine, consolidation: str) -> int:
+def create_shadow(engine: sa.Engine, catalog: Catalog, consolidation: str) -> int:
     """Create empty tables in the shadow schema, in one transaction; return the version's number.
 
     A shadow that an earlier consolidation left behind is dropped first.
@@ -143,19 +148,18 @@ def create_shadow(engine: sa.Engine, consolidation: str) -> int:
     Raises:
         TargetError: M335 objects of others depend on that shadow.
     """
-    with in_schema(engine, SHADOW).begin() as conn:
-        ensure_live(conn)
-        for version in list_versions(conn):
+    with in_schema(engine, catalog.schema, catalog.shadow).begin() as conn:
+        ensure_live(conn, catalog)
+        for version in list_versions(conn, catalog):
             if version.state == "shadow":
-                _drop(conn, version.number, version.schema)
-        conn.execute(sa.schema.CreateSchema(SHADOW, if_not_exists=True))
+                _drop(conn, catalog, version.number, version.schema)
         # Not in the books, such as after `migrate --to base`.
-        _drop_tables(conn, SHADOW)
-        tables.metadata.create_all(conn, list(CONSOLIDATED.values()), checkfirst=False)
+        _drop_tables(conn, catalog, catalog.shadow)
+        create_tables(conn, catalog)
         number: int = conn.execute(
             sa.insert(tables.versions)
             .values(
-                schema_name=SHADOW,
+                schema_name=catalog.shadow,
                 state="shadow",
                 consolidation=consolidation,
                 schema_revision=current_revision(conn),
@@ -185,7 +189,7 @@ def require_shadow(engine: sa.Engine, schema: str) -> None:
         )
 
 
-def prune(engine: sa.Engine, keep_days: float) -> list[int]:
+def prune(engine: sa.Engine, catalog: Catalog, keep_days: float) -> list[int]:
     """Drop former versions that are older than ``keep_days``, and a shadow that was left behind.
 
     Returns:
@@ -199,6 +203,7 @@ def prune(engine: sa.Engine, keep_days: float) -> list[int]:
     due = (
         sa.select(entry.version, entry.schema_name)
         .where(
+            of_catalog(catalog),
             sa.or_(
                 sa.and_(entry.state == "previous", entry.swapped_out_at < sa.func.now() - days),
                 sa.and_(
@@ -207,7 +212,7 @@ def prune(engine: sa.Engine, keep_days: float) -> list[int]:
                     # The transaction that drops it keeps another one from being filled.
                     advisory_locks.SHADOW.tried_within_transaction(),
                 ),
-            )
+            ),
         )
         .order_by(entry.version)
         .limit(1)
@@ -219,7 +224,7 @@ def prune(engine: sa.Engine, keep_days: float) -> list[int]:
             row = conn.execute(due, {"seconds": keep_days * 86_400}).first()
             if row is None:
                 return dropped
-            _drop(conn, row.version, row.schema_name)
+            _drop(conn, catalog, row.version, row.schema_name)
         dropped.append(row.version)
 
 
@@ -236,8 +241,8 @@ def drop_schema_if_empty(conn: sa.Connection, schema: str) -> None:
         conn.execute(sa.schema.DropSchema(schema, if_exists=True))
 
 
-def _drop_tables(conn: sa.Connection, schema: str) -> None:
-    names = list(relations(conn, schema))
+def _drop_tables(conn: sa.Connection, catalog: Catalog, schema: str) -> None:
+    names = list(relations(conn, catalog, schema))
     if not names:
         return
     driver = driver_of(conn)
@@ -256,9 +261,9 @@ def _drop_tables(conn: sa.Connection, schema: str) -> None:
         ) from error
 
 
-def _drop(conn: sa.Connection, number: int, schema: str) -> None:
-    assert schema != DATA_SCHEMA, "the live version is never dropped"
-    _drop_tables(conn, schema)
+def _drop(conn: sa.Connection, catalog: Catalog, number: int, schema: str) -> None:
+    assert schema != catalog.schema, "the live version is never dropped"
+    _drop_tables(conn, catalog, schema)
     drop_schema_if_empty(conn, schema)
     for table in BOOKS:
         conn.execute(sa.delete(table).where(table.c.target == schema))
@@ -269,32 +274,35 @@ def _drop(conn: sa.Connection, number: int, schema: str) -> None:
     )
 
 
-def free_schema(conn: sa.Connection, number: int) -> str:
+def free_schema(conn: sa.Connection, catalog: Catalog, number: int) -> str:
     """Return a schema for a version that goes aside; one that the books forgot is in its place."""
-    wanted = [f"{DATA_SCHEMA}_v{number}", *(f"{DATA_SCHEMA}_v{number}_{n}" for n in range(1, 100))]
-    return next(schema for schema in wanted if not relations(conn, schema))
+    plain = f"{catalog.schema}_v{number}"
+    wanted = [plain, *(f"{plain}_{n}" for n in range(1, 100))]
+    return next(schema for schema in wanted if not relations(conn, catalog, schema))
 
 
-def unbooked_schemas(conn: sa.Connection) -> list[str]:
+def unbooked_schemas(conn: sa.Connection, catalog: Catalog) -> list[str]:
     """Return schemas of versions that no book names, such as after `migrate --to` and back."""
     version = tables.versions.c
     booked = set(
         conn.execute(sa.select(version.schema_name).where(version.state != "dropped")).scalars()
     )
-    like = re.compile(rf"{DATA_SCHEMA}_(v\d+(_\d+)?|shadow)")
+    booked.add(catalog.schema)
     return [
         schema
         for schema in sa.inspect(conn).get_schema_names()
-        if like.fullmatch(schema) and schema not in booked and relations(conn, schema)
+        if re.fullmatch(catalog.versions, schema)
+        and schema not in booked
+        and relations(conn, catalog, schema)
     ]
 
 
-def version_is_complete(conn: sa.Connection) -> Finding:
+def version_is_complete(conn: sa.Connection, catalog: Catalog) -> Finding:
     """V14: the version that this connection works on is whole, and the books of the others true."""
-    schema = data_schema(conn)
+    schema = schema_in(conn, catalog.schema)
     faults: list[str] = []
     stored = 0
-    present = relations(conn, schema)
+    present = relations(conn, catalog, schema)
     inspector = sa.inspect(conn)
     entry = tables.chunks.c
     booked: dict[str, int] = {
@@ -308,7 +316,8 @@ def version_is_complete(conn: sa.Connection) -> Finding:
             .group_by(entry.table_name)
         )
     }
-    for name, table in CONSOLIDATED.items():
+    for table in tables_of(catalog).tables.values():
+        name = table.name
         if name not in present:
             faults.append(f"{schema}.{name} is missing")
             continue
@@ -319,23 +328,23 @@ def version_is_complete(conn: sa.Connection) -> Finding:
         stored += rows
         if rows != booked.get(name, 0):
             faults.append(f"{schema}.{name} holds {rows} rows, the ledger {booked.get(name, 0)}")
-    faults += _faults_of_others(conn, set(inspector.get_schema_names()))
+    faults += _faults_of_others(conn, catalog, set(inspector.get_schema_names()))
     rows = sum(booked.values())
     return Finding(
         not faults,
-        expected=f"{len(CONSOLIDATED)} tables with their keys and {rows} rows",
+        expected=f"{len(catalog.tables)} tables with their keys and {rows} rows",
         observed="; ".join(faults) or f"{len(present)} tables and {stored} rows",
         evidence={"rows": stored, "faults": faults},
     )
 
 
-def _faults_of_others(conn: sa.Connection, schemas: set[str]) -> Iterator[str]:
+def _faults_of_others(conn: sa.Connection, catalog: Catalog, schemas: set[str]) -> Iterator[str]:
     """Yield former versions whose tables are gone, and a shadow that nobody finished."""
     version = tables.versions.c
     left = version.made_at < sa.func.now() - sa.text(f"interval '{SHADOW_DAYS} day'")
     for row in conn.execute(
         sa.select(version.version, version.schema_name, version.state, left.label("left"))
-        .where(version.state != "dropped")
+        .where(version.state != "dropped", of_catalog(catalog))
         .order_by(version.version)
     ):
         if row.state == "previous" and row.schema_name not in schemas:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TableSpec
+from memos_assets.catalog import Link, TableSpec
 from memos_assets.postgres.schema import tables
 from memos_assets.sqlite.row_codec import row_values
 
@@ -50,7 +50,7 @@ def rejected_rows(conn: sa.Connection, spec: TableSpec, source: str) -> dict[int
         )
     }
     mine = sa.and_(
-        entry.target == tables.data_schema(conn),
+        entry.target == tables.schema_in(conn, spec.schema),
         entry.source == source,
         entry.table_name == spec.name,
     )
@@ -107,7 +107,7 @@ def _loose_ends(
             continue
         origin = spec.column(link.column).origin
         ends = {rowid: end for rowid, row in kept.items() if isinstance(end := row[origin], str)}
-        loaded = _loaded(conn, link.table, link.key, source, sorted(set(ends.values())))
+        loaded = _loaded(conn, spec, link, source, sorted(set(ends.values())))
         for rowid, end in ends.items():
             if end not in loaded:
                 loose.setdefault(rowid, []).append(link.column)
@@ -115,15 +115,17 @@ def _loose_ends(
 
 
 def _loaded(
-    conn: sa.Connection, table: str, key: str, source: str, names: Sequence[str]
+    conn: sa.Connection, spec: TableSpec, link: Link, source: str, names: Sequence[str]
 ) -> frozenset[str]:
-    linked = tables.CONSOLIDATED[table].c
+    # The linked table is in the same schema.
+    schema = tables.schema_in(conn, spec.schema)
+    linked = sa.table(link.table, sa.column("source"), sa.column(link.key), schema=schema).c
     askable = [name for name in names if "\0" not in name and _is_utf8(name)]
     return frozenset(
         conn.execute(
-            sa.select(linked[key]).where(
+            sa.select(linked[link.key]).where(
                 linked.source == source,
-                linked[key] == sa.any_(sa.cast(askable, sa.ARRAY(sa.Text()))),
+                linked[link.key] == sa.any_(sa.cast(askable, sa.ARRAY(sa.Text()))),
             )
         ).scalars()
     )

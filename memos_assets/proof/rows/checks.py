@@ -9,7 +9,6 @@ from functools import cached_property
 
 import sqlalchemy as sa
 
-from memos_assets.asset_names import source_name, table_name
 from memos_assets.catalog import Catalog, FileKind, TableSpec
 from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.consolidate.sources import registry
@@ -32,7 +31,7 @@ def pins_of(context: CheckContext, kind: FileKind) -> list[Pin]:
         SourceError: M107 a pinned copy is gone.
     """
     with context.engine.connect() as conn:
-        sources = registry.registered_sources(conn, kind.name)
+        sources = registry.registered_sources(conn, [context.catalog.kind(kind.name)])
         return [registry.pin_required(conn, source) for source in sources]
 
 
@@ -98,7 +97,7 @@ def _by_pins(judge: Callable[[Sequence[Pin]], Finding]) -> Judge[FileKind]:
 
 def _sources(catalog: Catalog) -> Iterator[Subject[FileKind]]:
     for kind in catalog.consolidated:
-        yield Subject(source_name(kind.name), kind, _step(kind))
+        yield Subject(catalog.names.source(kind.name), kind, _step(kind))
 
 
 def _tables(
@@ -109,7 +108,7 @@ def _tables(
     def subjects(catalog: Catalog) -> Iterator[Subject[TableSpec]]:
         for kind in catalog.consolidated:
             for spec in filter(has, kind.tables):
-                yield Subject(table_name(spec.name), spec, _step(kind))
+                yield Subject(catalog.names.table(spec.name), spec, _step(kind))
 
     return subjects
 
@@ -120,7 +119,7 @@ def _step(kind: FileKind) -> str:
 
 def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> int:
     """Count rows whose source nobody registered."""
-    table = tables.CONSOLIDATED[spec.name]
+    table = tables.table_of(spec)
     return count_rows(conn, table, table.c.source.not_in(sources))
 
 
@@ -135,7 +134,7 @@ def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> 
 
 
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
-    table = tables.CONSOLIDATED[spec.name]
+    table = tables.table_of(spec)
     served = 0
     left: dict[str, int] = {}
     for vector in spec.vectors:
@@ -167,7 +166,7 @@ def _settled(conn: sa.Connection, spec: TableSpec) -> Finding:
     repaired: dict[str, int] = {}
     for reason, resolution, count in conn.execute(
         sa.select(entry.reason, entry.resolution, sa.func.count())
-        .where(entry.target == tables.data_schema(conn), entry.table_name == spec.name)
+        .where(entry.target == tables.schema_in(conn, spec.schema), entry.table_name == spec.name)
         .group_by(entry.reason, entry.resolution)
         .order_by(entry.reason, entry.resolution)
     ):

@@ -126,7 +126,7 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         SourceError: M107 when that copy is gone, M109 when it no longer holds what was pinned.
     """
     check_copy(pin)
-    spec = as_declared(spec, pin.source)
+    spec = as_declared(spec, pin.source, pin.kind.encodings)
     proof = SourceProof(pin.source, pin.digest, DerivedCheck(spec))
     what = f"{spec.qualified} {pin.source}"
     report(Progress("verify", what, total_rows=pin.rows.get(spec.origin, 0)))
@@ -247,7 +247,7 @@ def _ledger_faults(
     conn: sa.Connection, spec: TableSpec, source: str, per_chunk: Mapping[int, int]
 ) -> list[str]:
     """Compare the ledger with the rows per chunk that SQLite and PostgreSQL hold."""
-    loaded = ledger.loaded_chunks(conn, source, spec.name)
+    loaded = ledger.loaded_chunks(conn, source, spec)
     stored = ledger.stored_rows(conn, spec, source)
     faults = []
     for chunk in sorted({*loaded, *per_chunk, *stored}):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME, Link, TableSpec
+from memos_assets.catalog import Link, TableSpec
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
@@ -39,13 +39,14 @@ class LinkProof:
 
 def prove_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> LinkProof:
     """Follow every link of one source on the target side, and every rejected one in SQLite."""
-    table = tables.CONSOLIDATED[spec.name]
+    table = tables.table_of(spec)
     proof = LinkProof(pin.source)
     mine = table.c.source == pin.source
     forward = sa.and_(mine, sa.not_(table.c.reversed)) if spec.mirrored else mine
     proof.rows = count_rows(conn, table, forward)
     for link in spec.links:
-        proof.faults += _dangling(conn, spec, table, link, mine)
+        linked = tables.table_of(pin.kind.table(link.table))
+        proof.faults += _dangling(conn, table, linked, link, mine)
     if spec.has_loose_links:
         proof.marked = count_rows(conn, table, sa.and_(mine, table.c.missing.is_not(None)))
     if spec.mirrored:
@@ -58,14 +59,18 @@ def prove_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> LinkProof:
 
 
 def _dangling(
-    conn: sa.Connection, spec: TableSpec, table: sa.Table, link: Link, mine: sa.ColumnElement[bool]
+    conn: sa.Connection,
+    table: sa.Table,
+    linked: sa.Table,
+    link: Link,
+    mine: sa.ColumnElement[bool],
 ) -> Iterator[str]:
-    linked = tables.CONSOLIDATED[link.table].alias()
+    other = linked.alias()
     end = table.c[link.column]
-    exists = sa.exists().where(linked.c.source == table.c.source, linked.c[link.key] == end)
+    exists = sa.exists().where(other.c.source == table.c.source, other.c[link.key] == end)
     marked = (
         sa.func.coalesce(sa.literal(link.column) == sa.any_(table.c.missing), sa.false())
-        if spec.has_loose_links
+        if "missing" in table.c
         else sa.false()
     )
     found = sa.select(table.c.source_rowid, end).where(mine, end.is_not(None))
@@ -114,14 +119,14 @@ def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int
     entry = tables.rejects.c
     rejected = conn.execute(
         sa.select(entry.source_rowid, entry.resolution).where(
-            entry.target == tables.data_schema(conn),
+            entry.target == tables.schema_in(conn, spec.schema),
             entry.source == pin.source,
             entry.table_name == spec.name,
             entry.reason == "dangling_end",
         )
     )
     declared = [link for link in spec.links if link.declared]
-    gone = {link.table: _rejected_keys(conn, pin.source, link) for link in declared}
+    gone = {link.table: _rejected_keys(conn, pin, link) for link in declared}
     faults: list[str] = []
     checked = 0
     with sqlite_file.opened(pin.path) as connection:
@@ -130,7 +135,7 @@ def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int
             checked += resolution in (None, DROP)
             dangles = False
             for link in declared:
-                linked = TABLES_BY_NAME[link.table]
+                linked = pin.kind.table(link.table)
                 end = connection.execute(
                     f"select t.{quoted(spec.column(link.column).origin)}, exists(select 1 from "
                     f"{quoted(linked.origin)} l where l.{quoted(linked.column(link.key).origin)}"
@@ -144,26 +149,29 @@ def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int
     return checked, faults
 
 
-def _rejected_keys(conn: sa.Connection, source: str, link: Link) -> frozenset[str]:
+def _rejected_keys(conn: sa.Connection, pin: Pin, link: Link) -> frozenset[str]:
     """Return keys of linked rows that are rejected themselves and of which no other row is loaded.
 
     The keys are read in Python: PostgreSQL refuses to unescape some, such as those with NUL.
     """
     entry = tables.rejects.c
-    position = list(TABLES_BY_NAME[link.table].key).index(link.key)
+    spec = pin.kind.table(link.table)
+    position = list(spec.key).index(link.key)
     keys = conn.execute(
         sa.select(entry.key).where(
-            entry.target == tables.data_schema(conn),
-            entry.source == source,
-            entry.table_name == link.table,
+            entry.target == tables.schema_in(conn, spec.schema),
+            entry.source == pin.source,
+            entry.table_name == spec.name,
         )
     ).scalars()
     rejected = {key for raw in keys if isinstance(key := json.loads(raw)[position], str)}
-    linked = tables.CONSOLIDATED[link.table].c
+    linked = tables.table_of(spec).c
     # What PostgreSQL cannot hold is not loaded, and cannot be asked for.
     askable = [key for key in rejected if "\0" not in key and _is_utf8(key)]
     loaded = conn.execute(
-        sa.select(linked[link.key]).where(linked.source == source, linked[link.key].in_(askable))
+        sa.select(linked[link.key]).where(
+            linked.source == pin.source, linked[link.key].in_(askable)
+        )
     ).scalars()
     return frozenset(rejected - set(loaded))
 

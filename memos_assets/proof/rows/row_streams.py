@@ -10,7 +10,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql as pgsql
 
-from memos_assets.catalog import Column, TableSpec, identifying_columns
+from memos_assets.catalog import Column, TableSpec
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import tables
 from memos_assets.proof.expected import values as canonical
@@ -65,7 +65,7 @@ class SourceSide:
         self._connection, self.spec = connection, spec
         self._rowid = rowid_name(columns, spec.origin)
         self._columns = sorted(columns)
-        self._identifying = identifying_columns(spec)
+        self._identifying = spec.identifying_columns
         self._place = {name: number for number, name in enumerate(self._columns, start=1)}
 
     def batches(
@@ -152,7 +152,7 @@ def target_rows(
         pgsql.SQL(", ").join(
             map(pgsql.Identifier, ["chunk", "source_rowid", *compared_columns(spec)])
         ),
-        pgsql.Identifier(tables.data_schema(conn), spec.name),
+        pgsql.Identifier(tables.schema_in(conn, spec.schema), spec.name),
         pgsql.Literal(source),
         pgsql.SQL("" if chunk is None else " and chunk = {}").format(pgsql.Literal(chunk)),
         pgsql.SQL(" and not reversed" if spec.mirrored else ""),

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-from memos_assets.catalog import KINDS_BY_NAME
 from memos_assets.consolidate.archive.manifests import is_purged
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
 from memos_assets.errors import SourceError
@@ -40,8 +39,7 @@ def source_accounted_for(pins: Sequence[Pin]) -> Finding:
     """V09: every table with rows and every column of a kind's files is in the catalog."""
     left = []
     for pin in pins:
-        kind = KINDS_BY_NAME[pin.kind]
-        described = {spec.origin: spec for spec in kind.tables}
+        described = {spec.origin: spec for spec in pin.kind.tables}
         with sqlite_file.opened(pin.path) as connection:
             layout = sqlite_file.layout(connection)
         for table, columns in sorted(layout.items()):

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from memos_assets.asset_names import index_name
 from memos_assets.catalog import Catalog, TableSpec
 from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.finding import Finding
@@ -227,7 +226,7 @@ def _subjects(catalog: Catalog) -> Iterator[Subject[tuple[TableSpec, str]]]:
         for spec in kind.tables:
             for index in spec.vector_indexes:
                 step = f"{kind.name}_recall_checks"
-                yield Subject(index_name(index.name), (spec, index.name), step)
+                yield Subject(catalog.names.index(index.name), (spec, index.name), step)
 
 
 def _by_index(judge: Callable[[Asked], Finding]) -> Judge[tuple[TableSpec, str]]:

@@ -15,19 +15,18 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import TableSpec, VectorColumn, VectorIndex
+from memos_assets.catalog import Table, TableSpec, VectorColumn, VectorIndex
 from memos_assets.check import CheckContext
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.postgres.connection import driver_of
-from memos_assets.postgres.schema.tables import data_schema
+from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.proof.search.asked import Answer, Asked
 from memos_assets.proof.search.probes import Probe, choose
 from memos_assets.proof.search.source_neighbours import SMALL, Truth, walk
 from memos_assets.proof.search.source_rows import Key, source_rows
 from memos_assets.search.plans import under
 from memos_assets.search.queries import exhaustive, nearest, search_settings
-from memos_assets.search.searchable import SEARCHABLES, Searchable
 
 #: Neighbours that are asked for.
 K = 10
@@ -46,7 +45,7 @@ def ask_table(context: CheckContext, spec: TableSpec) -> dict[str, Asked]:
     """
     kind = context.catalog.kind_of_table(spec.name)
     with context.engine.connect() as conn:
-        sources = registry.registered_sources(conn, kind.name)
+        sources = registry.registered_sources(conn, [kind])
         pins = [registry.pin_required(conn, source) for source in sources]
         return {
             asked.index.name: asked
@@ -60,16 +59,18 @@ def _asked(
     conn: sa.Connection, spec: TableSpec, vector: VectorColumn, pins: Sequence[Pin]
 ) -> list[Asked]:
     """Return what PostgreSQL and the files say of every index of a column."""
-    indexes = vector.indexes(spec.name)
+    indexes, table = vector.indexes(spec.name), spec.as_table
     with source_rows(conn, spec, vector, pins) as readings:
         probes = choose(readings, indexes)
-        answers = {i.dimension: _answers(conn, i, probes.get(i.dimension, ())) for i in indexes}
+        answers = {
+            i.dimension: _answers(conn, table, i, probes.get(i.dimension, ())) for i in indexes
+        }
         returned = {
             dimension: [answer.keys for answer in answers[dimension]] for dimension in probes
         }
         truth = walk(readings, probes, returned, K)
     everything = {
-        index.dimension: _everything(conn, index, probes[index.dimension][0])
+        index.dimension: _everything(conn, table, index, probes[index.dimension][0])
         for index in indexes
         if index.dimension in probes and truth.dimensions[index.dimension].rows <= SMALL
     }
@@ -79,7 +80,7 @@ def _asked(
             index=index,
             probes=probes.get(index.dimension, ()),
             answers=answers[index.dimension],
-            scans_ms=_scans(conn, index, probes.get(index.dimension, ())),
+            scans_ms=_scans(conn, table, index, probes.get(index.dimension, ())),
             truth=truth.dimensions.get(index.dimension, Truth()),
             everything=everything.get(index.dimension),
             without=truth.without,
@@ -93,13 +94,15 @@ def _asked(
     ]
 
 
-def _answers(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -> list[Answer]:
+def _answers(
+    conn: sa.Connection, table: Table, index: VectorIndex, probes: Sequence[Probe]
+) -> list[Answer]:
     """Search for every query, as people do; the first one is asked twice, to warm up."""
-    table, schema = SEARCHABLES[index.table], data_schema(conn)
+    schema = schema_in(conn, table.schema)
     driver = driver_of(conn)
     with under(conn, search_settings(K)):
         statements = {
-            filtered: nearest(index, schema, filtered=filtered).as_bytes(driver)
+            filtered: nearest(table, index, schema, filtered=filtered).as_bytes(driver)
             for filtered in (False, True)
         }
         found = [
@@ -109,23 +112,25 @@ def _answers(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -
     return found[1:]
 
 
-def _everything(conn: sa.Connection, index: VectorIndex, probe: Probe) -> Answer:
+def _everything(conn: sa.Connection, table: Table, index: VectorIndex, probe: Probe) -> Answer:
     """Ask a small index for all that it has, and for more than that."""
     k = SMALL + 1
     driver = driver_of(conn)
     with under(conn, search_settings(k)):
-        statement = nearest(index, data_schema(conn)).as_bytes(driver)
-        return _ask(driver, statement, _values(SEARCHABLES[index.table], probe, k))
+        statement = nearest(table, index, schema_in(conn, table.schema)).as_bytes(driver)
+        return _ask(driver, statement, _values(table, probe, k))
 
 
-def _scans(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -> list[float]:
+def _scans(
+    conn: sa.Connection, table: Table, index: VectorIndex, probes: Sequence[Probe]
+) -> list[float]:
     """Return how long exact scans take, in milliseconds; what is found is not looked at."""
     times: list[float] = []
     plain = [probe for probe in probes if not probe.filters]
     scan = {"enable_indexscan": "off", "enable_bitmapscan": "off", "jit": "off"}
     driver = driver_of(conn)
     with under(conn, scan):
-        statement = exhaustive(index, data_schema(conn)).as_bytes(driver)
+        statement = exhaustive(table, index, schema_in(conn, table.schema)).as_bytes(driver)
         for probe in plain[:1] + plain:
             times.append(_ask(driver, statement, {"probe": probe.text, "k": K}).milliseconds)
             if len(times) > _LEAST_SCANS and sum(times) > _SCAN_SECONDS * 1e3:
@@ -133,7 +138,7 @@ def _scans(conn: sa.Connection, index: VectorIndex, probes: Sequence[Probe]) -> 
     return times[1:]
 
 
-def _values(table: Searchable, probe: Probe, k: int) -> dict[str, object]:
+def _values(table: Table, probe: Probe, k: int) -> dict[str, object]:
     narrowed = {
         name: value if name == table.owner else json.dumps(value)
         for name, value in probe.filters.items()
@@ -178,7 +183,7 @@ def _stored(conn: sa.Connection, spec: TableSpec, vector: VectorColumn) -> _Stor
         norm=sql.SQL("l2_norm({})" if vector.stored == "halfvec" else "vector_norm({})").format(
             sql.Identifier(vector.name)
         ),
-        table=sql.Identifier(data_schema(conn), spec.name),
+        table=sql.Identifier(schema_in(conn, spec.schema), spec.name),
     )
     stored = _Stored()
     for reason, dimension, rows, zeros in driver_of(conn).execute(statement):

@@ -69,7 +69,7 @@ class SourceRows:
     ) -> None:
         self.source = source
         self._connection, self._rejected = connection, rejected
-        self._spec = as_declared(spec, source)
+        self._spec = spec
         self.vector = next(vector for vector in self._spec.vectors if vector.name == column)
         self._layout = sqlite_file.layout(connection)[spec.origin]
         self._rowid = rowid_name(self._layout, spec.origin)
@@ -162,7 +162,7 @@ def source_rows(
         yield [
             SourceRows(
                 files.enter_context(sqlite_file.opened(pin.path)),
-                spec,
+                as_declared(spec, pin.source, pin.kind.encodings),
                 vector.name,
                 pin.source,
                 rejected_rows(conn, spec, pin.source),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import FileKind
+from memos_assets.catalog import MEMOS, FileKind
 from memos_assets.consolidate.archive.eligibility import (
     Candidate,
     CheckSeen,
@@ -43,9 +43,9 @@ def engine(shared_engine: sa.Engine) -> Iterator[sa.Engine]:
     """Give each test the module's database without a source."""
     yield shared_engine
     with shared_engine.connect() as conn:
-        names = [source.name for source in registry.registered_sources(conn)]
+        names = [source.name for source in registry.registered_sources(conn, MEMOS.kinds)]
     for name in names:
-        forget(shared_engine, name, with_rows=True)
+        forget(shared_engine, MEMOS, name, with_rows=True)
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def judged(
         return claims
 
     with engine.connect() as conn:
-        found = find_candidates(conn, b.found(data) if any(data.rglob("*.db")) else [])
+        found = find_candidates(conn, MEMOS, b.found(data) if any(data.rglob("*.db")) else [])
     return judge(
         engine,
         found,
@@ -179,7 +179,7 @@ def test_the_file_must_be_what_was_verified(
 ) -> None:
     change(pin)
     with engine.connect() as conn:
-        found = find_candidates(conn, [])
+        found = find_candidates(conn, MEMOS, [])
     candidates, _ = judge(
         engine,
         found,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.archive.forget import forget
 from memos_assets.errors import UsageError
 from memos_assets.postgres.schema import tables
@@ -24,10 +25,10 @@ def test_a_source_whose_rows_are_loaded_is_forgotten_only_with_them(
     pin = b.consolidate(engine, path)
     b.consolidate(engine, other)
     with pytest.raises(UsageError, match=r"^M554 semantic_memory: 4 rows of it are loaded"):
-        forget(engine, "semantic_memory")
+        forget(engine, MEMOS, "semantic_memory")
     assert b.red(engine, pin) == {}
 
-    assert forget(engine, "semantic_memory", with_rows=True) == {
+    assert forget(engine, MEMOS, "semantic_memory", with_rows=True) == {
         "semantic_memories": 2,
         "semantic_links": 2,
     }
@@ -38,7 +39,7 @@ def test_a_source_whose_rows_are_loaded_is_forgotten_only_with_them(
     assert path.exists()
     assert not pin.path.exists()
     with pytest.raises(UsageError, match=r"^M526 semantic_memory"):
-        forget(engine, "semantic_memory")
+        forget(engine, MEMOS, "semantic_memory")
 
 
 def test_a_source_without_rows_is_forgotten_and_a_retired_one_is_not(
@@ -48,6 +49,6 @@ def test_a_source_without_rows_is_forgotten_and_a_retired_one_is_not(
     b.observe(engine, path)
     b.execute(engine, "update memos_ops.sources set retired_to = '/archive/meta_buffer.db'")
     with pytest.raises(UsageError, match=r"^M555 .*Fix: .*restore-source meta_buffer"):
-        forget(engine, "meta_buffer", with_rows=True)
+        forget(engine, MEMOS, "meta_buffer", with_rows=True)
     b.execute(engine, "update memos_ops.sources set retired_to = null")
-    assert forget(engine, "meta_buffer") == {}
+    assert forget(engine, MEMOS, "meta_buffer") == {}

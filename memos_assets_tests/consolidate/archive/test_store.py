@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.archive import manifests
 from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.checks import archived_files_are_whole
@@ -30,7 +31,7 @@ def engine(shared_engine: sa.Engine) -> Iterator[sa.Engine]:
     """Give each test the module's database without a source."""
     yield shared_engine
     b.execute(shared_engine, "update memos_ops.sources set retired_to = null")
-    forget(shared_engine, "meta_buffer", with_rows=True)
+    forget(shared_engine, MEMOS, "meta_buffer", with_rows=True)
     assert b.rows(shared_engine, "select 1 from memos_ops.chunks") == []
     assert b.rows(shared_engine, "select 1 from memos.thought_templates") == []
 
@@ -52,7 +53,7 @@ def folder(tmp_path: Path) -> Path:
 
 def candidate(engine: sa.Engine) -> Candidate:
     with engine.connect() as conn:
-        (found,) = find_candidates(conn, [])
+        (found,) = find_candidates(conn, MEMOS, [])
     return found
 
 
@@ -72,7 +73,7 @@ def retired_to(engine: sa.Engine) -> str | None:
 
 
 def v13(engine: sa.Engine, folder: Path) -> Finding:
-    return archived_files_are_whole(engine, folder)["meta_buffer"]
+    return archived_files_are_whole(engine, MEMOS, folder)["meta_buffer"]
 
 
 def test_a_file_is_moved_and_comes_back_as_it_was(
@@ -280,7 +281,7 @@ def test_a_retired_source_is_final_and_proven_from_its_pin(
 ) -> None:
     store(engine, folder)
     with engine.connect() as conn:
-        source = registry.source_named(conn, "meta_buffer")
+        source = registry.source_named(conn, MEMOS.kinds, "meta_buffer")
         pin = registry.pin_required(conn, source)
     assert observe_source(engine, source, path.parent.with_name(".pins")) == pin
     assert b.red(engine, pin) == {}
@@ -311,7 +312,7 @@ def test_a_name_of_several_retired_files_is_refused_and_their_folders_are_told_a
     twin.parent.mkdir()
     twin.write_bytes(entry.file.read_bytes())
     with engine.connect() as conn:
-        found = find_candidates(conn, b.found(path.parent))
+        found = find_candidates(conn, MEMOS, b.found(path.parent))
     (other,) = [one for one in found if one.path == twin]
     assert other.role == "other"
     with archive.locked(folder):
@@ -322,7 +323,7 @@ def test_a_name_of_several_retired_files_is_refused_and_their_folders_are_told_a
     assert entry_named(folder, second.folder.name).file == second.file
     with pytest.raises(UsageError, match=r"^M550 nobody: no retired file of this name"):
         entry_named(folder, "nobody")
-    assert archived_files_are_whole(engine, folder)["other_files"].observed == "1 whole"
+    assert archived_files_are_whole(engine, MEMOS, folder)["other_files"].observed == "1 whole"
 
 
 @pytest.mark.parametrize(
@@ -363,7 +364,7 @@ def test_v13_archived_files_are_whole_fails_when_the_books_say_otherwise(
     broken = folder / "broken"
     broken.mkdir()
     (broken / "manifest.json").write_text("{")
-    others = archived_files_are_whole(engine, folder)["other_files"]
+    others = archived_files_are_whole(engine, MEMOS, folder)["other_files"]
     assert others.passed is False
     assert "broken/manifest.json cannot be read" in others.observed
 
@@ -377,7 +378,7 @@ def test_purged_files_are_named_and_their_sources_stay_proven(
         archive.purge(entry)
     assert v13(engine, folder).observed == "0 whole, 1 purged on purpose (meta_buffer)"
     with engine.connect() as conn:
-        pin = registry.pin_required(conn, registry.source_named(conn, "meta_buffer"))
+        pin = registry.pin_required(conn, registry.source_named(conn, MEMOS.kinds, "meta_buffer"))
     unchanged = source_unchanged([pin])
     assert unchanged.passed
     assert unchanged.observed == "0 unchanged, meta_buffer purged from the archive"

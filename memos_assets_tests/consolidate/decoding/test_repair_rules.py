@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES, TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
 from memos_assets.consolidate.decoding.repair_rules import RULES, decode_with_rules, fitting_rules
 from memos_assets.consolidate.decoding.values import DECODERS
@@ -155,7 +155,7 @@ def world(shared_engine: sa.Engine, tmp_path_factory: pytest.TempPathFactory) ->
         path = write(folder / batch.source, batch.kind, *changes)
         path = path.rename(path.with_name(f"{batch.source}.db"))
         pin = b.consolidate(shared_engine, path)
-        spec = TABLES_BY_NAME[TABLES_OF[batch.kind][1]]
+        spec = MEMOS.table(TABLES_OF[batch.kind][1])
         decide(shared_engine, spec.name, batch.source, **batch.rules)
         assert b.load_stale(shared_engine, pin) == {spec.name: [0]}
         assert b.load_stale(shared_engine, pin) == {}
@@ -168,7 +168,7 @@ def world(shared_engine: sa.Engine, tmp_path_factory: pytest.TempPathFactory) ->
 def test_a_rule_makes_of_a_value_what_it_says(case: Case, world: sa.Engine) -> None:
     kind, reason, rule, column, _, wanted = case
     batch = next(batch for batch in BATCHES if case in batch.cases)
-    spec = TABLES_BY_NAME[TABLES_OF[kind][1]]
+    spec = MEMOS.table(TABLES_OF[kind][1])
     name = next(c.name for c in spec.columns if c.origin == column and not c.computed)
     where = "where source = :source and source_rowid = :rowid"
     place = {"source": batch.source, "rowid": batch.rowid(case)}
@@ -203,7 +203,7 @@ def test_the_proof_agrees_with_every_rule(kind: str, world: sa.Engine) -> None:
 def test_every_reason_may_at_least_be_dropped_and_every_rule_fits_somewhere() -> None:
     fitting = {
         (spec.name, reason): fitting_rules(spec, reason)
-        for spec in TABLES
+        for spec in MEMOS.tables
         for reason in REJECT_REASONS
     }
     assert all("drop" in rules for rules in fitting.values())
@@ -214,7 +214,7 @@ def test_every_reason_may_at_least_be_dropped_and_every_rule_fits_somewhere() ->
 
 
 def test_what_a_rule_changes_is_spelt_as_before_otherwise() -> None:
-    spec = TABLES_BY_NAME["embeddings"]
+    spec = MEMOS.table("embeddings")
     column = spec.column("metadata")
     text = r'{ "a" : [1.50, "\\u0000\u0000", "\u00e9"] }'
     made, faults = decode_with_rules(

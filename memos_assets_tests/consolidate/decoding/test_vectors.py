@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.clustered_vectors import quantise
 from memos_assets.consolidate.decoding.vectors import VectorBatch, decode_vectors
 from memos_assets.sqlite.row_codec import Value
 from memos_assets_tests.consolidate import builders as b
 
-HALF = TABLES_BY_NAME["embeddings"].vectors[0]
-SINGLE = TABLES_BY_NAME["hybrid_documents"].vectors[0]
-TEXT = TABLES_BY_NAME["semantic_memories"].vectors[0]
+HALF = MEMOS.table("embeddings").vectors[0]
+SINGLE = MEMOS.table("hybrid_documents").vectors[0]
+TEXT = MEMOS.table("semantic_memories").vectors[0]
 
 
 def halves(*dims: int) -> list[Value]:

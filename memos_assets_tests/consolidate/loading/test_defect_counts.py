@@ -12,7 +12,10 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME, TableSpec
+from memos_assets.catalog import (
+    MEMOS,
+    TableSpec,
+)
 from memos_assets.consolidate.loading.dry_run import forecast_file
 from memos_assets.consolidate.sources.census import take_census
 from memos_assets.consolidate.sources.discover import FoundFile
@@ -42,7 +45,7 @@ class World:
         return [
             (pin, spec, count)
             for pin in self.pins.values()
-            for spec in KINDS_BY_NAME[pin.kind].tables
+            for spec in pin.kind.tables
             if (count := self.defects(pin, spec).get(name))
         ]
 
@@ -152,7 +155,7 @@ def test_nothing_else_is_rejected_or_without_an_embedding(world: World) -> None:
     assert rejects == sum(world.count(name) for name in of(Rejected))
     nulls = sum(
         world.scalar(f"select count({vector.reason_name}) from {spec.qualified}")
-        for spec in TABLES_BY_NAME.values()
+        for spec in MEMOS.tables
         for vector in spec.vectors
     )
     assert nulls == sum(world.count(name) for name in of(WithoutEmbedding))
@@ -217,7 +220,7 @@ def test_derived_columns_recompute_on_rows_of_every_kind(name: str, world: World
     finding = b.findings(world.engine, "embeddings")["v03_derived_columns_recompute"]
     read = finding.evidence["recomputed_rows"], finding.evidence["not_recomputable_rows"]
     assert (finding.passed, finding.evidence["differing_values"]) == (True, 0)
-    sources = [pin for pin in world.pins.values() if pin.kind == "mixed_precision_embeddings"]
+    sources = [pin for pin in world.pins.values() if pin.kind.name == "mixed_precision_embeddings"]
     assert sum(map(int, read)) == sum(pin.rows["embeddings"] for pin in sources)
 
 

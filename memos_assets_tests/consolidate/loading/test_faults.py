@@ -23,7 +23,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from faults.kills import kill_server
-from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import chunk_task
 from memos_assets.consolidate.sources.pins import take_pin
 from memos_assets.errors import SourceError, TargetError
@@ -33,8 +33,8 @@ from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 
-SPEC = TABLES_BY_NAME["semantic_memories"]
-KIND = KINDS_BY_NAME["semantic_memory"]
+SPEC = MEMOS.table("semantic_memories")
+KIND = MEMOS.kind("semantic_memory")
 CHUNK = KIND.chunk_rows
 MEBIBYTE = 1024 * 1024
 #: Key of the lock that holds a load.

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import KINDS_BY_NAME, TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import chunk_task
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import pin_for_run, register_files
@@ -23,6 +23,11 @@ MEMORIES, LINKS = "semantic_memories", "semantic_links"
 #: Rowids per chunk, so that a dozen rows make chunks 0, 1 and 2.
 CHUNK = 4
 LAST = 3 * CHUNK - 1
+#: memOS's catalog with such chunks.
+SMALL = replace(
+    MEMOS,
+    kinds=[replace(kind, chunk_rows=CHUNK) if kind.name == KIND else kind for kind in MEMOS.kinds],
+)
 #: Its attributes are not JSON.
 REJECTED = 2
 ORDERS = list(itertools.permutations((0, 1, 2)))
@@ -42,7 +47,7 @@ def engine(shared_engine: sa.Engine) -> sa.Engine:
 
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(KINDS_BY_NAME, KIND, replace(KINDS_BY_NAME[KIND], chunk_rows=CHUNK))
+    monkeypatch.setattr(b, "MEMOS", SMALL)
 
 
 def memory(number: int, **changes: object) -> dict[str, object]:
@@ -91,7 +96,7 @@ def rowids(path: Path, table: str = "memories") -> list[int]:
 
 
 def load(engine: sa.Engine, pin: Pin, table: str, chunk: int) -> None:
-    spec = TABLES_BY_NAME[table]
+    spec = MEMOS.table(table)
     b.load(engine, pin, spec, [chunk_task(pin, spec, chunk)])
 
 
@@ -293,7 +298,7 @@ def test_rejects_and_mirrored_links_survive_another_cut(
 def registered(engine: sa.Engine, path: Path) -> registry.Source:
     register_files(engine, [b.only(path)])
     with engine.connect() as conn:
-        return registry.source_named(conn, KIND)
+        return registry.source_named(conn, SMALL.kinds, KIND)
 
 
 def test_a_run_finishes_from_its_copy_while_the_original_changes(

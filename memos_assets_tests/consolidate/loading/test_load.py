@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import CHUNKS, chunk_stream, chunk_task, tasks_of
 from memos_assets.consolidate.loading.load import load_stream
 from memos_assets.consolidate.sources.pins import Pin
@@ -22,7 +22,7 @@ from memos_assets.progress import Progress, listening
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 
-SPEC = TABLES_BY_NAME["semantic_memories"]
+SPEC = MEMOS.table("semantic_memories")
 CHUNK = 2_048
 #: Rows in chunks 0, 1 and 2; the second of chunk 0 is a reject.
 ROWIDS = (1, 2, CHUNK + 1, 2 * CHUNK + 1)

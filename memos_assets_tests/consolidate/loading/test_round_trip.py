@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg import sql
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.demo import mixed
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
@@ -42,7 +42,7 @@ def travel(shared_engine: sa.Engine, tmp_path_factory: pytest.TempPathFactory) -
 
     def travelled(kind: str, target: str, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
         (folder / b.LAYOUTS[kind][1]).unlink(missing_ok=True)
-        spec = TABLES_BY_NAME[target]
+        spec = MEMOS.table(target)
         b.consolidate(shared_engine, b.write_kind(folder, kind, **{spec.origin: rows}))
         assert b.rejects(shared_engine, target) == []
         found = b.findings(shared_engine, target)
@@ -54,7 +54,7 @@ def travel(shared_engine: sa.Engine, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def read_back(engine: sa.Engine, target: str) -> pa.Table:
-    schema = table_schema(TABLES_BY_NAME[target])
+    schema = table_schema(MEMOS.table(target))
     query = sql.SQL("select {} from {} order by source_rowid").format(
         sql.SQL(", ").join(map(sql.Identifier, schema.names)), sql.Identifier("memos", target)
     )

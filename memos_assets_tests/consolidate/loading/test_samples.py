@@ -6,7 +6,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 from memos_assets_tests.consolidate import builders as b
@@ -75,7 +75,7 @@ def rejected(engine: sa.Engine) -> dict[tuple[str, str], dict[str, int]]:
 def without_embedding(engine: sa.Engine) -> dict[tuple[str, str], dict[str, int]]:
     """Count the reasons in the tables themselves, and hold the ledger to it."""
     found: dict[tuple[str, str], Counter[str]] = {}
-    for spec in TABLES_BY_NAME.values():
+    for spec in MEMOS.tables:
         for vector in spec.vectors:
             for source, reason, count in b.rows(
                 engine,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.loading import ledger
 from memos_assets.errors import UsageError
 from memos_assets_tests.consolidate import builders as b
@@ -93,7 +93,7 @@ def test_a_decision_outlives_a_reload_and_holds_for_rows_that_come_later(
     pin = b.consolidate(engine, path)
     decide(engine, "embeddings", nul_character=REPLACE)
     b.load_stale(engine, pin)
-    spec = TABLES_BY_NAME["embeddings"]
+    spec = MEMOS.table("embeddings")
     with engine.connect() as conn:
         tasks = ledger.stale_tasks(conn, spec, pin, reload=True)
     b.load(engine, pin, spec, tasks, "reload")

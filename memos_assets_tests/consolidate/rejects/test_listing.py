@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.catalog.columns import MODEL_DIMENSIONS
 from memos_assets.consolidate.rejects import listing as rejects
 from memos_assets.consolidate.rejects.listing import Selection
@@ -44,7 +45,7 @@ def test_an_exported_database_holds_the_rows_exactly_as_the_source_does(
     b.consolidate(engine, path)
     target = tmp_path / "rejects.db"
     with engine.connect() as conn:
-        assert rejects.export(conn, Selection(), target) == 4
+        assert rejects.export(conn, Selection(MEMOS), target) == 4
     assert stored(target, "embeddings") == stored(path, "embeddings")
     assert len(stored(target, "embeddings")) == 4
     with closing(sqlite3.connect(target)) as connection:
@@ -65,13 +66,13 @@ def test_equal_tables_of_two_sources_are_kept_apart(engine: sa.Engine, tmp_path:
         b.consolidate(engine, path.rename(path.with_name(f"{name}.db")))
     target = tmp_path / "rejects.db"
     with engine.connect() as conn:
-        assert rejects.export(conn, Selection(), target) == 2
+        assert rejects.export(conn, Selection(MEMOS), target) == 2
         with closing(sqlite3.connect(target)) as connection:
             found = connection.execute(
                 "select cast(a.content as blob), cast(b.content as blob) "
                 'from embeddings a, "two.embeddings" b'
             ).fetchall()
-        assert rejects.export(conn, Selection(source="two"), tmp_path / "two.db") == 1
+        assert rejects.export(conn, Selection(MEMOS, source="two"), tmp_path / "two.db") == 1
     assert found == [(b"one\0", b"two\0")]
 
 
@@ -79,7 +80,7 @@ def test_exported_lines_say_what_json_cannot_hold(engine: sa.Engine, tmp_path: P
     b.consolidate(engine, write(tmp_path / "data", MIXED, *ODD))
     target = tmp_path / "rejects.jsonl"
     with engine.connect() as conn:
-        rejects.export(conn, Selection(table="embeddings"), target)
+        rejects.export(conn, Selection(MEMOS, table="embeddings"), target)
     lines = [json.loads(line) for line in target.read_text("utf-8").splitlines()]
     assert [line["rowid"] for line in lines] == [2, 3, 4, 5]
     values = [line["values"] for line in lines]
@@ -96,13 +97,13 @@ def test_only_what_is_selected_is_counted_and_exported(engine: sa.Engine, tmp_pa
     b.consolidate(engine, path)
     decide(engine, "embeddings", nul_character=REPLACE)
     with engine.connect() as conn:
-        (group,) = rejects.groups(conn, Selection(reason="nul_character", only_open=True))
+        (group,) = rejects.groups(conn, Selection(MEMOS, reason="nul_character", only_open=True))
     assert (group.open, group.decided) == (2, REPLACE)
     b.consolidate(engine, path)
     with engine.connect() as conn:
-        everything = rejects.groups(conn, Selection())
-        opened_ones = rejects.groups(conn, Selection(only_open=True))
-        count = rejects.export(conn, Selection(only_open=True), tmp_path / "open.db")
+        everything = rejects.groups(conn, Selection(MEMOS))
+        opened_ones = rejects.groups(conn, Selection(MEMOS, only_open=True))
+        count = rejects.export(conn, Selection(MEMOS, only_open=True), tmp_path / "open.db")
     assert [(g.reason, g.open, g.dropped, g.repaired, g.decided) for g in everything] == [
         ("nul_character", 0, 0, 2, REPLACE),
         ("null_key", 1, 0, 0, None),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_assets.catalog import KINDS_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.pins import take_pin
 from memos_assets.demo import mixed, write_demo
@@ -186,7 +186,7 @@ def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
 def test_a_folder_without_any_sqlite_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "readme.md").write_text("nothing here")
     with pytest.raises(UsageError, match=r"^M523 .*no SQLite file"):
-        find_files([Root.parse(str(tmp_path))])
+        find_files(MEMOS, [Root.parse(str(tmp_path))])
 
 
 @pytest.mark.parametrize("stem", ["semantic_memory", "s" * 100])
@@ -354,7 +354,7 @@ def test_a_page_that_was_overwritten_is_found_before_the_file_is_loaded(tmp_path
     content[4096:8192] = bytes(4096)
     path.write_bytes(content)
     assert b.only(path).treatment == "unusable"
-    kind = KINDS_BY_NAME["semantic_memory"]
+    kind = MEMOS.kind("semantic_memory")
     with pytest.raises(SourceError, match=r"^M104 .*damaged or cut short"):
         take_pin(kind.name, kind, path, tmp_path / "pins")
     assert state(tmp_path / "data")["semantic_memory.db"][0] == bytes(content)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.loading.dry_run import forecast_file
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
@@ -160,7 +161,7 @@ def test_a_name_that_belongs_to_another_file_is_refused_with_a_fix_that_works(
     with pytest.raises(UsageError, match=r"^M525 semantic_memory: ") as refused:
         b.observe(engine, theirs)
     argument = refused.value.fix.partition("--data ")[2]
-    register_files(engine, find_files([Root.parse(argument)]))
+    register_files(engine, find_files(MEMOS, [Root.parse(argument)]))
     assert b.rows(engine, "select source, path from memos_ops.sources order by 1") == [
         ("semantic_memory", str(mine)),
         ("semantic_memory_2", str(theirs)),
@@ -171,7 +172,7 @@ def test_a_file_that_moved_keeps_its_name(engine: sa.Engine, tmp_path: Path) -> 
     path = b.write_kind(tmp_path / "data", "semantic_memory", memories=[b.memory(1)])
     b.consolidate(engine, path)
     moved = path.replace(tmp_path / "data" / "moved.db")
-    register_files(engine, find_files([Root.parse(f"semantic_memory={moved}")]))
+    register_files(engine, find_files(MEMOS, [Root.parse(f"semantic_memory={moved}")]))
     assert b.rows(engine, "select path from memos_ops.sources") == [(str(moved),)]
 
 

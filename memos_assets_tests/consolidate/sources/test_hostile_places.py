@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.cli.main import run
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.pins import fingerprint, take_pin
@@ -262,7 +262,7 @@ def test_a_pinned_copy_that_somebody_wrote_to_is_neither_loaded_nor_proven(
 ) -> None:
     path = memories(tmp_path / "data", 1, 2)
     pin = b.observe(engine, path)
-    spec = TABLES_BY_NAME["semantic_memories"]
+    spec = MEMOS.table("semantic_memories")
     if replaced:
         other = Path(shutil.copy(pin.path, tmp_path / "copy.db"))
         b.change(other, "update memories set content = 'forged'")
@@ -292,6 +292,6 @@ def test_a_file_that_is_gone_by_the_time_it_is_looked_at_is_one_error(tmp_path: 
     path = memories(tmp_path / "data")
     root = Root.parse(str(path))
     path.unlink()
-    (file,) = find_files([root])
+    (file,) = find_files(MEMOS, [root])
     assert file.error is not None
     assert file.error.code == "M101"

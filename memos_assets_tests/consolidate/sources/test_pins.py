@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from memos_assets.catalog import KINDS_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.chunks import MOST_CHUNKS, chunk_bounds
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged, take_pin
 from memos_assets.errors import SourceError
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets_tests.consolidate import builders as b
 
-SEMANTIC = KINDS_BY_NAME["semantic_memory"]
+SEMANTIC = MEMOS.kind("semantic_memory")
 CHUNK = SEMANTIC.chunk_rows
 
 
@@ -65,7 +65,7 @@ def test_a_replaced_row_changes_exactly_its_old_and_its_new_chunk(tmp_path: Path
 
 
 def test_a_changed_derived_column_changes_the_digest(tmp_path: Path) -> None:
-    kind = KINDS_BY_NAME["mixed_precision_embeddings"]
+    kind = MEMOS.kind("mixed_precision_embeddings")
     path = b.write_kind(tmp_path / "data", kind.name, embeddings=[b.embedding(1)])
     before = take_pin("mixed", kind, path, tmp_path / "pins")
     b.change(path, "update embeddings set zero_point = 1")

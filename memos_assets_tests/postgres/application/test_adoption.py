@@ -5,7 +5,7 @@ import json
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog.application import APPLICATION_TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.postgres import migrations
 from memos_assets_tests.postgres.application.conftest import BEFORE
 from memos_assets_tests.postgres.application.memos import (
@@ -18,7 +18,7 @@ from memos_assets_tests.postgres.application.memos import (
 )
 from memos_assets_tests.postgres.application.reading import content, execute, rows, schema
 
-JSON = {table.name: frozenset(table.json_columns) for table in APPLICATION_TABLES}
+JSON = {table.name: frozenset(table.json_columns) for table in MEMOS.application_tables}
 
 
 def test_every_row_and_every_value_is_there_after_the_adoption(engine: sa.Engine) -> None:
@@ -127,7 +127,7 @@ def test_the_books_say_what_was_found(engine: sa.Engine) -> None:
     )
     assert {str(book[0]): book[1:] for book in books} == {
         table.name: (True, list(table.json_columns), found[table.name], True, True)
-        for table in APPLICATION_TABLES
+        for table in MEMOS.application_tables
     }
 
 

@@ -5,6 +5,7 @@ import json
 import dagster as dg
 import pytest
 
+from memos_assets.catalog import MEMOS
 from memos_assets.postgres import target
 from memos_assets.report.unchanged import standing_outcomes
 from memos_assets.runs.consolidation import verify
@@ -50,14 +51,14 @@ def test_a_consolidation_beside_memos_adopts_describes_indexes_and_proves_its_ta
     assert (hnsw["rows"], hnsw["valid"], hnsw["usable"]) == (23, True, True)
 
     # There is nothing to do a second time, unless an index of memOS's tables is gone.
-    assert standing_outcomes(world.engine, world.files()) is not None
+    assert standing_outcomes(world.engine, MEMOS, world.files()) is not None
     world.execute("alter index public.memories_tags_gin rename to renamed")
-    assert standing_outcomes(world.engine, world.files()) is None
+    assert standing_outcomes(world.engine, MEMOS, world.files()) is None
     world.execute("alter index public.renamed rename to memories_tags_gin")
 
     # A claim that goes red is on the assets, in the alerts and in the verdict.
     world.execute("delete from memos_ops.json_originals where table_name = 'memories'")
-    again = verify(world.instance, world.engine)
+    again = verify(world.instance, world.engine, MEMOS)
     (red,) = [outcome for outcome in again.checklist if not outcome.proven]
     assert red.check.label == "V25"
     assert [failed.asset for failed in red.failed] == ["memos/memories"]

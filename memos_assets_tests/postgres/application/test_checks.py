@@ -5,7 +5,7 @@ import re
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import APPLICATION_TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.finding import Finding
 from memos_assets.postgres import migrations
 from memos_assets.postgres.application.checks import tables_are_whole
@@ -28,7 +28,7 @@ def adopted(engine: sa.Engine) -> sa.Engine:
 
 def whole(engine: sa.Engine) -> Finding:
     with engine.connect() as conn:
-        return tables_are_whole(conn, APPLICATION_TABLES)
+        return tables_are_whole(conn, MEMOS.application_tables)
 
 
 @pytest.mark.parametrize("database", ["adopted", "empty"])
@@ -114,7 +114,9 @@ def test_the_dirt_of_memos_is_counted(adopted: sa.Engine) -> None:
             "tasks_without_quest": 1,
         }
         assert users_spelt_twice(conn) == [(PERSON[:8], PERSON)]
-        assert [(s.name, s.rows, s.adopted) for s in table_states(conn, "memories")] == [
+        assert [
+            (s.name, s.rows, s.adopted) for s in table_states(conn, MEMOS.application["memories"])
+        ] == [
             ("memories", 24, True),
             ("user_memory_settings", 0, True),
         ]
@@ -138,4 +140,4 @@ def test_nothing_is_dirty_where_nothing_is(empty: sa.Engine) -> None:
             assert set(facts(conn).values()) == {0}
         assert embedding_models(conn) == []
         assert users_spelt_twice(conn) == []
-        assert not any(state.adopted for state in table_states(conn, "quests"))
+        assert not any(state.adopted for state in table_states(conn, MEMOS.application["quests"]))

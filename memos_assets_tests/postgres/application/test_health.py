@@ -3,7 +3,8 @@
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog.application import APPLICATION_SCHEMA, MEMORIES
+from memos_assets.catalog import MEMOS
+from memos_assets.catalog.memos_tables import MEMORIES
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.maintenance.health import (
@@ -27,7 +28,7 @@ INVALID = "update pg_index set indisvalid = false where indexrelid = to_regclass
 @pytest.fixture
 def indexed(engine: sa.Engine) -> sa.Engine:
     migrations.upgrade(engine)
-    for index in search_indexes(MEMORIES):
+    for index in search_indexes(MEMORIES.as_table):
         ensure_index(engine, index, maintenance_work_mem_mb=64)
     execute(engine, f"analyze {TABLE}")
     return engine
@@ -35,20 +36,20 @@ def indexed(engine: sa.Engine) -> sa.Engine:
 
 def red(engine: sa.Engine) -> list[str]:
     (hnsw,) = MEMORIES.vector_indexes
-    held = {index.name: index for index in search_indexes(MEMORIES)}
+    held = {index.name: index for index in search_indexes(MEMORIES.as_table)}
     with engine.connect() as conn:
         found = {
-            "V20": table_is_vacuumed(conn, "memories", APPLICATION_SCHEMA),
-            "V21": recall_has_not_drifted(conn, hnsw, held[hnsw.name]),
-            "V22": no_index_is_left_invalid(conn),
-            "V23": statistics_are_there(conn, "memories", APPLICATION_SCHEMA),
+            "V20": table_is_vacuumed(conn, MEMORIES.as_table),
+            "V21": recall_has_not_drifted(conn, MEMORIES.as_table, hnsw, held[hnsw.name]),
+            "V22": no_index_is_left_invalid(conn, MEMOS.every_table),
+            "V23": statistics_are_there(conn, MEMORIES.as_table),
             **{f"V24 {name}": index_is_used(conn, index, {}) for name, index in held.items()},
         }
     return [claim for claim, finding in found.items() if not finding.passed]
 
 
 def mended(engine: sa.Engine, *names: str, rebuild: bool = False) -> list[tuple[str, str]]:
-    scope = scope_of(names, rebuild=rebuild)
+    scope = scope_of(MEMOS, names, rebuild=rebuild)
     done = list(maintain(engine, scope, maintenance_work_mem_mb=64))
     assert [one.error for one in done if one.error] == []
     return [(one.work.action, one.work.what) for one in done]
@@ -56,7 +57,7 @@ def mended(engine: sa.Engine, *names: str, rebuild: bool = False) -> list[tuple[
 
 def test_every_claim_holds_once_they_are_indexed_and_analysed(indexed: sa.Engine) -> None:
     assert red(indexed) == []
-    assert due(indexed, scope_of(["memories"])) == []
+    assert due(indexed, scope_of(MEMOS, ["memories"])) == []
 
 
 def test_memories_that_memos_would_not_show_are_no_drift(indexed: sa.Engine) -> None:
@@ -91,6 +92,6 @@ def test_an_invalid_index_on_a_table_of_others_is_no_concern_of_ours(indexed: sa
 
 
 def test_their_indexes_are_rebuilt_when_asked_for(indexed: sa.Engine) -> None:
-    names = [f"public.{index.name}" for index in search_indexes(MEMORIES)]
+    names = [f"public.{index.name}" for index in search_indexes(MEMORIES.as_table)]
     assert mended(indexed, TABLE, rebuild=True) == [("reindex", name) for name in names]
     assert red(indexed) == []

@@ -8,10 +8,11 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog.application import MEMORIES
+from memos_assets.catalog import MEMOS
+from memos_assets.catalog.memos_tables import MEMORIES
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.maintenance.pending import index_named
+from memos_assets.maintenance.pending import scope_of
 from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.search.api import search
@@ -21,6 +22,8 @@ from memos_assets_tests.postgres.application.conftest import BEFORE
 from memos_assets_tests.postgres.application.memos import name
 from memos_assets_tests.postgres.application.reading import content, execute, rows
 
+TABLE = MEMORIES.as_table
+TABLE = MEMORIES.as_table
 (HNSW,) = MEMORIES.vector_indexes
 NAMES = ["memories_embedding_vector_hnsw", "memories_tags_gin", "memories_entities_gin"]
 VALIDITY = "select indisvalid from pg_index where indexrelid = to_regclass('public.{}')"
@@ -37,7 +40,7 @@ def indexed(engine: sa.Engine) -> sa.Engine:
 def ensure_all(engine: sa.Engine) -> list[bool]:
     return [
         ensure_index(engine, index, maintenance_work_mem_mb=64).built
-        for index in search_indexes(MEMORIES)
+        for index in search_indexes(TABLE)
     ]
 
 
@@ -49,7 +52,7 @@ def plan(engine: sa.Engine, query: str) -> str:
 
 
 def test_the_memories_get_the_three_indexes_of_the_plan_once(indexed: sa.Engine) -> None:
-    assert [index.name for index in search_indexes(MEMORIES)] == NAMES
+    assert [index.name for index in search_indexes(TABLE)] == NAMES
     definitions = {
         str(key): str(value)
         for key, value in rows(
@@ -66,16 +69,16 @@ def test_the_memories_get_the_three_indexes_of_the_plan_once(indexed: sa.Engine)
 
 def test_the_claims_about_indexes_hold_for_them(indexed: sa.Engine) -> None:
     with indexed.connect() as conn:
-        for one in search_indexes(MEMORIES):
+        for one in search_indexes(TABLE):
             assert index_is_valid(conn, one).passed
-        assert nearest_uses_index(conn, HNSW, rows=23).passed
-        for column in MEMORIES.searched:
-            assert containment_uses_index(conn, MEMORIES, column).passed
+        assert nearest_uses_index(conn, TABLE, HNSW, rows=23).passed
+        for column in TABLE.searched:
+            assert containment_uses_index(conn, TABLE, column).passed
     execute(indexed, *(f"drop index {one}" for one in NAMES))
     with indexed.connect() as conn:
-        assert index_is_valid(conn, search_indexes(MEMORIES)[0]).observed == "missing"
-        assert not nearest_uses_index(conn, HNSW, rows=23).passed
-        assert not containment_uses_index(conn, MEMORIES, MEMORIES.searched[0]).passed
+        assert index_is_valid(conn, search_indexes(TABLE)[0]).observed == "missing"
+        assert not nearest_uses_index(conn, TABLE, HNSW, rows=23).passed
+        assert not containment_uses_index(conn, TABLE, TABLE.searched[0]).passed
 
 
 def test_the_operator_of_the_plans_own_check_cannot_use_the_index(indexed: sa.Engine) -> None:
@@ -125,7 +128,7 @@ def test_an_index_that_a_broken_build_left_invalid_is_noticed_and_built_again(
 ) -> None:
     execute(indexed, f"update pg_index set indisvalid = false where indexrelid = '{one}'::regclass")
     with indexed.connect() as conn:
-        assert index_is_valid(conn, index_named(one)[0]).observed == "invalid"
+        assert index_is_valid(conn, scope_of(MEMOS).index_named(one).index).observed == "invalid"
     assert ensure_all(indexed) == [name == one for name in NAMES]
     assert rows(indexed, VALIDITY.format(one)) == [(True,)]
 
@@ -134,7 +137,7 @@ def test_search_finds_the_memories_that_memos_would_show_and_no_others(
     indexed: sa.Engine,
 ) -> None:
     with indexed.begin() as conn:
-        install(conn)
+        install(conn, MEMOS.schema, MEMOS.searchable)
         vectors = {
             str(key): np.array(str(vector)[1:-1].split(","), dtype=np.float64)
             for key, vector in rows(

@@ -11,10 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from memos_assets.catalog.application import MEMORIES, USER_QUESTS
+from memos_assets.catalog import MEMOS
+from memos_assets.catalog.memos_tables import MEMORIES, USER_QUESTS
 from memos_assets.defs.assets.application import application_assets
-from memos_assets.defs.io_managers import PostgresTableIOManager
-from memos_assets.defs.keys import application_key
+from memos_assets.defs.io_managers import table_io_manager
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.defs.table_reference import TableReference
 from memos_assets.postgres import migrations
@@ -25,8 +26,8 @@ from memos_assets_tests.postgres.application.memos import PERSON, name
 
 __all__ = ["world"]
 
-KEY = application_key("memories")
-QUESTS = application_key("quests")
+KEY = Keys(MEMOS.names).table("memories")
+QUESTS = Keys(MEMOS.names).table("quests")
 
 
 @pytest.fixture
@@ -41,12 +42,12 @@ def run(
     """Materialise assets beside those of memOS, which are their upstream."""
     postgres = Postgres()
     return dg.materialize(
-        [*assets, application_assets],
+        [*assets, *application_assets(MEMOS)],
         selection=list(assets) if alone else None,
         instance=world.instance,
         resources={
             "postgres": postgres,
-            "postgres_table": PostgresTableIOManager(postgres=postgres),
+            "postgres_table": table_io_manager(postgres, [MEMOS]),
         },
         raise_on_error=False,
         run_config=QUIET,
@@ -154,7 +155,7 @@ def test_an_asset_that_returns_rows_for_a_table_of_memos_gets_m537(adopted: Worl
     result = dg.materialize(
         [owned(lambda: pa.table({"id": ["x"]}))],
         instance=adopted.instance,
-        resources={"postgres_table": PostgresTableIOManager(postgres=postgres)},
+        resources={"postgres_table": table_io_manager(postgres, [MEMOS])},
         raise_on_error=False,
         run_config=QUIET,
     )

@@ -5,7 +5,7 @@ import logging
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.postgres import migrations
 from memos_assets.postgres.application import adoption
@@ -175,7 +175,7 @@ def test_whoever_owns_the_tables_may_adopt_them_and_nobody_else(
                 f"grant all on all tables in schema public, memos, memos_ops to {role}",
             )
         own = [f"alter table public.{name} owner to memos_owner" for name in NAMES]
-        own += [f"alter table memos.{name} owner to memos_owner" for name in TABLES_BY_NAME]
+        own += [f"alter table {spec.qualified} owner to memos_owner" for spec in MEMOS.tables]
         execute(engine, *own)
         guest, owner = (
             create_engine(

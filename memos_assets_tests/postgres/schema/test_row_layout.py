@@ -3,11 +3,14 @@
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES, TableSpec
+from memos_assets.catalog import (
+    MEMOS,
+    TableSpec,
+)
 from memos_assets.catalog.columns import PAGE_ROW_BYTES
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 
-IN_LINE = [spec for spec in TABLES if spec.row_target and spec.texts]
+IN_LINE = [spec for spec in MEMOS.tables if spec.row_target and spec.texts]
 
 
 def outside(engine: sa.Engine, spec: TableSpec) -> set[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
@@ -86,24 +86,24 @@ HANGING = {
 def test_what_others_hang_on_a_live_table_is_found_and_the_swap_refused(
     engine: sa.Engine, statement: str, what: str
 ) -> None:
-    create_shadow(engine, "one")
+    create_shadow(engine, MEMOS, "one")
     with engine.begin() as conn:
         conn.exec_driver_sql(statement)
     with engine.connect() as conn:
-        found = hanging_on(conn)
+        found = hanging_on(conn, MEMOS)
     assert any(what in one for one in found), found
     with pytest.raises(TargetError, match=r"^M331 schema memos: .* former version. Fix: drop"):
-        swap(engine, "one", filled_at=datetime.now(UTC), timeout_seconds=5)
+        swap(engine, MEMOS, "one", filled_at=datetime.now(UTC), timeout_seconds=5)
     with engine.connect() as conn:
-        assert [version.state for version in list_versions(conn)] == ["shadow", "live"]
+        assert [version.state for version in list_versions(conn, MEMOS)] == ["shadow", "live"]
 
 
 def test_nothing_of_ours_counts_as_hanging_on_the_tables(engine: sa.Engine, tmp_path: Path) -> None:
     memories = [b.memory(1)]
     b.consolidate(engine, b.write_kind(tmp_path / "data", "semantic_memory", memories=memories))
-    for spec in TABLES:
-        for index in search_indexes(spec):
+    for spec in MEMOS.tables:
+        for index in search_indexes(spec.as_table):
             ensure_index(engine, index, maintenance_work_mem_mb=16, parallel_workers=0)
-            assert index.name in own_indexes()
+            assert index.name in own_indexes(MEMOS)
     with engine.connect() as conn:
-        assert hanging_on(conn) == []
+        assert hanging_on(conn, MEMOS) == []

@@ -8,11 +8,12 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.versions.swap import roll_back, swap
-from memos_assets.postgres.versions.versions import SHADOW, create_shadow
+from memos_assets.postgres.versions.versions import create_shadow
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.postgres.versions.test_versions import LONG_ENOUGH, memories, now, states
 
@@ -27,13 +28,13 @@ def other(database_url: sa.URL, engine: sa.Engine) -> Iterator[psycopg.Connectio
 def test_a_reader_that_does_not_end_is_named_and_nothing_changes(
     engine: sa.Engine, other: psycopg.Connection
 ) -> None:
-    create_shadow(engine, "one")
+    create_shadow(engine, MEMOS, "one")
     other.execute("select count(*) from memos.corpora")
     with pytest.raises(TargetError, match=r"^M333 .*\(reader, idle in transaction\).* nothing was"):
-        swap(engine, "one", filled_at=now(engine), timeout_seconds=0.3)
-    assert states(engine) == [(1, "live", "memos"), (2, "shadow", SHADOW)]
+        swap(engine, MEMOS, "one", filled_at=now(engine), timeout_seconds=0.3)
+    assert states(engine) == [(1, "live", "memos"), (2, "shadow", MEMOS.shadow)]
     other.rollback()
-    assert swap(engine, "one", filled_at=now(engine), timeout_seconds=LONG_ENOUGH).live == 2
+    assert swap(engine, MEMOS, "one", filled_at=now(engine), timeout_seconds=LONG_ENOUGH).live == 2
 
 
 def test_a_transaction_that_would_find_the_next_version_empty_is_waited_for(
@@ -43,12 +44,12 @@ def test_a_transaction_that_would_find_the_next_version_empty_is_waited_for(
     other.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
     other.execute("select 1 from memos_ops.sources")
     pin = b.consolidate(engine, path)
-    create_shadow(engine, "one")
-    b.load_stale(in_schema(engine, SHADOW), pin)
+    create_shadow(engine, MEMOS, "one")
+    b.load_stale(in_schema(engine, MEMOS.schema, MEMOS.shadow), pin)
     with pytest.raises(TargetError, match=r"^M333 .*began before the load: .*\(reader\)"):
-        swap(engine, "one", filled_at=now(engine), timeout_seconds=0.3)
+        swap(engine, MEMOS, "one", filled_at=now(engine), timeout_seconds=0.3)
     other.rollback()
-    swap(engine, "one", filled_at=now(engine), timeout_seconds=LONG_ENOUGH)
+    swap(engine, MEMOS, "one", filled_at=now(engine), timeout_seconds=LONG_ENOUGH)
 
 
 def test_readers_see_one_version_or_the_other_and_never_an_error(
@@ -69,8 +70,8 @@ def test_readers_see_one_version_or_the_other_and_never_an_error(
         connections=[b.connection(1, 1, 2, bidirectional=0)],
     )
     pin = b.observe(engine, path)
-    create_shadow(engine, "one")
-    b.load_stale(in_schema(engine, SHADOW), pin)
+    create_shadow(engine, MEMOS, "one")
+    b.load_stale(in_schema(engine, MEMOS.schema, MEMOS.shadow), pin)
 
     seen: list[tuple[object, ...]] = []
     errors: list[BaseException] = []
@@ -108,9 +109,9 @@ def test_readers_see_one_version_or_the_other_and_never_an_error(
     for reader in readers:
         reader.start()
     try:
-        swap(engine, "one", filled_at=now(engine), timeout_seconds=LONG_ENOUGH)
+        swap(engine, MEMOS, "one", filled_at=now(engine), timeout_seconds=LONG_ENOUGH)
         for _ in range(5):
-            roll_back(engine, timeout_seconds=LONG_ENOUGH)
+            roll_back(engine, MEMOS, timeout_seconds=LONG_ENOUGH)
     finally:
         stop.set()
         for reader in readers:

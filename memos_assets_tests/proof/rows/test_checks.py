@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS, TABLES, TableSpec
+from memos_assets.catalog import (
+    MEMOS,
+    TableSpec,
+)
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.proof.rows import checks
@@ -84,7 +87,7 @@ def test_every_check_is_about_something() -> None:
 def test_every_check_passes_on_empty_files(engine: sa.Engine, tmp_path: Path) -> None:
     for kind in b.LAYOUTS:
         b.consolidate(engine, b.write_kind(tmp_path / "data", kind))
-    for spec in TABLES:
+    for spec in MEMOS.tables:
         found = b.findings(engine, spec.name)
         assert {V01, V02} < set(found)
         assert all(finding.passed for finding in found.values())

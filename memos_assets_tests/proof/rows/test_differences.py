@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.proof.expected.values import jsonb_text
 from memos_assets.proof.rows.compare import SourceProof, prove_table
@@ -19,7 +19,7 @@ CHUNK = 2_048
 
 def proven(engine: sa.Engine, pin: Pin, table: str) -> SourceProof:
     with engine.connect() as conn:
-        return prove_table(conn, TABLES_BY_NAME[table], pin)
+        return prove_table(conn, MEMOS.table(table), pin)
 
 
 def test_one_flipped_bit_among_100_000_vectors_is_found_and_named(

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS, TABLES, TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.check import CheckContext
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
@@ -36,7 +36,7 @@ def load(engine: sa.Engine, folder: Path, *numbers: int, **changes: Any) -> Pin:
         if row["rowid"] == 3:
             row["fp16_data"] = bytes(2 * 768)
     pin = b.consolidate(engine, b.write_kind(folder / "data", SOURCE, embeddings=rows))
-    for index in search_indexes(TABLES_BY_NAME["embeddings"]):
+    for index in search_indexes(MEMOS.table("embeddings").as_table):
         ensure_index(engine, index, maintenance_work_mem_mb=64)
     return pin
 
@@ -276,11 +276,13 @@ def test_every_table_of_the_samples_is_searched_as_exactly_as_its_files_say(
         if file.treatment == "consolidate":
             b.consolidate(engine, file.path)
     searched = set()
-    for spec in TABLES:
-        for index in search_indexes(spec):
+    for spec in MEMOS.tables:
+        for index in search_indexes(spec.as_table):
             if index.name in {one.name for one in spec.vector_indexes}:
                 ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
-    for (check, index_name), finding in judged(engine, *(spec.name for spec in TABLES)).items():
+    for (check, index_name), finding in judged(
+        engine, *(spec.name for spec in MEMOS.tables)
+    ).items():
         assert finding.passed, (check, index_name, finding.observed, finding.evidence)
         if check == V16 and finding.evidence["rows"]:
             searched.add(index_name)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import TABLES_BY_NAME
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.proof.search.probes import Probe, choose
 from memos_assets.proof.search.source_neighbours import walk
@@ -15,7 +15,7 @@ from memos_assets.proof.search.source_rows import SourceRow, contains, source_ro
 from memos_assets.search.exact import nearest_exact, nearest_in
 from memos_assets_tests.consolidate import builders as b
 
-SPEC = TABLES_BY_NAME["embeddings"]
+SPEC = MEMOS.table("embeddings")
 (VECTOR,) = SPEC.vectors
 SOURCE = "mixed_precision_embeddings"
 
@@ -145,7 +145,7 @@ def test_a_declared_encoding_is_what_the_truth_reads(
     monkeypatch.setenv("MEMOS_ENCODINGS", "bge_m3_hybrid.documents.dense_embedding=float16")
     halves = [b.document(n, dense_embedding=b.float16(n, 1_024)) for n in range(1, 4)]
     pin = b.consolidate(engine, b.write_kind(tmp_path / "data", "hybrid", documents=halves))
-    spec = TABLES_BY_NAME["hybrid_documents"]
+    spec = MEMOS.table("hybrid_documents")
     with engine.connect() as conn, source_rows(conn, spec, spec.vectors[0], [pin]) as readings:
         found = choose(readings, spec.vector_indexes)
         rows = [row for batch in readings[0].batches() for row in batch]
