@@ -20,6 +20,7 @@ from memos_assets.demo import Scale, write_demo
 from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import check_server, create_engine, libpq_url
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.consolidated import tables_of
 from memos_assets.postgres.server.embedded import DATABASE, EmbeddedServer
 from memos_assets.postgres.server.ownership import account_for, open_path
 from memos_assets.settings import Settings
@@ -99,7 +100,7 @@ class World:
 
     def truncate(self) -> None:
         """Empty every consolidated table, the ledger and the rejects."""
-        emptied = [*tables.tables_of(MEMOS).tables.values(), tables.chunks, tables.rejects]
+        emptied = [*tables_of(MEMOS).tables.values(), tables.chunks, tables.rejects]
         with self.administrator(DATABASE) as conn:
             conn.execute(
                 sql.SQL("truncate {}").format(

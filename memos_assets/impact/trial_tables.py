@@ -33,7 +33,7 @@ from memos_assets.postgres.connection import autocommit_connection, driver_of
 from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import postgres_type, table_schema, typed_field
 from memos_assets.postgres.engine import shown
-from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.consolidated import stored_in_line, table_of
 from memos_assets.postgres.schema.tables import in_schema, schema_in
 from memos_assets.progress import Progress, report
 from memos_assets.search.exact import Neighbours, nearest_in
@@ -202,7 +202,7 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> floa
     Returns:
         Seconds of the COPY; generating is part of it.
     """
-    table = tables.table_of(generated.spec)
+    table = table_of(generated.spec)
     report(Progress("load", layout.name, total_rows=generated.rows))
     with engine.begin() as conn:
         driver = driver_of(conn)
@@ -242,7 +242,7 @@ def _lay_out(
             )
         )
     if layout.in_line:
-        driver.execute(tables.stored_in_line(place, [vector.name], PAGE_ROW_BYTES))
+        driver.execute(stored_in_line(place, [vector.name], PAGE_ROW_BYTES))
     elif layout.in_line is not None:
         driver.execute(
             sql.SQL(

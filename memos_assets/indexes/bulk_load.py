@@ -7,7 +7,8 @@ from psycopg import sql
 from memos_assets.catalog import TableSpec
 from memos_assets.indexes.definitions import drop_index, search_indexes, state_of
 from memos_assets.postgres.connection import count_rows, driver_of
-from memos_assets.postgres.schema.tables import schema_in, table_of
+from memos_assets.postgres.schema.consolidated import table_of
+from memos_assets.postgres.schema.tables import schema_in
 
 #: Readers of a table wait behind whoever waits to drop an index of it.
 DROP_PATIENCE_MS = 2_000

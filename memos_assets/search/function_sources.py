@@ -143,11 +143,11 @@ def _kinds(table: Table) -> Iterator[tuple[str, Mapping[str, Any]]]:
     if table.vector_indexes:
         yield "search", {**shared, "nearest": _nearest(table)}
     if table.text_index:
-        held = narrowed(table, lambda name: sql.SQL(variables[name]), "held").as_string()
+        filters = narrowed(table, lambda name: sql.SQL(variables[name]), "held").as_string()
         shared |= {
             "relation": placed(table).as_string(),
             "condition": f" and {table.condition}" if table.condition else "",
-            "narrowed": held,
+            "filters": filters,
         }
         yield "match", {**shared, "matching": _matching(table)}
         yield "hybrid", {**shared, "fused": _fused(table)}

@@ -29,7 +29,7 @@ from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, 
 from memos_assets.consolidate.decoding.values import COMPUTED, DECODERS
 from memos_assets.errors import UsageError
 from memos_assets.postgres.copy.arrow_schema import postgres_type, stream_schema, table_schema
-from memos_assets.postgres.schema.tables import table_of
+from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.proof.expected.values import COMPUTED as PROVEN
 from memos_assets.proof.expected.values import ENCODERS
 

@@ -13,6 +13,7 @@ from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, 
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import MemosAssetsError
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets_tests.consolidate import builders as b
 
 #: Seconds that one small file may take, on a busy machine.
@@ -30,7 +31,7 @@ PROOF = (
 def forget_everything(engine: sa.Engine) -> None:
     with engine.begin() as conn:
         for spec in MEMOS.tables:
-            conn.execute(sa.delete(tables.table_of(spec)))
+            conn.execute(sa.delete(table_of(spec)))
         for table in reversed(tables.metadata.sorted_tables):
             if table.schema == tables.OPS_SCHEMA:
                 conn.execute(sa.delete(table))
@@ -69,7 +70,7 @@ def lost_rows(engine: sa.Engine, path: Path, kind: FileKind) -> Mapping[str, tup
                 )
             except sqlite3.Error:
                 continue
-            table = tables.table_of(spec)
+            table = table_of(spec)
             mine = sa.not_(table.c.reversed) if spec.mirrored else sa.true()
             loaded = conn.execute(
                 sa.select(sa.func.count()).select_from(table).where(mine)
@@ -101,7 +102,7 @@ def check_reasons(engine: sa.Engine) -> None:
     reasons = {reason for (reason,) in b.rows(engine, "select reason from memos_ops.rejects")}
     assert reasons <= REJECT_REASONS.keys()
     for spec in MEMOS.tables:
-        table = tables.table_of(spec)
+        table = table_of(spec)
         for vector in spec.vectors:
             embedding, reason = table.c[vector.name], table.c[vector.reason_name]
             with engine.connect() as conn:

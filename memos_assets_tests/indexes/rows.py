@@ -20,7 +20,7 @@ from memos_assets.indexes.definitions import SearchIndex, search_indexes
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
-from memos_assets.postgres.schema.tables import table_of
+from memos_assets.postgres.schema.consolidated import table_of
 
 EVERY_INDEX = {index.name: index for spec in MEMOS.tables for index in spec.vector_indexes}
 

@@ -12,7 +12,7 @@ from memos_assets.catalog import MEMOS, Catalog
 from memos_assets.consolidate.sources.discover import find_files
 from memos_assets.defs.jobs import FINISH, VERIFY, migrate
 from memos_assets.defs.location import location_of
-from memos_assets.postgres.schema.tables import create_tables, tables_of
+from memos_assets.postgres.schema.consolidated import create_tables, tables_of
 from memos_assets.postgres.versions.versions import list_versions
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import checklist, consolidate

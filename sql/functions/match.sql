@@ -25,7 +25,7 @@ begin
     words := {{ schema }}.search_query(query, true);
     ranking := {{ schema }}.search_query(query, false);
     if numnode(words) = 0 or not exists (select from {{ relation }} as held
-        where held.search_text @@ words{{ condition }}{{ narrowed }}) then
+        where held.search_text @@ words{{ condition }}{{ filters }}) then
         words := ranking;
     end if;
     if numnode(words) = 0 then

@@ -9,6 +9,7 @@ from sqlalchemy import BLANK_SCHEMA, MetaData
 from memos_assets.catalog import MEMOS
 from memos_assets.postgres import schemas
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
+from memos_assets.postgres.schema.consolidated import tables_of
 
 # None is the default schema, public; of its tables only those of memOS are described.
 COMPARED = frozenset(
@@ -50,7 +51,7 @@ def target_metadata() -> list[MetaData]:
     placed = MetaData(naming_convention=application.metadata.naming_convention)
     for table in application.metadata.sorted_tables:
         table.to_metadata(placed, schema=None, referred_schema_fn=lambda *_: BLANK_SCHEMA)
-    return [tables.metadata, tables.tables_of(MEMOS), placed]
+    return [tables.metadata, tables_of(MEMOS), placed]
 
 
 context.configure(

@@ -10,11 +10,12 @@ from memos_assets.consolidate.sources import registry
 from memos_assets.errors import UsageError
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.consolidated import table_of
 
 
 def rows_of(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
     """Return table -> rows of a source that PostgreSQL holds, reversed ones included."""
-    held = {spec.name: tables.table_of(spec) for spec in source.kind.tables}
+    held = {spec.name: table_of(spec) for spec in source.kind.tables}
     counted = {
         name: count_rows(conn, table, table.c.source == source.name) for name, table in held.items()
     }
@@ -50,7 +51,7 @@ def forget(
         for target in _targets(conn, source):
             options = {"schema_translate_map": {catalog.schema: target}}
             for spec in source.kind.tables:
-                table = tables.table_of(spec)
+                table = table_of(spec)
                 deletion = sa.delete(table).where(table.c.source == name)
                 # Of this statement alone: on a connection the option would stay.
                 conn.execute(deletion, execution_options=options)

@@ -12,6 +12,7 @@ from memos_assets.consolidate.rejects.decisions import decisions_about
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.consolidate.sources.registry import specs_in
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.upsert import upsert
 
 
@@ -126,7 +127,7 @@ def record_chunk(
 
 def stored_rows(conn: sa.Connection, spec: TableSpec, source: str) -> dict[int, int]:
     """Count the rows of a source in a target table, by chunk; mirrored rows are left out."""
-    table = tables.table_of(spec)
+    table = table_of(spec)
     statement = (
         sa.select(table.c.chunk, sa.func.count())
         .where(table.c.source == source)

@@ -24,6 +24,7 @@ from memos_assets.postgres.connection import driver_of, first_line
 from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.progress import Progress, report
 from memos_assets.thread_switches import prompt_switches
 
@@ -130,7 +131,7 @@ def _load_chunk(
 ) -> Counts:
     counts = Counts()
     rejects: list[Mapping[str, Any]] = []
-    table = tables.table_of(spec)
+    table = table_of(spec)
     with engine.begin() as conn:
         if not last:
             # A crash may take back the latest of these commits, and with the rows their ledger row,

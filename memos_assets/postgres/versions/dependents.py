@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
 from memos_assets.errors import TargetError
-from memos_assets.postgres.schema.tables import tables_of
+from memos_assets.postgres.schema.consolidated import tables_of
 
 _MOST_NAMED = 5
 

@@ -23,7 +23,8 @@ from memos_assets.postgres.connection import count_rows, driver_of, first_line
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
 from memos_assets.postgres.schema import tables
-from memos_assets.postgres.schema.tables import create_tables, in_schema, schema_in, tables_of
+from memos_assets.postgres.schema.consolidated import create_tables, tables_of
+from memos_assets.postgres.schema.tables import in_schema, schema_in
 from memos_assets.postgres.versions.dependents import relations
 
 State = Literal["shadow", "live", "previous", "dropped"]

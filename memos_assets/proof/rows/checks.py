@@ -16,6 +16,7 @@ from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.proof.expected.rejects import rejected_rows
 from memos_assets.proof.rows import findings
@@ -119,7 +120,7 @@ def _step(kind: FileKind) -> str:
 
 def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> int:
     """Count rows whose source nobody registered."""
-    table = tables.table_of(spec)
+    table = table_of(spec)
     return count_rows(conn, table, table.c.source.not_in(sources))
 
 
@@ -134,7 +135,7 @@ def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> 
 
 
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
-    table = tables.table_of(spec)
+    table = table_of(spec)
     served = 0
     left: dict[str, int] = {}
     for vector in spec.vectors:

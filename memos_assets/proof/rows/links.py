@@ -10,6 +10,7 @@ from memos_assets.catalog import Link, TableSpec
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.proof.rows.derived import MOST_NAMED
 from memos_assets.sqlite import file as sqlite_file
@@ -39,13 +40,13 @@ class LinkProof:
 
 def prove_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> LinkProof:
     """Follow every link of one source on the target side, and every rejected one in SQLite."""
-    table = tables.table_of(spec)
+    table = table_of(spec)
     proof = LinkProof(pin.source)
     mine = table.c.source == pin.source
     forward = sa.and_(mine, sa.not_(table.c.reversed)) if spec.mirrored else mine
     proof.rows = count_rows(conn, table, forward)
     for link in spec.links:
-        linked = tables.table_of(pin.kind.table(link.table))
+        linked = table_of(pin.kind.table(link.table))
         proof.faults += _dangling(conn, table, linked, link, mine)
     if spec.has_loose_links:
         proof.marked = count_rows(conn, table, sa.and_(mine, table.c.missing.is_not(None)))
@@ -165,7 +166,7 @@ def _rejected_keys(conn: sa.Connection, pin: Pin, link: Link) -> frozenset[str]:
         )
     ).scalars()
     rejected = {key for raw in keys if isinstance(key := json.loads(raw)[position], str)}
-    linked = tables.table_of(spec).c
+    linked = table_of(spec).c
     # What PostgreSQL cannot hold is not loaded, and cannot be asked for.
     askable = [key for key in rejected if "\0" not in key and _is_utf8(key)]
     loaded = conn.execute(
