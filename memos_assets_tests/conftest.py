@@ -27,7 +27,7 @@ FAST = {
 _numbers = itertools.count(1)
 
 
-#: Databases written by memOS's own classes; they lie beside the checkout, not in it.
+#: Databases written by memOS's own classes; beside the checkout, not in it.
 SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
 
 

@@ -28,7 +28,7 @@ def test_a_write_that_fails_leaves_the_former_file_and_no_part(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_what_is_no_file_is_written_to_and_stays_what_it_is() -> None:
+def test_a_device_is_written_to_and_stays_a_device() -> None:
     null = Path("/dev/null")
     write_whole(null, "into the void")
     assert null.is_char_device()

@@ -42,13 +42,13 @@ def test_the_rooms_work_without_dagster() -> None:
         if (name := dotted(path)) != STORAGE
     ]
     assert len(modules) > 40
-    probe = (
+    script = (
         "import importlib, sys\n"
         f"for name in {modules!r}: importlib.import_module(name)\n"
         "print(sorted(name for name in sys.modules if name.split('.')[0] == 'dagster'))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.stderr == ""
     assert done.stdout == "[]\n"

@@ -11,7 +11,7 @@ import pytest
 from memos_assets.installation import CHECKOUT, PROJECT_ROOT, state_folder
 from memos_assets.settings import load_settings
 
-PROBE = """
+SCRIPT = """
 from memos_assets.postgres.migrations import SCRIPTS, head
 from memos_assets.runs.dagster_home import prepare_dagster_home
 from memos_assets.settings import load_settings
@@ -22,7 +22,7 @@ print(settings.home, prepare_dagster_home(settings), SCRIPTS, head(), sep="\\n")
 
 @pytest.fixture
 def installed(tmp_path: Path) -> Path:
-    """Lay the package out as the wheel does, beside a folder that looks like a checkout."""
+    """Arrange the package as the wheel does, beside a folder that looks like a checkout."""
     assert CHECKOUT is not None
     package = tmp_path / "site" / "memos_assets"
     shutil.copytree(CHECKOUT / "memos_assets", package)
@@ -38,7 +38,7 @@ def test_an_installed_package_uses_its_own_files_and_the_users_data_directory(
     user = tmp_path / "user"
     user.mkdir()
     done = subprocess.run(
-        [sys.executable, "-c", PROBE],
+        [sys.executable, "-c", SCRIPT],
         cwd=user,
         env={"PATH": os.environ["PATH"], "HOME": str(user), "PYTHONPATH": str(installed.parent)},
         capture_output=True,

@@ -53,7 +53,7 @@ def test_a_retired_word_is_found_at_word_boundaries_of_prose_and_names(text: str
 
 
 @pytest.mark.parametrize("text", ["reclaim", "disclaimer", "claimant", "the claim check"])
-def test_a_longer_word_and_a_legitimate_context_are_no_hits(text: str) -> None:
+def test_a_longer_word_and_a_legitimate_context_are_not_hits(text: str) -> None:
     assert hits_in(text, "docs/page.md", CLAIM) == []
 
 

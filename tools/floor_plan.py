@@ -142,7 +142,7 @@ def arrows_up(floors: tuple[str, ...], above: str) -> Iterator[str]:
             continue
         room = module.split(".")[depth]
         if room not in floors:
-            yield f"{module} is in no room of the plan"
+            yield f"{module} is not in a room of FLOORS"
             continue
         for imported in imports_of(module):
             if not in_room(imported, above) or imported == above:

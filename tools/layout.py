@@ -149,7 +149,7 @@ def _place(floor: list[Box]) -> None:
         edge = box.x - 24
 
 
-def lay_out() -> Layout:
+def arranged() -> Layout:
     """Place every room that exists."""
     counted = plan.arrows()
     ground = plan.carrying()

@@ -22,8 +22,8 @@ from tools.layout import (
     WIDTH,
     Box,
     Layout,
+    arranged,
     first_sentence,
-    lay_out,
 )
 from tools.ways import DATABASE, FILES, QUERY, ROW, Station
 
@@ -312,7 +312,7 @@ def _ground(layout: Layout) -> Iterator[str]:
 
 def svg() -> str:
     """Return the picture, by the imports as they are now."""
-    layout = lay_out()
+    layout = arranged()
     ways = _Ways(layout)
     words = "The rooms of memos_assets, what imports what, and the ways of a row and of a query"
     size = f"0 0 {WIDTH} {layout.height:.0f}"

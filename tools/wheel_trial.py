@@ -100,8 +100,8 @@ def main() -> None:
             print(f"{passed:6.1f} s  {step.__doc__}", flush=True)
 
 
-def _require(claim: bool, otherwise: str) -> None:  # noqa: FBT001
-    if not claim:
+def _require(condition: bool, otherwise: str) -> None:  # noqa: FBT001
+    if not condition:
         raise SystemExit(otherwise)
 
 

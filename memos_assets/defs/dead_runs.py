@@ -1,4 +1,4 @@
-"""Runs whose process is gone: they end as failed, and what they held is free again.
+"""Runs whose process is gone: they end as failed, and their locks and slots are free again.
 
 Dagster frees the pool slots of a step that ends. A process that is killed ends nothing: its run
 stays started, and the next run would wait for its slot for ever.
@@ -49,7 +49,7 @@ def running(engine: sa.Engine, run_id: str) -> Iterator[None]:
 def known_to_run(
     engine: sa.Engine, instance: dg.DagsterInstance, run: dg.DagsterRun
 ) -> Iterator[None]:
-    """Hold the lock of a run that Dagster started, unless whoever started it here holds it."""
+    """Hold the lock of a run that Dagster started, unless the process that started it here holds it."""
     if run.tags.get(PROCESS_TAG) == process_of(run.run_id):
         yield
         return

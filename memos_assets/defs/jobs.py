@@ -97,7 +97,7 @@ def _other_jobs(catalog: Catalog) -> list[Job]:
             names.job(REPORT),
             selection=groups("report"),
             description="Write the report as things stand: for a run whose own report a red "
-            "blocking check held up, or whose indexes could not be built.",
+            "blocking check stopped, or whose indexes could not be built.",
         ),
         dg.define_asset_job(
             names.job(ARCHIVE),

@@ -17,7 +17,7 @@ INTO_TAG = "memos/into"
 RETIRE_TAG = "memos/retire"
 #: Run tag: retire sources although rows of theirs are in the rejects.
 ACCEPT_TAG = "memos/accept_open_rejects"
-#: Run tag: the run's lock is held, and by which process.
+#: Run tag: the process that holds the run's lock.
 PROCESS_TAG = "memos/process"
 
 

@@ -27,7 +27,7 @@ class AdvisoryLock:
     Attributes:
         name: how messages and tests name it.
         key: 64 bits without ``subjects``, 32 bits with one; None with two: the key is their hashes.
-        scope: how long it is held.
+        scope: session or transaction, at whose end it is released.
         protects: the work that one session at a time may do.
         subjects: what there is one lock each for, such as a run; hashed into the key.
     """
@@ -76,7 +76,7 @@ class AdvisoryLock:
         with engine.connect() as conn:
             conn.detach()
             taken = self.tried(conn, *subjects)
-            # No transaction stays open for as long as the lock is held.
+            # No transaction stays open while the lock is taken.
             conn.commit()
             yield taken
 

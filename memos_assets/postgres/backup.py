@@ -54,10 +54,10 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
     The first write is what makes our schemas, or what adopts tables that memOS made since.
 
     ``home/backups/<database>-<utc time>.dump`` is in pg_dump's custom format, with roles and
-    ownership as pg_dump records them; restore it with pg_restore. Its sha256 lies beside it.
+    ownership as pg_dump records them; restore it with pg_restore. Its sha256 is in a file beside it.
 
     Returns:
-        Where the dump lies, None when there was nothing to do.
+        Path of the dump, None when there was nothing to do.
 
     Raises:
         TargetError: M304 the server cannot be reached; M340 pg_dump cannot; M341 the dump cannot be

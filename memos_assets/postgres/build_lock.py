@@ -8,7 +8,7 @@ from psycopg import sql
 
 from memos_assets.postgres.connection import driver_of
 
-#: A build of a large index takes minutes. Whoever waits to write holds no reader up.
+#: A build of a large index takes minutes. A session that waits to write does not stop readers.
 PATIENCE_SECONDS = 1_800
 
 _BUILT = sa.text(

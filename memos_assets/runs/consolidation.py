@@ -43,7 +43,7 @@ def consolidate(
     Args:
         instance: where the runs are recorded.
         engine: of the target database.
-        settings: where state lies.
+        settings: where state is.
         catalog: whose files they are.
         roots: recorded with the runs.
         files: from `find_files`; those to be consolidated are registered.
@@ -151,7 +151,7 @@ def run_job(
         # Dagster takes Ctrl+C for a failed run; to the person it is Ctrl+C.
         raise KeyboardInterrupt
     done.failures += failures
-    if _has_held_up_report(catalog, job, result):
+    if _stopped_report(catalog, job, result):
         # What failed before it is what a person must read of.
         run_job(instance, catalog, REPORT, tags, done)
 
@@ -162,7 +162,7 @@ def _job(catalog: Catalog, name: str) -> dg.JobDefinition:
     return location_of(catalog).resolve_job_def(catalog.names.job(name))
 
 
-def _has_held_up_report(
+def _stopped_report(
     catalog: Catalog, job: dg.JobDefinition, result: dg.ExecuteInProcessResult
 ) -> bool:
     """Whether a step failed that the job's report comes after; Dagster has no event for that."""

@@ -93,7 +93,7 @@ def restore(
     """Put a retired file back; return it, None where a repair already did, and what was repaired.
 
     Raises:
-        UsageError: M550 no such file, M551 several, M552 something lies where it lay.
+        UsageError: M550 no such file, M551 several, M552 another file is at its original path.
         SourceError: M112 to M114, as `archive.restore`.
     """
     with archive.locked(settings.archive_folder):

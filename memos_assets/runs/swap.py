@@ -51,7 +51,7 @@ def consolidate_and_swap(
     Args:
         instance: where the runs are recorded.
         engine: of the target database.
-        settings: where state lies, and for how long versions are kept.
+        settings: where state is, and for how long versions are kept.
         catalog: whose tables.
         roots: recorded with the runs.
         files: from `find_files`; those to be consolidated are registered.
@@ -145,7 +145,7 @@ def _refuse_gone(conn: sa.Connection, catalog: Catalog, files: Sequence[FoundFil
 
 
 def _pruned(engine: sa.Engine, catalog: Catalog, settings: Settings) -> list[str]:
-    """Drop versions that are due, for room; one that cannot be dropped is no hindrance."""
+    """Drop versions that were kept long enough; one that cannot be dropped does not stop the swap."""
     try:
         dropped = prune(engine, catalog, settings.keep_versions_days)
     except TargetError as error:

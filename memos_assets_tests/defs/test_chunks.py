@@ -124,7 +124,7 @@ def test_a_key_of_an_unknown_source_ends_as_m526(observed: World) -> None:
     assert said.startswith("M526 nowhere: no such source; there are: a, b. Fix: ")
 
 
-def test_a_key_that_is_no_chunk_ends_as_m530(observed: World) -> None:
+def test_a_key_that_is_not_a_chunk_ends_as_m530(observed: World) -> None:
     observed.instance.add_dynamic_partitions(NAME, ["a-000"])
     result = observed.run(JOB, partition_key="a-000")
     (said,) = failures(result)

@@ -1,4 +1,4 @@
-"""A run whose process was killed ends as failed, and nobody waits for what it held."""
+"""A run whose process was killed ends as failed, and no other run waits for its slot."""
 
 import subprocess
 import sys
@@ -110,7 +110,7 @@ def test_a_lock_ends_with_its_process(stored: World, database_url: sa.URL) -> No
         "import sys, sqlalchemy as sa\n"
         "from memos_assets.defs.dead_runs import running\n"
         "with running(sa.create_engine(sys.argv[1]), sys.argv[2]):\n"
-        "    print('held', flush=True)\n"
+        "    print('locked', flush=True)\n"
         "    sys.stdin.read()\n"
     )
     url = database_url.render_as_string(hide_password=False)
@@ -121,7 +121,7 @@ def test_a_lock_ends_with_its_process(stored: World, database_url: sa.URL) -> No
     )
     with holder:
         assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
+        assert holder.stdout.readline() == b"locked\n"
         assert settle_abandoned_runs(stored.instance, stored.engine) == []
         holder.kill()
     for _ in range(200):

@@ -22,7 +22,7 @@ REPOSITORY = defs().get_repository_def()
 
 
 def test_the_location_loads_without_a_database_and_without_an_environment() -> None:
-    probe = (
+    script = (
         "import warnings; warnings.simplefilter('ignore');"
         "from memos_assets.definitions import defs;"
         "repository = defs().get_repository_def();"
@@ -30,7 +30,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
         "print(len(repository.get_all_jobs()))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", probe],
+        [sys.executable, "-c", script],
         cwd="/",
         env={},
         capture_output=True,

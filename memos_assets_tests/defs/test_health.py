@@ -87,7 +87,7 @@ def test_what_a_check_of_use_saw_is_carried_on_to_the_next(filled: World) -> Non
         ("memos/indexes/thought_templates_search_text_gin", use),
     ]
     assert found[f"memos/indexes/{HNSW}", use].severity == dg.AssetCheckSeverity.WARN
-    # The search for stored rows in the same step is no use.
+    # The search for stored rows in the same step does not count as use.
     assert red(check(filled)) == red(found)
 
 

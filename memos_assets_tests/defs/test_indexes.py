@@ -1,4 +1,4 @@
-"""Index assets: fact beside forecast, a word about what goes on, and no load held up."""
+"""Index assets: fact beside forecast, a word about what goes on, and no load that waits."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -263,7 +263,7 @@ def test_a_consumer_with_another_annotation_gets_m531(loaded: World) -> None:
         assert said.startswith(f"M531 memos.thought_templates: cannot be read as {name}")
 
 
-def test_a_consumer_of_an_asset_that_is_no_table_gets_m534(world: World) -> None:
+def test_a_consumer_of_an_asset_that_is_not_a_table_gets_m534(world: World) -> None:
     @dg.asset(key=["memos", "elsewhere"], io_manager_key="postgres_table")
     def elsewhere() -> pa.Table:
         return pa.table({"id": ["x"]})

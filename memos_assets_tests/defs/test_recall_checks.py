@@ -62,7 +62,7 @@ def test_a_red_recall_fails_the_run_and_the_report_is_written_by_a_run_of_its_ow
     assert ("failed check", True) in subjects
 
 
-def test_what_comes_after_an_index_is_held_up_in_the_run_of_a_red_recall(
+def test_assets_after_an_index_wait_in_the_run_of_a_failed_recall(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_templates(world.data / "meta_buffer.db", range(1, 31))

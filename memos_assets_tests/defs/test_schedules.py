@@ -67,7 +67,7 @@ def test_the_schedule_requests_missing_and_changed_chunks_and_nothing_more(world
     assert tick(world) == ([], "every chunk is loaded as its file holds it")
 
 
-def test_changed_chunks_that_are_no_neighbours_are_runs_of_their_own(world: World) -> None:
+def test_changed_chunks_that_are_not_neighbours_are_runs_of_their_own(world: World) -> None:
     path = world.data / "meta_buffer.db"
     write_templates(path, [1, 2_048, 4_096])
     register_files(world.engine, world.files())

@@ -49,14 +49,14 @@ def test_runs_against_a_database_with_a_password_store_it_nowhere(
     users: list[str] = []
 
     @dg.asset
-    def probe(postgres: Postgres) -> None:
+    def reader(postgres: Postgres) -> None:
         users.append(f"{postgres} {postgres!r} {postgres.model_dump()} {postgres.settings}")
         with postgres.engine.connect() as conn:
             users.append(str(conn.execute(sa.text("select current_user")).scalar()))
 
     resource = defs().get_repository_def().get_top_level_resources()["postgres"]
     assert dg.materialize(
-        [probe], instance=world.instance, resources={"postgres": resource}
+        [reader], instance=world.instance, resources={"postgres": resource}
     ).success
     assert users[1] == ROLE
     assert f"{ROLE}:***@" in users[0]

@@ -34,7 +34,7 @@ def by_name(lock: AdvisoryLock) -> str:
     return lock.name
 
 
-def held(conn: sa.Connection) -> list[tuple[int, int, int]]:
+def taken(conn: sa.Connection) -> list[tuple[int, int, int]]:
     """Return upper half, lower half and kind of key (1: one number, 2: two) of every lock."""
     found = conn.execute(
         sa.text(
@@ -101,7 +101,7 @@ def test_the_server_sees_the_numbers_that_former_checkouts_took(
     advisory_locks.SHADOW.wait(one)
     advisory_locks.RUN.wait(one, "r")
     advisory_locks.CHUNKS.wait(one, "memos.t", "s")
-    assert sorted(held(one)) == sorted(
+    assert sorted(taken(one)) == sorted(
         [(0x6D, 0x656D6F04, 1), (0x6D656D6F, run, 2), (table, source, 2)]
     )
     advisory_locks.SHADOW.release(one)

@@ -183,7 +183,7 @@ def test_what_may_not_be_read_stops_the_first_write(
     assert list((tmp_path / "backups").iterdir()) == []
 
 
-def test_a_server_newer_than_pg_dump_is_to_be_backed_up_with_its_own(
+def test_a_server_newer_than_pg_dump_has_to_be_backed_up_with_its_own(
     foreign: sa.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     programs = tmp_path / "programs"

@@ -44,7 +44,9 @@ def test_every_usual_spelling_of_a_url_is_taken(scheme: str) -> None:
     [
         pytest.param("user:s3kret@host/memos", id="no scheme"),
         pytest.param("mysql://user:s3kret@host/memos", id="another system"),
-        pytest.param("postgresql://user:s3kret@host:s3kret/memos", id="a port that is no number"),
+        pytest.param(
+            "postgresql://user:s3kret@host:s3kret/memos", id="a port that is not a number"
+        ),
         pytest.param("postgresql://user:s3k@s3kret@host/memos", id="a password with an @"),
         pytest.param("postgresql://user:s3kret@host", id="no database"),
         pytest.param("postgresql://user@host/memos?sslpassword=s3kret", id="another secret"),
@@ -182,7 +184,7 @@ def test_an_old_pgvector_is_refused_and_the_fix_is_to_install_a_newer_one(
         check_server(engine)
 
 
-def test_an_old_extension_beside_a_newer_library_is_to_be_updated(engine: sa.Engine) -> None:
+def test_an_old_extension_beside_a_newer_library_has_to_be_updated(engine: sa.Engine) -> None:
     with engine.begin() as conn:
         conn.exec_driver_sql(
             "update pg_extension set extversion = '0.7.4' where extname = 'vector'"

@@ -1,4 +1,4 @@
-"""Our own revisions on a database with rows: what an upgrade and a downgrade do to the books."""
+"""Our own revisions on a database with rows: what an upgrade and a downgrade do to the bookkeeping tables."""
 
 from pathlib import Path
 
@@ -111,7 +111,7 @@ def test_a_database_that_is_not_what_the_code_describes_is_noticed(
 
 
 def storage(engine: sa.Engine, schema: str) -> list[tuple[object, ...]]:
-    """Table, its options and, for each embedding, where it lies."""
+    """Table, its options and, for each embedding, where it is stored."""
     return b.rows(
         engine,
         "select c.relname, c.reloptions, a.attname, a.attstorage from pg_class c "
@@ -121,7 +121,7 @@ def storage(engine: sa.Engine, schema: str) -> list[tuple[object, ...]]:
     )
 
 
-def test_embeddings_that_a_page_holds_lie_within_their_rows_however_the_table_was_made(
+def test_embeddings_that_a_page_holds_are_within_their_rows_however_the_table_was_made(
     engine: sa.Engine,
 ) -> None:
     found = storage(engine, "memos")

@@ -217,12 +217,12 @@ def test_searches_through_both_find_the_same(engine: sa.Engine, settings: Settin
     ensure_index(engine, search_index(INDEX), maintenance_work_mem_mb=64)
     with engine.begin() as conn:
         install(conn, MEMOS.schema, MEMOS.searchable)
-    probe = np.random.default_rng(5).standard_normal(768)
+    query = np.random.default_rng(5).standard_normal(768)
 
     async def found(sessions: Sessions) -> list[list[api.Hit]]:
         async def one() -> list[api.Hit]:
             async with sessions() as session:
-                return await api_async.search(session, "corpus_chunks", probe, 5)
+                return await api_async.search(session, "corpus_chunks", query, 5)
 
         return await asyncio.gather(*(one() for _ in range(8)))
 
@@ -230,6 +230,6 @@ def test_searches_through_both_find_the_same(engine: sa.Engine, settings: Settin
         open_sessions(engine.url, settings, application_name=NAME) as sessions,
         sessions() as session,
     ):
-        wanted = api.search(session, "corpus_chunks", probe, 5)
+        wanted = api.search(session, "corpus_chunks", query, 5)
     assert len(wanted) == 5
     assert with_sessions(engine, settings, found) == [wanted] * 8

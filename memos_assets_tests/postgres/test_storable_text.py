@@ -12,5 +12,5 @@ from memos_assets.postgres.storable_text import storable_text
 )
 def test_postgresql_holds_what_is_left(engine: sa.Engine, text: str, stored: str) -> None:
     with engine.connect() as conn:
-        held = conn.execute(sa.select(sa.cast(storable_text(text), sa.Text))).scalar_one()
-    assert held == stored
+        read = conn.execute(sa.select(sa.cast(storable_text(text), sa.Text))).scalar_one()
+    assert read == stored

@@ -19,11 +19,11 @@ from memos_assets.runs.consolidation import consolidate
 from memos_assets_tests.defs.world import World, put_template, write_templates
 
 LEDGER = "table_name, source, chunk, run_id, rows, loaded_at"
-PROOF = [claim.label for claim in CHECKLIST if claim.group == "proof"]
+PROOF = [check.label for check in CHECKLIST if check.group == "proof"]
 MIGRATIONS = [f"migrate_{kind.name}" for kind in MEMOS.consolidated]
 
 
-def test_every_claim_about_the_demo_is_proven_and_a_second_time_copies_nothing(
+def test_every_check_of_the_demo_is_proven_and_a_second_time_copies_nothing(
     world: World,
 ) -> None:
     write_demo(world.data, scale="small", seed=1, factor=0.2)
@@ -39,7 +39,7 @@ def test_every_claim_about_the_demo_is_proven_and_a_second_time_copies_nothing(
     assert world.rows(f"select {LEDGER} from memos_ops.chunks order by 1, 2, 3") == books
 
 
-def test_every_claim_about_files_that_memos_wrote_is_proven(world: World, samples: Path) -> None:
+def test_every_check_of_files_that_memos_wrote_is_proven(world: World, samples: Path) -> None:
     shutil.copytree(samples, world.data, dirs_exist_ok=True)
     done = world.consolidate()
     _assert_all_proven(world, done)

@@ -87,8 +87,8 @@ def test_both_are_loaded_indexed_proven_and_searched_in_one_database(workshop: W
         assert [hit.key["id"] for hit in match(conn, TABLE, "machine 12", k=1)] == ["note-12"]
         both = hybrid(conn, TABLE, "machine 12", vector_of("note-12"), k=1, owner="workshop")
         assert [hit.key["id"] for hit in both] == ["note-12"]
-        narrowed = search(conn, TABLE, vector_of("note-7"), k=50, filters={"tags": {"hall": 6}})
-        assert {len(hit.key["id"]) for hit in narrowed} == {6}
+        filtered = search(conn, TABLE, vector_of("note-7"), k=50, filters={"tags": {"hall": 6}})
+        assert {len(hit.key["id"]) for hit in filtered} == {6}
         called = sa.text("select id from workshop.search_notes(cast(:query as vector), 1)")
         query = str(vector_of("note-3").tolist())
         assert conn.execute(called, {"query": query}).scalars().all() == ["note-3"]

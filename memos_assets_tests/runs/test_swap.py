@@ -110,7 +110,7 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     assert not live["V08"].proven
 
 
-def test_a_load_that_fails_is_no_reason_to_swap(world: World) -> None:
+def test_a_load_that_fails_does_not_lead_to_a_swap(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1])
     assert world.consolidate().proven
     world.execute(

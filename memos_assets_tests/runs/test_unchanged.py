@@ -1,4 +1,4 @@
-"""A second run has nothing to do only where everything is as it was when every claim held."""
+"""A second run has nothing to do only where everything is as it was when every check passed."""
 
 import shutil
 from collections.abc import Iterator
@@ -31,11 +31,11 @@ STATEMENTS = {
         f"alter index {INDEX} rename to renamed",
         "alter index memos.renamed rename to thought_templates_embedding_768_hnsw",
     ),
-    "a claim is red": (
+    "a check failed": (
         "update memos_ops.evaluations set passed = false where claim like 'v02%'",
         "update memos_ops.evaluations set passed = true where claim like 'v02%'",
     ),
-    "a claim was never judged": (
+    "a check was never evaluated": (
         "update memos_ops.evaluations set asset = 'x' || asset where claim like 'v13%'",
         "update memos_ops.evaluations set asset = substr(asset, 2) where claim like 'v13%'",
     ),

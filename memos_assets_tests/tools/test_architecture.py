@@ -6,7 +6,7 @@ import pytest
 
 from tools import floor_plan as plan
 from tools.architecture import PAGE, PICTURE, written
-from tools.layout import lay_out
+from tools.layout import arranged
 from tools.ways import CALLER, DATABASE, EVERY_STATION, FILES, Station
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -20,14 +20,14 @@ def test_what_is_committed_is_up_to_date(path: object) -> None:
 
 
 def test_every_room_has_a_box_or_is_on_the_ground() -> None:
-    layout = lay_out()
+    layout = arranged()
     assert sorted([*layout.boxes, *layout.ground]) == sorted(plan.rooms())
     texts = [text.text for text in ET.fromstring(written()[PICTURE]).iter(f"{SVG}text")]
     assert set(plan.rooms()) <= {str(text).partition(":")[0] for text in texts}
 
 
 def test_no_two_boxes_overlap_and_none_leaves_the_picture() -> None:
-    layout = lay_out()
+    layout = arranged()
     boxes = list(layout.boxes.values())
     assert all(box.x >= 0 and box.bottom < layout.ground_y for box in boxes)
     overlapping = [

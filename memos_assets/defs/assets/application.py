@@ -31,7 +31,7 @@ def _asset_spec(catalog: Catalog, asset: str, specs: Sequence[ApplicationTable])
         owners=OWNERS,
         code_version=specs[0].fingerprint,
         description="Tables of memOS, adopted where they are. Materialising reports what they hold "
-        f"and the dirt that is known of them; it changes nothing.\n\n{listed}",
+        f"and their known defects; it changes nothing.\n\n{listed}",
         metadata={"dagster/table_name": specs[0].qualified},
         skippable=True,
     ).with_io_manager_key("postgres_table")
@@ -56,7 +56,7 @@ def application_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
     def _tables(
         context: dg.AssetExecutionContext, postgres: Postgres
     ) -> Iterator[dg.MaterializeResult]:
-        """Count rows, embeddings and dirt of the selected tables."""
+        """Count rows, embeddings and known defects of the selected tables."""
         for asset, specs in catalog.application.items():
             key = keys.table(asset)
             if key in context.selected_asset_keys:
@@ -79,7 +79,7 @@ def _described(
                     {
                         "table": state.name,
                         "rows": state.rows,
-                        "came to be": "adopted" if state.adopted else "created",
+                        "origin": "adopted" if state.adopted else "created",
                         "original spellings kept": state.originals,
                     }
                 )

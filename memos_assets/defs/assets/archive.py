@@ -163,7 +163,7 @@ def _reported(settings: Settings, entries: Sequence[Archived]) -> dg.Materialize
                 "state": entry.manifest.state,
                 "rows": entry.manifest.rows,
                 "bytes": entry.manifest.size,
-                "lay at": entry.manifest.path,
+                "original path": entry.manifest.path,
                 "retired at": entry.manifest.retired_at,
                 "deletable from": entry.deletable_from(settings.archive_grace_days).isoformat(),
                 "purged at": entry.manifest.purged_at or "",
@@ -192,7 +192,7 @@ def _archive_of(catalog: Catalog, group: str, kind: FileKind | None) -> dg.Asset
         group_name=catalog.names.job("archive"),
         kinds={"sqlite"},
         owners=OWNERS,
-        description=f"{what}: where they lay, when they were moved, and from when they may be "
+        description=f"{what}: their original paths, when they were moved, and from when they may be "
         "purged. Materialising moves nothing; `memos-assets retire` does.",
     )
     def _archive(

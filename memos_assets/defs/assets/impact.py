@@ -1,4 +1,4 @@
-"""What an index is worth on this machine: the plan's claim, measured, as an asset."""
+"""The gain of an index on this machine, as an asset: the remediation plan's promise, measured."""
 
 import dagster as dg
 from pydantic import Field
@@ -44,7 +44,7 @@ def impact(catalog: Catalog) -> dg.AssetsDefinition:
         owners=OWNERS,
         pool=BUILD_POOL,
         description="How many times faster than an exact scan the index is, on this machine: the "
-        "plan's claim of 4,166 x at 100,000 rows, measured on generated rows in a schema that is "
+        "promise of 4,166 x at 100,000 rows, measured on generated rows in a schema that is "
         "dropped at the end. The default row counts take some minutes, both cores, and 2 GB of "
         "disk.",
     )

@@ -233,7 +233,7 @@ def _keep_originals(conn: sa.Connection, table: FoundTable, key: str, column: st
             "converted) select {name}, {column_name}, key, original, converted from ("
             "select {key}::text as key, {column}::text as original, "
             "memos_ops.as_jsonb({column}) as converted from {table} where {column} is not null "
-            "offset 0) held where original <> converted::text"
+            "offset 0) found where original <> converted::text"
         ),
         table,
         name=sql.Literal(table.name),
@@ -299,7 +299,7 @@ def _dependent(table: FoundTable, what: str) -> TargetError:
 def _digest(
     conn: sa.Connection, table: FoundTable, expressions: Mapping[str, sql.Composable]
 ) -> str:
-    """Return rows and a digest of all values of all rows, in whatever order they lie.
+    """Return rows and a digest of all values of all rows, in any order of them.
 
     Args:
         conn: within `adopting`.

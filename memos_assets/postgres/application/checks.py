@@ -49,7 +49,7 @@ def tables_are_whole(conn: sa.Connection, specs: Sequence[ApplicationTable]) -> 
             continue
         faults += [f"{spec.name}: {fault}" for fault in _faults_of_shape(spec, found)]
         if book is None:
-            faults.append(f"{spec.name} is not in the books of the adoption")
+            faults.append(f"{spec.name} is not in the bookkeeping tables of the adoption")
             continue
         if book.digest_when_adopted != book.digest_after:
             faults.append(f"{spec.name}: its rows after the adoption were not those before it")

@@ -1,4 +1,4 @@
-"""What memOS's own tables hold, and the dirt that is known of them. Only reads."""
+"""Contents and known defects of memOS's own tables. Only reads."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from memos_assets.errors import ServerError
-from memos_assets.postgres.server.ownership import Account, claim_directory, open_path
+from memos_assets.postgres.server.ownership import Account, open_path, take_directory
 
 USER = "postgres"
 #: Part of the socket's file name. Always passed on, or PGPORT in the environment would replace it.
@@ -117,7 +117,7 @@ def initialise(data_directory: Path, account: Account, *, durable: bool, log: Pa
     """
     unfinished = data_directory.with_name(data_directory.name + ".new")
     shutil.rmtree(unfinished, ignore_errors=True)
-    claim_directory(unfinished, account)
+    take_directory(unfinished, account)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         done = account.run(
             [
@@ -167,7 +167,7 @@ def configure(data_directory: Path, account: Account, overrides: Mapping[str, st
     """Write memos.conf, and make the socket's directory if it is not the data directory."""
     socket = socket_directory(data_directory)
     if socket != data_directory:
-        claim_directory(socket, account)
+        take_directory(socket, account)
         open_path(socket, account)
     settings = {**SETTINGS, "unix_socket_directories": str(socket), **overrides}
     written = data_directory / "memos.conf.new"

@@ -30,7 +30,7 @@ DATABASE = "memos"
 #: Reasons for which a start is tried again: the remains of a killed server that the kernel has not
 #: cleared away yet.
 _PASSING = re.compile(r"lock file .* already exists|pre-existing shared memory block")
-#: What our own probes are told meanwhile; never why a server exited.
+#: Answers to our own connection attempts meanwhile; never the reason why a server exited.
 _PROBED = re.compile(r"FATAL: +the database system is|Consistent recovery state")
 
 
@@ -62,7 +62,7 @@ class EmbeddedServer:
     """One PostgreSQL under ``home``, shared by every process that names the same home.
 
     ``home/postgres`` holds the data, ``home/postgres.log`` what the server says, and
-    ``home/postgres.lock`` is held while one process starts or stops it. It listens on a Unix socket
+    One process at a time starts or stops it, under the lock ``home/postgres.lock``. It listens on a Unix socket
     in its data directory, which only its user and root can enter; where that path cannot be a
     socket's, in a private directory of the system's temporary folder. Never on TCP.
 

@@ -150,7 +150,7 @@ def open_programs(folder: Path, account: Account) -> None:
         path.chmod(mode | (wanted if mode & stat.S_IXUSR else stat.S_IROTH))
 
 
-def claim_directory(path: Path, account: Account) -> None:
+def take_directory(path: Path, account: Account) -> None:
     """Make ``path`` a directory that only the server's user (and root) can enter.
 
     Raises:

@@ -21,7 +21,7 @@ _RELATIONS = sa.text(
 #: Dependencies of kind n and a are those that others may have; i belongs to the table itself.
 _HANGING = sa.text(
     """
-    with held as (
+    with ours as (
         select 'pg_class'::regclass as classid, c.oid from pg_class c where c.oid = any(:relations)
         union all
         select 'pg_type'::regclass, t.oid from pg_class c
@@ -31,7 +31,7 @@ _HANGING = sa.text(
     )
     select pg_describe_object(d.classid, d.objid, d.objsubid)
     from pg_depend d
-    join held on held.classid = d.refclassid and held.oid = d.refobjid
+    join ours on ours.classid = d.refclassid and ours.oid = d.refobjid
     left join pg_constraint k on d.classid = 'pg_constraint'::regclass and k.oid = d.objid
     left join pg_class r on d.classid = 'pg_class'::regclass and r.oid = d.objid
     left join pg_trigger g on d.classid = 'pg_trigger'::regclass and g.oid = d.objid
@@ -82,14 +82,14 @@ def relations(conn: sa.Connection, catalog: Catalog, schema: str) -> dict[str, i
 def hanging_on(conn: sa.Connection, catalog: Catalog) -> list[str]:
     """Describe every object of others that depends on the live tables."""
     schema, tables = catalog.schema, tables_of(catalog).tables.values()
-    held = relations(conn, catalog, schema)
+    ours = relations(conn, catalog, schema)
     preparer = conn.dialect.identifier_preparer
     found = conn.execute(
         _HANGING,
         {
             "schema": schema,
-            "names": list(held),
-            "relations": list(held.values()),
+            "names": list(ours),
+            "relations": list(ours.values()),
             "indexes": sorted(own_indexes(catalog)),
             "constraints": [
                 preparer.format_constraint(constraint)
@@ -117,6 +117,6 @@ def refuse_hanging(conn: sa.Connection, catalog: Catalog) -> None:
             "M331",
             f"{', '.join(found[:_MOST_NAMED])}{more} would stay with the former version",
             where=f"schema {catalog.schema}",
-            fix="drop them, swap, and create them again (functions and queries by name are no "
-            "hindrance); or consolidate without --swap",
+            fix="drop them, swap, and create them again (functions and queries by name do "
+            "not stop a swap); or consolidate without --swap",
         )

@@ -1,7 +1,7 @@
 """Versions of the consolidated tables: the live one, a shadow that is being filled, former ones.
 
-A version is a schema. The live one is the catalog's; `swap` makes another one live. The rows of the
-books name in `target` the schema that they are about.
+A version is a schema. The live one is the catalog's; `swap` makes another one live. In the bookkeeping
+tables, `target` names the schema that a row is about.
 """
 
 import re
@@ -29,7 +29,7 @@ from memos_assets.postgres.versions.dependents import relations
 
 State = Literal["shadow", "live", "previous", "dropped"]
 
-#: A shadow that nobody finished is in nobody's way for this long.
+#: Grace period before an unfinished shadow is removed.
 SHADOW_DAYS = 1
 
 #: What is written down about the rows of a version, by its schema in ``target``.
@@ -94,7 +94,9 @@ def list_versions(conn: sa.Connection, catalog: Catalog) -> list[Version]:
         "on n.oid = c.relnamespace where n.nspname = versions.schema_name and c.relkind = 'r')"
     )
     found = conn.execute(
-        sa.select(tables.versions, rows.label("held"), sa.literal_column(used.text).label("used"))
+        sa.select(
+            tables.versions, rows.label("row_count"), sa.literal_column(used.text).label("used")
+        )
         .where(version.state != "dropped", of_catalog(catalog))
         .order_by(version.version.desc())
     )
@@ -105,7 +107,7 @@ def list_versions(conn: sa.Connection, catalog: Catalog) -> list[Version]:
             row.state,
             row.consolidation,
             row.schema_revision,
-            row.held or 0,
+            row.row_count or 0,
             row.used or 0,
             row.made_at,
             row.swapped_in_at,
@@ -154,7 +156,7 @@ def create_shadow(engine: sa.Engine, catalog: Catalog, consolidation: str) -> in
         for version in list_versions(conn, catalog):
             if version.state == "shadow":
                 _drop(conn, catalog, version.number, version.schema)
-        # Not in the books, such as after `migrate --to base`.
+        # Not registered, such as after `migrate --to base`.
         _drop_tables(conn, catalog, catalog.shadow)
         create_tables(conn, catalog)
         number: int = conn.execute(
@@ -276,7 +278,7 @@ def _drop(conn: sa.Connection, catalog: Catalog, number: int, schema: str) -> No
 
 
 def free_schema(conn: sa.Connection, catalog: Catalog, number: int) -> str:
-    """Return a schema for a version that goes aside; one that the books forgot is in its place."""
+    """Return a schema for a version that goes aside; one that is not registered is in its place."""
     plain = f"{catalog.schema}_v{number}"
     wanted = [plain, *(f"{plain}_{n}" for n in range(1, 100))]
     return next(schema for schema in wanted if not relations(conn, catalog, schema))
@@ -299,7 +301,7 @@ def unbooked_schemas(conn: sa.Connection, catalog: Catalog) -> list[str]:
 
 
 def version_is_complete(conn: sa.Connection, catalog: Catalog) -> Finding:
-    """V14: the version that this connection works on is whole, and the books of the others true."""
+    """V14: the version that this connection works on is whole, and the others are as registered."""
     schema = schema_in(conn, catalog.schema)
     faults: list[str] = []
     stored = 0
@@ -340,7 +342,7 @@ def version_is_complete(conn: sa.Connection, catalog: Catalog) -> Finding:
 
 
 def _faults_of_others(conn: sa.Connection, catalog: Catalog, schemas: set[str]) -> Iterator[str]:
-    """Yield former versions whose tables are gone, and a shadow that nobody finished."""
+    """Yield former versions whose tables are gone, and an unfinished shadow."""
     version = tables.versions.c
     left = version.made_at < sa.func.now() - sa.text(f"interval '{SHADOW_DAYS} day'")
     for row in conn.execute(
@@ -349,6 +351,6 @@ def _faults_of_others(conn: sa.Connection, catalog: Catalog, schemas: set[str]) 
         .order_by(version.version)
     ):
         if row.state == "previous" and row.schema_name not in schemas:
-            yield f"version {row.version} is to be kept, and schema {row.schema_name} is gone"
+            yield f"version {row.version} has to be kept, and schema {row.schema_name} is gone"
         if row.state == "shadow" and row.left:
             yield f"version {row.version} was left in {row.schema_name} more than a day ago"

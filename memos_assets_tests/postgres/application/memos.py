@@ -1,4 +1,4 @@
-"""Write memOS's own database, dirt included, as tests find it before the adoption."""
+"""Write memOS's own database, known defects included, as tests find it before the adoption."""
 
 import hashlib
 from datetime import datetime, timedelta
@@ -53,7 +53,7 @@ def name(kind: str, number: int) -> UUID:
 
 
 def write_memos(conn: psycopg.Connection, *, memories: int = 24, rows: bool = True) -> None:
-    """Create memOS's schema in a database with pgvector, and dirty rows in it; autocommit or not.
+    """Create memOS's schema in a database with pgvector, and rows with known defects in it; autocommit or not.
 
     Args:
         conn: to the database.
@@ -110,7 +110,7 @@ def _write_memories(conn: psycopg.Connection, count: int) -> None:
 
 
 def _write_quests(conn: psycopg.Connection) -> None:
-    """Write quests, with each kind of dirt that the dump has."""
+    """Write quests, with each known defect that the dump has."""
     for number in range(3):
         _insert(
             conn,

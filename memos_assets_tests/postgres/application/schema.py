@@ -1,6 +1,6 @@
 """memOS's own database as its dump of 2026-01-01 has it, before anything of ours is there.
 
-Written out by hand, apart from the catalog: this is what the catalog is held against.
+Written out by hand, apart from the catalog: the catalog is compared with this.
 """
 
 TABLES = """

@@ -115,7 +115,7 @@ def test_what_memos_wrote_since_stays_through_the_downgrade(engine: sa.Engine) -
     assert after[added]["tags"] == '{"z": 1}'
 
 
-def test_the_books_say_what_was_found(engine: sa.Engine) -> None:
+def test_the_bookkeeping_tables_say_what_was_found(engine: sa.Engine) -> None:
     found = {table: len(kept) for table, kept in content(engine, NAMES).items()}
     migrations.upgrade(engine)
     books = rows(
@@ -141,7 +141,7 @@ def test_functions_of_memos_work_as_before(engine: sa.Engine) -> None:
     assert rows(engine, question) == before == [(10,)]
 
 
-def test_what_memos_does_not_own_is_not_in_the_books(engine: sa.Engine) -> None:
+def test_what_memos_does_not_own_is_not_in_the_bookkeeping_tables(engine: sa.Engine) -> None:
     migrations.upgrade(engine)
     booked = {row[0] for row in rows(engine, "select table_name from memos_ops.application_tables")}
     assert booked == set(NAMES)

@@ -1,4 +1,4 @@
-"""An adopted database in one consolidation: what it holds, its indexes and its claims."""
+"""An adopted database in one consolidation: its content, its indexes and its checks."""
 
 import json
 
@@ -56,7 +56,7 @@ def test_a_consolidation_beside_memos_adopts_describes_indexes_and_proves_its_ta
     assert standing_outcomes(world.engine, MEMOS, world.files()) is None
     world.execute("alter index public.renamed rename to memories_tags_gin")
 
-    # A claim that goes red is on the assets, in the alerts and in the verdict.
+    # A check that fails is on the assets, in the alerts and in the verdict.
     world.execute("delete from memos_ops.json_originals where table_name = 'memories'")
     again = verify(world.instance, world.engine, MEMOS)
     (red,) = [outcome for outcome in again.checklist if not outcome.proven]

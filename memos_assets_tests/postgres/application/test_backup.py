@@ -1,4 +1,4 @@
-"""The adoption writes to tables of memOS: however it comes to that, a dump lies ready first."""
+"""The adoption writes to tables of memOS: a dump is written first, in each case."""
 
 import logging
 import subprocess

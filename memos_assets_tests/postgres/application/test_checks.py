@@ -80,7 +80,7 @@ def test_what_memos_does_every_day_leaves_them_whole(adopted: sa.Engine) -> None
         ("drop table user_tasks", "user_tasks is gone"),
         (
             "delete from memos_ops.application_tables where table_name = 'memories'",
-            "memories is not in the books",
+            "memories is not in the bookkeeping tables",
         ),
         (
             "update memos_ops.application_tables set digest_after = '' where table_name = 'quests'",
@@ -97,7 +97,7 @@ def test_v25_application_tables_are_whole_fails_when_something_of_the_adoption_i
     assert re.search(fault, finding.observed)
 
 
-def test_the_dirt_of_memos_is_counted(adopted: sa.Engine) -> None:
+def test_the_known_defects_of_memos_are_counted(adopted: sa.Engine) -> None:
     with adopted.connect() as conn:
         assert memories_facts(conn) == {
             "embedded": 23,
@@ -122,7 +122,7 @@ def test_the_dirt_of_memos_is_counted(adopted: sa.Engine) -> None:
         ]
 
 
-def test_a_completed_quest_with_its_milestone_is_not_dirt(adopted: sa.Engine) -> None:
+def test_a_completed_quest_with_its_milestone_is_not_a_defect(adopted: sa.Engine) -> None:
     execute(
         adopted,
         "insert into memories (id, user_id, content_hash, encrypted_content, memory_type, "
@@ -134,7 +134,7 @@ def test_a_completed_quest_with_its_milestone_is_not_dirt(adopted: sa.Engine) ->
         assert quests_facts(conn)["completed_without_milestone"] == 0
 
 
-def test_nothing_is_dirty_where_nothing_is(empty: sa.Engine) -> None:
+def test_an_empty_database_has_no_defects(empty: sa.Engine) -> None:
     with empty.connect() as conn:
         for facts in (memories_facts, quests_facts):
             assert set(facts(conn).values()) == {0}

@@ -36,16 +36,16 @@ def indexed(engine: sa.Engine) -> sa.Engine:
 
 def red(engine: sa.Engine) -> list[str]:
     (hnsw,) = MEMORIES.vector_indexes
-    held = {index.name: index for index in search_indexes(MEMORIES.as_table)}
+    built = {index.name: index for index in search_indexes(MEMORIES.as_table)}
     with engine.connect() as conn:
         found = {
             "V20": table_is_vacuumed(conn, MEMORIES.as_table),
-            "V21": recall_has_not_drifted(conn, MEMORIES.as_table, hnsw, held[hnsw.name]),
+            "V21": recall_has_not_drifted(conn, MEMORIES.as_table, hnsw, built[hnsw.name]),
             "V22": no_index_is_left_invalid(conn, MEMOS.every_table),
             "V23": statistics_are_there(conn, MEMORIES.as_table),
-            **{f"V24 {name}": index_is_used(conn, index, {}) for name, index in held.items()},
+            **{f"V24 {name}": index_is_used(conn, index, {}) for name, index in built.items()},
         }
-    return [claim for claim, finding in found.items() if not finding.passed]
+    return [check for check, finding in found.items() if not finding.passed]
 
 
 def mended(engine: sa.Engine, *names: str, rebuild: bool = False) -> list[tuple[str, str]]:
@@ -55,12 +55,12 @@ def mended(engine: sa.Engine, *names: str, rebuild: bool = False) -> list[tuple[
     return [(one.work.action, one.work.what) for one in done]
 
 
-def test_every_claim_holds_once_they_are_indexed_and_analysed(indexed: sa.Engine) -> None:
+def test_every_check_passes_once_they_are_indexed_and_analysed(indexed: sa.Engine) -> None:
     assert red(indexed) == []
     assert due(indexed, scope_of(MEMOS, ["memories"])) == []
 
 
-def test_memories_that_memos_would_not_show_are_no_drift(indexed: sa.Engine) -> None:
+def test_memories_that_memos_would_not_show_do_not_count_as_drift(indexed: sa.Engine) -> None:
     execute(
         indexed,
         f"update {TABLE} set is_deleted = true "
@@ -86,7 +86,7 @@ def test_what_a_broken_rebuild_left_on_memories_is_dropped(indexed: sa.Engine) -
     assert red(indexed) == []
 
 
-def test_an_invalid_index_on_a_table_of_others_is_no_concern_of_ours(indexed: sa.Engine) -> None:
+def test_an_invalid_index_on_a_table_of_others_is_not_ours_to_report(indexed: sa.Engine) -> None:
     execute(indexed, f"create index theirs on {OTHERS[0]} ((1))", INVALID.format("theirs"))
     assert red(indexed) == []
 

@@ -27,7 +27,7 @@ TABLE = MEMORIES.as_table
 (HNSW,) = MEMORIES.vector_indexes
 NAMES = ["memories_embedding_vector_hnsw", "memories_tags_gin", "memories_entities_gin"]
 VALIDITY = "select indisvalid from pg_index where indexrelid = to_regclass('public.{}')"
-PROBE = "array_fill(1::real, array[1024])::vector"
+QUERY = "array_fill(1::real, array[1024])::vector"
 
 
 @pytest.fixture
@@ -51,7 +51,9 @@ def plan(engine: sa.Engine, query: str) -> str:
         return "\n".join(found)
 
 
-def test_the_memories_get_the_three_indexes_of_the_plan_once(indexed: sa.Engine) -> None:
+def test_the_memories_get_the_three_indexes_of_the_remediation_plan_once(
+    indexed: sa.Engine,
+) -> None:
     assert [index.name for index in search_indexes(TABLE)] == NAMES
     definitions = {
         str(key): str(value)
@@ -67,7 +69,7 @@ def test_the_memories_get_the_three_indexes_of_the_plan_once(indexed: sa.Engine)
     assert ensure_all(indexed) == [False, False, False]
 
 
-def test_the_claims_about_indexes_hold_for_them(indexed: sa.Engine) -> None:
+def test_the_checks_of_indexes_pass_for_them(indexed: sa.Engine) -> None:
     with indexed.connect() as conn:
         for one in search_indexes(TABLE):
             assert index_is_valid(conn, one).passed
@@ -82,14 +84,14 @@ def test_the_claims_about_indexes_hold_for_them(indexed: sa.Engine) -> None:
 
 
 def test_the_operator_of_the_plans_own_check_cannot_use_the_index(indexed: sa.Engine) -> None:
-    question = f"select id from memories order by embedding_vector {{}} {PROBE} limit 10"
+    question = f"select id from memories order by embedding_vector {{}} {QUERY} limit 10"
     assert f"Index Scan using {NAMES[0]}" in plan(indexed, question.format("<=>"))
     ordered = plan(indexed, question.format("<->"))
     assert "Seq Scan on memories" in ordered
     assert NAMES[0] not in ordered
 
 
-def test_gin_on_json_as_the_plan_has_it_cannot_be_built(engine: sa.Engine) -> None:
+def test_gin_on_json_as_the_remediation_plan_has_it_cannot_be_built(engine: sa.Engine) -> None:
     with pytest.raises(sa.exc.ProgrammingError, match="json has no default operator class"):
         execute(engine, "create index plans on memories using gin (tags)")
 
@@ -147,9 +149,9 @@ def test_search_finds_the_memories_that_memos_would_show_and_no_others(
             )
         }
         hidden = {str(name("memory", number)) for number in (4, 5, 6)}
-        probe = vectors[str(name("memory", 7))]
-        near = sorted(vectors, key=lambda key: -float(vectors[key] @ probe))
-        hits = search(conn, "memories", probe, k=30)
+        query = vectors[str(name("memory", 7))]
+        near = sorted(vectors, key=lambda key: -float(vectors[key] @ query))
+        hits = search(conn, "memories", query, k=30)
         assert [hit.key["id"] for hit in hits] == [key for key in near if key not in hidden]
         assert hits[0].text == "memory 7"
 

@@ -162,7 +162,7 @@ def test_tables_in_use_are_waited_for_as_long_as_lock_timeout_says(
     assert migrations.upgrade(hasty)[0] == "0004"
 
 
-def test_whoever_owns_the_tables_may_adopt_them_and_nobody_else(
+def test_only_the_owner_of_the_tables_may_adopt_them(
     engine: sa.Engine, database_url: sa.URL, settings: Settings
 ) -> None:
     execute(engine, "create role memos_owner login", "create role memos_guest login")

@@ -81,7 +81,7 @@ def test_nothing_but_nulls_survives_both_ways(driver: psycopg.Connection, spelli
 
 
 @EACH_TYPE
-def test_an_empty_batch_is_no_bytes_at_all(driver: psycopg.Connection, spelling: str) -> None:
+def test_an_empty_batch_has_no_bytes(driver: psycopg.Connection, spelling: str) -> None:
     empty = batch_of(spelling, [])
     sliced = batch_of(spelling, [None, None]).slice(1, 0)
     assert (encode(empty), encode(sliced)) == (b"", b"")

@@ -202,7 +202,7 @@ def leave_pid_file(server: EmbeddedServer, pid: int) -> None:
 
 
 def test_an_unprivileged_user_can_run_it(tmp_path: Path) -> None:
-    """As root, in a process that gives its rights up; else as whoever runs the tests."""
+    """As root, in a process that gives its rights up; else as the user who runs the tests."""
     home = tmp_path / "home"
     home.mkdir()
     uid = ""
@@ -244,7 +244,7 @@ def test_somebody_elses_socket_directory_is_refused(tmp_path: Path) -> None:
     link.symlink_to(tmp_path)
     for path in (shared, link):
         with pytest.raises(ServerError, match=r"^M602 .*is not a private directory"):
-            ownership.claim_directory(path, us)
+            ownership.take_directory(path, us)
 
 
 def test_a_home_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -282,7 +282,7 @@ def test_a_server_that_never_answers_is_given_up(
 
 def test_another_major_versions_data_is_refused(tmp_path: Path) -> None:
     server = EmbeddedServer(tmp_path)
-    ownership.claim_directory(server.data_directory, ownership.account_for(server.data_directory))
+    ownership.take_directory(server.data_directory, ownership.account_for(server.data_directory))
     (server.data_directory / "PG_VERSION").write_text("16\n")
     with pytest.raises(ServerError, match=r"^M608 .*PostgreSQL 16, the embedded server is 18"):
         server.start()

@@ -296,7 +296,7 @@ def test_v14_live_version_is_complete_fails_where_a_table_a_key_a_row_or_a_versi
     for part in (
         "memos.corpora is missing",
         "memos.semantic_memories has the key none",
-        "version 1 is to be kept, and schema memos_v1 is gone",
+        "version 1 has to be kept, and schema memos_v1 is gone",
         "version 3 was left in memos_shadow more than a day ago",
     ):
         assert part in observed()
@@ -312,7 +312,7 @@ def test_migrations_leave_other_versions_alone(
     assert migrations.upgrade(engine) == []
     migrations.downgrade(engine, "0001")
     assert migrations.upgrade(engine)[-1] == migrations.head()
-    # The books were forgotten with the older revision; the next swap finds room all the same.
+    # The older revision dropped the bookkeeping tables; the next swap finds a free schema.
     fresh = create_engine(database_url, settings, application_name="tests", pooled=False)
     assert swap_in(fresh).live == 2
     assert states(fresh) == [(1, "previous", "memos_v1_1"), (2, "live", "memos")]
