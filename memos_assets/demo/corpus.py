@@ -73,9 +73,9 @@ LAYOUT = (
             )""",
     "CREATE INDEX idx_entities_canonical ON entities(canonical_name)",
     "CREATE INDEX idx_entities_type ON entities(entity_type)",
-    "CREATE INDEX idx_relations_source ON relations(source_entity_id, MEMOS)",
-    "CREATE INDEX idx_relations_target ON relations(target_entity_id, MEMOS)",
-    "CREATE INDEX idx_relations_type ON relations(relation_type, MEMOS)",
+    "CREATE INDEX idx_relations_source ON relations(source_entity_id)",
+    "CREATE INDEX idx_relations_target ON relations(target_entity_id)",
+    "CREATE INDEX idx_relations_type ON relations(relation_type)",
 )
 
 #: The same columns in another order, which makes ``select *`` by position wrong.
