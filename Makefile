@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test ui lint types docs picture pictures wheel-trial bench faults fuzz clean
+.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench faults fuzz clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -23,8 +23,17 @@ demo: $(READY)
 ui: $(READY)
 	$(BIN)/memos-assets ui
 
+# Each worker would compile the tests and the package again without bytecode. Files stay whole,
+# because the tests of one share what was loaded once; conftest.py puts the long ones first.
+test test-fast: export PYTHONDONTWRITEBYTECODE :=
+PYTEST := $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
+
 test: $(READY)
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(PYTEST)
+
+# What starts neither a server nor a process, and one load with its proof.
+test-fast: $(READY)
+	$(PYTEST) -m 'not slow or smoke'
 
 lint: $(READY)
 	$(BIN)/ruff check .

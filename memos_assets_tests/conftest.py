@@ -2,6 +2,7 @@
 
 import itertools
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,11 @@ FAST = {
 }
 _numbers = itertools.count(1)
 
+TESTS = Path(__file__).parent
+#: Folders of tests about what is not in the package: programs that take minutes if they are let.
+BESIDE_THE_ROOMS = ("bench", "faults", "fuzz", "tools")
+#: Fixture -> hundredths of a second that a test with it takes, most of it in runs.
+COSTS = {"server": 20, "database": 150, "world": 400, "consolidated": 400}
 
 #: Databases written by memOS's own classes; beside the checkout, not in it.
 SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
@@ -36,11 +42,35 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave tests on the samples out, and say so, where there are no samples."""
+    """Mark slow tests, leave those on samples out where there are none, and put long files first.
+
+    Files are ordered for workers alone: a long file that comes last keeps one core busy while the
+    others are idle.
+    """
+    for item in items:
+        if is_slow(item):
+            item.add_marker(pytest.mark.slow)
     if not SAMPLES.is_dir():
         left = [item for item in items if "samples" in getattr(item, "fixturenames", ())]
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if item not in left]
+    if hasattr(config, "workerinput"):
+        costs: Counter[Path] = Counter()
+        for item in items:
+            costs[item.path] += cost(item)
+        items.sort(key=lambda item: (-costs[item.path], str(item.path)))
+
+
+def is_slow(item: pytest.Item) -> bool:
+    """Whether a test needs a server, is able to start one or a process, or races and searches."""
+    starters = {"EmbeddedServer", "subprocess"} & vars(getattr(item, "module", item)).keys()
+    folder = item.path.relative_to(TESTS).parts[0]
+    return bool(starters) or cost(item) > 1 or folder in BESIDE_THE_ROOMS
+
+
+def cost(item: pytest.Item) -> int:
+    """Return about how long a test takes, in hundredths of a second, by its fixtures."""
+    return max((COSTS.get(name, 1) for name in getattr(item, "fixturenames", ())), default=1)
 
 
 @pytest.fixture(scope="session")
@@ -102,6 +132,15 @@ def engine(database_url: sa.URL, settings: Settings) -> Iterator[sa.Engine]:
     made = create_engine(database_url, settings, application_name="tests")
     yield made
     made.dispose()
+
+
+@pytest.fixture(scope="module")
+def shared_engine(server: EmbeddedServer, template: str) -> Iterator[sa.Engine]:
+    """Open an engine on a database that the tests of one module share: for those that only look."""
+    with copied_database(server, template) as url:
+        made = create_engine(url, Settings(), application_name="tests:shared")
+        yield made
+        made.dispose()
 
 
 @contextmanager

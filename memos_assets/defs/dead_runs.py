@@ -49,7 +49,7 @@ def running(engine: sa.Engine, run_id: str) -> Iterator[None]:
 def known_to_run(
     engine: sa.Engine, instance: dg.DagsterInstance, run: dg.DagsterRun
 ) -> Iterator[None]:
-    """Hold the lock of a run that Dagster started, unless the process that started it here holds it."""
+    """Hold the lock of a run that Dagster started, unless its own process holds it."""
     if run.tags.get(PROCESS_TAG) == process_of(run.run_id):
         yield
         return

@@ -54,7 +54,7 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
     The first write is what makes our schemas, or what adopts tables that memOS made since.
 
     ``home/backups/<database>-<utc time>.dump`` is in pg_dump's custom format, with roles and
-    ownership as pg_dump records them; restore it with pg_restore. Its sha256 is in a file beside it.
+    ownership as pg_dump records them; restore it with pg_restore. A file beside it has its sha256.
 
     Returns:
         Path of the dump, None when there was nothing to do.

@@ -75,10 +75,14 @@ class MemosStorage(DagsterStorage, ConfigurableClass):
         self._shown = shown(url)
         with _tables(url, settings):
             self._storage = DagsterPostgresStorage(_dagster_url(url))
-        # Dagster asks for tables that are there since they were made before nearly every event.
+        # Dagster asks before nearly every event and every read of an asset for tables and columns
+        # that are there since they were made.
         events = self.event_log_storage
         assert isinstance(events, PostgresEventLogStorage)
         events.has_table = functools.cache(events.has_table)  # type: ignore[method-assign]
+        events.has_asset_key_col = functools.cache(  # type: ignore[method-assign]
+            events.has_asset_key_col
+        )
         for storage in (self.run_storage, self.event_log_storage, self.schedule_storage):
             storage.optimize_for_webserver(
                 statement_timeout=STATEMENT_TIMEOUT_MS,

@@ -145,7 +145,7 @@ def _refuse_gone(conn: sa.Connection, catalog: Catalog, files: Sequence[FoundFil
 
 
 def _pruned(engine: sa.Engine, catalog: Catalog, settings: Settings) -> list[str]:
-    """Drop versions that were kept long enough; one that cannot be dropped does not stop the swap."""
+    """Drop versions that were kept long enough; one that is stuck does not stop the swap."""
     try:
         dropped = prune(engine, catalog, settings.keep_versions_days)
     except TargetError as error:

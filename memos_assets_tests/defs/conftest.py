@@ -1,28 +1,44 @@
-"""An empty world per test: ephemeral instance, own database, own folder."""
+"""A world per test: ephemeral instance, own database, own folder; empty, or consolidated before."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
-import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.settings import Settings
+from memos_assets.postgres.server.embedded import EmbeddedServer
+from memos_assets_tests.defs.consolidated import ConsolidatedWorlds, world_in
+from memos_assets_tests.defs.instances import ephemeral
 from memos_assets_tests.defs.world import World
+
+#: Copies the world whose `meta_buffer.db` has templates with these rowids, all of it proven.
+Consolidated = Callable[[Iterable[int]], World]
 
 
 @pytest.fixture
-def world(
-    database_url: sa.URL,
-    engine: sa.Engine,
-    settings: Settings,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[World]:
-    """Set the environment that runs read, as a developer would."""
-    monkeypatch.setenv("MEMOS_HOME", str(settings.home))
-    monkeypatch.setenv("MEMOS_DATABASE_URL", database_url.render_as_string(hide_password=False))
-    data = tmp_path / "data"
-    data.mkdir()
-    with dg.DagsterInstance.ephemeral() as instance:
-        yield World(engine, settings, instance, data)
+def world(database_url: sa.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Make an empty world."""
+    with (
+        ephemeral() as instance,
+        world_in(tmp_path, database_url, instance, monkeypatch) as made,
+    ):
+        yield made
+
+
+@pytest.fixture(scope="session")
+def consolidated_worlds(
+    server: EmbeddedServer, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ConsolidatedWorlds]:
+    """Keep what was consolidated for one test for the others."""
+    with ExitStack() as kept:
+        yield ConsolidatedWorlds(server, template, tmp_path_factory.mktemp("worlds"), kept)
+
+
+@pytest.fixture
+def consolidated(
+    consolidated_worlds: ConsolidatedWorlds, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Consolidated]:
+    """Give a test a consolidated world of its own; ask for it before anything is patched."""
+    with ExitStack() as copies:
+        yield lambda rowids: copies.enter_context(consolidated_worlds.copied(rowids, monkeypatch))

@@ -18,6 +18,7 @@ from memos_assets.report.unchanged import standing_outcomes
 from memos_assets.runs.consolidation import verify
 from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.search.queries import SEARCH_SETTINGS
+from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import World, write_templates
 
 HNSW = "thought_templates_embedding_768_hnsw"
@@ -42,10 +43,9 @@ def poor_search(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_red_recall_fails_the_run_and_the_report_is_written_by_a_run_of_its_own(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    consolidated: Consolidated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_templates(world.data / "meta_buffer.db", range(1, 31))
-    assert world.consolidate().proven
+    world = consolidated(range(1, 31))
     poor_search(monkeypatch)
     done = verify(world.instance, world.engine, MEMOS)
     assert not done.proven
@@ -63,10 +63,9 @@ def test_a_red_recall_fails_the_run_and_the_report_is_written_by_a_run_of_its_ow
 
 
 def test_assets_after_an_index_wait_in_the_run_of_a_failed_recall(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    consolidated: Consolidated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_templates(world.data / "meta_buffer.db", range(1, 31))
-    world.consolidate()
+    world = consolidated(range(1, 31))
     poor_search(monkeypatch)
     for job in ("index_check_report", "verify_checklist"):
         result = world.run(job)
@@ -114,9 +113,8 @@ def test_the_report_and_the_ui_show_searches_beside_exact_scans(world: World) ->
     assert f"| {HNSW} | 30 | 1.0 |" in shown
 
 
-def test_searches_that_are_proven_stay_so_while_nothing_changes(world: World) -> None:
-    write_templates(world.data / "meta_buffer.db", range(1, 4))
-    assert world.consolidate().proven
+def test_searches_that_are_proven_stay_so_while_nothing_changes(consolidated: Consolidated) -> None:
+    world = consolidated([1, 2])
     standing = standing_outcomes(world.engine, MEMOS, world.files())
     assert standing is not None
     labels = {outcome.check.label for outcome in standing if outcome.proven}
@@ -125,9 +123,8 @@ def test_searches_that_are_proven_stay_so_while_nothing_changes(world: World) ->
     assert standing_outcomes(world.engine, MEMOS, world.files()) is None
 
 
-def test_one_index_can_be_judged_by_itself(world: World) -> None:
-    write_templates(world.data / "meta_buffer.db", [1, 2])
-    world.consolidate()
+def test_one_index_can_be_judged_by_itself(consolidated: Consolidated) -> None:
+    world = consolidated([1, 2])
     wanted = dg.AssetCheckKey(dg.AssetKey(["memos", "indexes", HNSW]), V16)
     job = dg.define_asset_job("one", selection=dg.AssetSelection.checks(wanted))
     merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))

@@ -11,6 +11,7 @@ from memos_assets.definitions import defs
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import find_report, reports_folder
 from memos_assets.runs.consolidation import verify
+from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import World, put_template, write_templates
 
 KEY = dg.AssetKey(["memos", "report"])
@@ -95,10 +96,9 @@ def test_a_report_says_what_was_loaded_from_which_bytes_and_how_it_was_proven(
 
 
 def test_a_report_names_the_failed_check_and_its_asset_and_that_nothing_is_proven_by_it(
-    world: World,
+    consolidated: Consolidated,
 ) -> None:
-    write_templates(world.data / "meta_buffer.db", [1, 2])
-    world.consolidate()
+    world = consolidated([1, 2])
     world.execute("update memos.thought_templates set query_pattern = 'other' where id = 't1'")
     done = verify(world.instance, world.engine, MEMOS)
     assert not done.proven
@@ -118,10 +118,11 @@ def test_a_report_names_the_failed_check_and_its_asset_and_that_nothing_is_prove
     assert index["build_seconds"] > 0
 
 
-def test_what_was_checked_before_the_last_load_is_stale_and_not_proven(world: World) -> None:
+def test_what_was_checked_before_the_last_load_is_stale_and_not_proven(
+    consolidated: Consolidated,
+) -> None:
+    world = consolidated([1, 2])
     path = world.data / "meta_buffer.db"
-    write_templates(path, [1, 2])
-    world.consolidate()
     put_template(path, "t3")
     world.observe()
     assert world.run("migrate_meta_buffer", partition_key="meta_buffer/000").success

@@ -4,10 +4,6 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-from memos_assets_tests.consolidate.conftest import shared_engine
-
-__all__ = ["shared_engine"]
-
 #: Examples per fuzzer, set by ``make fuzz``.
 EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
 

@@ -128,6 +128,24 @@ def test_a_process_keeps_few_connections(instance: dg.DagsterInstance, engine: s
     assert kept <= 3
 
 
+def test_tables_and_columns_are_asked_for_once(instance: dg.DagsterInstance) -> None:
+    catalog: list[str] = []
+
+    def seen(_conn: object, _cursor: object, statement: str, *_: object) -> None:
+        if "pg_catalog" in statement:
+            catalog.append(statement)
+
+    dg.materialize([one], instance=instance)
+    instance.get_asset_records([one.key])
+    sa.event.listen(sa.Engine, "before_cursor_execute", seen)
+    try:
+        records = instance.get_asset_records([one.key])
+    finally:
+        sa.event.remove(sa.Engine, "before_cursor_execute", seen)
+    assert [record.asset_entry.asset_key for record in records] == [one.key]
+    assert catalog == []
+
+
 def test_a_password_is_not_shown(database_url: sa.URL, tmp_path: Path) -> None:
     with_password = libpq_url(database_url.set(password="s3kret"), password=True)
     settings = Settings(home=tmp_path, database_url=SecretStr(with_password))

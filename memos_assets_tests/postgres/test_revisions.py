@@ -1,4 +1,4 @@
-"""Our own revisions on a database with rows: what an upgrade and a downgrade do to the bookkeeping tables."""
+"""Our own revisions on a database with rows: effects of an upgrade and of a downgrade."""
 
 from pathlib import Path
 

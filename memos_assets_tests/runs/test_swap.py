@@ -23,6 +23,7 @@ from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import checklist
 from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.search.queries import SEARCH_SETTINGS
+from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import World, failures, put_template, write_templates
 
 IDS = "select id from memos.thought_templates order by id"
@@ -81,11 +82,10 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
 
 
 def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    consolidated: Consolidated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = consolidated([1])
     path = world.data / "meta_buffer.db"
-    write_templates(path, [1])
-    world.consolidate()
     before = world.rows("select source, pin_digest from memos_ops.sources")
     put_template(path, "t2")
     monkeypatch.setattr("memos_assets.search.plans.CHOSEN_FROM_ROWS", 0)
@@ -110,9 +110,8 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     assert not live["V08"].proven
 
 
-def test_a_load_that_fails_does_not_lead_to_a_swap(world: World) -> None:
-    write_templates(world.data / "meta_buffer.db", [1])
-    assert world.consolidate().proven
+def test_a_load_that_fails_does_not_lead_to_a_swap(consolidated: Consolidated) -> None:
+    world = consolidated([1])
     world.execute(
         "create function refuse() returns event_trigger language plpgsql as $$ begin if "
         "tg_tag = 'CREATE INDEX' then raise exception 'no index today'; end if; end $$"
@@ -155,11 +154,10 @@ def test_a_second_swap_at_the_same_time_is_refused(world: World) -> None:
 
 
 def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    consolidated: Consolidated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = consolidated([1, 2_048])
     path = world.data / "meta_buffer.db"
-    write_templates(path, [1, 2_048])
-    world.consolidate()
 
     def written_after_the_gate(
         engine: sa.Engine, consolidation: str, *, filled_at: datetime, timeout_seconds: float
@@ -183,10 +181,11 @@ def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
     assert world.rows(pattern.format("memos")) == [("changed",)]
 
 
-def test_after_a_rollback_the_next_consolidation_loads_what_differs(world: World) -> None:
+def test_after_a_rollback_the_next_consolidation_loads_what_differs(
+    consolidated: Consolidated,
+) -> None:
+    world = consolidated([1, 2_048])
     path = world.data / "meta_buffer.db"
-    write_templates(path, [1, 2_048])
-    world.consolidate()
     put_template(path, "t2048", rowid=2_048, pattern="changed")
     assert swap(world).proven
     roll_back(world.engine, MEMOS, timeout_seconds=10)
@@ -195,10 +194,9 @@ def test_after_a_rollback_the_next_consolidation_loads_what_differs(world: World
     assert done.proven
 
 
-def test_a_pin_of_a_kept_version_is_not_removed(world: World) -> None:
+def test_a_pin_of_a_kept_version_is_not_removed(consolidated: Consolidated) -> None:
+    world = consolidated([1])
     path = world.data / "meta_buffer.db"
-    write_templates(path, [1])
-    world.consolidate()
     put_template(path, "t2")
     assert swap(world).proven
     world.execute("update memos_ops.pins set pinned_at = now() - interval '3 days'")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from memos_assets.catalog import MEMOS
 from memos_assets.report.unchanged import standing_outcomes
+from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import SPEC, World, put_template, write_templates
 
 FILE = "meta_buffer.db"
@@ -85,9 +86,8 @@ def test_there_is_nothing_to_do_only_while_everything_is_as_it_was_proven(world:
     assert standing_outcomes(world.engine, MEMOS, files) is None
 
 
-def test_a_consolidation_of_what_is_proven_touches_no_row(world: World) -> None:
-    write_templates(world.data / FILE, [1, 2])
-    assert world.consolidate().proven
+def test_a_consolidation_of_what_is_proven_touches_no_row(consolidated: Consolidated) -> None:
+    world = consolidated([1, 2])
     before = world.rows(ROWS)
     assert world.consolidate().proven
     assert world.rows(ROWS) == before

@@ -20,10 +20,7 @@ from memos_assets.search import api, api_async
 from memos_assets.search.functions import functions_are_ours, install
 from memos_assets.search.plans import text_search_uses_index
 from memos_assets.search.searchable import searchable
-from memos_assets_tests.consolidate.conftest import shared_engine
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, put_texts, stored
-
-__all__ = ["shared_engine"]
 
 TEXTS = {
     "a": "SRVO-062 BZAL alarm: replace the battery A06B-6114-K504 of the pulse coder",

@@ -192,7 +192,7 @@ def _archive_of(catalog: Catalog, group: str, kind: FileKind | None) -> dg.Asset
         group_name=catalog.names.job("archive"),
         kinds={"sqlite"},
         owners=OWNERS,
-        description=f"{what}: their original paths, when they were moved, and from when they may be "
+        description=f"{what}: their original paths, when they were moved, and when they may be "
         "purged. Materialising moves nothing; `memos-assets retire` does.",
     )
     def _archive(

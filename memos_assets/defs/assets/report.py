@@ -38,7 +38,7 @@ def report(catalog: Catalog) -> dg.AssetsDefinition:
     def _report(
         context: dg.AssetExecutionContext, postgres: Postgres
     ) -> dg.MaterializeResult[None]:
-        """Gather the bookkeeping tables, the latest evaluation of each check, and the steps of its runs."""
+        """Gather the bookkeeping tables, the evaluations of checks, and the steps of runs."""
         with reported():
             engine = postgres.engine
             history = recorded(context.instance, engine, catalog, context.run)

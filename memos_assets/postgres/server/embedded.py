@@ -62,7 +62,7 @@ class EmbeddedServer:
     """One PostgreSQL under ``home``, shared by every process that names the same home.
 
     ``home/postgres`` holds the data, ``home/postgres.log`` what the server says, and
-    One process at a time starts or stops it, under the lock ``home/postgres.lock``. It listens on a Unix socket
+    ``home/postgres.lock`` lets one process at a time start or stop it. It listens on a Unix socket
     in its data directory, which only its user and root can enter; where that path cannot be a
     socket's, in a private directory of the system's temporary folder. Never on TCP.
 

@@ -1,7 +1,7 @@
 """Versions of the consolidated tables: the live one, a shadow that is being filled, former ones.
 
-A version is a schema. The live one is the catalog's; `swap` makes another one live. In the bookkeeping
-tables, `target` names the schema that a row is about.
+A version is a schema. The live one is the catalog's; `swap` makes another one live. In the
+bookkeeping tables, `target` names the schema that a row is about.
 """
 
 import re

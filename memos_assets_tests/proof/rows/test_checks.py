@@ -60,6 +60,7 @@ def broken(engine: sa.Engine, check: str, *statements: str, **values: object) ->
     return finding
 
 
+@pytest.mark.smoke
 def test_every_check_passes_in_an_untouched_world(engine: sa.Engine, tmp_path: Path) -> None:
     pin = world(engine, tmp_path)
     assert b.red(engine, pin) == {}

@@ -1,4 +1,4 @@
-"""The archive in Dagster: shown by assets, proven by V13, moved into by the command alone."""
+"""Retirement as runs: shown by assets, proven by V13, moved into by the command alone."""
 
 import shutil
 from pathlib import Path
@@ -17,6 +17,7 @@ from memos_assets.defs.tags import RETIRE_TAG, ROOTS_TAG
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate, verify
 from memos_assets.runs.retirement import look, restore, retire
+from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import KIND, World, failures, put_template, write_templates
 
 Contents = dict[str, tuple[bytes, int, int]]
@@ -90,11 +91,10 @@ def test_every_sample_is_retired_and_comes_back_byte_for_byte(world: World, samp
 
 
 def test_materialising_everything_or_executing_a_retirement_again_moves_nothing(
-    world: World,
+    consolidated: Consolidated,
 ) -> None:
+    world = consolidated([1, 2])
     path = world.data / "meta_buffer.db"
-    write_templates(path, [1, 2])
-    world.consolidate()
     result = world.run(ARCHIVE)
     assert result.success
     shown = {
@@ -127,10 +127,11 @@ def test_materialising_everything_or_executing_a_retirement_again_moves_nothing(
     assert path.exists()
 
 
-def test_a_file_that_changed_since_it_was_judged_stays_and_the_run_says_why(world: World) -> None:
+def test_a_file_that_changed_since_it_was_judged_stays_and_the_run_says_why(
+    consolidated: Consolidated,
+) -> None:
+    world = consolidated([1])
     path = world.data / "meta_buffer.db"
-    write_templates(path, [1])
-    world.consolidate()
     put_template(path, "t2")
     tags = {RETIRE_TAG: f"meta_buffer={path}", ROOTS_TAG: str(world.data.resolve())}
     (said,) = failures(world.run(ARCHIVE, tags=tags))
@@ -193,10 +194,9 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
 
 
 def test_v13_archived_files_are_whole_fails_in_the_ui_when_an_archived_file_is_cut_short(
-    world: World,
+    consolidated: Consolidated,
 ) -> None:
-    write_templates(world.data / "meta_buffer.db", [1])
-    world.consolidate()
+    world = consolidated([1])
     retire_all(world)
     entry = entry_named(world.settings.archive_folder, "meta_buffer")
     with entry.file.open("r+b") as file:
@@ -208,11 +208,10 @@ def test_v13_archived_files_are_whole_fails_in_the_ui_when_an_archived_file_is_c
 
 
 def test_a_restoration_that_a_crash_interrupted_is_finished_by_the_next(
-    world: World, monkeypatch: pytest.MonkeyPatch
+    consolidated: Consolidated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    world = consolidated([1])
     path = world.data / "meta_buffer.db"
-    write_templates(path, [1])
-    world.consolidate()
     retire_all(world)
 
     def crash(*_: object) -> None:

@@ -9,11 +9,11 @@ from memos_assets.catalog import MEMOS
 from memos_assets.postgres import target
 from memos_assets.report.unchanged import standing_outcomes
 from memos_assets.runs.consolidation import verify
-from memos_assets_tests.defs.conftest import world
 from memos_assets_tests.defs.world import World, write_templates
+from memos_assets_tests.postgres.application.conftest import database_url, memos_template
 from memos_assets_tests.postgres.application.reading import content
 
-__all__ = ["world"]
+__all__ = ["database_url", "memos_template"]
 
 
 @pytest.fixture(autouse=True)
