@@ -1,11 +1,11 @@
-"""What an index will take before it is built: memory, disk, seconds. Pure; opens no connection."""
+"""Forecast of a build: memory, disk, seconds. Pure; opens no connection."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 from memos_assets.catalog import VectorIndex
-from memos_assets.catalog.columns import Held, value_bytes
+from memos_assets.catalog.columns import IndexedForm, value_bytes
 
 #: Where the seconds come from: a build of a few of the rows on this very server, or a table.
 Basis = Literal["sample", "rate"]
@@ -19,7 +19,7 @@ _MEASURED_MARGIN = 1.015
 
 #: Microseconds of one core per row and unit of ln(rows): some, and some per element. Measured on
 #: 1,000 to 20,000 rows of 768 to 4,096 elements, m 16, ef_construction 64 (2 cores, 2026-11-22).
-_RATES: dict[Held, tuple[float, float]] = {
+_RATES: dict[IndexedForm, tuple[float, float]] = {
     "vector": (5.0, 0.026),
     "halfvec": (3.0, 0.025),
     "bits": (12.0, 0.002),
@@ -39,9 +39,9 @@ _GIN_MEMORY_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What an HNSW index is made of: ``dimension`` elements (or bits) of each row, ``m`` links."""
+    """An HNSW index: ``dimension`` elements of one type of each row, with ``m`` links."""
 
-    held: Held
+    form: IndexedForm
     dimension: int
     m: int = 16
     ef_construction: int = 64
@@ -49,7 +49,7 @@ class Graph:
     @property
     def value_bytes(self) -> int:
         """Bytes of one value."""
-        return value_bytes(self.held, self.dimension)
+        return value_bytes(self.form, self.dimension)
 
     @property
     def row_bytes(self) -> float:
@@ -60,7 +60,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class IndexForecast:
-    """What the build of one index will take.
+    """Forecast of the build of one index.
 
     Attributes:
         rows: that the index will serve.
@@ -79,7 +79,7 @@ class IndexForecast:
     def seconds_with(self, workers: int, memory_bytes: int) -> float:
         """Return the seconds with ``workers`` beside the first process, and so much memory.
 
-        Where the memory does not do, that is the least it will take.
+        Where that is too little memory, this is the least that the build will take.
         """
         spilled = max(0.0, 1 - memory_bytes / self.memory_bytes) if self.memory_bytes else 0.0
         slowdown = 1 + spilled * (SPILLED_SLOWDOWN - 1)
@@ -87,7 +87,7 @@ class IndexForecast:
 
 
 def graph_of(index: VectorIndex) -> Graph:
-    """Return what an index of the catalog is made of."""
+    """Return the graph of an index of the catalog."""
     if index.method == "prefix":
         return Graph("halfvec", index.prefix, index.m, index.ef_construction)
     return Graph(index.method, index.dimension, index.m, index.ef_construction)
@@ -136,7 +136,7 @@ def extrapolated(seconds: float, sample_rows: int, rows: int) -> float:
 
 
 def _rate_seconds(graph: Graph, rows: int) -> float:
-    some, per_element = _RATES[graph.held]
+    some, per_element = _RATES[graph.form]
     effort = graph.ef_construction / 64 * math.sqrt(graph.m / 16)
     return _work(rows) * (some + per_element * graph.dimension) * effort / 1e6
 

@@ -41,11 +41,11 @@ def nearest_exact(vectors: Vectors, queries: Vectors, k: int) -> Neighbours:
 
 def nearest_in(batches: Iterable[Vectors], queries: Vectors, k: int) -> Neighbours:
     """Return the same as `nearest_exact` for rows that come in batches and are not kept."""
-    sought = directions(queries)
+    query_directions = directions(queries)
     rows = np.empty((len(queries), 0), dtype=np.int64)
     distances = np.empty((len(queries), 0))
     for first, batch in _numbered(batches):
-        found = cosine_distances(sought, directions(batch))
+        found = cosine_distances(query_directions, directions(batch))
         found[~np.isfinite(found)] = np.inf
         numbers = np.broadcast_to(np.arange(first, first + len(batch)), found.shape)
         rows, distances = least(

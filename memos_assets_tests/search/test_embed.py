@@ -118,9 +118,9 @@ def test_a_query_carries_the_instruction_of_its_model_and_a_text_does_not(
         ({"embeddings": [["1.0"]]}, "other things than numbers"),
         ({"embeddings": [[None, 1.0]]}, "other things than numbers"),
         ({"embeddings": [[True]]}, "other things than numbers"),
-        ({"embeddings": ["AACAPw=="]}, "something that is no vector"),
-        ({"embedding": [1.0]}, "no list of vectors"),
-        (["?"], "no list of vectors"),
+        ({"embeddings": ["AACAPw=="]}, "something that is not a vector"),
+        ({"embedding": [1.0]}, "something that is not a list of vectors"),
+        (["?"], "something that is not a list of vectors"),
         (b"<html>not found</html>", "no JSON"),
     ],
 )

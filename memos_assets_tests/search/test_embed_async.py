@@ -96,8 +96,8 @@ def test_a_query_carries_the_instruction_of_its_model() -> None:
     ("status", "answer", "said", "times"),
     [
         (200, {"embeddings": [[0.0, 0.0]]}, "it answered with a vector of zeros", 1),
-        (200, b"<html>", "it answered with something that is no JSON", 1),
-        (200, b"\xff\xfe\xfa", "it answered with something that is no JSON", 1),
+        (200, b"<html>", "the answer is not JSON", 1),
+        (200, b"\xff\xfe\xfa", "the answer is not JSON", 1),
         (
             401,
             {"error": f"bad key {KEY}"},

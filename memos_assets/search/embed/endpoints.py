@@ -95,7 +95,7 @@ class _AsyncEndpoint:
         return np.concatenate(parts)
 
     async def embed_query(self, text: str) -> Vectors:
-        """Embed what somebody looks for, with the instruction that its model wants before it."""
+        """Embed a query, with the instruction of its model before it."""
         vector: Vectors = (await self.embed([as_query(self.model, text)]))[0]
         return vector
 
@@ -136,7 +136,7 @@ class _AsyncEndpoint:
                         raise httpx.HTTPStatusError("", request=response.request, response=response)
             return response.json()
         except ValueError:
-            raise self._refusal("it answered with something that is no JSON") from None
+            raise self._refusal("the answer is not JSON") from None
         except httpx.HTTPStatusError as error:
             raise self._refused(error.response) from None
         except httpx.TimeoutException:

@@ -1,4 +1,4 @@
-"""Names of embedding models: which are the same, what they want before a query, what they fit."""
+"""Names of embedding models: equal names, instructions before a query, and the tables they fit."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -87,7 +87,8 @@ def check_fit(
         UsageError: M579.
     """
     if dimension not in models:
-        what = f"{model} gives {dimension:,} elements, and the table is searched by {held(models)}"
+        known = dimensions(models)
+        what = f"{model} gives {dimension:,} elements, and the table is searched by {known}"
     elif models[dimension] and not any(same_model(model, one) for one in models[dimension]):
         wrote = " or ".join(models[dimension])
         what = (
@@ -99,8 +100,8 @@ def check_fit(
     raise UsageError("M579", what, where=table, fix=_fix(models, dimension))
 
 
-def held(models: Mapping[int, Sequence[str]]) -> str:
-    """Say what a table holds: ``1,024 (bge-m3) or 4,096 (qwen3-embedding:8b)``."""
+def dimensions(models: Mapping[int, Sequence[str]]) -> str:
+    """Return dimensions with their models: ``1,024 (bge-m3) or 4,096 (qwen3-embedding:8b)``."""
     return " or ".join(
         f"{dimension:,} ({', '.join(names)})" if names else f"{dimension:,}"
         for dimension, names in sorted(models.items())
