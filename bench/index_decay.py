@@ -1,4 +1,4 @@
-"""What deletes and updates do to an HNSW index, and what VACUUM and REINDEX give back.
+"""Effects of deletes and updates on an HNSW index, and of VACUUM and REINDEX after them.
 
 `python -m bench.index_decay` prints the table of docs/decisions/008-health-of-indexes.md.
 """

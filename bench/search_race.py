@@ -148,7 +148,7 @@ class _Course:
         return self.send(name, statement, {}, SCANS, layout.stored)
 
     def statement(self) -> float:
-        """Send what the function sends."""
+        """Send the function's statement."""
         return self.send(
             STATEMENT, nearest(self.generated.spec.as_table, self.index, hits=True), SEARCH_SETTINGS
         )
@@ -207,7 +207,7 @@ class _Race:
                 load(course.engine, course.generated, layout)
 
     def contestants(self) -> dict[str, Callable[[], float]]:
-        """Return name -> what runs."""
+        """Return name -> search."""
         large = self.large
         found: dict[str, Callable[[], float]] = {
             f"{large.size} {STORED}": partial(self.stored.scan, STORED, AS_STORED),

@@ -22,7 +22,7 @@ from memos_assets.search.query_embedding import query_embedding, send_binary
 
 #: One core for every search: a search by an index never has more.
 ONE_CORE = {"max_parallel_workers_per_gather": "0", "jit": "off"}
-#: Timed passes; the faster one of each query counts, which leaves out what other programs did.
+#: Timed passes; the faster one of each query counts, which leaves out delays by other programs.
 _PASSES = 2
 
 #: Takes a query, ``(dimension,)``, and returns the numbers of the rows that it found.

@@ -233,7 +233,7 @@ def _store_as(
     driver: psycopg.Connection, place: sql.Identifier, vector: VectorColumn, layout: Layout
 ) -> None:
     column = sql.Identifier(vector.name)
-    # What is gone at the end needs no write-ahead log; pages are the same without it.
+    # A temporary schema needs no write-ahead log; pages are the same without it.
     driver.execute(sql.SQL("alter table {} set unlogged").format(place))
     if layout.stored is not None and layout.stored != vector.stored:
         driver.execute(

@@ -1,4 +1,4 @@
-"""Build a search index: forecast it, choose its settings, follow it, return what it took."""
+"""Build a search index: forecast it, choose its settings, follow it, return its measurements."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -83,7 +83,7 @@ def ensure_index(
         maintenance_work_mem_mb: the most memory that the build may take. It takes what its graph
             needs; where that is more, the rest of the graph is built on disk, many times slower.
         parallel_workers: the most that PostgreSQL may use beside the process that builds.
-        tell: hears the forecast, then twice a second how far the build is.
+        tell: is called with the forecast, then twice a second with the progress.
 
     Raises:
         TargetError: M320 when PostgreSQL cannot build it, the table is as it was; M321 when

@@ -56,7 +56,7 @@ def build_indexes(
         engine: of the target database.
         indexes: that are wanted; valid ones are left as they are.
         budget_mb: memory of all builds together, as they take it at the same time.
-        tell: hears from each build how far it is, in its thread.
+        tell: is called with the progress of each build, in its thread.
 
     Raises:
         TargetError: M320 to M323, see `ensure_index`.

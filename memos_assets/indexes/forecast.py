@@ -24,14 +24,15 @@ _RATES: dict[IndexedForm, tuple[float, float]] = {
     "halfvec": (3.0, 0.025),
     "bits": (12.0, 0.002),
 }
-#: What each worker beside the first process adds, in processes: 0.4 to 0.65 were seen on 2 cores.
+#: Gain of each worker beside the first process, in processes: 0.4 to 0.65 were seen on 2 cores.
 _WORKER_GAIN = 0.55
 #: A row that finds the memory full is inserted on disk; as many times slower where the index fits
 #: the server's buffers, and many times that where it does not.
 SPILLED_SLOWDOWN = 4
 
-#: GIN: bytes of index per byte of column, seconds per byte, and the most memory that helps. What
-#: it takes hangs on how many keys differ: right within a factor of three on the plan-scale demo.
+#: GIN: bytes of index per byte of column, seconds per byte, and the most memory that helps.
+#: The costs depend on the number of different keys: right within a factor of three on the
+#: plan-scale demo.
 _GIN_DISK_SHARE = 0.75
 _GIN_SECONDS_PER_BYTE = 7e-8
 _GIN_MEMORY_BYTES = 64 << 20
@@ -121,13 +122,13 @@ def graph_disk_bytes(graph: Graph, rows: int) -> int:
         return _PAGE_BYTES * (1 + 2 * rows)
     # Few rows are on higher levels, too, and have m more links of 6 bytes on each.
     per_page = _USABLE_BYTES / (element + links + 8 + 6 * graph.m / (graph.m - 1))
-    # What does not hold another row stays empty; of small rows that is half of one on average.
+    # The rest of a page stays empty; with small rows that is half a row on average.
     per_page = math.floor(per_page) if per_page < 8 else per_page - 0.5
     return _PAGE_BYTES * (1 + max(1, math.ceil(rows / per_page)))
 
 
 def extrapolated(seconds: float, sample_rows: int, rows: int) -> float:
-    """Return what ``rows`` take when ``sample_rows`` (200 or more) took ``seconds``.
+    """Return the seconds for ``rows`` when ``sample_rows`` (200 or more) took ``seconds``.
 
     A row costs as much as the logarithm of those before it: from 200 and 500 rows that met the
     20,000 of each method within 20 % (docs/benchmarks.md).

@@ -113,11 +113,11 @@ def questions_from_text(
     """Return the search of each table, and notes for the user.
 
     Text is embedded once, while no connection is open. A table that the embedder does not fit is
-    searched by words.
+    searched by words; in mode ``vector`` it is left out.
 
     Raises:
         UsageError: M571 the only table has no embeddings; M577, M578 no embedder or no vector; M579
-            the embedder does not fit the only table, or does not fit any in mode ``vector``.
+            the embedder does not fit the only table, or any table in mode ``vector``.
     """
     if question.mode == "vector" and only is not None and not only.vector_indexes:
         raise _no_embeddings(only)
@@ -168,7 +168,7 @@ def _where(table: Table) -> str:
 def _no_embeddings(table: Table) -> UsageError:
     return UsageError(
         "M571",
-        "it has no embeddings",
+        "the table has no embeddings",
         where=_where(table),
         fix="search it by words: memos-assets search TEXT --mode text",
     )

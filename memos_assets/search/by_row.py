@@ -110,5 +110,5 @@ def only_row(rows: list[QueryRow], name: str, where: str) -> QueryRow:
         "M581",
         f"several rows have this key ({shown})",
         where=f"{where}, {shown_value(name)}",
-        fix="pass one of these: --like SOURCE/KEY",
+        fix="pass one of these keys: --like SOURCE/KEY",
     )

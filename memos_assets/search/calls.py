@@ -44,7 +44,7 @@ class Hit:
     score: float | None = None
 
 
-#: What a hit shows -> the column of an answer.
+#: Attribute of a hit -> column of the function's rows.
 _SHOWN = (
     ("text", "text"),
     ("metadata", "metadata"),
@@ -150,7 +150,7 @@ def _call(
     if owner is not None and place.owner is None:
         raise UsageError(
             "M580",
-            "its rows have no owner, so a search cannot be filtered by one",
+            "rows of this table have no owner, so a search cannot be filtered by one",
             where=f"table {place.name}",
             fix="leave the owner out",
         )
@@ -161,7 +161,7 @@ def _call(
             known = ", ".join(place.filters) or "none"
             raise UsageError(
                 "M580",
-                f"its searches cannot be filtered by {column!r}",
+                f"searches of this table cannot be filtered by {column!r}",
                 where=f"table {place.name}",
                 fix=f"use one of: {known}",
             )
@@ -212,7 +212,7 @@ def _need_text(place: Table, text: str) -> None:
     if place.text_index is None:
         raise UsageError(
             "M576",
-            "it has no text that is searched",
+            "the table has no text that is searched",
             where=f"table {place.name}",
             fix="search it by an embedding",
         )
@@ -270,7 +270,7 @@ def by_both(
         if place.sparse is None:
             raise UsageError(
                 "M576",
-                "it has no sparse weights",
+                "the table has no sparse weights",
                 where=f"table {place.name}",
                 fix="leave sparse weights out",
             )

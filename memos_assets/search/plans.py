@@ -145,7 +145,7 @@ def plan_of(driver: psycopg.Connection, query: sql.Composed, values: Mapping[str
 
 
 def _scans(plan: Plan) -> list[str]:
-    """Name what each scan of a plan reads: an index, or the kind of scan."""
+    """Name the index that each scan of a plan reads, or the kind of scan."""
     return [
         str(node.get("Index Name") or node["Node Type"])
         for node in plan_nodes(plan)

@@ -127,7 +127,7 @@ def test_a_query_carries_the_instruction_of_its_model_and_a_text_does_not(
 def test_an_answer_that_cannot_be_searched_with_is_m558(answer: Any, said: str) -> None:
     with serving(lambda _: (200, answer)) as endpoint:
         message = refusal(OllamaEmbedder(endpoint.url, "m"))
-    assert message.startswith(f"M578 {endpoint.url}/api/embed: it answered with ")
+    assert message.startswith(f"M578 {endpoint.url}/api/embed: the embedder answered with ")
     assert said in message
     assert len(endpoint.asked) == 1
 
@@ -177,7 +177,7 @@ def test_nothing_that_listens_is_m558_and_says_how_to_start_it() -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         message = refusal(OllamaEmbedder(url, "m"))
-    assert message.startswith(f"M578 {url}/api/embed: it does not answer (")
+    assert message.startswith(f"M578 {url}/api/embed: the endpoint does not answer (")
     assert "Connection refused" in message
     assert "ollama serve" in message
 

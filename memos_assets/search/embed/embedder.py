@@ -17,7 +17,7 @@ class Embedder(Protocol):
     """Turns texts into vectors of one model.
 
     Nothing is normalised: some endpoints return unit vectors, others do not, and memOS stored both.
-    Compare by cosine, which does not care.
+    Compare by cosine, which ignores length.
     """
 
     @property
@@ -29,7 +29,7 @@ class Embedder(Protocol):
         """Elements of its vectors; None until the first answer where only the model knows."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts as they are, which is how memOS embedded what it stored.
+        """Embed texts as they are, as memOS did with stored texts.
 
         Returns:
             Shape (texts, dimension), finite, no zero vector.

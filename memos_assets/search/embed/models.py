@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from memos_assets.errors import UsageError
 
-#: Family -> what its authors put before a query, and before nothing else. Whatever memOS stored was
-#: embedded without, as texts are; its own queries to qwen3-embedding carry the instruction.
+#: Family -> instruction of its authors before a query. Stored texts are embedded without, also by
+#: memOS; its queries to qwen3-embedding have the instruction.
 _INSTRUCTIONS = {
     "qwen3-embedding": (
         "Instruct: Given a web search query, retrieve relevant passages that answer the query\n"
@@ -32,7 +32,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, name: str) -> "ModelName":
-        """Take a name apart; who publishes it, `latest` and the precision of weights are left out.
+        """Take a name apart, without its publisher, `latest` and the precision of weights.
 
         Weights of less precision give nearly the same vectors: the space is the same.
         """
@@ -92,8 +92,8 @@ def check_fit(
     elif models[dimension] and not any(same_model(model, one) for one in models[dimension]):
         wrote = " or ".join(models[dimension])
         what = (
-            f"its {dimension:,} elements are of {wrote}; those of {model} are as many and mean "
-            "something else"
+            f"the table's {dimension:,} elements are of {wrote}; those of {model} are as many and "
+            "mean something else"
         )
     else:
         return
