@@ -121,7 +121,7 @@ def test_a_query_carries_the_instruction_of_its_model_and_a_text_does_not(
         ({"embeddings": ["AACAPw=="]}, "something that is not a vector"),
         ({"embedding": [1.0]}, "something that is not a list of vectors"),
         (["?"], "something that is not a list of vectors"),
-        (b"<html>not found</html>", "no JSON"),
+        (b"<html>not found</html>", "something that is not JSON"),
     ],
 )
 def test_an_answer_that_cannot_be_searched_with_is_m558(answer: Any, said: str) -> None:
@@ -161,7 +161,7 @@ def test_a_refusal_is_m558_and_only_what_may_pass_is_asked_again(
 ) -> None:
     with serving(lambda _: (status, answer)) as endpoint:
         message = refusal(OllamaEmbedder(endpoint.url, "m", key=SecretStr(KEY)))
-    assert message.startswith(f"M578 {endpoint.url}/api/embed: it ")
+    assert message.startswith(f"M578 {endpoint.url}/api/embed: the endpoint ")
     assert said in message
     assert KEY not in message
     assert len(endpoint.asked) == requests

@@ -96,8 +96,8 @@ def test_a_query_carries_the_instruction_of_its_model() -> None:
     ("status", "answer", "said", "times"),
     [
         (200, {"embeddings": [[0.0, 0.0]]}, "the embedder answered with a vector of zeros", 1),
-        (200, b"<html>", "the answer is not JSON", 1),
-        (200, b"\xff\xfe\xfa", "the answer is not JSON", 1),
+        (200, b"<html>", "the embedder answered with something that is not JSON", 1),
+        (200, b"\xff\xfe\xfa", "the embedder answered with something that is not JSON", 1),
         (
             401,
             {"error": f"bad key {KEY}"},

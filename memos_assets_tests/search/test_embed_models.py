@@ -63,7 +63,7 @@ def test_another_dimension_is_m559_and_says_what_the_table_holds() -> None:
     )
 
 
-def test_as_many_elements_of_another_model_are_m559() -> None:
+def test_as_many_elements_of_another_model_are_m579() -> None:
     with pytest.raises(UsageError) as caught:
         check_fit("domain_embeddings", ROWS, model="bge-m3", dimension=1_024)
     assert str(caught.value).startswith(

@@ -136,7 +136,7 @@ class _AsyncEndpoint:
                         raise httpx.HTTPStatusError("", request=response.request, response=response)
             return response.json()
         except ValueError:
-            raise self._refusal("the answer is not JSON") from None
+            raise self._refusal("the embedder answered with something that is not JSON") from None
         except httpx.HTTPStatusError as error:
             raise self._refused(error.response) from None
         except httpx.TimeoutException:
