@@ -23,8 +23,8 @@ Encoding = Literal["float16", "float32", "json_text", "json_blob"]
 Stored = Literal["halfvec", "vector"]
 DimensionRule = Literal["column", "length"]
 IndexMethod = Literal["vector", "halfvec", "prefix", "bits"]
-#: What an HNSW index holds of each row.
-Held = Literal["vector", "halfvec", "bits"]
+#: The form in which an HNSW index stores an embedding.
+IndexedForm = Literal["vector", "halfvec", "bits"]
 #: What a GIN index on a JSON column answers: ``@>`` on its values, or ``?|`` on its keys.
 JsonSearch = Literal["containment", "keys"]
 
@@ -123,9 +123,9 @@ def _refuse(name: str, asked: str, known: Iterable[str]) -> None:
     )
 
 
-def value_bytes(held: Held, dimension: int) -> int:
+def value_bytes(form: IndexedForm, dimension: int) -> int:
     """Return the bytes of one value of pgvector's, in a table or an index."""
-    per_element = {"vector": 4.0, "halfvec": 2.0, "bits": 1 / 8}[held]
+    per_element = {"vector": 4.0, "halfvec": 2.0, "bits": 1 / 8}[form]
     return 8 + math.ceil(dimension * per_element)
 
 

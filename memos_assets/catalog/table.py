@@ -73,7 +73,7 @@ class Table:
         return tuple(c.name for c in self.searched if c.searched == "containment")
 
     @property
-    def narrowing(self) -> tuple[str, ...]:
+    def filter_columns(self) -> tuple[str, ...]:
         """Columns by which a search may be filtered: the owner, then the filters."""
         return (*((self.owner,) if self.owner else ()), *self.filters)
 

@@ -75,7 +75,7 @@ def search(
         mode=mode or by_default,
         k=k if k is not None else _HITS if table else _HITS_OF_EACH,
         source=source,
-        narrow=_object(narrow),
+        filters=_object(narrow),
     )
     settings = load_settings()
     like = None if like is None else storable_text(like)
@@ -213,7 +213,7 @@ def _advice(answers: Sequence[Answer], question: Question, empty: Sequence[str])
         return " Nothing is loaded there: memos-assets consolidate --data DIR"
     if any(answer.hits for answer in answers):
         return ""
-    if question.narrow or question.source:
+    if question.filters or question.source:
         return " Try it without --filter and --source."
     if question.mode == "vector":
         return " No row there, or no other one, has an embedding of this dimension."

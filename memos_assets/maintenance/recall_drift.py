@@ -148,7 +148,7 @@ def sampled_recall(
         "column": sql.Identifier(index.column),
         "table": sql.Identifier(schema, index.table),
         "offered": offered,
-        "probe": sql.SQL("%(probe)s::{}").format(sql.SQL(index.stored)),
+        "probe": sql.SQL("%(embedding)s::{}").format(sql.SQL(index.stored)),
         "seed": sql.Literal(_SEED),
         "count": sql.Literal(probes),
     }
@@ -159,7 +159,7 @@ def sampled_recall(
     with uncounted(conn):
         driver = driver_of(conn)
         for name, probe in driver.execute(chosen).fetchall():
-            values = {"probe": probe, "k": NEIGHBOURS}
+            values = {"embedding": probe, "k": NEIGHBOURS}
             put_in_force(conn, _SCAN)
             true = set(driver.execute(exact, values).fetchall())
             put_in_force(conn, _SEARCH)

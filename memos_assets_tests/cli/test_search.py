@@ -193,7 +193,9 @@ def test_a_table_that_the_embedder_does_not_fit_is_refused(
     del embedder
     code, out, err = search("battery", "--table", "domain_embeddings")
     assert (code, out) == (2, "")
-    assert err.startswith("M579 table domain_embeddings: its 1,024 elements are of mxbai-embed-lar")
+    assert err.startswith(
+        "M579 table domain_embeddings: the table's 1,024 elements are of mxbai-em"
+    )
     monkeypatch.setenv("MEMOS_EMBEDDER_DIMENSION", "5")
     code, _, err = search("battery", "--mode", "vector")
     assert code == 2
@@ -214,7 +216,7 @@ def test_an_endpoint_is_asked_once_for_all_tables(
     assert asked.body["input"][0].endswith("\nQuery:battery")
     code, out, err = search("battery")
     assert (code, out) == (2, "")
-    assert err.startswith(f"M578 {endpoint.url}/v1/embeddings: it does not answer (")
+    assert err.startswith(f"M578 {endpoint.url}/v1/embeddings: the endpoint does not answer (")
 
 
 def test_no_connection_waits_for_the_model(
@@ -316,7 +318,7 @@ def test_nothing_found_is_no_failure_and_says_what_to_do(search: Command) -> Non
         (["a", "--filter", r'{"a": "\u0000"}'], "M583 --filter: it is no JSON"),
         (["a", "--filter", r'{"\ud800": 1}'], "M583 --filter: it is no JSON"),
         (["a", "--filter", "[" * 100_000], "M583 --filter: it is no JSON"),
-        (["--like", "\udcff"], "M581 every table, ?: no row goes by this key"),
+        (["--like", "\udcff"], "M581 every table, ?: no row has this key"),
         (["--like", "a\n\0b" + 200 * "c"], r"M581 every table, a\n bccc"),
         (["a", "--filter", "{}"], "M583 --filter: it is JSON, but no object"),
         (
@@ -325,11 +327,11 @@ def test_nothing_found_is_no_failure_and_says_what_to_do(search: Command) -> Non
         ),
         (["battery", "--filter", '{"nokey": 1}', "--mode", "text"], "M575 "),
         (["a", "--source", "nope"], "M526 nope: no such source; there are: hsea, manuals"),
-        (["--like", "nope"], "M581 every table, nope: no row goes by this key"),
-        (["--like", ""], "M581 every table, : no row goes by this key"),
+        (["--like", "nope"], "M581 every table, nope: no row has this key"),
+        (["--like", ""], "M581 every table, : no row has this key"),
         (
             ["--like", "e1"],
-            "M581 table domain_embeddings, e1: several rows go by this key (entities/fanuc/e1, ent",
+            "M581 table domain_embeddings, e1: several rows have this key (entities/fanuc/e1, ent",
         ),
         (
             ["--like", "r0", "--table", "semantic_memories"],
@@ -362,7 +364,9 @@ def test_a_table_without_embeddings_is_searched_by_words_alone(
     for arguments in (("battery", "--mode", "vector"), ("--like", "h1")):
         code, out, err = search(*arguments, "--table", "corpus_chunks")
         assert (code, out) == (2, "")
-        assert err.startswith("M571 table corpus_chunks: it has no embeddings. Fix: search it by w")
+        assert err.startswith(
+            "M571 table corpus_chunks: the table has no embeddings. Fix: search it by w"
+        )
 
 
 def test_a_text_that_is_no_utf8_or_holds_nul_is_searched_without_it(search: Command) -> None:

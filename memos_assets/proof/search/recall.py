@@ -132,7 +132,7 @@ def _scans(
     with under(conn, scan):
         statement = exhaustive(table, index, schema_in(conn, table.schema)).as_bytes(driver)
         for probe in plain[:1] + plain:
-            times.append(_ask(driver, statement, {"probe": probe.text, "k": K}).milliseconds)
+            times.append(_ask(driver, statement, {"embedding": probe.text, "k": K}).milliseconds)
             if len(times) > _LEAST_SCANS and sum(times) > _SCAN_SECONDS * 1e3:
                 break
     return times[1:]
@@ -143,7 +143,7 @@ def _values(table: Table, probe: Probe, k: int) -> dict[str, object]:
         name: value if name == table.owner else json.dumps(value)
         for name, value in probe.filters.items()
     }
-    return dict.fromkeys(table.narrowing) | narrowed | {"probe": probe.text, "k": k}
+    return dict.fromkeys(table.filter_columns) | narrowed | {"embedding": probe.text, "k": k}
 
 
 def _ask(driver: psycopg.Connection, statement: bytes, values: Mapping[str, object]) -> Answer:
