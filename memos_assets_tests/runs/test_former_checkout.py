@@ -1,7 +1,7 @@
 """A database of the checkout before the rooms is taken over without a reload.
 
-former_checkout.json was written by that checkout (2026-11-24), from the demo of scale small, seed 1,
-factor 0.2. Only a change that is meant to make loaded chunks stale may change a value in it.
+That checkout (2026-11-24) wrote former_checkout.json, from the demo of scale small, seed 1, factor
+0.2. Only a change that is meant to make loaded chunks stale may change a value in it.
 """
 
 import hashlib
@@ -57,7 +57,7 @@ def assert_as_the_former_checkout_loads(world: World) -> None:
     assert {table: rows_of(world, table) for table in former["rows"]} == former["rows"]
     rejects = [[str(value) for value in row] for row in world.rows(REJECTS)]
     assert sha(json.dumps(rejects)) == former["rejects"]
-    assert {name: mark for name, mark in world.rows(INDEX_MARKS)} == former["index_marks"]
+    assert dict(world.rows(INDEX_MARKS)) == former["index_marks"]
     assert {name: sha(text) for name, text in world.rows(FUNCTIONS)} == former["functions"]
 
 
