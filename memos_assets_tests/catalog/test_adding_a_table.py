@@ -88,11 +88,13 @@ def test_who_follows_the_page_has_a_new_table_loaded_and_proven(
 
     read = (
         "from memos_assets.defs.resources import Postgres\n"
-        "from memos_assets.defs.io_managers import PostgresTableIOManager\n"
+        "from memos_assets.catalog import MEMOS\n"
+        "from memos_assets.defs.io_managers import table_io_manager\n"
         "from memos_assets.defs.assets.tables import table_assets\n"
         "postgres = Postgres()\n"
-        "done = dg.materialize([starred, *table_assets], selection=[starred], resources={\n"
-        "    'postgres': postgres, 'postgres_table': PostgresTableIOManager(postgres=postgres)})\n"
+        "tables = table_assets(MEMOS)\n"
+        "done = dg.materialize([starred, *tables], selection=[starred], resources={\n"
+        "    'postgres': postgres, 'postgres_table': table_io_manager(postgres, [MEMOS])})\n"
         "print(done.output_for_node('starred'))\n"
     )
     assert run(checkout, database_url, sys.executable, "-c", asset + read) == "5\n"

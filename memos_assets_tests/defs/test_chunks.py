@@ -6,7 +6,7 @@ import pytest
 from memos_assets.catalog import MEMOS
 from memos_assets.definitions import defs
 from memos_assets.defs.assets.tables import table_assets
-from memos_assets.defs.io_managers import PostgresTableIOManager
+from memos_assets.defs.io_managers import table_io_manager
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import (
     by_source,
@@ -64,7 +64,7 @@ def test_dg_materialize_loads_one_chunk(observed: World) -> None:
         partition_key="b/001",
         resources={
             "postgres": postgres,
-            "postgres_table": PostgresTableIOManager(postgres=postgres),
+            "postgres_table": table_io_manager(postgres, [MEMOS]),
         },
     )
     assert result.success
