@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from memos_assets.catalog import VectorIndex
-from memos_assets.catalog.columns import Held, value_bytes
+from memos_assets.catalog.columns import IndexedForm, value_bytes
 
 #: Where the seconds come from: a build of a few of the rows on this very server, or a table.
 Basis = Literal["sample", "rate"]
@@ -19,7 +19,7 @@ _MEASURED_MARGIN = 1.015
 
 #: Microseconds of one core per row and unit of ln(rows): some, and some per element. Measured on
 #: 1,000 to 20,000 rows of 768 to 4,096 elements, m 16, ef_construction 64 (2 cores, 2026-11-22).
-_RATES: dict[Held, tuple[float, float]] = {
+_RATES: dict[IndexedForm, tuple[float, float]] = {
     "vector": (5.0, 0.026),
     "halfvec": (3.0, 0.025),
     "bits": (12.0, 0.002),
@@ -41,7 +41,7 @@ _GIN_MEMORY_BYTES = 64 << 20
 class Graph:
     """What an HNSW index is made of: ``dimension`` elements (or bits) of each row, ``m`` links."""
 
-    held: Held
+    held: IndexedForm
     dimension: int
     m: int = 16
     ef_construction: int = 64

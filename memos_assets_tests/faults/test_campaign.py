@@ -95,15 +95,15 @@ def test_the_judge_sees_it_when(
     assert getattr(verdict, counted) > 0
 
 
-def test_the_books_show_a_chunk_that_is_half_there(campaign: Campaign) -> None:
+def test_the_bookkeeping_tables_show_a_chunk_that_is_half_loaded(campaign: Campaign) -> None:
     place = ("mixed_precision_embeddings", "embedding_anchors", 0)
-    assert place not in court.read_books(campaign.world).half
+    assert place not in court.read_ledger(campaign.world).half
     with campaign.world.administrator(DATABASE) as conn:
         conn.execute("delete from memos.embedding_anchors where source = %s", place[:1])
-    assert place in court.read_books(campaign.world).half
+    assert place in court.read_ledger(campaign.world).half
 
 
-def test_what_killed_runs_leave_behind_is_named(campaign: Campaign) -> None:
+def test_remains_of_killed_runs_are_named(campaign: Campaign) -> None:
     world = campaign.world
     assert court.left_behind(world) == []
     (world.home / "pins" / ".a-1.part").touch()

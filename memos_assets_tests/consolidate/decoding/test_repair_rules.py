@@ -1,4 +1,4 @@
-"""What is decided about rejects is what gets loaded, and what the proof expects."""
+"""Decisions about rejects determine the loaded values, and those that the proof expects."""
 
 import json
 import re

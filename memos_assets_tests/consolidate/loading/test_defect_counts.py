@@ -30,7 +30,7 @@ from memos_assets_tests.demo.recount import recount
 
 @dataclass(frozen=True)
 class World:
-    """The demo after one load of all its files, and what its files held before."""
+    """The demo after one load of all its files, and the content of its files before it."""
 
     engine: sa.Engine
     folder: Path
@@ -260,7 +260,7 @@ def test_the_five_conventions_of_time_are_in_the_demo(world: World) -> None:
     assert all(world.manifest.defects[f"timestamps_{name}"] for name in conventions)
 
 
-def test_every_claim_about_the_demo_holds(world: World) -> None:
+def test_every_check_of_the_demo_passes(world: World) -> None:
     for pin in {pin.kind: pin for pin in world.pins.values()}.values():
         assert b.red(world.engine, pin) == {}
     pins = list(world.pins.values())

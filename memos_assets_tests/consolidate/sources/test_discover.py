@@ -361,7 +361,7 @@ def test_a_page_that_was_overwritten_is_found_before_the_file_is_loaded(tmp_path
     assert list((tmp_path / "pins").glob("*.db*")) == []
 
 
-def test_pinned_copies_are_no_sources_and_hidden_folders_are_searched(tmp_path: Path) -> None:
+def test_pinned_copies_are_not_sources_and_hidden_folders_are_searched(tmp_path: Path) -> None:
     file = b.only(semantic_file(tmp_path / ".memos"))
     assert file.kind is not None
     take_pin(file.source, file.kind, file.path, tmp_path / "home" / "pins")
