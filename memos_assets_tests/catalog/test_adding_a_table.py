@@ -76,7 +76,7 @@ def test_who_follows_the_page_has_a_new_table_loaded_and_proven(
             "from memos.notes order by id"
         ).all()
         proven = conn.exec_driver_sql(
-            "select \"claim\", passed from memos_ops.evaluations where asset = 'memos/notes'"
+            """select "claim", passed from memos_ops.evaluations where asset = 'memos/notes'"""
         ).all()
     assert [row[1:5] for row in rows] == [
         ("n1", "Oil the joints", ["robot", "weekly"], 5),
