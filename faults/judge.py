@@ -248,8 +248,8 @@ def left_behind(world: World) -> list[str]:
             "select run_id from dagster.concurrency_slots where run_id is not null"
         ).fetchall()
     return [
-        *(f"pin that was never finished: {name}" for name in parts),
+        *(f"unfinished pin: {name}" for name in parts),
         *(f"crash: {name}" for name in crashes),
-        *(f"run that never ended: {row[0]}, {row[1]}" for row in runs),
+        *(f"unfinished run: {row[0]}, {row[1]}" for row in runs),
         *(f"slot of a run that is gone: {row[0]}" for row in slots),
     ]

@@ -42,8 +42,8 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
         "collation|such function|unknown function|unsafe use|such module",
         "M105",
-        "its schema asks for code of another program, which is not run ({text})",
-        "drop what asks for it with the program that wrote it, or take the file out of the folder",
+        "the schema of the file needs code of another program, which is not run ({text})",
+        "drop the objects that need it with the program of the file, or take the file away",
     ),
     (
         "malformed|disk image|truncated|no such table|utf-8",

@@ -266,7 +266,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> Iterator[str]:
         elif row[1].lower() in _ROWIDS:
             raise SourceError(
                 "M105",
-                f"`{row[1]}` is computed, where chunks are cut by the rowid of that name",
+                f"`{row[1]}` is computed, but chunks are cut by the rowid, which has this name",
                 where=shown(table),
                 fix="drop the column with the program that wrote it",
             )

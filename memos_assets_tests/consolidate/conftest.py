@@ -1,4 +1,4 @@
-"""A database that the tests of one module share, for those that only look."""
+"""A database that the tests of one module share, for tests that only read."""
 
 import itertools
 from collections.abc import Iterator

@@ -113,9 +113,9 @@ def test_remains_of_killed_runs_are_named(campaign: Campaign) -> None:
         conn.execute("update dagster.concurrency_slots set run_id = 'r' where id = 1")
     named = [fault.partition(":")[0] for fault in court.left_behind(world)]
     assert named == [
-        "pin that was never finished",
+        "unfinished pin",
         "crash",
-        "run that never ended",
+        "unfinished run",
         "slot of a run that is gone",
     ]
 

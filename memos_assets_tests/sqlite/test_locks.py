@@ -1,4 +1,4 @@
-"""Who has a file open or locked: real connections of another process."""
+"""Processes that have a file open or locked: real connections of another process."""
 
 import subprocess
 import sys

@@ -118,10 +118,10 @@ def find_candidates(
 def _unregistered(file: FoundFile, retired: set[str]) -> Unmet:
     if file.source in retired:
         return Unmet(
-            "its name belongs to a source that is retired",
+            "the name belongs to a retired source",
             f"consolidate it under a name of its own: --data {file.source}_2={file.path}",
         )
-    return Unmet("it is not consolidated", f"memos-assets consolidate --data {file.path}")
+    return Unmet("the file is not consolidated", f"memos-assets consolidate --data {file.path}")
 
 
 def judge(
@@ -175,9 +175,9 @@ def _about_place(path: Path, archive: Path, roots: Sequence[Root]) -> list[Unmet
     except OSError:
         return [Unmet("the file is gone", "put it back, or memos-assets forget NAME")]
     if not stat.S_ISREG(status.st_mode):
-        return [Unmet("it is not a regular file", "retire the file that it leads to")]
+        return [Unmet("the path is not a regular file", "retire the file that it leads to")]
     if not any(path.resolve().is_relative_to(root.path) for root in roots):
-        return [Unmet("it is outside the roots", f"--data {path.parent}")]
+        return [Unmet("the file is outside the roots", f"--data {path.parent}")]
     if path.name == MANIFEST:
         return [Unmet(f"a file called {MANIFEST} hides its manifest", "give it another name")]
     if _existing(archive).stat().st_dev != status.st_dev:
@@ -188,7 +188,7 @@ def _about_place(path: Path, archive: Path, roots: Sequence[Root]) -> list[Unmet
             )
         ]
     if not os.access(path.parent, os.W_OK):
-        return [Unmet("its folder may not be written", f"chmod u+w {path.parent}")]
+        return [Unmet("the folder of the file may not be written", f"chmod u+w {path.parent}")]
     return []
 
 
@@ -197,17 +197,19 @@ def _existing(folder: Path) -> Path:
 
 
 def _about_users(path: Path, seen: OpenFiles) -> list[Unmet]:
-    fix = "stop memOS, or close it there"
+    fix = "stop memOS, or close the file in that program"
     unmet = [
-        Unmet(f"{name} is beside it", "stop memOS; sqlite3 FILE 'select 1 from sqlite_master'")
+        Unmet(
+            f"{name} is beside the file", "stop memOS; sqlite3 FILE 'select 1 from sqlite_master'"
+        )
         for name in logs_beside(path)
     ]
     if path in seen.processes:
-        unmet.append(Unmet(f"it is open in {', '.join(seen.processes[path])}", fix))
+        unmet.append(Unmet(f"the file is open in {', '.join(seen.processes[path])}", fix))
     try:
-        return unmet + [Unmet(f"it {meaning}", fix) for meaning in locks_on(path)]
+        return unmet + [Unmet(f"the file {meaning}", fix) for meaning in locks_on(path)]
     except OSError as error:
-        return [*unmet, Unmet(f"it cannot be read ({error.strerror})", "make it readable")]
+        return [*unmet, Unmet(f"the file cannot be read ({error.strerror})", "make it readable")]
 
 
 def _about_rows(

@@ -80,8 +80,8 @@ def restore(engine: sa.Engine, entry: Archived) -> None:
 
     Raises:
         UsageError: M552 when another file is there.
-        SourceError: M112 it changed on the way; M113 it cannot be moved; M114 the archive lacks
-            it, or holds other bytes.
+        SourceError: M112 the file changed on the way; M113 it cannot be moved; M114 the archive
+            lacks it, or has other bytes.
     """
     _require_whole(entry)
     if os.path.lexists(entry.origin):

@@ -207,7 +207,7 @@ def _copy_statement(spec: TableSpec, target: Sequence[str]) -> pgsql.Composed:
 def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
     return TargetError(
         "M310",
-        f"PostgreSQL refused the chunk ({first_line(error)}); it is as it was before",
+        f"PostgreSQL refused the chunk ({first_line(error)}); the chunk is as it was before",
         where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
         fix="remove the cause and run again; chunks in the ledger are not copied twice",
     )

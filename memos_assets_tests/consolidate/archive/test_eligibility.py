@@ -155,7 +155,7 @@ def linked(pin: Pin) -> None:
     ("change", "expected"),
     [
         pytest.param(lambda pin: pin.origin.unlink(), ["the file is gone"], id="gone"),
-        pytest.param(linked, ["it is not a regular file"], id="symlink"),
+        pytest.param(linked, ["the path is not a regular file"], id="symlink"),
         pytest.param(
             lambda pin: b.change(pin.origin, "delete from templates where rowid = 1"),
             ["it holds other rows than were loaded"],
@@ -165,7 +165,7 @@ def linked(pin: Pin) -> None:
         pytest.param(lambda pin: pin.path.unlink(), ["the source has no pinned copy"], id="pin"),
         pytest.param(
             lambda pin: pin.origin.with_name("meta_buffer.db-journal").touch(),
-            ["meta_buffer.db-journal is beside it"],
+            ["meta_buffer.db-journal is beside the file"],
             id="journal",
         ),
     ],
@@ -197,7 +197,9 @@ def test_stale_chunks_and_places_outside_the_roots_are_named(
     assert pin.origin.exists()
     b.execute(engine, "update memos_ops.chunks set code_version = 'older'")
     assert reasons(judged(engine, data)) == ["1 of its chunks are not loaded as it holds them"]
-    assert reasons(judged(engine, data, roots=[tmp_path / "x"])) == ["it is outside the roots"]
+    assert reasons(judged(engine, data, roots=[tmp_path / "x"])) == [
+        "the file is outside the roots"
+    ]
     assert reasons(judged(engine, data, archive=Path("/proc/archive"))) == [
         "the archive is on another file system"
     ]
@@ -216,7 +218,7 @@ def test_a_file_that_a_process_has_open_is_not_retired(
 ) -> None:
     with connected(pin.origin, *statements) as pid:
         open_in, *locked = reasons(judged(engine, data))
-    assert open_in.startswith("it is open in ")
+    assert open_in.startswith("the file is open in ")
     assert open_in.endswith(f"({pid})")
     assert len(locked) == locks
     assert reasons(judged(engine, data)) == []
@@ -248,10 +250,10 @@ def test_caches_and_foreign_files_stay_and_test_files_go(
         "old_buffer",
         "unified_hybrid",
     ]
-    assert [unmet.what for unmet in found["meta_buffer"].unmet] == ["it is not consolidated"]
+    assert [unmet.what for unmet in found["meta_buffer"].unmet] == ["the file is not consolidated"]
 
 
-def test_a_file_that_changes_after_it_was_judged_is_not_retired(
+def test_a_file_that_changes_after_its_check_is_not_retired(
     engine: sa.Engine, data: Path, pin: Pin
 ) -> None:
     (candidate,) = judged(engine, data)

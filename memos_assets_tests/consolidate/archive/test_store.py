@@ -1,4 +1,4 @@
-"""Moving into the archive and back: what a crash leaves, what is refused, what V13 sees."""
+"""Moving into the archive and back: crashes, refusals, and V13."""
 
 import errno
 import json
