@@ -23,7 +23,7 @@ def campaign() -> Iterator[Campaign]:
         yield made
 
 
-def test_a_killed_consolidation_is_resumed_and_judged(campaign: Campaign) -> None:
+def test_a_killed_consolidation_is_resumed_and_checked(campaign: Campaign) -> None:
     assert campaign.faults == []
     (kill,) = campaign.kills
     assert (kill.outcome.victim, kill.outcome.code) == ("worker", -9)

@@ -268,7 +268,7 @@ def test_every_check_of_the_demo_passes(world: World) -> None:
     assert source_accounted_for(pins).passed
 
 
-def test_a_dry_run_foretells_what_a_load_does(world: World) -> None:
+def test_a_dry_run_predicts_the_counts_of_a_load(world: World) -> None:
     ledger = {
         (source, table): counts
         for source, table, *counts in b.rows(
@@ -277,11 +277,11 @@ def test_a_dry_run_foretells_what_a_load_does(world: World) -> None:
             "from memos_ops.chunks where source_rows > 0 group by 1, 2",
         )
     }
-    foretold = {
+    predicted = {
         (found.source, found.spec.name): [found.loaded, found.rejects.total(), found.mirrored]
         for file in b.found(world.folder)
         if file.treatment == "consolidate"
         for found in forecast_file(file)
         if found.rows
     }
-    assert foretold == ledger
+    assert predicted == ledger

@@ -389,7 +389,7 @@ def test_a_disk_too_full_for_a_pin_is_m106_and_leaves_nothing(tmp_path: Path) ->
     assert take_pin("memory", KIND, path, pins).rows["memories"] == 41
 
 
-def test_what_a_killed_process_left_of_a_pin_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_the_partial_pin_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
     path, pins = memories(tmp_path / "data", chunks=1), tmp_path / "pins"
     pins.mkdir()
     for name in (".memory-1.part", ".memory-1.part-journal", ".memory-2.part"):

@@ -325,7 +325,7 @@ def test_a_file_in_wal_mode_without_a_log_gets_none(tmp_path: Path) -> None:
     assert state(tmp_path / "data") == before
 
 
-def test_what_a_killed_writer_left_is_rolled_back_in_the_copy_only(tmp_path: Path) -> None:
+def test_the_journal_of_a_killed_writer_is_rolled_back_in_the_copy_only(tmp_path: Path) -> None:
     path = b.write_kind(
         tmp_path / "data", "semantic_memory", memories=[b.memory(n) for n in range(1, 30)]
     )

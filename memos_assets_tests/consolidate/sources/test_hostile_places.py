@@ -193,12 +193,12 @@ def test_a_file_that_became_a_link_out_of_the_root_is_refused(tmp_path: Path) ->
     elsewhere = memories(tmp_path / "elsewhere", 2)
     path.unlink()
     path.symlink_to(elsewhere)
-    with pytest.raises(SourceError, match=r"^M101 .*it leads to .*elsewhere"):
+    with pytest.raises(SourceError, match=r"^M101 .*the path leads to .*elsewhere"):
         take_pin(file.source, file.kind, path, tmp_path / "pins")
     path.unlink()
     path.parent.rmdir()
     path.parent.symlink_to(elsewhere.parent)
-    with pytest.raises(SourceError, match=r"^M101 .*it leads to .*elsewhere"):
+    with pytest.raises(SourceError, match=r"^M101 .*the path leads to .*elsewhere"):
         take_pin(file.source, file.kind, path, tmp_path / "pins")
 
 
@@ -279,7 +279,7 @@ def test_a_pinned_copy_that_was_written_to_is_neither_loaded_nor_proven(
     assert b.stale_chunks(engine, pin, spec.name) == [0]
     with (
         engine.connect() as conn,
-        pytest.raises(SourceError, match=r"^M109 .*Fix: .*delete it, then: memos-assets observe"),
+        pytest.raises(SourceError, match=r"^M109 .*Fix: .*delete the copy, then: memos-assets observe"),
     ):
         prove_table(conn, spec, pin)
     pin.path.unlink()
