@@ -334,7 +334,11 @@ def test_a_name_of_several_retired_files_is_refused_and_their_folders_are_told_a
         pytest.param(lambda e: e.file.unlink(), "is gone", id="gone"),
         pytest.param(lambda e: e.file.write_bytes(b"x"), "does not have the bytes", id="bytes"),
         pytest.param(lambda e: manifests.with_state(e, "moving"), "interrupted", id="half"),
-        pytest.param(lambda e: manifests.with_state(e, "purged"), "the file is purged, and still there", id="purged"),
+        pytest.param(
+            lambda e: manifests.with_state(e, "purged"),
+            "the file is purged, and still there",
+            id="purged",
+        ),
         pytest.param(lambda e: (e.folder / "manifest.json").unlink(), "no manifest", id="manifest"),
     ],
 )

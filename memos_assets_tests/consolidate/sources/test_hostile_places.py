@@ -279,7 +279,9 @@ def test_a_pinned_copy_that_was_written_to_is_neither_loaded_nor_proven(
     assert b.stale_chunks(engine, pin, spec.name) == [0]
     with (
         engine.connect() as conn,
-        pytest.raises(SourceError, match=r"^M109 .*Fix: .*delete the copy, then: memos-assets observe"),
+        pytest.raises(
+            SourceError, match=r"^M109 .*Fix: .*delete the copy, then: memos-assets observe"
+        ),
     ):
         prove_table(conn, spec, pin)
     pin.path.unlink()
