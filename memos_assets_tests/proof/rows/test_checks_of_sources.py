@@ -238,5 +238,5 @@ def test_an_empty_extra_table_is_nothing_left_behind(engine: sa.Engine, tmp_path
 def test_claims_need_the_pinned_copy(engine: sa.Engine, tmp_path: Path) -> None:
     pin = semantic(engine, tmp_path)
     pin.path.unlink()
-    with pytest.raises(SourceError, match=r"^M107 .*there is no pinned copy of it"):
+    with pytest.raises(SourceError, match=r"^M107 .*the source has no pinned copy"):
         b.findings(engine, "semantic_memories")
