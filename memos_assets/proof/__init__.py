@@ -1,1 +1,1 @@
-"""The proof: checks that read both sides again and compare them, without code of the loader."""
+"""The proof: checks that read both sides again and compare. They share no code with the loader."""

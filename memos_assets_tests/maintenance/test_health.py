@@ -32,7 +32,7 @@ EXPRESSION = "(l2_normalize(embedding)::halfvec(768))"
 
 @pytest.fixture
 def loaded(engine: sa.Engine) -> sa.Engine:
-    """Hold 302 rows, 300 of them embedded, as a load leaves them: analysed, then indexed."""
+    """Return a database of 302 rows, 300 of them embedded: analysed, then indexed."""
     put_clusters(engine, INDEX)
     analyze(engine, SPEC)
     ensure_index(engine, BUILT, maintenance_work_mem_mb=64)
@@ -134,7 +134,7 @@ def test_v21_recall_has_not_drifted_fails_when_rows_are_not_in_the_index(
     put_clusters(engine, EVERY_INDEX[name], clusters=4, each=10)
     ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
     assert drift(engine, name).passed
-    # What a damaged graph comes to: the index is valid, kept up to date, and rows are missing.
+    # As with a damaged graph: the index is valid and kept up to date, and rows are missing.
     spec = MEMOS.table(EVERY_INDEX[name].table)
     change(
         engine,
@@ -319,7 +319,7 @@ def test_a_rebuilt_index_and_reset_statistics_do_not_count_as_unused(loaded: sa.
     used = use(loaded, before)
     change(loaded, "select pg_stat_reset()")
     assert use(loaded, used.evidence).passed
-    # Rebuilt, it is another index: what was seen of the former one says nothing of it.
+    # After a rebuild it is another index: the former evidence does not apply to it.
     change(loaded, f"drop index memos.{HNSW}")
     ensure_index(loaded, BUILT, maintenance_work_mem_mb=64)
     assert use(loaded, before).passed

@@ -34,7 +34,7 @@ from memos_assets_tests.maintenance.test_health import drift as drifted
 
 @pytest.fixture
 def loaded(engine: sa.Engine) -> sa.Engine:
-    """Hold 302 rows as a load leaves them, with two indexes."""
+    """Return a database of 302 rows as a load leaves them, with two indexes."""
     put_clusters(engine, INDEX)
     analyze(engine, SPEC)
     for name in (HNSW, GIN):
@@ -253,7 +253,7 @@ def test_a_rebuild_that_does_not_help_is_m364(
     assert str(done.error).startswith(f"M364 memos.{HNSW}: recall is 1.000 after the rebuild too")
 
 
-def test_a_table_of_somebody_else_is_m361_and_is_not_passed_over(loaded: sa.Engine) -> None:
+def test_a_table_of_another_owner_is_m361_and_is_not_skipped(loaded: sa.Engine) -> None:
     kill_rows(loaded)
     role = "visitor_of_maintenance"
     change(

@@ -208,7 +208,7 @@ def embedding(
 
 
 def is_embedded(vector: VectorColumn, wire: Wire) -> bool:
-    """Whether PostgreSQL's field holds a vector with an element that is not zero."""
+    """Whether PostgreSQL's field is a vector with an element that is not zero."""
     if wire is None:
         return False
     elements = np.frombuffer(wire, ">f2" if vector.stored == "halfvec" else ">f4", offset=4)

@@ -127,7 +127,7 @@ def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) 
 def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
     """Name the rejects whose resolution no decision explains."""
     return [
-        f"{source}: settled by nobody: rowid {rowid}, as {entry.resolution}"
+        f"{source}: settled without a decision: rowid {rowid}, as {entry.resolution}"
         for source in sources
         for rowid, entry in sorted(rejected_rows(conn, spec, source).items())
         if not entry.is_decided

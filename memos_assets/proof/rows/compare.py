@@ -99,12 +99,12 @@ class SourceProof:
 
     @property
     def source_digest(self) -> str:
-        """Digest of all chunks as SQLite holds them."""
+        """Digest of all chunks in SQLite."""
         return self._digest(0)
 
     @property
     def target_digest(self) -> str:
-        """The same as PostgreSQL holds them."""
+        """Digest of all chunks in PostgreSQL."""
         return self._digest(1)
 
     def _digest(self, side: int) -> str:
@@ -236,7 +236,7 @@ def _vector_places(spec: TableSpec) -> dict[str, int]:
 
 
 def _add_differences(conn: sa.Connection, where: DifferingChunk, proof: SourceProof) -> None:
-    """Name what differs in a chunk; another spelling of an equal value is not a difference."""
+    """Add the differences in a chunk; another spelling of an equal value is not a difference."""
     here, there = Side(), Side()
     for fault in locate_differences(conn, where, here.add, there.add):
         proof.fault(fault.kind, fault.what)
@@ -246,7 +246,7 @@ def _add_differences(conn: sa.Connection, where: DifferingChunk, proof: SourcePr
 def _ledger_faults(
     conn: sa.Connection, spec: TableSpec, source: str, per_chunk: Mapping[int, int]
 ) -> list[str]:
-    """Compare the ledger with the rows per chunk that SQLite and PostgreSQL hold."""
+    """Compare the ledger with the rows per chunk in SQLite and in PostgreSQL."""
     loaded = ledger.loaded_chunks(conn, source, spec)
     stored = ledger.stored_rows(conn, spec, source)
     faults = []

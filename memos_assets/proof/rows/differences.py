@@ -56,8 +56,8 @@ def locate_differences(
     Args:
         conn: to the target database.
         where: the chunk.
-        here: takes every row as SQLite holds it, for a digest.
-        there: takes every row as PostgreSQL holds it; where both mean the same JSON, its spelling
+        here: called with every row in SQLite, for a digest.
+        there: called with every row in PostgreSQL; where both mean the same JSON, its spelling
             goes to both.
     """
     names = compared_columns(where.spec)

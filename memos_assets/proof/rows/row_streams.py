@@ -176,6 +176,6 @@ def target_rows(
     driver = driver_of(conn)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         yield rows(copy)
-        # Leaving early would cancel the COPY; what is left is read and dropped.
+        # An early exit would cancel the COPY, so the remaining rows are read and ignored.
         for _ in copy:
             pass

@@ -16,7 +16,7 @@ from memos_assets.search.exact import directions
 
 #: Seed of every random choice below.
 SEED = 20261124
-#: Rows of a dimension that queries are made from, and the most that are looked at for them.
+#: Rows per dimension that queries are made from, and the most candidates that are read for them.
 SEEDS, CANDIDATES = 24, 64
 #: Distance of a query from the row that it is near to, in lengths of that row.
 NEARBY = 0.2
@@ -152,7 +152,7 @@ def _queries(
 
 
 def _pairs(rows: Sequence[SourceRow]) -> dict[str, list[Any]]:
-    """Return per JSON column what is contained by the most rows of these, and by the fewest."""
+    """Return per JSON column the filters that the most and the fewest of these rows pass."""
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         for column, text in row.json.items():

@@ -159,7 +159,7 @@ def _timed_search(
 
 
 def _distance(value: float | None) -> float:
-    """Return a distance; NaN where there is none, which is wrong whatever it is compared with."""
+    """Return a distance; NaN where there is none, which no comparison accepts."""
     return math.nan if value is None else float(value)
 
 

@@ -1,4 +1,4 @@
-"""V16, V17 and V18 on loaded files: green, and turned red by what breaks a search."""
+"""V16, V17 and V18 on loaded files: green, and turned red when a search is broken."""
 
 import json
 import shutil

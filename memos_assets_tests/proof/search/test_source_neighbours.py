@@ -1,4 +1,4 @@
-"""Exact neighbours, computed here: batches, ties, rejected rows, what JSON contains."""
+"""Ground truth of search: batches, ties, rejected rows, containment of JSON."""
 
 import json
 from pathlib import Path
