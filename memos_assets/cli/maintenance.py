@@ -7,7 +7,7 @@ from rich.table import Table
 
 from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console, live_progress, print_error, titled_table
-from memos_assets.maintenance.pending import Work, due, scope_of
+from memos_assets.maintenance.pending import Work, pending_work, scope_of
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
 
@@ -29,7 +29,7 @@ def maintain(
     scope = scope_of(MEMOS, names or (), rebuild=rebuild)
     if dry_run:
         with open_target(settings, "memos_assets:maintain") as engine:
-            found = due(engine, scope)
+            found = pending_work(engine, scope)
         console.print(_table(found) if found else "Nothing is due.")
         return 1 if found else 0
     from memos_assets.runs import instance as launch
