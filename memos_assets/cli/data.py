@@ -115,7 +115,7 @@ def consolidate_command(
         ),
     ] = False,
 ) -> int:
-    """Load new and changed rows of the files, build the indexes, and prove every row."""
+    """Make the tables match the files, build the indexes, and prove every row."""
     settings = load_settings()
     catalog, roots = catalog_of(settings), roots_from(data, settings)
     retired = _retired_from(roots, settings)

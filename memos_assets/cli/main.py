@@ -172,8 +172,8 @@ def _refusal_of_database(error: BaseException) -> TargetError | None:
                 "M306",
                 f"the server stopped serving this command ({first_line(cause)})",
                 where="database",
-                fix="check that the server runs and has free disk space, then run the same command "
-                "again; loaded chunks stay loaded",
+                fix="check that the server runs and has free disk space and memory, then run the "
+                "same command again; loaded chunks stay loaded",
             )
         cause = cause.__cause__ or cause.__context__
     return None

@@ -95,7 +95,7 @@ class CheckResult:
 
     @property
     def proven(self) -> bool:
-        """Whether it is proven, or open, which leaves work and proves the data."""
+        """Whether the check is proven; an open check, which leaves work, counts as proven."""
         return self.status in ("proven", "open")
 
     @property

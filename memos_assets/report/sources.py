@@ -58,7 +58,7 @@ def _source_file(conn: sa.Connection, source: registry.Source, row: sa.Row) -> S
 
 
 def _state(pin: Pin | None, fingerprint: str | None, path: Path) -> tuple[str, bool, str | None]:
-    """Return the state of a file, whether it is newer than its pin, and its sha256 if it is not."""
+    """Return the state of a file, whether it is newer than its pin, and its sha256 if unchanged."""
     if fingerprint is None:
         return "never pinned", True, None
     if not path.exists() and is_purged(path):

@@ -210,7 +210,7 @@ class IndexUse:
         build_seconds: of its latest build; None where no build is on record.
         built_at: when that was.
         usable: whether the planner can serve the catalog's query by it; None: not evaluated.
-        chosen: whether the planner does so by itself; None: not evaluated.
+        chosen: whether the planner does so by itself; None: not evaluated, or not tested.
         recall: share of the true nearest rows that searches found, as V16 measured it, 0 to 1;
             None: not evaluated, no rows, or no index of vectors.
         search_p50_ms: median of those searches, in milliseconds; None as above.
