@@ -219,7 +219,7 @@ def opened(path: Path, *, called: Path | None = None) -> Iterator[sqlite3.Connec
         # sqlite3 decodes SQLite's messages as UTF-8, and those quote names from the file.
         raise translated(error, called or path) from error
     except MemoryError as error:
-        text = "database disk image is malformed: it claims more memory than there is"
+        text = "database disk image is malformed: it asks for more memory than there is"
         raise translated(ValueError(text), called or path) from error
 
 
@@ -302,7 +302,7 @@ _OF_VALUES = re.compile(r"^[\w-]+ value in |^CHECK constraint")
 
 
 def damage(connection: sqlite3.Connection, table: str) -> str | None:
-    """Return what is wrong with how a table lies in the file, None when nothing is.
+    """Return the damage of a table in the file, None where there is none.
 
     A page that lost its place makes rows disappear without any error: this walks all of them.
     """
