@@ -50,7 +50,7 @@ class _Copied:
 
 
 class _Race:
-    """Both contestants, and what they measure besides their sum."""
+    """Both contestants, and their measurements besides the sum."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -96,7 +96,7 @@ class _Race:
         return first.seconds
 
     def _again(self, spread: Spread) -> "_Copied":
-        """Run the command and return what it copied."""
+        """Run the command and return its copies."""
         with self._world.administrator(DATABASE) as conn:
             moment = _now(conn)
         spread.seconds.append(run_consolidate(self._world).seconds)

@@ -1,4 +1,4 @@
-"""What deletes and updates do to an HNSW index, and what VACUUM and REINDEX give back.
+"""Effects of deletes and updates on an HNSW index, and of VACUUM and REINDEX after them.
 
 `python -m bench.index_decay` prints the table of docs/decisions/008-health-of-indexes.md.
 """
@@ -25,7 +25,7 @@ from memos_assets.postgres.server.embedded import DATABASE
 from memos_assets.report.formatting import size
 from memos_assets.search.queries import nearest
 
-ROWS, CLUSTERS, LATENT, PROBES, K = 10_000, 200, 32, 200, 10
+ROWS, CLUSTERS, LATENT, QUERIES, K = 10_000, 200, 32, 200, 10
 SPEC = MEMOS.table("thought_templates")
 INDEX = next(index for index in SPEC.vector_indexes if index.dimension == 768)
 Vectors = npt.NDArray[np.float32]
@@ -82,7 +82,7 @@ def decay_sheet(world: World) -> Sheet:
         progress.print(*rows[-3:], sep="\n", markup=False)
     columns = ["change", "state", "bytes", "recall@10", "fewest rows", "p50 ms"]
     columns += ["iterative: recall@10", "fewest", "p50 ms"]
-    return Sheet("index_decay", f"{ROWS:,} x 768-d, {PROBES} probes, ef_search 40", columns, rows)
+    return Sheet("index_decay", f"{ROWS:,} x 768-d, {QUERIES} queries, ef_search 40", columns, rows)
 
 
 def _row(name: str, state: str, seen: Seen) -> list[str]:
@@ -184,43 +184,43 @@ def _churning(share: float, times: int) -> Change:
 
 
 def _look(conn: psycopg.Connection, removed: Sequence[int]) -> Seen:
-    """Search for vectors near stored ones and, half of the probes, near those that were removed."""
+    """Search for vectors near stored ones and, for half of the queries, near removed ones."""
     rows = conn.execute(
         "select source_rowid, embedding::text from memos.thought_templates"
     ).fetchall()
     names = np.array([row[0] for row in rows])
-    held = np.array([json.loads(row[1]) for row in rows], dtype=np.float32)
+    stored = np.array([json.loads(row[1]) for row in rows], dtype=np.float32)
     random = np.random.default_rng(77)
     whole = _vectors(np.random.default_rng(3).integers(0, CLUSTERS, ROWS), seed=1)
-    near = [whole[n] for n in random.permutation(list(removed) or range(ROWS))[: PROBES // 2]]
-    near += [held[n] for n in random.permutation(len(held))[: PROBES - len(near)]]
-    jitter = random.standard_normal((PROBES, INDEX.dimension)) * 0.3 / INDEX.dimension**0.5
-    probes = np.array(near, dtype=np.float32) + jitter.astype(np.float32)
-    lengths = np.linalg.norm(held, axis=1) * np.linalg.norm(probes, axis=1, keepdims=True)
-    truth = np.argsort(1 - probes @ held.T / lengths, axis=1)[:, :K]
-    expected = [set(names[places].tolist()) for places in truth]
+    near = [whole[n] for n in random.permutation(list(removed) or range(ROWS))[: QUERIES // 2]]
+    near += [stored[n] for n in random.permutation(len(stored))[: QUERIES - len(near)]]
+    jitter = random.standard_normal((QUERIES, INDEX.dimension)) * 0.3 / INDEX.dimension**0.5
+    queries = np.array(near, dtype=np.float32) + jitter.astype(np.float32)
+    lengths = np.linalg.norm(stored, axis=1) * np.linalg.norm(queries, axis=1, keepdims=True)
+    ground_truth = np.argsort(1 - queries @ stored.T / lengths, axis=1)[:, :K]
+    expected = [set(names[places].tolist()) for places in ground_truth]
     (used,) = conn.execute(
         "select pg_relation_size(%s::regclass)", [f"memos.{INDEX.name}"]
     ).fetchall()
     return Seen(
         used[0],
-        _search(conn, probes, expected, "off"),
-        _search(conn, probes, expected, "strict_order"),
+        _search(conn, queries, expected, "off"),
+        _search(conn, queries, expected, "strict_order"),
     )
 
 
 def _search(
-    conn: psycopg.Connection, probes: Vectors, expected: Sequence[set[int]], scan: str
+    conn: psycopg.Connection, queries: Vectors, expected: Sequence[set[int]], scan: str
 ) -> Searched:
     conn.execute("set enable_seqscan = off")
     conn.execute(sql.SQL("set hnsw.iterative_scan = {}").format(sql.Literal(scan)))
     statement = nearest(SPEC.as_table, INDEX)
-    texts = [_text(probe) for probe in probes]
-    conn.execute(statement, {"probe": texts[0], "k": K}).fetchall()
+    texts = [_text(query) for query in queries]
+    conn.execute(statement, {"embedding": texts[0], "k": K}).fetchall()
     seconds, hits, fewest = [], 0, K
     for text, wanted in zip(texts, expected, strict=True):
         began = time.perf_counter()
-        found = conn.execute(statement, {"probe": text, "k": K}).fetchall()
+        found = conn.execute(statement, {"embedding": text, "k": K}).fetchall()
         seconds.append(time.perf_counter() - began)
         hits += len({int(row[1]) for row in found} & wanted)
         fewest = min(fewest, len(found))

@@ -111,7 +111,7 @@ class _Race:
         return self._by_hand(index, {"min_parallel_table_scan_size": "0"})
 
     def _plain(self, index: SearchIndex) -> float:
-        """Leave the number of workers to PostgreSQL, which does not count what lies outside."""
+        """Leave the number of workers to PostgreSQL, which counts only the table's own pages."""
         return self._by_hand(index, {})
 
     def _by_hand(self, index: SearchIndex, settings: Mapping[str, str]) -> float:

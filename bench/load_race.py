@@ -41,7 +41,7 @@ PANDAS = "pandas.to_sql(method='multi'), pgvector types"
 
 @dataclass(frozen=True, slots=True)
 class _Course:
-    """What every contestant starts from."""
+    """The input of every contestant."""
 
     world: World
     engine: sa.Engine
@@ -67,7 +67,7 @@ class _Course:
     def rival(
         self, load: Callable[[sa.Engine, str, Iterator[Row]], None], most: int
     ) -> Callable[[], float]:
-        """Return what times another way on ``most`` rows."""
+        """Return a timer of another way on ``most`` rows."""
 
         def run() -> float:
             self._make_table()

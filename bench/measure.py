@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from rich.console import Console
 
-#: What is going on goes to stderr, so that stdout is the tables alone.
+#: Progress goes to stderr; stdout has the tables alone.
 progress = Console(stderr=True, highlight=False)
 
 
@@ -27,7 +27,7 @@ class Spread:
         return statistics.median(self.seconds)
 
     def times(self, factor: float) -> "Spread":
-        """Return what ``factor`` times as many rows would take at the same pace."""
+        """Return the time for ``factor`` times as many rows at the same pace."""
         return Spread([seconds * factor for seconds in self.seconds])
 
 

@@ -98,7 +98,7 @@ def copy_row_by_row(engine: sa.Engine, table: str, rows: Iterator[Row]) -> None:
 
 
 def insert_row_by_row(engine: sa.Engine, table: str, rows: Iterator[Row]) -> None:
-    """Load as the plan does: one INSERT per row through a session, the vector bound as text."""
+    """Load as the remediation plan does: one INSERT per row, the vector bound as text."""
     values = ", ".join(
         f"cast(:{name} as {kind})" if kind in ("halfvec", "jsonb") else f":{name}"
         for name, kind in _TYPES.items()

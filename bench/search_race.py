@@ -1,4 +1,4 @@
-"""Search: the function people call against exact scans, the plan's settings and hnswlib."""
+"""Search: the public function against exact scans, the remediation plan's settings and hnswlib."""
 
 import importlib.util
 import statistics
@@ -80,15 +80,15 @@ SCALES = {
 
 
 @lru_cache(maxsize=4)
-def _truth(generated: Generated) -> tuple[Float, npt.NDArray[np.int64]]:
-    """Return what is searched for, and the numbers of the rows that are to be found."""
-    probes = generated.probes(QUERIES)
-    return probes, generated.neighbours(probes).rows
+def _ground_truth(generated: Generated) -> tuple[Float, npt.NDArray[np.int64]]:
+    """Return the queries, and the numbers of their nearest rows."""
+    queries = generated.queries(QUERIES)
+    return queries, generated.neighbours(queries).rows
 
 
 @dataclass(slots=True)
 class _Course:
-    """One table of generated rows, what is searched for, and what everybody found.
+    """One table of generated rows, its queries, and the timings of every contestant.
 
     Attributes:
         engine: its data schema holds the table.
@@ -101,11 +101,11 @@ class _Course:
     generated: Generated
     timings: dict[str, list[Timing]] = field(default_factory=dict)
     built: dict[str, float] = field(default_factory=dict)
-    probes: Float = field(init=False)
+    queries: Float = field(init=False)
     neighbours: npt.NDArray[np.int64] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.probes, self.neighbours = _truth(self.generated)
+        self.queries, self.neighbours = _ground_truth(self.generated)
 
     @property
     def index(self) -> VectorIndex:
@@ -123,9 +123,9 @@ class _Course:
         load(self.engine, self.generated)
         self.built[API] = build(self.engine, self.generated.spec, self.index)
 
-    def time(self, name: str, search: Search, queries: int = QUERIES) -> float:
-        """Search for as many probes; return the median in seconds."""
-        timing = timed(search, self.probes[:queries], self.neighbours[:queries])
+    def time(self, name: str, search: Search, count: int = QUERIES) -> float:
+        """Search for the first ``count`` queries; return the median in seconds."""
+        timing = timed(search, self.queries[:count], self.neighbours[:count])
         self.timings.setdefault(name, []).append(timing)
         return timing.p50_ms / 1e3
 
@@ -134,13 +134,13 @@ class _Course:
         name: str,
         statement: sql.Composed,
         settings: Mapping[str, str],
-        queries: int = QUERIES,
+        count: int = QUERIES,
         stored: Stored | None = None,
     ) -> float:
-        """Time a statement; it casts the probe to ``stored``, the type of the column as a rule."""
+        """Time a statement; it casts the query to ``stored``, the type of the column as a rule."""
         with searching(self.engine, settings) as driver:
             search = by_statement(driver, statement, stored or self.generated.vector.stored)
-            return self.time(name, search, queries)
+            return self.time(name, search, count)
 
     def scan(self, name: str, layout: Layout) -> float:
         """Compute every distance. The index cannot serve it: it is on an expression."""
@@ -148,7 +148,7 @@ class _Course:
         return self.send(name, statement, {}, SCANS, layout.stored)
 
     def statement(self) -> float:
-        """Send what the function sends."""
+        """Send the function's statement."""
         return self.send(
             STATEMENT, nearest(self.generated.spec.as_table, self.index, hits=True), SEARCH_SETTINGS
         )
@@ -156,7 +156,7 @@ class _Course:
     def function(self) -> float:
         """Call the function as any client does."""
         name = sql.Identifier("memos", f"search_{self.index.table}")
-        call = sql.SQL("select * from {}(%(probe)s, %(k)s)").format(name)
+        call = sql.SQL("select * from {}(%(embedding)s, %(k)s)").format(name)
         return self.send(FUNCTION, call, {})
 
     def api(self) -> float:
@@ -164,8 +164,8 @@ class _Course:
         (key,) = self.generated.spec.key
         with self.engine.connect() as conn:
 
-            def search(probe: Float) -> Sequence[int]:
-                found = api.search(conn, self.index.table, probe, K)
+            def search(query: Float) -> Sequence[int]:
+                found = api.search(conn, self.index.table, query, K)
                 return [int(hit.key[key]) for hit in found]
 
             return self.time(API, search)
@@ -177,7 +177,7 @@ class _Race:
 
     Attributes:
         large: that is raced.
-        stored: the same rows as memOS stores them, under the plan's index.
+        stored: the same rows as memOS stores them, under the remediation plan's index.
         better: layout -> the same rows, stored so.
         wide: embeddings whose bits are indexed.
         small: the smallest table.
@@ -195,7 +195,7 @@ class _Race:
         """Load and index everything."""
         for course in (self.large, self.wide, self.small):
             course.prepare()
-        progress.print(f"  {self.stored.size}: load, and index as the plan does")
+        progress.print(f"  {self.stored.size}: load, and index as the remediation plan does")
         for course in (self.stored, self.small_stored):
             load(course.engine, course.generated, AS_STORED)
         self.stored.built[PLAN] = build(
@@ -207,7 +207,7 @@ class _Race:
                 load(course.engine, course.generated, layout)
 
     def contestants(self) -> dict[str, Callable[[], float]]:
-        """Return name -> what runs."""
+        """Return name -> search."""
         large = self.large
         found: dict[str, Callable[[], float]] = {
             f"{large.size} {STORED}": partial(self.stored.scan, STORED, AS_STORED),
@@ -255,9 +255,9 @@ class _Race:
         # The others have one core each, too.
         graph.set_num_threads(1)
 
-        def search(ef: int, probe: Float) -> Sequence[int]:
+        def search(ef: int, query: Float) -> Sequence[int]:
             graph.set_ef(ef)
-            found: list[int] = graph.knn_query(probe, k=K)[0][0].tolist()
+            found: list[int] = graph.knn_query(query, k=K)[0][0].tolist()
             return found
 
         course.built |= {HNSWLIB.format(ef): seconds for ef in _HNSWLIB_EF}
@@ -265,7 +265,7 @@ class _Race:
 
 
 def _as_planned(index: VectorIndex) -> VectorIndex:
-    """Return the plan's index on the same column: HNSW on the vectors, m 16, ef_construction 64."""
+    """Return the remediation plan's index: HNSW on the vectors, m 16, ef_construction 64."""
     return replace(index, method="vector")
 
 

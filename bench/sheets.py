@@ -79,6 +79,6 @@ def write_sheets(path: Path, sheets: Sequence[Sheet], measured: str) -> None:
         if replaced != 1:
             raise BenchError(
                 f"{path} has {replaced} blocks for the table {sheet.name}. Fix: put the lines "
-                f"{start.strip()} and {end} where the table is to be, once"
+                f"{start.strip()} and {end} once, at the place of the table"
             )
     write_whole(path, text)

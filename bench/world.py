@@ -81,7 +81,7 @@ class World:
         self.settle()
 
     def settle(self) -> None:
-        """Write out what earlier contestants left in memory, so that nobody pays for another."""
+        """Write out buffers of earlier contestants, so that none pays for another."""
         with self.administrator() as conn:
             conn.execute("checkpoint")
 

@@ -1,11 +1,11 @@
-"""Kill, resume, kill, resume until a consolidation is done; judge it; begin again from nothing."""
+"""Kill and resume until a consolidation is done; check its result; begin again from nothing."""
 
 import random
 from dataclasses import dataclass, field
 
 from bench.measure import progress
 from bench.world import World
-from faults.judge import Books, Chunk, Verdict, judge, left_behind, read_books
+from faults.judge import Chunk, LedgerState, Verdict, judge, left_behind, read_ledger
 from faults.kills import Outcome, Victim, random_moments, run_and_kill, run_to_the_end
 from memos_assets.demo import Scale
 
@@ -17,17 +17,17 @@ _ORDERLY = (0, 1, 2)
 
 @dataclass(slots=True)
 class Kill:
-    """One kill, what it left, and what the next run of the command made of that.
+    """One kill, the ledger after it, and the work of the next run of the command.
 
     Attributes:
         number: counted from 1.
-        outcome: whom, when, and how the command ended.
+        outcome: which process, when, and how the command ended.
         ledger: chunks that were in the ledger afterwards.
         copied: chunks that the resume copied; it may have been killed itself.
         saved: chunks that the resume found in the ledger and left alone.
         again: chunks that it copied although they were in the ledger.
         half: chunks of which the tables hold another part than the ledger says.
-        lost: rows, as judged when the consolidation that this is the last kill of was done.
+        lost: rows, counted at the end of the consolidation of which this is the last kill.
         doubled: the same.
         changed: the same.
     """
@@ -46,7 +46,7 @@ class Kill:
 
 @dataclass(slots=True)
 class Campaign:
-    """Every kill, and everything that is not as it should be, in words."""
+    """Every kill, and every fault that was found, in words."""
 
     world: World
     scale: Scale
@@ -57,7 +57,7 @@ class Campaign:
     chunks: int = 0
 
     def run(self, number: int) -> None:
-        """Kill ``number`` times, or until a consolidation that nobody kills fails."""
+        """Kill ``number`` times, or until a consolidation without a kill fails."""
         random_ = random.Random(self.seed)
         while len(self.kills) < number:
             self.world.empty()
@@ -70,20 +70,20 @@ class Campaign:
         return number - len(self.kills)
 
     def _cycle(self, random_: random.Random, most: int) -> bool:
-        """Kill up to ``most`` times on the way to one finished consolidation, and judge it.
+        """Kill up to ``most`` times on the way to one finished consolidation, and check it.
 
         Returns:
-            Whether the last run of the command, which nobody killed, succeeded.
+            Whether the last run of the command, which was not killed, succeeded.
         """
         last: Kill | None = None
-        before = Books({}, [])
+        before = LedgerState({}, [])
         for moment in random_moments(random_, self.scale, most):
             victim: Victim = "server" if len(self.kills) % 2 else "worker"
             outcome = run_and_kill(self.world, victim, moment)
             if outcome.victim is None:
                 break  # it was done before its moment came
             self.world.server.start()
-            after = read_books(self.world)
+            after = read_ledger(self.world)
             _resumed(last, before, after)
             last = Kill(len(self.kills) + 1, outcome, len(after.chunks), half=len(after.half))
             self.kills.append(last)
@@ -91,13 +91,13 @@ class Campaign:
             before = after
         else:
             outcome = run_to_the_end(self.world)
-        after = read_books(self.world)
+        after = read_ledger(self.world)
         _resumed(last, before, after)
         self.chunks = max(self.chunks, len(after.chunks))
         self._judge(outcome, after, last)
         return outcome.code == 0
 
-    def _note(self, kill: Kill, books: Books) -> None:
+    def _note(self, kill: Kill, state: LedgerState) -> None:
         outcome = kill.outcome
         progress.print(
             f"  kill {kill.number}: {outcome.victim} in {outcome.phase} after "
@@ -106,7 +106,7 @@ class Campaign:
             soft_wrap=True,
         )
         self.faults += [
-            f"kill {kill.number}: {_words(chunk)} is half there" for chunk in books.half
+            f"kill {kill.number}: {_words(chunk)} is half there" for chunk in state.half
         ]
         if outcome.code is None:
             self.faults.append(f"kill {kill.number}: the command hung")
@@ -116,13 +116,13 @@ class Campaign:
                 f"{outcome.code}: {outcome.said}"
             )
 
-    def _judge(self, outcome: Outcome, books: Books, last: Kill | None) -> None:
+    def _judge(self, outcome: Outcome, state: LedgerState, last: Kill | None) -> None:
         where = f"consolidation {self.cycles}"
         if outcome.code is None:
             self.faults.append(f"{where}: the command hung")
         elif outcome.code != 0:
             self.faults.append(f"{where}: exit code {outcome.code}: {outcome.said}")
-        if not books.chunks:
+        if not state.chunks:
             return
         verdict = judge(self.world)
         progress.print(
@@ -132,14 +132,14 @@ class Campaign:
             soft_wrap=True,
         )
         self.faults += [f"{where}: {fault}" for fault in verdict.named]
-        self.faults += [f"{where}: {_words(chunk)} is half there" for chunk in books.half]
+        self.faults += [f"{where}: {_words(chunk)} is half there" for chunk in state.half]
         self.faults += [f"{where}: {fault}" for fault in left_behind(self.world)]
         if last is not None:
             _add(last, verdict)
 
 
-def _resumed(kill: Kill | None, before: Books, after: Books) -> None:
-    """Count what the run after a kill copied and what it was spared."""
+def _resumed(kill: Kill | None, before: LedgerState, after: LedgerState) -> None:
+    """Count the chunks that the run after a kill copied, and those that it did not have to."""
     if kill is None:
         return
     kept = [chunk for chunk, at in before.chunks.items() if after.chunks.get(chunk) == at]

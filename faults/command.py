@@ -49,7 +49,7 @@ def faults(
         bool, typer.Option("--write", help="Put the table into docs/benchmarks.md.")
     ] = False,
 ) -> None:
-    """Kill a consolidation or its server at random moments, and judge what is there at the end."""
+    """Kill a consolidation or its server at random moments, and check the rows at the end."""
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     progress.print(f"{kills} kills, seed {seed}")
     with opened_world(scale) as world:

@@ -1,7 +1,7 @@
-"""What SQLite and PostgreSQL hold, read without the loader, the reader or the proof.
+"""Compare SQLite and PostgreSQL without the loader, the reader or the proof.
 
 The catalog says which column becomes which. Everything else is done again here, in the plainest
-way, so that a mistake of the product is not repeated by its judge.
+way, so that a mistake of the product is not repeated here.
 """
 
 import hashlib
@@ -35,7 +35,7 @@ _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class LedgerState:
     """The ledger at one moment, and where the tables contradict it.
 
     Attributes:
@@ -50,7 +50,7 @@ class Books:
 
 @dataclass(slots=True)
 class Verdict:
-    """What a finished consolidation lost, doubled or changed; rows of all tables and sources."""
+    """Rows of all tables and sources that a finished consolidation lost, doubled or changed."""
 
     rows: int = 0
     lost: int = 0
@@ -64,11 +64,11 @@ class Verdict:
         return len(keys)
 
 
-def read_books(world: World) -> Books:
+def read_ledger(world: World) -> LedgerState:
     """Read the ledger, and count the rows, reversed rows and rejects of every chunk."""
     with world.administrator(DATABASE) as conn:
         if not _has_tables(conn):
-            return Books({}, [])
+            return LedgerState({}, [])
         # All of it as of one moment: the server may still be undoing what a worker left.
         with conn.transaction():
             conn.execute("set transaction isolation level repeatable read")
@@ -97,7 +97,7 @@ def read_books(world: World) -> Books:
     half = {
         place for kind, place in {*found, *recorded} if found[kind, place] != recorded[kind, place]
     }
-    return Books({entry[:3]: entry[6] for entry in entries}, sorted(half))
+    return LedgerState({entry[:3]: entry[6] for entry in entries}, sorted(half))
 
 
 def _has_tables(conn: psycopg.Connection) -> bool:
@@ -106,7 +106,7 @@ def _has_tables(conn: psycopg.Connection) -> bool:
 
 
 def judge(world: World) -> Verdict:
-    """Compare every table of every file of the demo with what PostgreSQL holds of it."""
+    """Compare every table of every file of the demo with its rows in PostgreSQL."""
     verdict = Verdict()
     files = [
         file for file in find_files(MEMOS, [Root(world.demo)]) if file.treatment == "consolidate"
@@ -237,7 +237,7 @@ def _judge_foreign(
 
 
 def left_behind(world: World) -> list[str]:
-    """Name what a finished consolidation should have cleared away after those that were killed."""
+    """Name the remains of killed runs that a finished consolidation should have removed."""
     parts = sorted(path.name for path in (world.home / "pins").glob(".*.part*"))
     crashes = sorted(path.name for path in world.home.glob("crash-*.txt"))
     with world.administrator(DATABASE) as conn:
@@ -248,8 +248,8 @@ def left_behind(world: World) -> list[str]:
             "select run_id from dagster.concurrency_slots where run_id is not null"
         ).fetchall()
     return [
-        *(f"pin that was never finished: {name}" for name in parts),
+        *(f"unfinished pin: {name}" for name in parts),
         *(f"crash: {name}" for name in crashes),
-        *(f"run that never ended: {row[0]}, {row[1]}" for row in runs),
+        *(f"unfinished run: {row[0]}, {row[1]}" for row in runs),
         *(f"slot of a run that is gone: {row[0]}" for row in slots),
     ]

@@ -28,7 +28,7 @@ _SECONDS: dict[Scale, dict[Phase, float]] = {
     "plan": {"start": 3.0, "pin": 2.5, "load": 8.0, "verify": 4.0, "index": 8.0},
     "small": {"start": 2.5, "pin": 0.5, "load": 2.5, "verify": 1.5, "index": 1.0},
 }
-#: Seconds after which a command that lost its server, or has nobody to wait for, counts as hanging.
+#: Seconds after which a command counts as hanging: it lost its server, or waits for a dead process.
 _PATIENCE_SECONDS = 300
 
 
@@ -77,7 +77,7 @@ def random_moments(random_: random.Random, scale: Scale, number: int) -> list[Mo
 
 
 def run_to_the_end(world: World) -> Outcome:
-    """Run the command and leave it alone."""
+    """Run the command without a kill."""
     with _command(world) as (process, started), PhaseWatch(world) as watch:
         code = _waited(process)
         return Outcome(None, watch.phase, time.monotonic() - started, code, _said(world))
@@ -87,10 +87,10 @@ def run_and_kill(world: World, victim: Victim, moment: Moment) -> Outcome:
     """Run the command and kill at a moment; it may come to its end before that."""
     with _command(world) as (process, started):
         with PhaseWatch(world) as watch:
-            due: float | None = None
-            while process.poll() is None and (due is None or time.monotonic() < due):
-                if due is None and _is_reached(watch, moment.phase):
-                    due = time.monotonic() + moment.seconds
+            deadline: float | None = None
+            while process.poll() is None and (deadline is None or time.monotonic() < deadline):
+                if deadline is None and _is_reached(watch, moment.phase):
+                    deadline = time.monotonic() + moment.seconds
                 time.sleep(0.002)
             phase, killed = watch.phase, process.poll() is None
             if killed and victim == "worker":
@@ -108,16 +108,18 @@ def _is_reached(watch: PhaseWatch, phase: Phase) -> bool:
 
 
 def kill_server(server: EmbeddedServer) -> None:
-    """Take the power from the server: no process of it gets to do anything any more."""
+    """Kill all processes of the server at once, as a power failure would."""
     pid = server.status().pid
     if pid is None:
-        raise BenchError("the server to be killed does not answer. Fix: see its log, then repeat")
+        raise BenchError(
+            "the server does not answer, so it cannot be killed. Fix: see its log, then repeat"
+        )
     postmaster = psutil.Process(pid)
     processes = [postmaster, *postmaster.children(recursive=True)]
     for process in processes:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    # Those that were born in between end by themselves: they miss their postmaster.
+    # Processes that started in between end by themselves, without their postmaster.
     psutil.wait_procs(processes, timeout=30)
 
 

@@ -21,7 +21,7 @@ _QUERIES = (
 
 
 class PhaseWatch:
-    """Looks every 10 ms; between two statements a phase goes on."""
+    """Samples the phase every 10 ms; between two statements a phase goes on."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -32,7 +32,7 @@ class PhaseWatch:
 
     @property
     def phase(self) -> Phase:
-        """The phase of the last look."""
+        """The phase of the last sample."""
         return self.seen[-1]
 
     def __enter__(self) -> "PhaseWatch":

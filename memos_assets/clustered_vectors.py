@@ -66,7 +66,7 @@ class VectorSpace:
 
 @dataclass(frozen=True, slots=True)
 class Quantised:
-    """What memOS stores beside ``n`` fp16 vectors of one dimension.
+    """The columns that memOS stores beside ``n`` fp16 vectors of one dimension.
 
     Attributes:
         binary: uint8, ``(n, dim / 8)``; bit = 1 iff the element is > 0, most significant first.

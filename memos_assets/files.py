@@ -1,16 +1,16 @@
-"""Write a file so that nobody ever reads half of it."""
+"""Write a file whole or not at all."""
 
 import os
 from pathlib import Path
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write beside the place, force it to the disk, and rename; the folder must be there.
+    """Write a partial file beside ``path``, force it to the disk, and rename it.
 
-    What is no regular file, such as ``/dev/stdout``, is written to and stays what it is.
+    A path that is not a regular file, such as ``/dev/stdout``, is written to in place.
 
     Raises:
-        OSError: the folder or the disk does not take it; what was at ``path`` is as it was.
+        OSError: the folder does not exist, or the disk is full; ``path`` is unchanged.
     """
     if path.exists() and not path.is_file():
         path.write_text(text, encoding="utf-8")

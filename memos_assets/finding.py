@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a judge found of one subject. ``evidence`` is enough to act on without another run."""
+    """The outcome of a check for one subject; ``evidence`` is enough to act without another run."""
 
     passed: bool
     expected: str

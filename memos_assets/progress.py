@@ -14,7 +14,7 @@ class Progress:
     """A step forward: ``rows`` and ``bytes`` were done since the last report on ``what``.
 
     ``total_rows`` and ``total_bytes`` are known from the start of ``what``, 0 where they are not.
-    ``note`` is a line about it that people want to keep.
+    ``note`` is a line about ``what`` that stays on the screen.
     """
 
     phase: Phase

@@ -4,8 +4,9 @@ import itertools
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
@@ -17,6 +18,9 @@ from memos_assets.postgres.engine import check_server, create_engine, libpq_url
 from memos_assets.postgres.migrations import upgrade
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import PROJECT_ROOT, Settings
+
+if TYPE_CHECKING:  # it takes Dagster, which most tests do without
+    from memos_assets_tests.defs.consolidated import ConsolidatedWorlds
 
 #: Nothing here has to survive a power failure.
 FAST = {
@@ -141,6 +145,17 @@ def shared_engine(server: EmbeddedServer, template: str) -> Iterator[sa.Engine]:
         made = create_engine(url, Settings(), application_name="tests:shared")
         yield made
         made.dispose()
+
+
+@pytest.fixture(scope="session")
+def consolidated_worlds(
+    server: EmbeddedServer, template: str, tmp_path_factory: pytest.TempPathFactory
+) -> "Iterator[ConsolidatedWorlds]":
+    """Keep what was consolidated for one test for the others; here, so that folders share it."""
+    from memos_assets_tests.defs.consolidated import ConsolidatedWorlds
+
+    with ExitStack() as kept:
+        yield ConsolidatedWorlds(server, template, tmp_path_factory.mktemp("worlds"), kept)
 
 
 @contextmanager

@@ -18,9 +18,12 @@ GLOSSARY = PROJECT_ROOT / "docs" / "glossary.md"
 LEFT_OUT = ("docs/glossary.md", "docs/checklist.md", "docs/settings.md", "docs/cli.md")
 SUFFIXES = frozenset({".py", ".md", ".sql", ".jinja", ".yaml", ".toml", ".css"})
 #: Paths without a retired word.
-COVERED = ("docs", "README.md", "CHANGELOG.md", "sql", "memos_assets/demo")
-#: Paths whose sentences are reworded room by room; then they belong to `COVERED`.
-TO_REWORD = ("memos_assets", "memos_assets_tests", "bench", "faults")
+COVERED = (
+    *("docs", "README.md", "CHANGELOG.md", "sql", "memos_assets", "memos_assets_tests"),
+    *("bench", "faults", "tools"),
+)
+#: Folders whose hits are counted by room.
+BY_ROOM = ("memos_assets", "memos_assets_tests")
 
 _SPAN = re.compile(r"`([^`]+)`")
 _CAPITAL = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -124,13 +127,13 @@ def _flexible(text: str) -> str:
 
 def _room(path: str) -> str:
     parts = path.split("/")
-    return "/".join(parts[:2]) if parts[0] in TO_REWORD and len(parts) > 2 else parts[0]
+    return "/".join(parts[:2]) if parts[0] in BY_ROOM and len(parts) > 2 else parts[0]
 
 
 def main(arguments: list[str]) -> int:
     """Print the hits; return 1 if there are any."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("paths", nargs="*", default=[*TO_REWORD])
+    parser.add_argument("paths", nargs="*", default=[*COVERED])
     parser.add_argument("--list", action="store_true", help="print each hit with its line")
     options = parser.parse_args(arguments)
     hits = hits_below(options.paths)

@@ -34,6 +34,9 @@ HINTS = {
     "demo": 1.0,
 }
 
+#: Rooms that stand above others without importing them: runs run what `definitions` gathers.
+ABOVE = {("runs", "definitions")}
+
 
 @dataclass(slots=True)
 class Chip:
@@ -155,7 +158,7 @@ def arranged() -> Layout:
     ground = plan.carrying()
     above = [room for room in plan.rooms() if room not in ground]
     pairs = {(one, other) for one, other in counted if {one, other} <= set(above)}
-    level = levels(pairs, above)
+    level = levels(pairs | ABOVE, above)
     boxes = {room: _box(room) for room in above}
     floors = []
     y = TOP

@@ -1,8 +1,8 @@
 """The one description of what is migrated; assets, DDL, chunks, indexes and checks derive from it.
 
-`columns` says how a stored value is read, `tables` what becomes of a SQLite table and which files
-there are, `application` which tables an application has in PostgreSQL, `table` what all of them
-give to indexes, search and health. A `Catalog` is one application's; `memos` holds that of memOS.
+`columns` describes how a stored value is read, `tables` SQLite tables with their targets and kinds
+of file, `application` the tables that an application has in PostgreSQL, `table` the description
+that indexes, search and health use. A `Catalog` belongs to one application; `memos` has memOS's.
 Nothing here opens a file or a connection.
 """
 

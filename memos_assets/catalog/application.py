@@ -1,7 +1,7 @@
-"""How tables are described that an application has in PostgreSQL already.
+"""Descriptions of the tables that an application already has in PostgreSQL.
 
-They are adopted where they are: the application goes on reading and writing them. What it declared
-as ``json`` is ``jsonb`` after the adoption; all other types stay.
+They are adopted where they are: the application goes on reading and writing them. Its ``json``
+columns are ``jsonb`` after the adoption; all other types stay.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ class ApplicationColumn:
     cascade: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse a type that there is not.
+        """Refuse an unknown type.
 
         Raises:
             UsageError: M535.

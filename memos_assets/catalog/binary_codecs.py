@@ -153,8 +153,8 @@ class FixedBytes:
         storage, size = column.storage, self.size
         _, data = storage.buffers()
         first, last = storage.offset, storage.offset + len(storage)
-        held = memoryview(b"" if data is None else data)[first * size : last * size]
-        return _framed(np.frombuffer(held, f"V{size}"), f"V{size}", _validity(column))
+        packed = memoryview(b"" if data is None else data)[first * size : last * size]
+        return _framed(np.frombuffer(packed, f"V{size}"), f"V{size}", _validity(column))
 
     def decode(self, fields: Fields, arrow: pa.DataType) -> pa.Array:
         """Return the column that these fields are, of an Arrow type."""
@@ -272,11 +272,11 @@ class Array:
         ends = np.cumsum(lengths)
         rows = []
         for start, end in zip((ends - lengths).tolist(), ends.tolist(), strict=True):
-            held = items[start:end]
-            body = struct.pack("!iii", bool(held), _NULL in held, self.oid)
-            if held:
-                body += struct.pack("!ii", len(held), 1)
-            body += b"".join(held)
+            row = items[start:end]
+            body = struct.pack("!iii", bool(row), _NULL in row, self.oid)
+            if row:
+                body += struct.pack("!ii", len(row), 1)
+            body += b"".join(row)
             rows.append(struct.pack("!i", len(body)) + body)
         _blank(_validity(column), rows)
         return [rows]

@@ -10,7 +10,7 @@ from memos_assets.catalog.application import ApplicationTable
 from memos_assets.catalog.table import Table
 from memos_assets.catalog.tables import Encodings, FileKind, TableSpec
 
-#: What the schemas of other versions add to that of the live one; PostgreSQL reads it, too.
+#: Suffix of the schemas of versions that are not live; PostgreSQL reads the pattern, too.
 _VERSION = r"_(shadow|v[0-9]+(_[0-9]+)?)"
 _SHADOW = "_shadow"
 
@@ -21,13 +21,13 @@ def versions_of(schema: str) -> str:
 
 
 def live_schema(shadow: str) -> str:
-    """Return the schema that a shadow is to take the place of."""
+    """Return the schema that a shadow will replace."""
     return shadow.removesuffix(_SHADOW)
 
 
 @dataclass(frozen=True)
 class Catalog:
-    """What is brought into PostgreSQL for one application, as a value.
+    """The kinds of file and tables of one application, as a value.
 
     Attributes:
         kinds: every kind of SQLite file that it writes; their tables are placed in ``schema``.

@@ -1,4 +1,4 @@
-"""How a stored value is read and what it becomes: plain columns, vectors and their indexes."""
+"""Descriptions of plain and embedding columns: how a value is stored, read and indexed."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,9 +23,9 @@ Encoding = Literal["float16", "float32", "json_text", "json_blob"]
 Stored = Literal["halfvec", "vector"]
 DimensionRule = Literal["column", "length"]
 IndexMethod = Literal["vector", "halfvec", "prefix", "bits"]
-#: What an HNSW index holds of each row.
-Held = Literal["vector", "halfvec", "bits"]
-#: What a GIN index on a JSON column answers: ``@>`` on its values, or ``?|`` on its keys.
+#: The form in which an HNSW index stores an embedding.
+IndexedForm = Literal["vector", "halfvec", "bits"]
+#: The operator that a GIN index on a JSON column serves: ``@>`` on values, or ``?|`` on keys.
 JsonSearch = Literal["containment", "keys"]
 
 #: Kind -> the type that it becomes, by its name in `types`; several kinds may become one type. For
@@ -41,7 +41,7 @@ POSTGRES_TYPES: Final[dict[ColumnKind, str]] = {
     "iso_offset": "timestamp with time zone",
     "unix_seconds": "timestamp with time zone",
 }
-#: Columns that the reader computes, by name; whatever their kind is.
+#: Columns that the reader computes, by name, of any kind.
 COMPUTED_COLUMNS: Final = ("sparse_vocabulary",)
 #: pgvector type -> encodings that it holds without rounding, JSON numbers apart.
 EXACT_ENCODINGS: Final[dict[Stored, tuple[Encoding, ...]]] = {
@@ -65,7 +65,7 @@ HALFVEC_CANDIDATES = 20
 NOMIC = ("nomic-embed-text",)
 MXBAI = ("mxbai-embed-large",)
 BGE_M3 = ("bge-m3",)
-#: What `latest` means to Ollama; MEMOS.md: 4,096 elements whatever memOS's configuration claims.
+#: What `latest` means to Ollama; MEMOS.md: 4,096 elements, not as memOS's configuration says.
 QWEN3_8B = ("qwen3-embedding", "qwen3-embedding:8b")
 
 #: Dimension -> models that memOS names and that produce it.
@@ -123,9 +123,9 @@ def _refuse(name: str, asked: str, known: Iterable[str]) -> None:
     )
 
 
-def value_bytes(held: Held, dimension: int) -> int:
+def value_bytes(form: IndexedForm, dimension: int) -> int:
     """Return the bytes of one value of pgvector's, in a table or an index."""
-    per_element = {"vector": 4.0, "halfvec": 2.0, "bits": 1 / 8}[held]
+    per_element = {"vector": 4.0, "halfvec": 2.0, "bits": 1 / 8}[form]
     return 8 + math.ceil(dimension * per_element)
 
 
@@ -222,11 +222,11 @@ class VectorColumn:
         encoding: ``float16`` / ``float32`` = IEEE 754 little-endian without header; ``json_text``
             = a JSON array in a TEXT; ``json_blob`` = the same as UTF-8 inside a BLOB.
         stored: pgvector type, without a dimension, so that dimensions may be mixed.
-        rule: who says how long a vector is: a ``column`` of the row, or its own ``length``, which
-            must then be one of ``MODEL_DIMENSIONS``.
+        rule: source of the dimension: a ``column`` of the row, or the ``length`` of the value,
+            which must then be one of ``MODEL_DIMENSIONS``.
         dimensions: dimensions that get an index.
         models: dimension -> names of the models that wrote it; 1,024 elements may be of three
-            models, whose distances mean nothing to each other. Absent: whoever stored them knows.
+            models, whose distances cannot be compared. Absent: the models are not known.
         methods: dimension -> how it is indexed, where another way is better than `indexes` chooses.
         dimension_name: integer column beside it in PostgreSQL; NULL when ``name`` is.
         dimension_origin: SQLite column that holds the dimension, under ``column``.

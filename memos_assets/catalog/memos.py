@@ -36,7 +36,7 @@ SCRATCHPAD_CACHE = FileKind(
     usual_names=("scratchpad_cache.db",),
 )
 
-#: What memOS writes, and where it goes.
+#: Everything that memOS writes, with its target.
 MEMOS = Catalog(
     kinds=(
         MIXED_PRECISION,

@@ -27,7 +27,7 @@ class Table:
         name: of the table.
         schema: that holds it. A connection may put another version of the schema in its place.
         key: columns that name a row, ``owner`` first if there is one.
-        owner: the column by which rows belong to somebody: ``source``, ``user_id``; None: nobody.
+        owner: the column that names the owner of a row: ``source``, ``user_id``; None: no owner.
         texts: columns that a hit shows as its text, one under the other.
         details: the JSON column that a hit shows as its metadata.
         searched: JSON columns with a GIN index; those searched by containment filter searches.
@@ -73,7 +73,7 @@ class Table:
         return tuple(c.name for c in self.searched if c.searched == "containment")
 
     @property
-    def narrowing(self) -> tuple[str, ...]:
+    def filter_columns(self) -> tuple[str, ...]:
         """Columns by which a search may be filtered: the owner, then the filters."""
         return (*((self.owner,) if self.owner else ()), *self.filters)
 

@@ -1,4 +1,4 @@
-"""What becomes of a SQLite table, and how a kind of file is recognised."""
+"""Descriptions of SQLite tables with their PostgreSQL tables, and of kinds of file."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ class TableSpec:
         texts: columns that full-text search reads, what matters most first.
         details: the JSON column that a hit shows beside its text.
         about: one sentence for the UI.
-        schema: that holds it, as its catalog says; it is no part of the description.
+        schema: of the table in PostgreSQL, from its catalog; not a part of ``repr``.
     """
 
     name: str
@@ -120,7 +120,7 @@ class TableSpec:
         """Bytes that PostgreSQL shortens rows to, so that embeddings stay within them.
 
         As many rows share a page as their longest embeddings allow. None where a page does not
-        hold one, and embeddings lie outside of their rows (docs/decisions/011).
+        hold one, and embeddings are stored outside of their rows (docs/decisions/011).
         """
         rows = rows_of_a_page(sum(vector.most_bytes for vector in self.vectors))
         return PAGE_ROW_BYTES // rows if self.vectors and rows else None
@@ -189,16 +189,16 @@ class TableSpec:
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """A kind of SQLite file: how it is recognised and what happens to it.
+    """A kind of SQLite file: how it is recognised, and its treatment.
 
     Attributes:
         name: names the source asset, the partitions and the job.
         signature: table -> columns that together occur in no other kind.
         disposition: ``consolidate`` into PostgreSQL, ``keep`` in place and observe, ``list`` only.
-        tables: what its tables become.
+        tables: descriptions of its tables.
         empty: tables that memOS declares and never writes; a row in one is reported, not ignored.
         chunk_rows: rowids per chunk to begin with; doubled until a file has at most 64 chunks.
-        usual_names: what memOS calls such a file.
+        usual_names: patterns of the names that memOS gives such a file.
         about: one sentence for the UI.
         encodings: embedding columns that are declared to hold another encoding than ``tables`` say.
     """

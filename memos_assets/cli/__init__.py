@@ -1,4 +1,8 @@
-"""The same functions for people at a terminal. Exit 0 proven, 1 failed or unproven, 2 misuse."""
+"""The terminal's face: commands and their output.
+
+`main.COMMANDS` names the commands; each group of them is a module. Exit code 0: proven; 1: failed
+or unproven; 2: misuse. Other rooms load, check and search.
+"""
 
 import sys
 

@@ -18,7 +18,7 @@ from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_target
 from memos_assets.report.formatting import size
 from memos_assets.report.render import find_report, reports_folder
-from memos_assets.report.unchanged import standing_outcomes
+from memos_assets.report.unchanged import results_if_unchanged
 from memos_assets.settings import Settings, load_settings
 
 Data = Annotated[
@@ -72,14 +72,14 @@ def _refuse_unusable(files: Sequence[FoundFile], *, none_will_do: bool = False) 
     if not none_will_do and not any(file.treatment == "consolidate" for file in files):
         raise UsageError(
             "M527",
-            "none of the SQLite files is one to consolidate",
+            "no SQLite file is of a kind that is consolidated",
             where=", ".join(sorted({str(file.root) for file in files})),
-            fix="see what they are: memos-assets plan --data DIR",
+            fix="list the files: memos-assets plan --data DIR",
         )
 
 
 def plan(data: Data = None, json_file: JsonFile = None) -> int:
-    """Say what was found and what would become of it. Writes nothing and needs no database."""
+    """List the files and forecast a consolidation. Writes nothing and needs no database."""
     settings = load_settings()
     catalog = catalog_of(settings)
     files = find_files(catalog, roots_from(data, settings))
@@ -115,7 +115,7 @@ def consolidate_command(
         ),
     ] = False,
 ) -> int:
-    """Bring PostgreSQL to what the files hold now, build indexes, and prove every row."""
+    """Make the tables match the files, build the indexes, and prove every row."""
     settings = load_settings()
     catalog, roots = catalog_of(settings), roots_from(data, settings)
     retired = _retired_from(roots, settings)
@@ -123,9 +123,9 @@ def consolidate_command(
     _refuse_unusable(files, none_will_do=retired)
     with open_target(settings, "memos_assets:consolidate") as engine:
         if not reload and not swap:
-            standing = standing_outcomes(engine, catalog, files)
-            if standing is not None:
-                return conclude_unchanged(engine, settings, catalog, standing, json_file)
+            results = results_if_unchanged(engine, catalog, files)
+            if results is not None:
+                return conclude_unchanged(engine, settings, catalog, results, json_file)
         # Dagster takes a second to import, which a run without anything to do need not wait for.
         from memos_assets.runs import instance as launch
 
@@ -155,7 +155,8 @@ def verify_command(json_file: JsonFile = None) -> int:
 
 def report(
     consolidation: Annotated[
-        str | None, typer.Argument(metavar="[ID]", help="Of which consolidation; else the latest.")
+        str | None,
+        typer.Argument(metavar="[ID]", help="Id of a consolidation; the latest if none is given."),
     ] = None,
 ) -> int:
     """Print the path of a report. consolidate and verify write one each."""
@@ -176,14 +177,16 @@ def demo(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
     scale: Annotated[
         Literal["small", "plan"],
-        typer.Option("--scale", help="small: a few MB; plan: the sizes memOS's plan names."),
+        typer.Option(
+            "--scale", help="small: a few MB; plan: the sizes that the remediation plan names."
+        ),
     ] = "small",
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same rows.")] = 1,
     factor: Annotated[
-        float, typer.Option("--factor", help="Times as many rows, for measurements.")
+        float, typer.Option("--factor", help="Multiply the number of rows, for measurements.")
     ] = 1.0,
 ) -> int:
-    """Write a demo memOS folder: its layouts, its encodings, its kinds of dirt."""
+    """Write a demo memOS folder with memOS's layouts, encodings and known defects."""
     manifest = write_demo(directory, scale=scale, seed=seed, factor=factor)
     console.print(
         f"Wrote {len(manifest.files)} SQLite files, {manifest.rows:,} rows, "

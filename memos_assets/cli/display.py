@@ -1,4 +1,4 @@
-"""What people see: progress while work goes on, tables when it is done."""
+"""Output for people: progress during the work, tables at its end."""
 
 import re
 import time
@@ -22,7 +22,7 @@ from memos_assets.progress import Phase, Progress, listening
 from memos_assets.report.formatting import size
 from memos_assets.report.outcomes import CheckResult, Status
 
-#: Columns where the output is no terminal, which would otherwise be taken for 80.
+#: Columns where the output is not a terminal; Rich would assume 80.
 _WIDTH_IN_FILES = 120
 
 console = Console(highlight=False)
@@ -60,7 +60,7 @@ def print_error(line: str) -> None:
 
 @dataclass(slots=True)
 class _Phase:
-    """What is known of one phase so far."""
+    """Counts of one phase so far."""
 
     objects: int = 0
     rows: int = 0
@@ -92,7 +92,7 @@ class ProgressDisplay:
         self._phases: dict[Phase, _Phase] = {}
 
     def update(self, progress: Progress) -> None:
-        """Take one report."""
+        """Add one report."""
         phase = self._phases.setdefault(progress.phase, _Phase())
         phase.rows += progress.rows
         phase.bytes += progress.bytes
@@ -179,7 +179,7 @@ def titled_table(title: str | Text | None, *, expand: bool = False) -> Table:
 
 
 def tables_table(summaries: Sequence[TableSummary]) -> Table:
-    """Return what became of every source's tables, or would become of them."""
+    """Return the row counts of every source's tables, loaded or forecast."""
     table = titled_table("Tables")
     table.add_column("table", overflow="fold")
     table.add_column("source", overflow="fold")
@@ -221,7 +221,7 @@ def reasons_table(summaries: Sequence[TableSummary]) -> Table:
 
 
 def checklist_table(checklist: Sequence[CheckResult]) -> Table:
-    """Return every check: whether it passed, and what was observed where it failed."""
+    """Return the result of every check, with the observed value where it failed."""
     table = titled_table("Checklist")
     table.add_column("")
     table.add_column("check")

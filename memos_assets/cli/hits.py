@@ -1,4 +1,4 @@
-"""How hits are shown: one line each, with what was searched for in bold."""
+"""The table of hits: one line each, with the matches in bold."""
 
 import json
 import re
@@ -29,7 +29,7 @@ def hits_table(
 
     Args:
         answer: of one table.
-        pattern: what is shown in bold; None: nothing was searched for by words.
+        pattern: of the parts that are shown in bold; None for a search without words.
         title: above it.
         width: characters of a line.
     """
@@ -107,7 +107,7 @@ def _metadata(metadata: object) -> str:
 
 
 def pattern_of(text: str, stems: Sequence[str]) -> re.Pattern[str] | None:
-    """Return what matches the words and codes that a search by text finds.
+    """Return a pattern of the words and codes that a search by text finds.
 
     Args:
         text: that was searched for; words of it with a digit are matched as they stand.

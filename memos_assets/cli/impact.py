@@ -1,4 +1,4 @@
-"""The command that measures what an index is worth on this machine: impact."""
+"""The command impact: measure the effect of an index on this machine."""
 
 from pathlib import Path
 from typing import Annotated
@@ -38,7 +38,9 @@ def impact(
     settings = load_settings()
     counts = _counts(rows)
     needed = size(disk_needed(MEMOS, counts, dimension))
-    console.print(f"Up to {needed} of disk are taken, one table after the other, and given back.")
+    console.print(
+        f"Up to {needed} of disk space are used, one table after the other, and freed again."
+    )
     with open_target(settings, "memos_assets:impact") as engine, live_progress():
         measured = measure_impact(
             engine, MEMOS, rows=counts, dimension=dimension, free_bytes=free_bytes(settings)
@@ -64,7 +66,7 @@ def _counts(rows: str) -> list[int]:
     except ValueError:
         raise UsageError(
             "M585",
-            f"{rows!r} is no list of row counts",
+            f"{rows!r} is not a list of row counts",
             where="--rows",
             fix="pass whole numbers with commas between, such as --rows 1000,10000",
         ) from None

@@ -21,7 +21,7 @@ from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres.connection import first_line
 from memos_assets.settings import load_settings
 
-_INTERRUPTED = "Interrupted. What is in the ledger stays; run the same command again to go on."
+_INTERRUPTED = "Interrupted. Loaded chunks stay loaded; run the same command again to continue."
 
 #: Command -> its function, or its group of commands, as `module:name` in this package.
 COMMANDS = {
@@ -53,9 +53,9 @@ COMMANDS = {
 
 
 def assemble(first: str | None) -> typer.Typer:
-    """Return the command line, with the command asked for alone if there is such a command.
+    """Return the command line: the named command alone if it exists, all commands otherwise.
 
-    A module is imported only where its command is asked for, or all of them are listed.
+    Only the modules of these commands are imported.
 
     Args:
         first: the first argument.
@@ -123,11 +123,11 @@ class _NoPandas(MetaPathFinder):
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
     # A connection that was lost in the middle of a COPY cannot be rolled back; PostgreSQL does it,
-    # and neither pool nor driver need say so at length. dagster-postgres tries some seconds long to
-    # reach a server that is gone, and would say so each time.
+    # and pool and driver need not log it. dagster-postgres tries to reach a server that is gone
+    # for some seconds, and would log each attempt.
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     logging.getLogger("psycopg").setLevel(logging.ERROR)
-    logging.getLogger().addFilter(_is_no_retry)
+    logging.getLogger().addFilter(_is_not_retry)
     try:
         given = sys.argv[1:] if arguments is None else arguments
         code = assemble(given[0] if given else None)(given, standalone_mode=False)
@@ -139,7 +139,7 @@ def run(arguments: list[str] | None = None) -> int:
         if type(error).__name__ == "NoArgsIsHelpError":
             errors.print(message, markup=False)
         else:
-            fix = "memos-assets COMMAND --help says what there is"
+            fix = "see memos-assets --help, or memos-assets COMMAND --help"
             print_error(f"M500 memos-assets: {message.rstrip('.')}. Fix: {fix}")
         return exit_codes.MISUSE
     except typer.Abort:
@@ -154,26 +154,26 @@ def run(arguments: list[str] | None = None) -> int:
         print_error(str(lost))
         return exit_codes.FAILED
     if code == exit_codes.INTERRUPTED:
-        # typer answers Ctrl+C itself, without a word.
+        # typer handles Ctrl+C itself, without a message.
         errors.print(_INTERRUPTED)
     return int(code or 0)
 
 
-def _is_no_retry(record: logging.LogRecord) -> bool:
+def _is_not_retry(record: logging.LogRecord) -> bool:
     return not record.getMessage().startswith("Retrying failed database connection")
 
 
 def _refusal_of_database(error: BaseException) -> TargetError | None:
-    """Return what to say when the database went away, or ran out of something, on the way."""
+    """Return the error of a database that went away or ran out of a resource, or None."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, psycopg.OperationalError | sa.exc.OperationalError):
             return TargetError(
                 "M306",
-                f"it stopped serving this command ({first_line(cause)})",
+                f"the server stopped serving this command ({first_line(cause)})",
                 where="database",
-                fix="see that it runs and has room, then run the same command again; what is in "
-                "the ledger stays",
+                fix="check that the server runs and has free disk space and memory, then run the "
+                "same command again; loaded chunks stay loaded",
             )
         cause = cause.__cause__ or cause.__context__
     return None

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console, live_progress, print_error, titled_table
-from memos_assets.maintenance.pending import Work, due, scope_of
+from memos_assets.maintenance.pending import Work, pending_work, scope_of
 from memos_assets.postgres.target import open_target
 from memos_assets.settings import load_settings
 
@@ -18,19 +18,22 @@ def maintain(
         typer.Argument(metavar="[NAME...]", help="Tables and indexes; all if none is named."),
     ] = None,
     dry_run: Annotated[  # noqa: FBT002  flags at the terminal, here and below
-        bool, typer.Option("--dry-run", help="Say what is due, do nothing; 1 if something is.")
+        bool,
+        typer.Option(
+            "--dry-run", help="List pending work and do nothing; exit code 1 if there is any."
+        ),
     ] = False,
     rebuild: Annotated[  # noqa: FBT002
         bool, typer.Option("--rebuild", help="Rebuild the named indexes though nothing is wrong.")
     ] = False,
 ) -> int:
-    """VACUUM, ANALYZE and REINDEX what needs it, beside readers and writers, one at a time."""
+    """VACUUM, ANALYZE and REINDEX tables and indexes that need it, beside readers and writers."""
     settings = load_settings()
     scope = scope_of(MEMOS, names or (), rebuild=rebuild)
     if dry_run:
         with open_target(settings, "memos_assets:maintain") as engine:
-            found = due(engine, scope)
-        console.print(_table(found) if found else "Nothing is due.")
+            found = pending_work(engine, scope)
+        console.print(_table(found) if found else "Nothing is pending.")
         return 1 if found else 0
     from memos_assets.runs import instance as launch
 
@@ -39,12 +42,12 @@ def maintain(
     for failure in done.failures:
         print_error(failure)
     if not done.failures and not display.worked:
-        console.print("Nothing was due.")
+        console.print("Nothing was pending.")
     return 1 if done.failures else 0
 
 
 def _table(found: list[Work]) -> Table:
-    table = titled_table("Due")
+    table = titled_table("Pending work")
     for name in ("", "what", "why"):
         table.add_column(name, overflow="fold")
     for work in found:

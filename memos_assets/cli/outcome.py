@@ -1,4 +1,4 @@
-"""How a command ends: what was loaded, what is proven, where the report is, and the exit code."""
+"""The end of a command: loaded rows, results, path of the report, and the exit code."""
 
 import json
 import sys
@@ -26,7 +26,7 @@ from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.formatting import moment
 from memos_assets.report.outcomes import CheckResult
 from memos_assets.report.render import find_report, reports_folder
-from memos_assets.report.tree import Verdict
+from memos_assets.report.tree import Verdict, as_content
 from memos_assets.report.verdict import verdict
 from memos_assets.settings import Settings
 
@@ -38,7 +38,7 @@ def conclude(
     done: Consolidation,
     json_file: Path | None,
 ) -> int:
-    """Print and write what a consolidation came to; return the exit code."""
+    """Print and write the outcome of a consolidation; return the exit code."""
     with in_schema(engine, catalog.schema, done.schema).connect() as conn:
         summaries = summarise(conn, catalog)
     console.print()
@@ -67,17 +67,17 @@ def conclude_unchanged(
     engine: sa.Engine,
     settings: Settings,
     catalog: Catalog,
-    standing: Sequence[CheckResult],
+    results: Sequence[CheckResult],
     json_file: Path | None,
 ) -> int:
     """Print and write that nothing changed since every check passed; return the exit code."""
     with engine.connect() as conn:
         summaries = summarise(conn, catalog)
     console.print()
-    for table in (tables_table(summaries), reasons_table(summaries), checklist_table(standing)):
+    for table in (tables_table(summaries), reasons_table(summaries), checklist_table(results)):
         console.print(table)
         console.print()
-    read = [evaluation for result in standing for evaluation in result.evaluations]
+    read = [evaluation for result in results for evaluation in result.evaluations]
     oldest = moment(min(evaluation.timestamp for evaluation in read))
     console.print(
         f"Nothing changed since: the files have the bytes that were pinned, and every chunk is in "
@@ -85,12 +85,12 @@ def conclude_unchanged(
         "`memos-assets verify` reads them again.",
         soft_wrap=True,
     )
-    concluded = verdict(check_summaries(standing), summaries, ())
+    concluded = verdict(check_summaries(results), summaries, ())
     _print_verdict(concluded)
     page = find_report(reports_folder(settings))
     if page is not None:
         console.print(f"Report: {page}", markup=False, soft_wrap=True)
-    nothing = Consolidation("", catalog.schema, checklist=list(standing))
+    nothing = Consolidation("", catalog.schema, checklist=list(results))
     write_json(json_file, _as_json(nothing, summaries, concluded, page))
     return 0
 
@@ -120,12 +120,12 @@ def _as_json(
         "runs": done.run_ids,
         "failures": done.failures,
         "tables": [asdict(summary) for summary in summaries],
-        "checklist": [asdict(check) for check in check_summaries(done.checklist)],
+        "checklist": [as_content(check) for check in check_summaries(done.checklist)],
     }
 
 
 def write_json(path: Path | None, content: object) -> None:
-    """Write what ``--json`` asks for: nothing, to the screen (``-``), or a file.
+    """Write JSON to the path of ``--json``: a file, or standard output (``-``); nothing for None.
 
     Raises:
         UsageError: M504 when the file cannot be written.

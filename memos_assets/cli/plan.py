@@ -1,4 +1,4 @@
-"""Print a dry run: files, what becomes of their tables, rejects, index strategies."""
+"""Print a dry run: files, forecasts of their tables, rejects, index strategies."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +13,10 @@ from memos_assets.report.formatting import size
 
 
 def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Mapping[str, object]]:
-    """Print the plan; return whether every file is usable, and the plan for machines.
+    """Print a dry run; return whether every file is usable, and the content for ``--json``.
 
     Args:
-        files: what was found.
+        files: the files that were found.
         budget_mb: memory that index builds may take together.
     """
     console.print(_files_table(files))
@@ -80,13 +80,13 @@ def _files_table(files: Sequence[FoundFile]) -> Table:
     table = titled_table("Files")
     table.add_column("file", overflow="fold")
     table.add_column("size", justify="right")
-    table.add_column("is to be")
+    table.add_column("action")
     table.add_column("what it is")
     words = {
-        "consolidate": "consolidated",
-        "keep": "kept in place",
-        "list": "left alone",
-        "unusable": "refused",
+        "consolidate": "consolidate",
+        "keep": "keep in place",
+        "list": "leave alone",
+        "unusable": "refuse",
     }
     for file in files:
         about = file.why

@@ -68,7 +68,7 @@ class PlannedIndex:
 
 
 def plan_indexes(forecasts: Sequence[TableForecast], budget_mb: int) -> list[PlannedIndex]:
-    """Return every table and dimension once, whatever number of sources fills it."""
+    """Return every table and dimension once, also where several sources fill it."""
     specs = {forecast.spec.name: forecast.spec for forecast in forecasts}
     embeddings: Counter[tuple[str, int, str]] = Counter()
     for forecast in forecasts:
@@ -116,7 +116,7 @@ def indexes_table(planned: Sequence[PlannedIndex]) -> Table:
 
 
 def indexes_note(planned: Sequence[PlannedIndex], budget_mb: int) -> str:
-    """Say whether the memory does, and where the seconds come from."""
+    """Say whether the memory suffices, and where the seconds come from."""
     beyond = [each for each in planned if not each.fits]
     budget = f"the {budget_mb:,} MB that all builds may take together"
     if beyond:

@@ -54,7 +54,7 @@ def _selection(
     *,
     settled: bool,
 ) -> Selection:
-    """Return what was asked for; a name that there is not is refused, not answered with nothing."""
+    """Return the selected rejects; an unknown name is an error, not an empty selection."""
     if source is not None:
         registry.source_named(conn, MEMOS.kinds, source)
     if reason is not None:
@@ -70,7 +70,7 @@ def list_command(
     settled: All = False,  # noqa: FBT002  a flag at the terminal, here and below
     json_file: JsonFile = None,
 ) -> int:
-    """Count the open rejects, say what they mean and what may be decided."""
+    """Count the open rejects, with their meaning and the rules that fit."""
     with _engine("list") as engine, engine.connect() as conn:
         found = rejects.groups(conn, _selection(conn, source, table, reason, settled=settled))
     console.print(_groups_table(found, settled=settled))
@@ -112,7 +112,7 @@ def _groups_table(found: Sequence[RejectGroup], *, settled: bool) -> Table:
 def _next_commands(found: Sequence[RejectGroup]) -> Iterator[str]:
     opened = sum(group.open for group in found)
     if not opened:
-        yield "No row waits in the rejects."
+        yield "There are no open rejects."
         return
     yield f"{plural(opened, 'row')} open. Repair them in their files, or decide on them:"
     undecided = {
@@ -125,7 +125,7 @@ def _next_commands(found: Sequence[RejectGroup]) -> Iterator[str]:
             f"  memos-assets rejects decide --table {table} --reason {reason} "
             f"--rule {'|'.join(rules)}"
         )
-    yield "Either is taken up by: memos-assets rejects replay"
+    yield "Then apply it: memos-assets rejects replay"
 
 
 def _group_json(group: RejectGroup) -> dict[str, Any]:
@@ -232,7 +232,7 @@ def _decide(
             left = f", of which {one.untouchable:,} stay open: the column is a key or a link"
         console.print(
             f"Decided {rule} for {reason} in {spec.name} of {one.source}: {RULES[rule]}. "
-            f"It concerns {plural(one.rows, 'row')}{left}.",
+            f"The rule concerns {plural(one.rows, 'row')}{left}.",
             markup=False,
             soft_wrap=True,
         )
@@ -269,7 +269,7 @@ def replay(
     ] = None,
     json_file: JsonFile = None,
 ) -> int:
-    """Load what is in the rejects again, after repairs in the files or decisions, and prove it."""
+    """Load rejected rows again, after repairs in the files or decisions, and prove them."""
     decided = [_parsed(one, table) for one in rule or ()]
     settings = load_settings()
     catalog = catalog_of(settings)
@@ -285,7 +285,7 @@ def replay(
             known = [source for source in registered if source.name in names]
             before = rejects.rows_by_state(conn, catalog, names)
         if not known:
-            console.print("Nothing is in the rejects.")
+            console.print("There are no rejects.")
             write_json(json_file, {"left": [], "open": []})
             return 0
         gone = [s for s in known if not s.retired_to and not s.path.exists()]
@@ -336,7 +336,7 @@ def _parsed(argument: str, table: str | None) -> tuple[str, str]:
     if table is None or not (reason and equals and rule):
         raise UsageError(
             "M547",
-            "it needs --table" if table is None else "it is not REASON=RULE",
+            "the option needs --table" if table is None else "the value is not REASON=RULE",
             where=f"--rule {argument}",
             fix="write --table TABLE --rule REASON=RULE",
         )
@@ -346,7 +346,7 @@ def _parsed(argument: str, table: str | None) -> tuple[str, str]:
 def _outcome(
     before: rejects.States, after: rejects.States
 ) -> tuple[Counter[tuple[str, str, str, str]], Counter[tuple[str, str, str]]]:
-    """Return what became of rows that were open, and what is open."""
+    """Return the resolutions of rows that were open, and the rows that are open."""
     left: Counter[tuple[str, str, str, str]] = Counter()
     for (source, table, rowid), (reason, resolution) in sorted(before.items()):
         if resolution is not None:

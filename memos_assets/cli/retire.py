@@ -56,7 +56,7 @@ def retire_command(
         bool,
         typer.Option(
             "--accept-open-rejects",
-            help="Retire sources although rows of theirs are in the rejects, which keep them.",
+            help="Retire sources that have open rejects, too; the rejected rows are kept.",
         ),
     ] = False,
 ) -> int:
@@ -85,8 +85,8 @@ def retire_command(
         console.print(_candidates_table(candidates, roots, dry_run=dry_run))
         if unseen:
             console.print(
-                f"Note: of {unseen} of the processes the open files cannot be seen; "
-                "whether they have one open shows only while they lock it."
+                f"Note: the open files of {unseen} processes are not visible to this user; a file "
+                "that they have open is noticed only while they lock it."
             )
         if dry_run:
             console.print("Nothing was moved.")
@@ -146,7 +146,7 @@ def _agreed(question: str) -> bool:
     try:
         agreed = typer.confirm(question)
     except typer.Abort:
-        # Nobody is there to answer.
+        # There is no input to read an answer from.
         agreed = False
     if not agreed:
         console.print("Nothing was deleted. --yes does not ask.")
@@ -154,9 +154,11 @@ def _agreed(question: str) -> bool:
 
 
 def restore_source(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="As memos-assets archive says.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name that memos-assets archive lists.")
+    ],
 ) -> int:
-    """Put a retired file back where it lay, byte for byte."""
+    """Put a retired file back at its original path, byte for byte."""
     from memos_assets.runs.retirement import restore
 
     settings = load_settings()
@@ -164,7 +166,7 @@ def restore_source(
         entry, said = restore(instance, engine, settings, MEMOS, name)
     _say(said)
     if entry is not None:
-        console.print(f"{name} lies at {entry.origin} again.", markup=False, soft_wrap=True)
+        console.print(f"{name} is at {entry.origin} again.", markup=False, soft_wrap=True)
     return 0
 
 
@@ -212,18 +214,18 @@ def purge_archive(
     if names:
         entries = [entry_named(folder, name) for name in dict.fromkeys(names)]
     now = datetime.now(UTC)
-    due = [entry for entry in entries if _deletable_from(entry, settings) <= now]
+    deletable = [entry for entry in entries if _deletable_from(entry, settings) <= now]
     for entry in entries:
-        when = "may be deleted" if entry in due else "may be deleted only from"
-        until = "" if entry in due else f" {_deletable_from(entry, settings):%Y-%m-%d}"
+        when = "may be deleted" if entry in deletable else "may be deleted only from"
+        until = "" if entry in deletable else f" {_deletable_from(entry, settings):%Y-%m-%d}"
         console.print(
             f"{entry.manifest.name} ({size(entry.manifest.size)}) {when}{until}", markup=False
         )
-    refused = bool(names) and len(due) < len(entries)
-    if dry_run or not due:
+    refused = bool(names) and len(deletable) < len(entries)
+    if dry_run or not deletable:
         console.print("Nothing was deleted.")
         return 1 if refused else 0
-    if not (yes or _agreed(f"Delete {len(due)} files for good?")):
+    if not (yes or _agreed(f"Delete {len(deletable)} files for good?")):
         return 1
 
     from memos_assets.runs.retirement import show
@@ -231,10 +233,10 @@ def purge_archive(
     with _opened(settings, "purge") as (instance, engine):
         with archives.locked(folder):
             _say(archives.repair(engine, folder))
-            for entry in due:
+            for entry in deletable:
                 archives.purge(entry_named(folder, entry.folder.name))
         show(instance, MEMOS)
-    console.print(f"Deleted {len(due)} files. Their manifests and pinned copies stay.")
+    console.print(f"Deleted {len(deletable)} files. Their manifests and pinned copies stay.")
     return 1 if refused else 0
 
 
@@ -245,15 +247,15 @@ def forget_command(
     ] = False,
     yes: Yes = False,  # noqa: FBT002
 ) -> int:
-    """Remove a source from the books. Its file is not touched."""
+    """Remove a source from the bookkeeping tables. Its file is not touched."""
     from memos_assets.defs.partitions import chunks_name, parse_chunk_key
 
     settings = load_settings()
     with _opened(settings, "forget") as (instance, engine):
         with engine.connect() as conn:
-            held = rows_of(conn, source_named(conn, MEMOS.kinds, name))
-        question = f"Delete {sum(held.values()):,} rows of {name} from {', '.join(held)}?"
-        if held and with_rows and not (yes or _agreed(question)):
+            loaded = rows_of(conn, source_named(conn, MEMOS.kinds, name))
+        question = f"Delete {sum(loaded.values()):,} rows of {name} from {', '.join(loaded)}?"
+        if loaded and with_rows and not (yes or _agreed(question)):
             return 1
         deleted = forget(engine, MEMOS, name, with_rows=with_rows)
         for kind in MEMOS.consolidated:

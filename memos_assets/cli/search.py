@@ -1,4 +1,4 @@
-"""The command `search`: text or a row in, the nearest rows of one table or of every table out."""
+"""The command `search`: find the rows of one or of all tables that are nearest to text or a row."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -30,7 +30,7 @@ from memos_assets.search.across_tables import (
 from memos_assets.search.searchable import searchable
 from memos_assets.settings import load_settings
 
-#: Hits that are shown of one table, and of each where every table is asked.
+#: Hits that are shown of one table, and of each where every table is searched.
 _HITS, _HITS_OF_EACH = 10, 3
 
 
@@ -53,7 +53,7 @@ def search(
     source: Annotated[
         str | None, typer.Option("--source", metavar="NAME", help="Only rows of this source.")
     ] = None,
-    narrow: Annotated[
+    metadata_filter: Annotated[
         str | None,
         typer.Option(
             "--filter", metavar="JSON", help="Only rows whose metadata contain this object."
@@ -75,7 +75,7 @@ def search(
         mode=mode or by_default,
         k=k if k is not None else _HITS if table else _HITS_OF_EACH,
         source=source,
-        narrow=_object(narrow),
+        filters=_object(metadata_filter),
     )
     settings = load_settings()
     like = None if like is None else storable_text(like)
@@ -109,19 +109,19 @@ def search(
 
 
 def _text(text: str | None, like: str | None, mode: Mode | None) -> str:
-    """Return the text that is searched for, ``""`` where it is a row.
+    """Return the text that is searched for, ``""`` where the query is a row.
 
     Raises:
-        UsageError: M574 it is empty; M582 there is nothing to search for, or two things.
+        UsageError: M574 the text is empty; M582 there is no query, or there are two.
     """
     if like is not None:
         if text is not None or mode not in (None, "vector"):
-            what = "a TEXT" if text is not None else f"--mode {mode}"
+            other = "TEXT" if text is not None else f"--mode {mode}"
             raise UsageError(
                 "M582",
-                f"it goes without {what}: a row is near to another by its embedding alone",
-                where="--like",
-                fix="leave one of them out",
+                f"--like and {other} are mutually exclusive",
+                where="search",
+                fix="leave one of them out; --like compares embeddings alone",
             )
         return ""
     if text is None:
@@ -137,27 +137,27 @@ def _text(text: str | None, like: str | None, mode: Mode | None) -> str:
 
 
 def _object(given: str | None) -> Mapping[str, Any] | None:
-    """Return what `--filter` says.
+    """Return the object of `--filter`.
 
     Raises:
-        UsageError: M583 it is no JSON object.
+        UsageError: M583 the value is not a JSON object.
     """
     if given is None:
         return None
     try:
         content = json.loads(given)
-        # Python reads NaN, Infinity, lone surrogates and NUL, which no JSON in PostgreSQL holds.
+        # Python reads NaN, Infinity, lone surrogates and NUL, which PostgreSQL's JSON refuses.
         written = json.dumps(content, allow_nan=False, ensure_ascii=False).encode()
         if b"\\u0000" in written:
-            raise ValueError("it holds a NUL character")
+            raise ValueError("a text contains a NUL character")
     except (ValueError, RecursionError) as error:
-        what = f"it is no JSON ({error})"
+        what = f"the value is not JSON ({error})"
     else:
         if isinstance(content, dict) and content:
             return content
-        what = "it is JSON, but no object with a key"
+        what = "the value is JSON, but not an object with a key"
     raise UsageError(
-        "M583", what, where="--filter", fix="""pass one: --filter '{"severity": "warn"}'"""
+        "M583", what, where="--filter", fix="""write --filter '{"severity": "warn"}'"""
     )
 
 
@@ -208,12 +208,12 @@ def _line(answer: Answer) -> str:
 
 
 def _advice(answers: Sequence[Answer], question: Question, empty: Sequence[str]) -> str:
-    """Return what to do when nothing was found."""
+    """Return advice for a search that found nothing."""
     if len(empty) == len(answers):
         return " Nothing is loaded there: memos-assets consolidate --data DIR"
     if any(answer.hits for answer in answers):
         return ""
-    if question.narrow or question.source:
+    if question.filters or question.source:
         return " Try it without --filter and --source."
     if question.mode == "vector":
         return " No row there, or no other one, has an embedding of this dimension."

@@ -32,7 +32,7 @@ from memos_assets.settings import Settings, environment_for_dagster, load_settin
 
 
 def up() -> int:
-    """Start the embedded PostgreSQL, or check the one MEMOS_DATABASE_URL names."""
+    """Start the embedded PostgreSQL, or check the server that MEMOS_DATABASE_URL names."""
     settings = load_settings()
     with open_target(settings, "memos_assets:up") as engine:
         facts = check_server(engine)
@@ -47,15 +47,15 @@ def down() -> int:
     """Stop the embedded PostgreSQL. Another server is left alone."""
     settings = load_settings()
     if settings.database_url is not None:
-        console.print("MEMOS_DATABASE_URL is set: that server is not ours to stop.")
+        console.print("MEMOS_DATABASE_URL is set: memos-assets does not stop that server.")
         return 0
     stopped = EmbeddedServer(settings.home).stop()
-    console.print("Stopped." if stopped else "It was not running.")
+    console.print("Stopped." if stopped else "The embedded PostgreSQL was not running.")
     return 0
 
 
 def status() -> int:
-    """Say whether the database runs, where it is, and what it holds. Starts nothing."""
+    """Show whether the database runs, its address and its sources. Starts nothing."""
     settings = load_settings()
     if settings.database_url is None:
         server = EmbeddedServer(settings.home)
@@ -137,10 +137,10 @@ def ui(
     settings = load_settings()
     home = prepare_dagster_home(settings)
     prepare_target(settings, "memos_assets:ui")
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            listener.bind(("127.0.0.1", port))
         except OSError:
             raise UsageError(
                 "M505",

@@ -22,7 +22,7 @@ from memos_assets.settings import Settings, load_settings
 
 
 def announce_swap(catalog: Catalog) -> None:
-    """Say where a consolidation that swaps loads."""
+    """Print the schema that a consolidation with a swap loads."""
     console.print(
         f"Loading every registered source into the shadow schema {catalog.shadow}; readers keep "
         "the live tables until all of it is proven.",
@@ -31,13 +31,13 @@ def announce_swap(catalog: Catalog) -> None:
 
 
 def print_exchange(exchange: Exchange, settings: Settings) -> None:
-    """Say what is live, for how long the former version is kept, and the way back."""
+    """Print the live version, how long the former one is kept, and the command to roll back."""
     until = exchange.at + timedelta(days=settings.keep_versions_days)
     console.print(
         f"Version {exchange.live} ({exchange.rows:,} rows) is live since {exchange.at:%H:%M:%S} "
         f"UTC, swapped in {exchange.seconds * 1000:.0f} ms. Version {exchange.previous} is kept "
-        f"in {exchange.previous_schema} until {until:%Y-%m-%d}; `memos-assets rollback` takes it "
-        "back.",
+        f"in {exchange.previous_schema} until {until:%Y-%m-%d}; `memos-assets rollback` makes it "
+        "live again.",
         soft_wrap=True,
     )
 
@@ -45,10 +45,12 @@ def print_exchange(exchange: Exchange, settings: Settings) -> None:
 def rollback(
     to: Annotated[
         int | None,
-        typer.Option("--to", metavar="N", help="Which version; else the one that was live last."),
+        typer.Option(
+            "--to", metavar="N", help="Number of a version; the one that was live last if none."
+        ),
     ] = None,
 ) -> int:
-    """Make the version that was live before live again; a second rollback takes that back."""
+    """Make the former version live again; a second rollback undoes the first."""
     from memos_assets.defs.assets.version import report_exchange
     from memos_assets.runs.instance import open_instance
 
@@ -61,15 +63,15 @@ def rollback(
             report_exchange(instance, engine, settings, MEMOS, exchange)
     print_exchange(exchange, settings)
     console.print(
-        "memos-assets verify proves what is live; memos-assets consolidate loads what the files "
-        "hold beyond it.",
+        "memos-assets verify proves the live version; memos-assets consolidate loads newer rows of "
+        "the files.",
         soft_wrap=True,
     )
     return 0
 
 
 def versions(
-    prune_due: Annotated[  # noqa: FBT002  it is a flag at the terminal
+    drop_old: Annotated[  # noqa: FBT002  it is a flag at the terminal
         bool,
         typer.Option("--prune", help="Drop versions older than MEMOS_KEEP_VERSIONS_DAYS."),
     ] = False,
@@ -77,19 +79,19 @@ def versions(
     """List the versions of the tables: the live one, former ones that are kept, a shadow."""
     settings = load_settings()
     with open_target(settings, "memos_assets:versions") as engine:
-        if prune_due:
+        if drop_old:
             dropped = prune(engine, MEMOS, settings.keep_versions_days)
-            console.print(
-                f"Dropped version {', '.join(map(str, dropped))}." if dropped else "None is due."
-            )
+            numbers = ", ".join(map(str, dropped))
+            console.print(f"Dropped version {numbers}." if dropped else "No version is that old.")
         with engine.begin() as conn:
             ensure_live(conn, MEMOS)
             found, unbooked = list_versions(conn, MEMOS), unbooked_schemas(conn, MEMOS)
     console.print(_table(found, settings))
     for schema in unbooked:
         console.print(
-            f"Note: schema {schema} is a version that the books forgot when the schema went back "
-            f"to an older revision. Drop it by hand: drop schema {schema} cascade",
+            f"Note: schema {schema} is a version that the bookkeeping tables do not list, because "
+            "the database went back to an older revision. Drop the schema by hand: "
+            f"drop schema {schema} cascade",
             soft_wrap=True,
         )
     return 0

@@ -47,7 +47,7 @@ def rows_where(scanned: Fit, searched: Fit, ratio: float, *, least: int) -> floa
     Args:
         scanned: of the scan.
         searched: of the search.
-        ratio: that is sought.
+        ratio: requested, scan to search.
         least: row count at which the fits begin to hold.
 
     Returns:

@@ -1,4 +1,4 @@
-"""How long searches take and how much of the truth they find; PostgreSQL's share and its bytes."""
+"""Times and recall of searches, the index that serves them, and the bytes of a table."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,21 +20,21 @@ from memos_assets.search.exact import recall
 from memos_assets.search.plans import plan_nodes, plan_of
 from memos_assets.search.query_embedding import query_embedding, send_binary
 
-#: One core for everybody: a search by an index never has more.
+#: One core for every search: a search by an index never has more.
 ONE_CORE = {"max_parallel_workers_per_gather": "0", "jit": "off"}
-#: Timed passes; the faster one of each query counts, which leaves out what other programs did.
+#: Timed passes; the faster one of each query counts, which leaves out delays by other programs.
 _PASSES = 2
 
-#: Takes a probe, ``(dimension,)``, and returns the numbers of the rows that it found.
+#: Takes a query, ``(dimension,)``, and returns the numbers of the rows that it found.
 Search = Callable[[Float], Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """How long a search took and what it found.
+    """Times and recall of a search.
 
     Attributes:
-        p50_ms: median of the queries in milliseconds, from probe to rows.
+        p50_ms: median of the queries in milliseconds, from embedding to rows.
         p95_ms: 95 of 100 took at most this.
         recall: mean share of the true neighbours that were found, 0 to 1.
         worst_recall: of the worst query.
@@ -50,7 +50,7 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Bytes of a table: its rows, what lies outside of them, and all its search indexes."""
+    """Bytes of a table: its rows, its TOAST, and all its search indexes."""
 
     rows: int
     toast: int
@@ -58,10 +58,10 @@ class Sizes:
 
 
 def scan(generated: Generated, schema: str, layout: Layout, operator: str = "<=>") -> sql.Composed:
-    """Return the k-nearest query that computes every distance; bind ``probe`` and ``k``."""
+    """Return the k-nearest query that computes every distance; bind ``embedding`` and ``k``."""
     parts = {
         "key": sql.SQL(", ").join(map(sql.Identifier, generated.spec.primary_key)),
-        "distance": sql.SQL("{} {} %(probe)s::{}").format(
+        "distance": sql.SQL("{} {} %(embedding)s::{}").format(
             sql.Identifier(generated.vector.name),
             sql.SQL(operator),
             sql.SQL(layout.stored or generated.vector.stored),
@@ -83,52 +83,52 @@ def searching(engine: sa.Engine, settings: Mapping[str, str]) -> Iterator[psycop
 
 
 def by_statement(driver: psycopg.Connection, statement: sql.Composed, stored: Stored) -> Search:
-    """Return a search by a statement on ``probe`` and ``k``; row numbers in its second column.
+    """Return a search by a statement on ``embedding`` and ``k``; row numbers in its second column.
 
     Args:
         driver: of a connection.
         statement: that is sent.
-        stored: the type that it casts the probe to.
+        stored: the type that it casts the query to.
     """
     send_binary(driver)
 
-    def search(probe: Float) -> Sequence[int]:
-        return [int(row[1]) for row in driver.execute(statement, _values(probe, stored)).fetchall()]
+    def search(query: Float) -> Sequence[int]:
+        return [int(row[1]) for row in driver.execute(statement, _values(query, stored)).fetchall()]
 
     return search
 
 
-def _values(probe: Float, stored: Stored) -> dict[str, object]:
-    return {"probe": query_embedding(probe.astype(np.float32), stored), "k": K}
+def _values(query: Float, stored: Stored) -> dict[str, object]:
+    return {"embedding": query_embedding(query.astype(np.float32), stored), "k": K}
 
 
-def timed(search: Search, probes: Float, neighbours: npt.NDArray[np.int64]) -> Timing:
-    """Search for every probe, one after another: once to warm up, then timed.
+def timed(search: Search, queries: Float, neighbours: npt.NDArray[np.int64]) -> Timing:
+    """Search for every query, one after another: once to warm up, then timed.
 
     Args:
         search: what is timed.
-        probes: ``(n, dimension)``.
+        queries: ``(n, dimension)``.
         neighbours: ``(n, K)``, the true ones.
     """
-    found = [search(probe) for probe in probes]
-    passes = [[_milliseconds(search, probe) for probe in probes] for _ in range(_PASSES)]
+    found = [search(query) for query in queries]
+    passes = [[_milliseconds(search, query) for query in queries] for _ in range(_PASSES)]
     recalls = [recall(rows, true) for rows, true in zip(found, neighbours, strict=True)]
     p50, p95 = np.percentile(np.min(passes, axis=0), [50, 95]).tolist()
-    return Timing(p50, p95, float(np.mean(recalls)), min(recalls), len(probes))
+    return Timing(p50, p95, float(np.mean(recalls)), min(recalls), len(queries))
 
 
-def _milliseconds(search: Search, probe: Float) -> float:
+def _milliseconds(search: Search, query: Float) -> float:
     started = time.perf_counter()
-    search(probe)
+    search(query)
     return (time.perf_counter() - started) * 1e3
 
 
 def served_by(
-    driver: psycopg.Connection, statement: sql.Composed, probe: Float, stored: Stored
+    driver: psycopg.Connection, statement: sql.Composed, query: Float, stored: Stored
 ) -> str:
     """Return the index by which PostgreSQL would answer a query, or the kind of scan."""
     send_binary(driver)
-    plan = plan_of(driver, statement, _values(probe, stored))
+    plan = plan_of(driver, statement, _values(query, stored))
     node = next(node for node in plan_nodes(plan) if "Relation Name" in node)
     return str(node.get("Index Name") or node["Node Type"])
 

@@ -1,8 +1,8 @@
-"""What an index is worth on this machine: exact scans and index searches over growing tables.
+"""The gain of an index on this machine: exact scans and index searches over growing tables.
 
-The plan promises "4,166 x at 100K". Here the same rows are searched by an exact scan of the table
-as memOS stores it, by exact scans of tables that store the embeddings better, and by the index of
-the catalog; `Impact` says how many times faster that is, and where 4,166 times would be reached.
+The remediation plan promises "4,166 x at 100K". Here the same rows are searched by an exact scan
+of the table as memOS stores it, by exact scans of tables that store the embeddings better, and by
+the index of the catalog; `Impact` has the ratio, and the row count that would reach 4,166 times.
 """
 
 import time
@@ -46,7 +46,7 @@ from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.progress import Progress, report
 from memos_assets.search.queries import SEARCH_SETTINGS, nearest
 
-#: What the plan promises, and for how many rows.
+#: The promise of the remediation plan, and its number of rows.
 PROMISED_RATIO = 4_166
 PROMISED_ROWS = 100_000
 DEFAULT_ROWS = (1_000, 10_000, 100_000)
@@ -59,14 +59,14 @@ INDEX_QUERIES = 100
 SCANNED_ROWS = 2_000_000
 LEAST_SCANS = 5
 
-#: pgvector's own default, which the plan leaves as it is.
+#: pgvector's own default, which the remediation plan leaves unchanged.
 PLAN_SETTINGS = {"hnsw.ef_search": "40"}
 NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
 
 STORED = AS_STORED.scan
 INDEX = "index of the catalog"
-PLAN_INDEX = "index of the plan"
-PLAN_QUERY = "query of the plan (<->)"
+PLAN_INDEX = "index of the remediation plan"
+PLAN_QUERY = "query of the remediation plan (<->)"
 BETTER = (
     Layout("vector in line", "vector", in_line=True),
     Layout("halfvec in line", "halfvec", in_line=True),
@@ -79,7 +79,7 @@ class Measured:
     """One way to search one table.
 
     Attributes:
-        way: in words, one of the names above.
+        way: one of the names above.
         rows: of the table.
         timing: of its queries.
         served_by: the index that PostgreSQL read, or the kind of scan.
@@ -181,7 +181,7 @@ def measure_impact(
         catalog: of which a table is measured.
         rows: row counts.
         dimension: of one of the catalog's embeddings.
-        free_bytes: on the database's disk, None where nobody knows.
+        free_bytes: on the database's disk; None: unknown.
 
     Raises:
         UsageError: M585 row counts that cannot be measured; M586 no such embedding.
@@ -245,11 +245,11 @@ def check_space(index: VectorIndex, rows: int, free_bytes: int | None) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """One row count: what is searched, for what, and the truth."""
+    """The table of one row count, its queries, and their ground truth."""
 
     engine: sa.Engine
     generated: Generated
-    probes: Float
+    queries: Float
     neighbours: npt.NDArray[np.int64]
 
     @property
@@ -269,25 +269,27 @@ class _Table:
         prepared_seconds: float,
         *,
         settings: Mapping[str, str] = NO_SETTINGS,
-        queries: int | None = None,
+        count: int | None = None,
         stored: Stored | None = None,
     ) -> Measured:
-        """Search by a statement, as often as it says or as scans are."""
-        count = queries or self.scans
+        """Search by a statement ``count`` times; None: as often as a scan."""
+        count = count or self.scans
         report(Progress("measure", f"{way}, {self.generated.rows:,} rows"))
-        probes = self.probes[:count]
+        queries = self.queries[:count]
         stored = stored or self.generated.vector.stored
         with searching(self.engine, settings) as driver:
-            timing = timed(by_statement(driver, statement, stored), probes, self.neighbours[:count])
-            served = served_by(driver, statement, probes[0], stored)
+            timing = timed(
+                by_statement(driver, statement, stored), queries, self.neighbours[:count]
+            )
+            served = served_by(driver, statement, queries[0], stored)
         report(Progress("measure", f"{way}, {self.generated.rows:,} rows", done=True))
-        held = sizes(self.engine, self.generated.spec)
-        return Measured(way, self.generated.rows, timing, served, prepared_seconds, held)
+        taken = sizes(self.engine, self.generated.spec)
+        return Measured(way, self.generated.rows, timing, served, prepared_seconds, taken)
 
 
 def _measure(engine: sa.Engine, generated: Generated) -> Iterator[Measured]:
-    probes = generated.probes(INDEX_QUERIES)
-    table = _Table(engine, generated, probes, generated.neighbours(probes).rows)
+    queries = generated.queries(INDEX_QUERIES)
+    table = _Table(engine, generated, queries, generated.neighbours(queries).rows)
     for layout in (AS_STORED, *BETTER):
         if layout.in_line and not fits_page(layout, generated.index.dimension):
             continue
@@ -304,11 +306,11 @@ def _measure_index(table: _Table) -> Iterator[Measured]:
     index = table.generated.index
     seconds = build(table.engine, table.generated.spec, index)
     by_index = nearest(table.generated.spec.as_table, index, table.schema)
-    yield table.measured(INDEX, by_index, seconds, settings=SEARCH_SETTINGS, queries=INDEX_QUERIES)
+    yield table.measured(INDEX, by_index, seconds, settings=SEARCH_SETTINGS, count=INDEX_QUERIES)
 
 
 def _measure_plan(table: _Table) -> Iterator[Measured]:
-    """Search as the plan does, where pgvector can build its index."""
+    """Search as the remediation plan does, where pgvector can build its index."""
     index, schema = table.generated.index, table.schema
     if index.stored != "vector" or index.dimension > HNSW_VECTOR_LIMIT:
         return
@@ -319,7 +321,7 @@ def _measure_plan(table: _Table) -> Iterator[Measured]:
         nearest(table.generated.spec.as_table, planned, schema),
         seconds,
         settings=PLAN_SETTINGS,
-        queries=INDEX_QUERIES,
+        count=INDEX_QUERIES,
     )
     by_length = scan(table.generated, schema, AS_STORED, "<->")
     yield table.measured(PLAN_QUERY, by_length, seconds)

@@ -1,6 +1,6 @@
 """Generated vectors in a table of the catalog, in a schema of their own: loaded, searched, timed.
 
-Rows are written, indexed and searched by what production uses; vectors are a function of a seed
+Rows are written, indexed and searched by production code; vectors are a function of a seed
 and are made batch by batch, so that no trial needs memory for all of them.
 """
 
@@ -38,14 +38,14 @@ from memos_assets.postgres.schema.tables import in_schema, schema_in
 from memos_assets.progress import Progress, report
 from memos_assets.search.exact import Neighbours, nearest_in
 
-#: Where trials take place; it is gone when they are over.
+#: Schema of the trials; it is dropped at the end of each.
 TRIAL_SCHEMA = "memos_impact"
 #: Neighbours that each query asks for.
 K = 10
 #: Rows that are generated and written at once.
 BATCH_ROWS = 1_000
 
-#: Rows of one table lie around this many centres.
+#: Centres of the clusters of one table.
 _CLUSTERS = 1_000
 PAGE_BYTES = 8_192
 _SENTENCE = (
@@ -89,7 +89,7 @@ class Generated:
         spec: the table.
         index: of the dimension, which names the column.
         rows: how many.
-        seed: what they are a function of.
+        seed: of the vectors.
     """
 
     spec: TableSpec
@@ -119,13 +119,13 @@ class Generated:
         for start in range(0, self.rows, BATCH_ROWS):
             yield self._draw(min(BATCH_ROWS, self.rows - start), f"rows from {start}")
 
-    def probes(self, count: int) -> Float:
+    def queries(self, count: int) -> Float:
         """Return vectors to search for, ``(count, dimension)``; none of them is a row."""
-        return self._draw(count, "probes")
+        return self._draw(count, "queries")
 
-    def neighbours(self, probes: Float) -> Neighbours:
-        """Return the true neighbours of each probe, by float64 arithmetic over all rows."""
-        return nearest_in(self.batches(), probes, K)
+    def neighbours(self, queries: Float) -> Neighbours:
+        """Return the true neighbours of each query, by float64 arithmetic over all rows."""
+        return nearest_in(self.batches(), queries, K)
 
     def _draw(self, count: int, name: str) -> Float:
         chosen = np.random.default_rng([self.seed, zlib.crc32(name.encode())])
@@ -165,7 +165,7 @@ def trial_schema(engine: sa.Engine, catalog: Catalog) -> Iterator[sa.Engine]:
     """Yield an engine for which an empty schema holds the consolidated tables; drop it afterwards.
 
     Raises:
-        TargetError: M367 another process is at it.
+        TargetError: M367 another process has a trial under way.
     """
     with advisory_locks.TRIAL.tried_alone(engine) as taken:
         if not taken:
@@ -209,7 +209,7 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> floa
         place = sql.Identifier(schema_in(conn, generated.spec.schema), table.name)
         table.drop(conn, checkfirst=True)
         table.create(conn)
-        _lay_out(driver, place, generated.vector, layout)
+        _store_as(driver, place, generated.vector, layout)
         names = table_schema(generated.spec).names
         copy_in = sql.SQL("copy {} ({}) from stdin (format binary)").format(
             place, sql.SQL(", ").join(map(sql.Identifier, names))
@@ -229,11 +229,11 @@ def load(engine: sa.Engine, generated: Generated, layout: Layout = OURS) -> floa
     return seconds
 
 
-def _lay_out(
+def _store_as(
     driver: psycopg.Connection, place: sql.Identifier, vector: VectorColumn, layout: Layout
 ) -> None:
     column = sql.Identifier(vector.name)
-    # What is gone at the end needs no write-ahead log; pages are the same without it.
+    # A temporary schema needs no write-ahead log; pages are the same without it.
     driver.execute(sql.SQL("alter table {} set unlogged").format(place))
     if layout.stored is not None and layout.stored != vector.stored:
         driver.execute(
@@ -275,7 +275,7 @@ def _values(
     numbers: npt.NDArray[np.int64],
     vectors: Float,
 ) -> pa.Array:
-    """Return one column of a batch; what is no key, no text and no embedding is NULL."""
+    """Return one column of a batch; columns other than keys, texts and embeddings are NULL."""
     count, dimension = vectors.shape
     if field.name == vector.name:
         offsets = np.arange(count + 1, dtype=np.int32) * dimension

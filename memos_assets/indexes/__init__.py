@@ -1,4 +1,4 @@
-"""Search indexes: which there are, what they cost, how they are built.
+"""Search indexes: their definitions, their costs, their builds.
 
 Queries are in `search`; what is worn and rebuilt is in `maintenance`.
 """

@@ -1,4 +1,4 @@
-"""Build a search index: forecast it, choose its settings, follow it, say what it took."""
+"""Build a search index: forecast it, choose its settings, follow it, return its measurements."""
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -43,7 +43,7 @@ class BuiltIndex:
         rows: that it serves.
         forecast: made before the build.
         settings: of the build.
-        in_memory: whether the memory held the whole graph; None for an index that is no graph.
+        in_memory: whether the whole graph fitted in memory; None for an index without a graph.
     """
 
     name: str
@@ -57,7 +57,7 @@ class BuiltIndex:
 
     @property
     def expected_seconds(self) -> float | None:
-        """What the build was to take with its settings."""
+        """Forecast of the build with its settings."""
         if self.forecast is None or self.settings is None:
             return None
         return self.forecast.seconds_with(
@@ -83,7 +83,7 @@ def ensure_index(
         maintenance_work_mem_mb: the most memory that the build may take. It takes what its graph
             needs; where that is more, the rest of the graph is built on disk, many times slower.
         parallel_workers: the most that PostgreSQL may use beside the process that builds.
-        tell: hears the forecast, then twice a second how far the build is.
+        tell: is called with the forecast, then twice a second with the progress.
 
     Raises:
         TargetError: M320 when PostgreSQL cannot build it, the table is as it was; M321 when
@@ -166,7 +166,7 @@ def built_with(
 
 
 def first_step(index: SearchIndex, forecast: IndexForecast, settings: BuildSettings) -> BuildStep:
-    """Return what is to be said of a build before it begins."""
+    """Return the forecast of a build as its first step."""
     needed = memory_needed_mb(forecast, settings.parallel_workers)
     return BuildStep(
         index.name,
@@ -202,7 +202,7 @@ def _build(engine: sa.Engine, index: SearchIndex, settings: BuildSettings, watch
 def _build_in_transaction(
     engine: sa.Engine, index: SearchIndex, settings: Mapping[str, str], watch: Watch
 ) -> None:
-    """Drop what is there and build, both or neither; the table takes no writes meanwhile."""
+    """Drop the former index and build, in one transaction; the table takes no writes meanwhile."""
     with engine.begin() as conn:
         driver = driver_of(conn)
         if _unless_others_build(conn, index) is not None:
@@ -216,10 +216,10 @@ def _build_in_transaction(
 def _build_concurrently(
     engine: sa.Engine, index: SearchIndex, settings: Mapping[str, str], watch: Watch
 ) -> None:
-    """Drop what is invalid or outdated and build beside readers and writers of the table.
+    """Drop an invalid or outdated index and build beside readers and writers of the table.
 
     Outside of a transaction, as PostgreSQL demands. It waits for transactions that are older than
-    the build, and holds nobody up while it does: it may be patient.
+    the build, and blocks no other session meanwhile, so its timeout is long.
     """
     settings = {**settings, "lock_timeout": f"{CONCURRENT_PATIENCE_SECONDS}s"}
     with autocommit_connection(engine) as conn:

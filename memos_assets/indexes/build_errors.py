@@ -1,4 +1,4 @@
-"""What PostgreSQL says to a build, as our errors."""
+"""PostgreSQL's errors during a build, as ours."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ _BUILT_BY_OTHERS = (psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolatio
 
 @contextmanager
 def refusals(index: str, table: str, left_invalid: Callable[[], bool]) -> Iterator[None]:
-    """Turn refusals in a block into errors that say what to do.
+    """Turn PostgreSQL's errors in a block into errors with a fix.
 
     Args:
         index: its name, with the schema.
         table: that it is on.
-        left_invalid: asks whether a concurrent build left something behind.
+        left_invalid: returns whether a concurrent build left an invalid index.
 
     Raises:
         TargetError: M320 to M323, see `ensure_index`.

@@ -56,7 +56,7 @@ def build_indexes(
         engine: of the target database.
         indexes: that are wanted; valid ones are left as they are.
         budget_mb: memory of all builds together, as they take it at the same time.
-        tell: hears from each build how far it is, in its thread.
+        tell: is called with the progress of each build, in its thread.
 
     Raises:
         TargetError: M320 to M323, see `ensure_index`.
@@ -67,11 +67,11 @@ def build_indexes(
     budget = MemoryBudget(budget_mb)
 
     def build(scheduled: ScheduledBuild) -> BuiltIndex:
-        with budget.part(scheduled.memory_mb) as held:
+        with budget.part(scheduled.memory_mb) as granted_mb:
             return ensure_index(
                 engine,
                 scheduled.index,
-                maintenance_work_mem_mb=held,
+                maintenance_work_mem_mb=granted_mb,
                 parallel_workers=scheduled.workers,
                 tell=tell,
             )
@@ -92,7 +92,7 @@ def build_indexes(
 
 
 def _by_rate(conn: sa.Connection, index: SearchIndex) -> IndexForecast:
-    """Forecast what is left to do: nothing where a valid index is there."""
+    """Forecast the rest of the work: none where a valid index is there."""
     state = state_of(conn, index.name, index.schema)
     rows, column_bytes = (0, 0) if index.is_built(state) else measured(conn, index)
     return forecast_by_rate(index, rows, column_bytes)

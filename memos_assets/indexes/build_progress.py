@@ -1,4 +1,4 @@
-"""Follow the build of an index from a second connection, while PostgreSQL is at it."""
+"""Progress of the build of an index, read from a second connection."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from memos_assets.postgres.connection import autocommit_connection
 from memos_assets.progress import Progress, report
 
-#: Builds that are done by then are not looked at.
+#: Faster builds report no progress.
 INTERVAL_SECONDS = 0.5
 
 #: pgvector counts rows; GIN only says how far it has read the table.
@@ -36,8 +36,8 @@ class BuildStep:
         seconds: since it began.
         expected_seconds: of the whole build.
         waits_for: process that the build waits for.
-        notice: what is worth saying once.
-        warning: what somebody should change.
+        notice: shown once.
+        warning: a setting that should be changed.
     """
 
     index: str
@@ -51,7 +51,7 @@ class BuildStep:
     warning: str | None = None
 
     def line(self) -> str:
-        """Return it in words."""
+        """Return the step as text."""
         said = [
             f"{self.index}: {self.phase}, {self.rows:,} of {self.total_rows:,} rows",
             f"{self.seconds:.0f} s of about {self.expected_seconds:.0f} s",
@@ -67,11 +67,11 @@ Tell = Callable[[BuildStep], None]
 
 @dataclass(slots=True)
 class Watch:
-    """What is seen of one build.
+    """Progress of one build.
 
     Attributes:
         step: the latest.
-        tell: hears every step.
+        tell: is called with every step.
         started: when the statement was sent, by the monotonic clock.
         reported: rows; the sum of all reports is what the index serves.
         seconds: that the statement took.
@@ -91,7 +91,7 @@ class Watch:
         self._say()
 
     def saw(self, phase: str, rows: int, waits_for: int | None = None) -> None:
-        """Take one look at the build; rows that were done stay done."""
+        """Take one row of the progress view; the number of done rows never falls."""
         rows = min(max(rows, self.reported), self.step.total_rows)
         self.step = replace(
             self.step,
@@ -108,18 +108,18 @@ class Watch:
         self._say()
 
     def note(self, text: str) -> None:
-        """Tell something that is worth saying once."""
+        """Report a notice once."""
         self.step = replace(self.step, notice=text, warning=None)
         self._say()
 
     def hear(self, notice: psycopg.errors.Diagnostic) -> None:
-        """Take what the server says meanwhile."""
+        """Take a notice of the server."""
         if "no longer fits" in (notice.message_primary or ""):
             self.spilled = notice.message_primary
             self.note(str(self.spilled))
 
     def end(self, size: int) -> None:
-        """Report the rest."""
+        """Report the rest of the rows."""
         rest = self.step.total_rows - self.reported
         report(Progress("index", self.step.index, rows=rest, bytes=size, done=True))
 
@@ -130,9 +130,9 @@ class Watch:
 
 @contextmanager
 def watched(engine: sa.Engine, driver: psycopg.Connection, watch: Watch) -> Iterator[None]:
-    """Time the block, in which ``driver`` builds, and look at it until it ends.
+    """Time the block, in which ``driver`` builds, and read its progress until it ends.
 
-    Whatever fails while looking stays here.
+    Errors of the second connection are ignored.
     """
     process = driver.info.backend_pid
     done = threading.Event()

@@ -1,4 +1,4 @@
-"""Time the build of an index on a few of its rows, to know what all of them will take."""
+"""Time the build of an index on a few of its rows, to forecast the time of all of them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -48,7 +48,8 @@ def sampled_seconds(
         sample: how many to take.
 
     Returns:
-        Seconds and rows of the build; None where the server refuses it, which nobody has to mend.
+        Seconds and rows of the build; None where the server refuses
+        it; then the forecast by rate is used.
     """
     copy = sql.SQL(
         "create temporary table {} on commit drop as "

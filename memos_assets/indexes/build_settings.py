@@ -1,4 +1,4 @@
-"""How a build is set up: its memory and workers, from its forecast and what there is of both."""
+"""Memory and workers of a build, from its forecast and the budget."""
 
 import threading
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _MIB = 1 << 20
 _PARALLEL_MARGIN_MB = 4
 #: PostgreSQL starts no worker unless each process of the build would have this much.
 _PROCESS_MB = 32
-#: Below this PostgreSQL's own default is not worth undercutting.
+#: Less than this is never set: it would save nothing.
 _LEAST_MB = 16
 #: Workers pay from so many seconds of one process on: they start in some milliseconds.
 _WORKERS_FROM_SECONDS = 0.5
@@ -40,8 +40,9 @@ class BuildSettings:
     def as_settings(self) -> dict[str, str]:
         """Return PostgreSQL's settings.
 
-        It plans workers by the pages of a table, and large embeddings lie outside of those: a
-        table of 20,000 would get none (pgvector#397). With the least size 0 it gets those asked.
+        PostgreSQL plans workers by the pages of a table, and large embeddings are stored outside of
+        those: a table of 20,000 rows would get none (pgvector#397). With the least size 0 it gets
+        the requested number.
         """
         return {
             "maintenance_work_mem": f"{self.maintenance_work_mem_mb}MB",
@@ -59,7 +60,7 @@ def memory_needed_mb(forecast: IndexForecast, workers: int) -> int:
 
 
 def settings_for(forecast: IndexForecast, *, budget_mb: int, workers: int) -> BuildSettings:
-    """Choose what a build asks for: as much memory as it needs, and no more than the budget.
+    """Choose the settings of a build: as much memory as it needs, at most the budget.
 
     Workers are left out where they would not pay, and where the memory they take is what keeps the
     graph in memory.
@@ -85,14 +86,14 @@ class MemoryBudget:
 
     @contextmanager
     def part(self, mb: int) -> Iterator[int]:
-        """Hold ``mb`` of it, or all of it where that is less; yield what is held."""
-        held = min(mb, self.mb)
+        """Reserve ``mb`` of the budget, at most all of it; yield the reserved MB."""
+        reserved = min(mb, self.mb)
         with self._returned:
-            self._returned.wait_for(lambda: self._free >= held)
-            self._free -= held
+            self._returned.wait_for(lambda: self._free >= reserved)
+            self._free -= reserved
         try:
-            yield held
+            yield reserved
         finally:
             with self._returned:
-                self._free += held
+                self._free += reserved
                 self._returned.notify_all()

@@ -10,7 +10,7 @@ from memos_assets.postgres.connection import count_rows, driver_of
 from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import schema_in
 
-#: Readers of a table wait behind whoever waits to drop an index of it.
+#: Readers of a table wait behind a session that waits to drop an index of it.
 DROP_PATIENCE_MS = 2_000
 
 
@@ -27,7 +27,7 @@ def drop_before_bulk_load(engine: sa.Engine, spec: TableSpec, incoming: int) -> 
 
     Inserting into an HNSW graph costs many times what building it once costs. Index assets are
     downstream of the load and build them again. They stay where the table is in use for longer than
-    a moment, such as by maintenance: who waits for it to end would keep every reader waiting.
+    a moment, such as by maintenance: a session that waits for that would keep every reader waiting.
 
     Args:
         engine: of the target database.

@@ -1,4 +1,4 @@
-"""The search indexes: which there are, and what PostgreSQL has of them."""
+"""The search indexes: their definitions, and their state in PostgreSQL."""
 
 import hashlib
 from dataclasses import dataclass, field, replace
@@ -65,7 +65,7 @@ class SearchIndex:
         schema: of the table.
         concurrently: the table is live: it is read and written while the index is built.
         serves: condition of the rows that are in the index; None is every row.
-        graph: what it is made of; None for an index that is no graph.
+        graph: its elements and links; None for an index without a graph.
         reads: columns that the statement names; the first is what is indexed.
     """
 
@@ -86,7 +86,7 @@ class SearchIndex:
 
     @property
     def mark(self) -> str:
-        """What the index says in PostgreSQL of its definition, its schema left out."""
+        """Comment of the index in PostgreSQL: a digest of its definition without its schema."""
         definition = self.create("", concurrently=False).as_string()
         return _MARK + hashlib.sha256(definition.encode()).hexdigest()[:16]
 
@@ -216,9 +216,9 @@ def forecast_by_rate(index: SearchIndex, rows: int, column_bytes: int) -> IndexF
 
 
 def measured(conn: sa.Connection, index: SearchIndex) -> tuple[int, int]:
-    """Return how many rows an index serves, and the bytes of what it indexes of them.
+    """Return how many rows an index serves, and the bytes of their indexed values.
 
-    Bytes as stored: compressed, and without reading what lies outside of its row.
+    Bytes as stored: compressed, and without reading values that are stored outside of their row.
     """
     table = sql.Identifier(index.schema_in(conn), index.table)
     size = (

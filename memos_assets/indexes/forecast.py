@@ -1,11 +1,11 @@
-"""What an index will take before it is built: memory, disk, seconds. Pure; opens no connection."""
+"""Forecast of a build: memory, disk, seconds. Pure; opens no connection."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 from memos_assets.catalog import VectorIndex
-from memos_assets.catalog.columns import Held, value_bytes
+from memos_assets.catalog.columns import IndexedForm, value_bytes
 
 #: Where the seconds come from: a build of a few of the rows on this very server, or a table.
 Basis = Literal["sample", "rate"]
@@ -19,19 +19,20 @@ _MEASURED_MARGIN = 1.015
 
 #: Microseconds of one core per row and unit of ln(rows): some, and some per element. Measured on
 #: 1,000 to 20,000 rows of 768 to 4,096 elements, m 16, ef_construction 64 (2 cores, 2026-11-22).
-_RATES: dict[Held, tuple[float, float]] = {
+_RATES: dict[IndexedForm, tuple[float, float]] = {
     "vector": (5.0, 0.026),
     "halfvec": (3.0, 0.025),
     "bits": (12.0, 0.002),
 }
-#: What each worker beside the first process adds, in processes: 0.4 to 0.65 were seen on 2 cores.
+#: Gain of each worker beside the first process, in processes: 0.4 to 0.65 were seen on 2 cores.
 _WORKER_GAIN = 0.55
 #: A row that finds the memory full is inserted on disk; as many times slower where the index fits
 #: the server's buffers, and many times that where it does not.
 SPILLED_SLOWDOWN = 4
 
-#: GIN: bytes of index per byte of column, seconds per byte, and the most memory that helps. What
-#: it takes hangs on how many keys differ: right within a factor of three on the plan-scale demo.
+#: GIN: bytes of index per byte of column, seconds per byte, and the most memory that helps.
+#: The costs depend on the number of different keys: right within a factor of three on the
+#: plan-scale demo.
 _GIN_DISK_SHARE = 0.75
 _GIN_SECONDS_PER_BYTE = 7e-8
 _GIN_MEMORY_BYTES = 64 << 20
@@ -39,9 +40,9 @@ _GIN_MEMORY_BYTES = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What an HNSW index is made of: ``dimension`` elements (or bits) of each row, ``m`` links."""
+    """An HNSW index: ``dimension`` elements of one type of each row, with ``m`` links."""
 
-    held: Held
+    form: IndexedForm
     dimension: int
     m: int = 16
     ef_construction: int = 64
@@ -49,7 +50,7 @@ class Graph:
     @property
     def value_bytes(self) -> int:
         """Bytes of one value."""
-        return value_bytes(self.held, self.dimension)
+        return value_bytes(self.form, self.dimension)
 
     @property
     def row_bytes(self) -> float:
@@ -60,7 +61,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True)
 class IndexForecast:
-    """What the build of one index will take.
+    """Forecast of the build of one index.
 
     Attributes:
         rows: that the index will serve.
@@ -79,7 +80,7 @@ class IndexForecast:
     def seconds_with(self, workers: int, memory_bytes: int) -> float:
         """Return the seconds with ``workers`` beside the first process, and so much memory.
 
-        Where the memory does not do, that is the least it will take.
+        Where that is too little memory, this is the least that the build will take.
         """
         spilled = max(0.0, 1 - memory_bytes / self.memory_bytes) if self.memory_bytes else 0.0
         slowdown = 1 + spilled * (SPILLED_SLOWDOWN - 1)
@@ -87,7 +88,7 @@ class IndexForecast:
 
 
 def graph_of(index: VectorIndex) -> Graph:
-    """Return what an index of the catalog is made of."""
+    """Return the graph of an index of the catalog."""
     if index.method == "prefix":
         return Graph("halfvec", index.prefix, index.m, index.ef_construction)
     return Graph(index.method, index.dimension, index.m, index.ef_construction)
@@ -121,13 +122,13 @@ def graph_disk_bytes(graph: Graph, rows: int) -> int:
         return _PAGE_BYTES * (1 + 2 * rows)
     # Few rows are on higher levels, too, and have m more links of 6 bytes on each.
     per_page = _USABLE_BYTES / (element + links + 8 + 6 * graph.m / (graph.m - 1))
-    # What does not hold another row stays empty; of small rows that is half of one on average.
+    # The rest of a page stays empty; with small rows that is half a row on average.
     per_page = math.floor(per_page) if per_page < 8 else per_page - 0.5
     return _PAGE_BYTES * (1 + max(1, math.ceil(rows / per_page)))
 
 
 def extrapolated(seconds: float, sample_rows: int, rows: int) -> float:
-    """Return what ``rows`` take when ``sample_rows`` (200 or more) took ``seconds``.
+    """Return the seconds for ``rows`` when ``sample_rows`` (200 or more) took ``seconds``.
 
     A row costs as much as the logarithm of those before it: from 200 and 500 rows that met the
     20,000 of each method within 20 % (docs/benchmarks.md).
@@ -136,7 +137,7 @@ def extrapolated(seconds: float, sample_rows: int, rows: int) -> float:
 
 
 def _rate_seconds(graph: Graph, rows: int) -> float:
-    some, per_element = _RATES[graph.held]
+    some, per_element = _RATES[graph.form]
     effort = graph.ef_construction / 64 * math.sqrt(graph.m / 16)
     return _work(rows) * (some + per_element * graph.dimension) * effort / 1e6
 

@@ -1,1 +1,1 @@
-"""Health of tables and indexes, what is pending, and the work that mends it."""
+"""Health checks of tables and indexes, the pending maintenance work, and its execution."""

@@ -1,4 +1,4 @@
-"""V20 to V24: tables and indexes stay as fast as a load leaves them, judged in one step."""
+"""V20 to V24, checks in one step: tables and indexes stay as fast as a load leaves them."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -66,7 +66,7 @@ def former_use(conn: sa.Connection, catalog: Catalog, index: str) -> Mapping[str
     found: Mapping[str, Any] | None = conn.execute(
         sa.select(entry.evidence).where(
             entry.target == tables.schema_in(conn, catalog.schema),
-            entry.claim == _USE,
+            entry["claim"] == _USE,
             entry.asset == catalog.names.index(index),
         )
     ).scalar()

@@ -1,7 +1,8 @@
-"""Whether tables and indexes stay as fast as a load leaves them; a consolidation proves the rows.
+"""Health: whether tables and indexes stay as fast as a load leaves them.
 
-V20, V22, V23 and V24 read what PostgreSQL counts and keeps; V21, which searches, is in `drift`.
-What mends each is in `maintenance`. The thresholds: docs/decisions/008-health-of-indexes.md.
+V20, V22, V23 and V24 read PostgreSQL's statistics and catalogs; V21, which searches, is in
+`recall_drift`. `maintain` does the work that they find. The proof compares the rows.
+The thresholds: docs/decisions/008-health-of-indexes.md.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,18 +22,18 @@ from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import has_rows
 from memos_assets.postgres.schema.tables import schema_in
 
-#: Dead among all row versions of a table from which it is due for VACUUM, and how many it takes.
+#: A table needs VACUUM from this share of dead row versions on, and from this number of them.
 DEAD_SHARE = 0.2
 DEAD_ROWS = 50
-#: Rows changed since ANALYZE, among all, from which statistics are old, and how many it takes.
+#: Statistics are old from this share of rows changed since ANALYZE on, and from this number.
 CHANGED_SHARE = 0.2
 CHANGED_ROWS = 50
-#: An index that nobody searched for so long is unused; long enough for a job of every month.
+#: An index without a search for so many days is unused; a monthly job still counts as use.
 UNUSED_DAYS = 30
-#: Scans between two looks that may be the checks' own, where PostgreSQL cannot leave them out.
+#: Scans between two evaluations that may be the checks' own, where the role cannot exclude them.
 OWN_SCANS = 100
 
-#: Names that PostgreSQL gives to what REINDEX CONCURRENTLY builds and replaces.
+#: Names that REINDEX CONCURRENTLY gives to the new and the replaced index.
 LEFTOVER = r"_cc(new|old)\d*$"
 
 #: Where the counts were reset, by hand or by a crash, the rows are those of the last VACUUM.
@@ -116,9 +117,9 @@ _INDEX = """
 
 @dataclass(frozen=True, slots=True)
 class InvalidIndex:
-    """An index that PostgreSQL keeps up to date at best and never searches.
+    """An index that PostgreSQL may still write, and never searches.
 
-    ``leftover`` of a REINDEX CONCURRENTLY that did not end: there is another one in its place.
+    ``leftover``: a REINDEX CONCURRENTLY that was broken off left it beside the index in use.
     """
 
     schema: str
@@ -136,12 +137,12 @@ class InvalidIndex:
 def table_is_vacuumed(conn: sa.Connection, table: Table) -> Finding:
     """V20: few of a table's row versions are dead.
 
-    An HNSW index keeps the elements of dead rows until VACUUM, and every search that comes by them
-    pays for them. PostgreSQL's own count is read, which lags some seconds behind.
+    An HNSW index keeps the elements of dead rows until VACUUM, and searches read them. The count is
+    PostgreSQL's own, which lags some seconds behind.
 
     Args:
         conn: to the target database.
-        table: that is watched.
+        table: the table to check.
     """
     expected = f"at most {DEAD_SHARE:.0%} dead rows"
     row = _counted(conn, _TABLE, table.name, table.schema)
@@ -163,11 +164,11 @@ def table_is_vacuumed(conn: sa.Connection, table: Table) -> Finding:
 
 
 def statistics_are_there(conn: sa.Connection, table: Table) -> Finding:
-    """V23: the planner has statistics of every column, and the rows are mostly those it saw.
+    """V23: the planner has statistics of every column, and few rows changed since ANALYZE.
 
     Args:
         conn: to the target database.
-        table: that is watched.
+        table: the table to check.
     """
     expected = f"statistics of every column, at most {CHANGED_SHARE:.0%} of the rows changed since"
     row = _counted(conn, _TABLE, table.name, table.schema)
@@ -191,7 +192,7 @@ def statistics_are_there(conn: sa.Connection, table: Table) -> Finding:
 def invalid_indexes(conn: sa.Connection, tables: Iterable[Table]) -> list[InvalidIndex]:
     """Return every invalid index in the schemas of consolidated tables, and on live tables.
 
-    Former versions, the bookkeeping tables and Dagster's schema are ours, too.
+    Schemas of former versions, of the bookkeeping tables and of Dagster are included.
     """
     tables = list(tables)
     values = {
@@ -209,7 +210,7 @@ def invalid_indexes(conn: sa.Connection, tables: Iterable[Table]) -> list[Invali
 
 
 def no_index_is_left_invalid(conn: sa.Connection, tables: Iterable[Table]) -> Finding:
-    """V22: no build and no REINDEX CONCURRENTLY that broke left an index that is never searched."""
+    """V22: no interrupted build or REINDEX CONCURRENTLY left an index that is never searched."""
     found = invalid_indexes(conn, tables)
     observed = "; ".join(
         f"{index.qualified} on {index.table} ({index.bytes:,} bytes)" for index in found
@@ -225,23 +226,23 @@ def no_index_is_left_invalid(conn: sa.Connection, tables: Iterable[Table]) -> Fi
     )
 
 
-def index_is_used(conn: sa.Connection, held: SearchIndex, former: Mapping[str, Any]) -> Finding:
-    """V24: somebody searched by the index within ``UNUSED_DAYS``, and no other does the same.
+def index_is_used(conn: sa.Connection, index: SearchIndex, former: Mapping[str, Any]) -> Finding:
+    """V24: the index was searched within ``UNUSED_DAYS``, and no other index does the same.
 
-    It counts from the day on which this check first saw the index, so an index that was just built,
-    or statistics that were reset, are no news.
+    The days count from the first evaluation that saw the index, so the check still passes after a
+    build, and after a reset of PostgreSQL's statistics.
 
     Args:
         conn: to the target database.
-        held: an index of the catalog; one that serves no rows costs nothing.
+        index: an index of the catalog; one that serves no rows cannot be unused.
         former: evidence of the former evaluation; empty where there is none.
     """
     expected = f"searched within {UNUSED_DAYS} days, and the only one of its kind"
     last_scan = "s.last_idx_scan" if _server(conn) >= 16 else "null::timestamptz"
-    row = _counted(conn, sa.text(_INDEX.format(last_scan=last_scan)), held.name, held.schema)
+    row = _counted(conn, sa.text(_INDEX.format(last_scan=last_scan)), index.name, index.schema)
     if row is None:
         return Finding(passed=False, expected=expected, observed="missing", evidence={"unused": 0})
-    rows = rows_in(conn, held)
+    rows = rows_in(conn, index)
     since, used_at = _watched(row, former, OWN_SCANS * (not may_be_uncounted(conn)))
     idle = row.seen_at - max(filter(None, (since, used_at)))
     unused = bool(rows) and idle >= timedelta(days=UNUSED_DAYS)
@@ -268,13 +269,13 @@ def index_is_used(conn: sa.Connection, held: SearchIndex, former: Mapping[str, A
 def _watched(
     row: sa.Row[Any], former: Mapping[str, Any], own_scans: int
 ) -> tuple[datetime, datetime | None]:
-    """Return since when an index is watched, and when it was last used, by what was seen before."""
+    """Return the first evaluation of an index and its last use, from the former evidence."""
     if former.get("index") != row.oid:
         return row.seen_at, None if own_scans else row.last_scan
     since = datetime.fromisoformat(former["watched_since"])
     used_at = datetime.fromisoformat(former["used_at"]) if former["used_at"] else None
     before = int(former["scans"])
-    # Fewer scans than before: the statistics were reset, and all that they count came since.
+    # Fewer scans than before: the statistics were reset, so all counted scans are new.
     rise = row.scans - before if row.scans >= before else row.scans
     if rise > own_scans:
         used_at = row.seen_at if own_scans else row.last_scan or row.seen_at
@@ -295,7 +296,7 @@ def _our_schemas(conn: sa.Connection, live: Iterable[str]) -> list[str]:
 def _counted(
     conn: sa.Connection, statement: sa.TextClause, name: str, schema: str
 ) -> sa.Row[Any] | None:
-    """Return what PostgreSQL counts of a table or index at this moment."""
+    """Return PostgreSQL's current statistics of a table or index."""
     conn.execute(sa.text("select pg_stat_clear_snapshot()"))
     return conn.execute(statement, {"schema": schema_in(conn, schema), "name": name}).first()
 

@@ -1,7 +1,7 @@
-"""What mends sick tables and indexes: one object at a time, while they are read and written.
+"""Maintenance of tables and indexes: one object at a time, while they are read and written.
 
 Leftovers of broken rebuilds are dropped, tables vacuumed and analysed, indexes rebuilt beside the
-old ones. Each stage is judged when it comes, because the one before may have mended more.
+old ones. Each stage looks for its work when it starts, because earlier work may have sufficed.
 """
 
 import os
@@ -33,7 +33,7 @@ from memos_assets.progress import Progress, report
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of it; bytes of the table with all of its indexes, or of the index alone."""
+    """The outcome of one piece of work; bytes of a table with all its indexes, or of an index."""
 
     work: Work
     bytes_before: int
@@ -44,7 +44,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class _Means:
-    """What one piece of work is part of, and the most that it takes."""
+    """The scope that one piece of work belongs to, and the most resources that it may use."""
 
     scope: Scope
     memory_mb: int
@@ -58,10 +58,10 @@ def maintain(
     maintenance_work_mem_mb: int,
     parallel_workers: int | None = None,
 ) -> Iterator[Done]:
-    """Do what is due, one object at a time; what fails does not stop the others.
+    """Do the pending work, one object at a time; a failure does not stop the rest.
 
-    Tables are read and written meanwhile. Whatever it is interrupted in, the next call finds what
-    is left and goes on from there.
+    Tables are read and written meanwhile. After an interruption the next call finds the remaining
+    work and continues there.
 
     Args:
         engine: of the target database.
@@ -71,8 +71,8 @@ def maintain(
             on each other core.
 
     Yields:
-        What was done, as it is done; ``error`` is M361 the role does not own the table, M362 others
-        held a lock too long, M363 PostgreSQL refused, M364 it was done and did not help.
+        The outcome of each piece of work; ``error`` is M361 the role does not own the table, M362
+        other transactions kept a lock too long, M363 PostgreSQL refused, M364 it did not help.
     """
     if parallel_workers is None:
         parallel_workers = (os.cpu_count() or 1) - 1
@@ -83,16 +83,16 @@ def maintain(
 
 
 def _do(engine: sa.Engine, work: Work, means: _Means) -> Done:
-    """Do one thing in a session of its own, and look at what it came to."""
+    """Do one piece of work in a session of its own, and check its effect."""
     report(Progress("maintain", work.what))
     began, error = time.monotonic(), None
     before = _bytes(engine, work)
     try:
-        _refuse_strangers(engine, work)
-        with _refusals(work), _session(engine, work, means.memory_mb) as conn:
+        _refuse_other_owner(engine, work)
+        with _target_errors(work), _session(engine, work, means.memory_mb) as conn:
             _STATEMENTS[work.action](engine, conn, work, means)
-    except TargetError as refused:
-        error = refused
+    except TargetError as raised:
+        error = raised
     if error is None:
         error = _without_effect(engine, means.scope, work)
     done = Done(work, before, _bytes(engine, work), time.monotonic() - began, error)
@@ -101,7 +101,7 @@ def _do(engine: sa.Engine, work: Work, means: _Means) -> Done:
 
 
 def described(done: Done) -> str:
-    """Return what was done in one line: the object, why, bytes and seconds."""
+    """Return the outcome in one line: action, object, reason, bytes and seconds."""
     work = done.work
     sizes = f"{done.bytes_before:,} -> {done.bytes_after:,} bytes"
     failed = f"; {done.error.code}" if done.error else ""
@@ -120,7 +120,7 @@ def _drop(_: sa.Engine, conn: sa.Connection, work: Work, __: _Means) -> None:
 
 
 def _vacuum(_: sa.Engine, conn: sa.Connection, work: Work, __: _Means) -> None:
-    # Left to itself, VACUUM passes indexes by while few pages of the table hold dead rows.
+    # By default VACUUM skips indexes while few pages of the table have dead rows.
     _execute(conn, "vacuum (analyze, index_cleanup on) {}", work)
 
 
@@ -129,7 +129,7 @@ def _analyze(_: sa.Engine, conn: sa.Connection, work: Work, __: _Means) -> None:
 
 
 def _reindex(engine: sa.Engine, conn: sa.Connection, work: Work, means: _Means) -> None:
-    """Rebuild an index with the memory that it needs, and report how far it is."""
+    """Rebuild an index with the memory that it needs, and report its progress."""
     index = means.scope.index_named(work.name).index
     forecast = forecast_by_rate(index, *measured(conn, index))
 
@@ -168,20 +168,21 @@ def _session(engine: sa.Engine, work: Work, memory_mb: int) -> Iterator[sa.Conne
         conn.detach()
         settings = {"maintenance_work_mem": f"{memory_mb}MB"}
         if work.action in ("drop", "reindex"):
-            # They wait for older transactions, and hold nobody up while they do.
+            # They wait for older transactions; while they wait, they block no other session.
             settings["lock_timeout"] = f"{CONCURRENT_PATIENCE_SECONDS}s"
         put_in_force(conn, settings, local=False)
         yield conn
 
 
 @contextmanager
-def _refusals(work: Work) -> Iterator[None]:
+def _target_errors(work: Work) -> Iterator[None]:
     try:
         yield
     except psycopg.errors.LockNotAvailable as error:
         raise TargetError(
             "M362",
-            f"{work.action} waited too long for others on {work.table} ({first_line(error)})",
+            f"{work.action} waited too long for other transactions on {work.table} "
+            f"({first_line(error)})",
             where=work.what,
             fix="end transactions that are open for long (pg_stat_activity), then run "
             "memos-assets maintain again",
@@ -191,13 +192,13 @@ def _refusals(work: Work) -> Iterator[None]:
             "M363",
             f"{work.action} broke off ({first_line(error)})",
             where=work.what,
-            fix="free disk space or raise MEMOS_MAINTENANCE_WORK_MEM_MB if it says so, then run "
-            "memos-assets maintain again; what was there before serves on",
+            fix="free disk space or raise MEMOS_MAINTENANCE_WORK_MEM_MB if the message says so, "
+            "then run memos-assets maintain again; the former table or index stays in use",
         ) from error
 
 
-def _refuse_strangers(engine: sa.Engine, work: Work) -> None:
-    """Refuse what PostgreSQL passes over with a warning: VACUUM of a table of somebody else."""
+def _refuse_other_owner(engine: sa.Engine, work: Work) -> None:
+    """Refuse work on a table of another owner, which VACUUM would skip with a warning."""
     owner = sa.text(
         "select pg_get_userbyid(c.relowner) as name, pg_has_role(c.relowner, 'usage') as ours "
         "from pg_class c join pg_namespace n on n.oid = c.relnamespace "
@@ -208,14 +209,14 @@ def _refuse_strangers(engine: sa.Engine, work: Work) -> None:
     if row is not None and not row.ours:
         raise TargetError(
             "M361",
-            f"it belongs to {row.name}, and this role may not {work.action} it",
+            f"{work.name} belongs to {row.name}, and this role may not {work.action} it",
             where=work.what,
-            fix=f"run it as {row.name}, or make this role a member of {row.name}",
+            fix=f"run memos-assets maintain as {row.name}, or make this role a member of it",
         )
 
 
 def _without_effect(engine: sa.Engine, scope: Scope, work: Work) -> TargetError | None:
-    """Return M364 where what was done did not mend what it was done for."""
+    """Return M364 where the work did not remove its reason."""
     with engine.connect() as conn:
         if work.action == "vacuum":
             table = next(table for table in scope.maintained if table.name == work.table)
@@ -224,9 +225,9 @@ def _without_effect(engine: sa.Engine, scope: Scope, work: Work) -> TargetError 
                 return None
             return TargetError(
                 "M364",
-                f"still {finding.observed}; {_who_holds(conn)}",
+                f"still {finding.observed}; {_keeper_of_dead_rows(conn)}",
                 where=work.what,
-                fix="end it, then run memos-assets maintain again",
+                fix="end that transaction or drop that slot, then run memos-assets maintain again",
             )
         if work.action == "reindex":
             sample = scope.index_named(work.name).sampled(conn)
@@ -241,7 +242,7 @@ def _without_effect(engine: sa.Engine, scope: Scope, work: Work) -> TargetError 
     return None
 
 
-def _who_holds(conn: sa.Connection) -> str:
+def _keeper_of_dead_rows(conn: sa.Connection) -> str:
     """Name the session whose snapshot keeps dead rows from being removed."""
     row = conn.execute(
         sa.text(
@@ -257,7 +258,7 @@ def _who_holds(conn: sa.Connection) -> str:
 
 
 def _drop_leftovers(engine: sa.Engine, scope: Scope, work: Work) -> None:
-    """Drop what a rebuild that broke off left; what stays is found by the next maintenance."""
+    """Drop the leftovers of an interrupted rebuild; the next maintenance finds those that stay."""
     with suppress(sa.exc.DBAPIError, psycopg.Error), engine.connect() as conn:
         found = invalid_indexes(conn, scope.maintained)
         conn.rollback()

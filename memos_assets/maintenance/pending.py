@@ -1,4 +1,4 @@
-"""What tables and indexes are due for, judged by what their health checks read."""
+"""Pending maintenance work of tables and indexes, found by their health checks."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Action = Literal["drop", "vacuum", "analyze", "reindex"]
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one object is due for, and why. ``table`` is the one that it is on, or itself."""
+    """Pending work on one object, and the reason. ``table``: the object itself, or its table."""
 
     action: Action
     schema: str
@@ -36,12 +36,12 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """What maintenance may touch.
+    """The tables and indexes that maintenance may change.
 
     Attributes:
-        maintained: tables that are looked after.
-        names: of tables and indexes; every one of them if there are none.
-        rebuild: rebuild the indexes that are named, or on tables that are, whatever their health.
+        maintained: all tables of the catalog that are maintained.
+        names: names of tables and indexes; empty means all of them.
+        rebuild: rebuild the named indexes, and those on named tables, even if they are healthy.
     """
 
     maintained: tuple[Table, ...]
@@ -65,30 +65,30 @@ class Scope:
         return found
 
     def index_named(self, name: str) -> "MaintainedIndex":
-        """Return a search index of the tables that are looked after."""
+        """Return a search index of the maintained tables."""
         return Scope(self.maintained, frozenset({name})).indexes()[0]
 
 
 @dataclass(frozen=True, slots=True)
 class MaintainedIndex:
-    """A search index of a table, and how it is searched by vectors; None: it is not."""
+    """A search index of a table; ``by_vector`` is None where it is not a vector index."""
 
     table: Table
     index: SearchIndex
     by_vector: VectorIndex | None
 
     def sampled(self, conn: sa.Connection) -> Sampled | None:
-        """Return what it finds of what an exact scan finds; None where it is no vector index."""
+        """Return its recall against exact scans; None where it is not a vector index."""
         if self.by_vector is None:
             return None
         return sampled_recall(conn, self.table, self.by_vector, self.index)
 
 
 def scope_of(catalog: Catalog, names: Collection[str] = (), *, rebuild: bool = False) -> Scope:
-    """Return the scope that a person names, with or without schema.
+    """Return the scope of these tables and indexes, named with or without schema.
 
     Raises:
-        TargetError: M360 a name is none of the catalog's, or a rebuild names nothing.
+        TargetError: M360 a name is not in the catalog, or a rebuild names nothing.
     """
     known = {table.name for table in catalog.maintained}
     known |= {index.name for table in catalog.maintained for index in search_indexes(table)}
@@ -104,8 +104,8 @@ def scope_of(catalog: Catalog, names: Collection[str] = (), *, rebuild: bool = F
     return Scope(catalog.maintained, wanted, rebuild)
 
 
-def due(engine: sa.Engine, scope: Scope) -> list[Work]:
-    """Return what would be done at this moment. A VACUUM may make a rebuild needless."""
+def pending_work(engine: sa.Engine, scope: Scope) -> list[Work]:
+    """Return the work that is pending now. A VACUUM may make a rebuild unnecessary."""
     found: dict[str, Work] = {}
     for stage in STAGES:
         for work in stage(engine, scope):
@@ -127,35 +127,35 @@ def _leftovers(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
             yield Work("drop", index.schema, index.name, index.table.partition(".")[2], why)
 
 
-def _sick_tables(
+def _unhealthy_tables(
     action: Action,
     judge: Callable[[sa.Connection, Table], Finding],
     engine: sa.Engine,
     scope: Scope,
-    said: str = "",
+    prefix: str = "",
 ) -> Iterator[Work]:
     for table in scope.tables():
         with engine.connect() as conn:
             finding = judge(conn, table)
-        # A table that is not there leaves no evidence, and cannot be mended.
+        # A missing table gives no evidence, and maintenance cannot repair it.
         if not finding.passed and finding.evidence:
             schema = schema_in(engine, table.schema)
-            yield Work(action, schema, table.name, table.name, said + finding.observed)
+            yield Work(action, schema, table.name, table.name, prefix + finding.observed)
 
 
-def _sick_indexes(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
+def _unhealthy_indexes(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
     for one in scope.indexes():
         index = one.index
         with engine.connect() as conn:
             state, schema = state_of(conn, index.name, index.schema), index.schema_in(conn)
             if state is None or state.builder is not None:
-                # Building what is missing is the asset's; what is being built is not sick.
+                # The asset builds a missing index; one that is being built is not unhealthy.
                 continue
             why = ""
             if not state.valid:
                 why = "invalid"
             elif scope.rebuild:
-                why = "asked for"
+                why = "requested"
             elif (sample := one.sampled(conn)) is not None:
                 why = f"recall {sample.recall:.3f}" if sample.drifted else ""
         if why:
@@ -163,10 +163,10 @@ def _sick_indexes(engine: sa.Engine, scope: Scope) -> Iterator[Work]:
 
 
 Stage = Callable[[sa.Engine, Scope], Iterator[Work]]
-#: In the order in which they are done: what comes later may be mended by what comes before.
+#: In the order of execution: an earlier stage may make the work of a later one unnecessary.
 STAGES: Sequence[Stage] = (
     _leftovers,
-    partial(_sick_tables, "vacuum", table_is_vacuumed),
-    partial(_sick_tables, "analyze", statistics_are_there, said="statistics: "),
-    _sick_indexes,
+    partial(_unhealthy_tables, "vacuum", table_is_vacuumed),
+    partial(_unhealthy_tables, "analyze", statistics_are_there, prefix="statistics: "),
+    _unhealthy_indexes,
 )

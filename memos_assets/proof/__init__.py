@@ -1,1 +1,1 @@
-"""Reads both sides again and compares. It shares no code with the loader that it judges."""
+"""The proof: checks that read both sides again and compare. They share no code with the loader."""

@@ -1,5 +1,5 @@
 """The report that a person signs: one tree of values, written as JSON and as HTML.
 
-`outcomes` sums evaluations up, `tree` is what a report says, `compose` gathers it, `render`
-writes it. What only Dagster knows (evaluations, steps, builds) is handed in.
+`outcomes` sums evaluations up by check, `tree` describes the content of a report, `compose` reads
+it, and `render` writes it. Evaluations, steps and builds, which only Dagster knows, are parameters.
 """

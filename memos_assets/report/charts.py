@@ -18,7 +18,7 @@ _LINE_HEIGHT = 14
 
 
 class Point(NamedTuple):
-    """Two values above 0; ``about`` is shown where the point is pointed at."""
+    """Two values above 0; ``about`` is the tooltip of the point."""
 
     x: float
     y: float
@@ -27,7 +27,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A power of ten on an axis: its place in the drawing, and what is written there."""
+    """A power of ten on an axis: its place in the drawing, and its label."""
 
     place: float
     label: str
@@ -78,7 +78,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """Several series on the same axes. ``about`` is read out where the drawing is not seen."""
+    """Several series on the same axes. ``about`` is the text for screen readers."""
 
     about: str
     across: str
@@ -103,10 +103,10 @@ def log_chart(
     *,
     joined: bool,
 ) -> Chart:
-    """Lay points out on logarithmic axes that span whole decades.
+    """Return a chart of points on logarithmic axes that span whole decades.
 
     Args:
-        about: what is shown.
+        about: description of the chart, for screen readers.
         across: name of the horizontal axis.
         upwards: name of the vertical axis.
         series: label -> points; labels without points are left out.

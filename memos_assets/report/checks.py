@@ -17,7 +17,7 @@ def _checked(result: CheckResult) -> CheckSummary:
     return CheckSummary(
         check=check.label,
         name=check.name,
-        claim=check.title,
+        statement=check.title,
         fix=check.fix,
         status=result.status,
         proven=result.proven,

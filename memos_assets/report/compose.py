@@ -1,4 +1,4 @@
-"""Gather a report from the database, the files and what Dagster recorded, and conclude."""
+"""Compose a report, with its verdict, from the database, the files and the records of Dagster."""
 
 import platform
 import re
@@ -48,16 +48,16 @@ _BETWEEN = "everything else"
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What Dagster recorded of one consolidation.
+    """The records that Dagster has of one consolidation.
 
     Attributes:
         consolidation: its id.
         runs: its runs, in order.
         first_run_at: when the first of them was started, seconds since 1970.
-        checklist: the latest result of every check, whatever run evaluated it.
-        steps: what its runs have done so far.
-        failures: what each failed step of them says.
-        builds: index -> its latest build, whatever run made it.
+        checklist: the latest result of every check, from any run.
+        steps: the steps of its runs so far.
+        failures: the message of each failed step.
+        builds: index -> its latest build, by any run.
         other_files: files under the roots that are not consolidated.
     """
 
@@ -72,7 +72,7 @@ class Recorded:
 
 
 def compose(engine: sa.Engine, catalog: Catalog, recorded: Recorded) -> Report:
-    """Return the report of a consolidation as things are at this moment."""
+    """Return the report of a consolidation as of now."""
     facts = check_server(engine)
     checklist = check_summaries(recorded.checklist)
     with engine.connect() as conn:
@@ -138,7 +138,7 @@ def _timings(recorded: Recorded) -> Timings:
 
 
 def _phases(recorded: Recorded, before: float, total: float) -> Iterator[Phase]:
-    """Yield the phases in the order in which they began, then what is left of the time."""
+    """Yield the phases in the order in which they began, then the rest of the time."""
     spent = {_BEFORE: before} if before else {}
     for step in recorded.steps:
         spent[step.phase] = spent.get(step.phase, 0.0) + step.seconds

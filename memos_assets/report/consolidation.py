@@ -1,4 +1,4 @@
-"""What one consolidation came to, for whoever says so: a command, a report."""
+"""The outcome of one consolidation, for commands and reports."""
 
 import secrets
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from memos_assets.report.outcomes import CheckResult
 
 @dataclass(slots=True)
 class Consolidation:
-    """What a consolidation did.
+    """The outcome of a consolidation.
 
     Attributes:
         id: value of the tag that its runs carry.
         schema: that holds what it loaded.
         run_ids: its runs, in order.
-        failures: one line per failed step, ours with code and fix.
+        failures: one line per failed step; an error of this package has a code and a fix.
         stale_chunks: chunks that were missing or changed and were loaded.
         checklist: the result of every check.
-        notes: what else a person should know.
-        exchange: how its version went live, where it was to swap and did.
+        notes: further messages for the user.
+        exchange: the swap that made its version live; None without a swap.
     """
 
     id: str

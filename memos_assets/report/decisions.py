@@ -1,4 +1,4 @@
-"""What the catalog decided about every table, in words, and what people decided about rejects."""
+"""Decisions in words: those of the catalog about tables, and those of people about rejects."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ _ENCODINGS = {
 
 
 def decisions(catalog: Catalog) -> tuple[Decision, ...]:
-    """Return what becomes of every SQLite table that the catalog describes."""
+    """Return the decisions of the catalog about every SQLite table that it describes."""
     return tuple(_decision(kind, spec) for kind in catalog.consolidated for spec in kind.tables)
 
 
@@ -65,7 +65,7 @@ def _notes(spec: TableSpec) -> Iterator[str]:
 
 
 def repairs(conn: sa.Connection, catalog: Catalog) -> tuple[Repair, ...]:
-    """Return what people decided about rows of a catalog's tables, oldest first."""
+    """Return the decisions of people about rejects of a catalog's tables, oldest first."""
     entry = tables.repairs.c
     about = entry.table_name.in_([spec.name for spec in catalog.tables])
     return tuple(

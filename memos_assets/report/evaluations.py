@@ -18,12 +18,12 @@ from memos_assets.report.outcomes import CheckResult, Evaluation, check_results
 
 Kept = TypeVar("Kept")
 
-#: What jsonb refuses: NUL and halves of surrogate pairs, as JSON escapes.
+#: Characters that jsonb refuses: NUL and halves of surrogate pairs, as JSON escapes.
 _UNSTORABLE = re.compile(r"\\u(?:0000|d[89a-f][0-9a-f]{2})")
 
 
 def record(conn: sa.Connection, catalog: Catalog, evaluations: Iterable[Evaluation]) -> None:
-    """Write evaluations down, each in the place of the former one of its check and asset."""
+    """Store evaluations; each replaces the former one of its check and asset."""
     rows = [
         {
             "target": tables.schema_in(conn, catalog.schema),
@@ -52,15 +52,16 @@ def _storable(value: Kept) -> Kept:
 
 def latest(conn: sa.Connection, catalog: Catalog) -> list[Evaluation]:
     """Return the latest evaluation of each check on each asset that was evaluated."""
+    entry = tables.evaluations.c
     rows = conn.execute(
-        sa.select(tables.evaluations).where(
-            tables.evaluations.c.target == tables.schema_in(conn, catalog.schema)
+        sa.select(tables.evaluations, entry["claim"].label("check_name")).where(
+            entry.target == tables.schema_in(conn, catalog.schema)
         )
     )
     return [
         Evaluation(
             asset=row.asset,
-            check=row.claim,
+            check=row.check_name,
             passed=row.passed,
             expected=row.expected,
             observed=row.observed,
@@ -85,8 +86,8 @@ def checklist_results(
     Args:
         conn: to the target database.
         catalog: of the application.
-        assets: those that are meant; all where it is None.
-        checklist: those that count; by default the checks that decide on a consolidation.
+        assets: assets to include; None for all.
+        checklist: checks to include; by default those that decide on a consolidation.
     """
     places = [place for place in checklist.places(catalog) if assets is None or place[0] in assets]
     return check_results(checklist, places, latest(conn, catalog), last_changes(conn, catalog))

@@ -1,4 +1,4 @@
-"""How numbers, sizes and moments are written for people."""
+"""Numbers, sizes and moments as text for people."""
 
 from datetime import UTC, datetime
 
@@ -18,7 +18,7 @@ def moment(seconds: float) -> str:
 
 
 def clock(written: str | None) -> str:
-    """Return such a moment as ``2026-11-23 09:32:29 UTC``."""
+    """Return the text of a moment as ``2026-11-23 09:32:29 UTC``."""
     if not written:
         return "not known"
     return f"{datetime.fromisoformat(written).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
@@ -30,7 +30,7 @@ def number(count: int) -> str:
 
 
 def seconds(value: float | None) -> str:
-    """Return a duration with as many digits as it deserves."""
+    """Return a duration with two or three significant digits."""
     if value is None:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""What an index is worth, in words, as rows of a table and as a drawing."""
+"""The effect of an index: in sentences, as rows of a table, and as a chart."""
 
 import math
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from memos_assets.report.charts import Chart, Point, log_chart
 
 
 def in_words(impact: Impact) -> list[str]:
-    """Return what the numbers say, a sentence each; what the plan claims is among it."""
+    """Return the numbers as sentences, with those about the promise of the remediation plan."""
     return [*_largest(impact), *_promise(impact), *_growth(impact), *_plan_query(impact)]
 
 
@@ -42,8 +42,8 @@ def _promise(impact: Impact) -> Iterator[str]:
         ratio = impact.ratio(impact.of(INDEX, PROMISED_ROWS))
         verdict = "holds" if ratio >= PROMISED_RATIO else "does not hold"
         yield (
-            f"The plan's claim of {PROMISED_RATIO:,} x at {PROMISED_ROWS:,} rows {verdict} on "
-            f"this machine: it is {_times(ratio)}."
+            f"The remediation plan promises {PROMISED_RATIO:,} x at {PROMISED_ROWS:,} rows. This "
+            f"{verdict} on this machine: the scan takes {_times(ratio)} as long."
         )
 
 
@@ -75,12 +75,12 @@ def _plan_query(impact: Impact) -> Iterator[str]:
     if PLAN_QUERY in impact.ways:
         query = impact.of(PLAN_QUERY, impact.row_counts[-1])
         yield (
-            "The plan's own query orders by <-> (L2), which an index for cosine cannot serve: "
-            f"PostgreSQL answers it by a {query.served_by} in {_ms(query)}."
+            "The remediation plan's own query orders by <-> (L2), which an index for cosine cannot "
+            f"serve: PostgreSQL runs the query as a {query.served_by} in {_ms(query)}."
         )
 
 
-#: Columns of the table, and what each of them is.
+#: Columns of the table of measurements.
 COLUMNS = (
     "rows",
     "way",

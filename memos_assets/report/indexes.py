@@ -1,4 +1,4 @@
-"""Search indexes as PostgreSQL has them, beside their builds and what EXPLAIN said of them."""
+"""Search indexes as PostgreSQL has them, with their builds and the results of EXPLAIN."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from memos_assets.report.tree import IndexUse
 
 #: Key of the evidence of checks that say whether an index is usable and chosen.
 _PLANNED = "usable"
-#: The same of the check that measures recall and latency, and what it measures.
+#: The same of the check that measures recall and latency, and the names of its measures.
 _MEASURED = "recall"
 _MEASURES = ("recall", "search_p50_ms", "search_p95_ms", "scan_p50_ms", "scan_p95_ms")
 
@@ -30,7 +30,7 @@ class Build:
     Attributes:
         seconds: that it took.
         timestamp: when it was, seconds since 1970.
-        forecast_seconds: that it was to take; None where nothing was forecast.
+        forecast_seconds: the forecast of ``seconds``; None without a forecast.
     """
 
     seconds: float

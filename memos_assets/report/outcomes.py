@@ -24,13 +24,13 @@ class Evaluation:
         asset: that was checked, as ``memos/embeddings``.
         check: name of the check.
         passed: whether it passed.
-        expected: what it expected, in words.
-        observed: what it saw.
+        expected: the expected value, in words.
+        observed: the observed value, in words.
         run_id: the run that evaluated it.
-        timestamp: when it was written down, seconds since 1970.
+        timestamp: when it was stored, seconds since 1970.
         severity: ``warning`` where a failure makes nothing unproven.
         began: when the step that read both sides began; 0 where that is not known.
-        stale: what it read was loaded or pinned again since.
+        stale: whether its data was loaded or pinned again since.
         metadata: its evidence, by name.
     """
 
@@ -48,7 +48,7 @@ class Evaluation:
 
     @property
     def status(self) -> Status:
-        """What it says of its asset."""
+        """The status of its asset by this evaluation."""
         if not self.passed:
             return "failed" if self.severity == "error" else "open"
         return "unproven" if self.stale else "proven"
@@ -70,7 +70,7 @@ class CheckResult:
 
     @property
     def passed(self) -> int:
-        """Number of assets on which it passed, as they are."""
+        """Number of assets on which it passed and is not stale."""
         return len(self._having("proven"))
 
     @property
@@ -80,27 +80,27 @@ class CheckResult:
 
     @property
     def failed(self) -> Sequence[Evaluation]:
-        """Where it failed."""
+        """Evaluations that failed."""
         return self._having("failed")
 
     @property
     def open(self) -> Sequence[Evaluation]:
-        """Where it failed as a warning: to be done, not wrong."""
+        """Evaluations that failed as a warning: work is left, and nothing is wrong."""
         return self._having("open")
 
     @property
     def stale(self) -> Sequence[Evaluation]:
-        """Where it passed, and its data was loaded or pinned again since."""
+        """Evaluations that passed, and whose data was loaded or pinned again since."""
         return self._having("unproven")
 
     @property
     def proven(self) -> bool:
-        """Whether nothing speaks against it; what is open does not."""
+        """Whether the check is proven; an open check, which leaves work, counts as proven."""
         return self.status in ("proven", "open")
 
     @property
     def status(self) -> Status:
-        """The worst that can be said of it."""
+        """The worst status of its evaluations."""
         if self.failed:
             return "failed"
         if self.unproven or self.stale:

@@ -10,9 +10,9 @@ from memos_assets.report.tree import Report
 
 Colour = Literal["plain", "good", "bad"]
 
-#: Units of the drawing, which is scaled to the page: labels, bars, and what is written beside them.
+#: Units of the drawing, which is scaled to the page: labels, bars, and the notes beside them.
 LABEL_WIDTH, BAR_WIDTH, NOTE_WIDTH, LINE_HEIGHT = 190, 330, 200, 18
-#: A part that is there is seen, however small.
+#: Least width of a part, so that a small one is visible.
 _LEAST = 1.5
 
 
@@ -36,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """Horizontal bars on one scale. ``about`` is read out where the drawing is not seen."""
+    """Horizontal bars on one scale. ``about`` is the text for screen readers."""
 
     about: str
     bars: tuple[Bar, ...]

@@ -3,7 +3,6 @@
 import base64
 import json
 import re
-from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from memos_assets.report import formatting
 from memos_assets.report.charts import Chart
 from memos_assets.report.indexes import latency_chart
 from memos_assets.report.plots import Plot, phases_plot, reasons_plot, rows_plot
-from memos_assets.report.tree import Report
+from memos_assets.report.tree import Report, as_content
 from memos_assets.settings import Settings
 
 #: Lines of the summary; the event log keeps every one of them for good.
@@ -55,7 +54,7 @@ def _breakable(text: str) -> Markup:
 
 def as_json(report: Report) -> str:
     """Return the whole tree, names as in `tree`."""
-    return json.dumps(asdict(report), indent=2, sort_keys=True) + "\n"
+    return json.dumps(as_content(report), indent=2, sort_keys=True) + "\n"
 
 
 def as_html(report: Report) -> str:
@@ -74,12 +73,12 @@ def as_html(report: Report) -> str:
 
 
 def _literal(text: str) -> str:
-    """Return text that Markdown shows as it is: what a file holds makes no link and no picture."""
+    """Return text that Markdown shows as it is: text of a file makes neither link nor image."""
     return re.sub(r"([\\`*_{}\[\]()<>#!|~&])", r"\\\1", " ".join(text.split()))
 
 
 def markdown_summary(report: Report) -> str:
-    """Return the verdict, what is to be done, and a plot, for Dagster's UI."""
+    """Return the verdict, the things to do, and a plot, for Dagster's UI."""
     lines = [f"**{_literal(report.verdict.sentence)}**", ""]
     lines += [f"- {todo.subject}: {_literal(todo.what)}" for todo in report.to_do[:_MOST_TO_DO]]
     if len(report.to_do) > _MOST_TO_DO:
@@ -109,7 +108,7 @@ def markdown_latency(report: Report) -> str | None:
 
 
 def picture(plot: Plot | Chart) -> str:
-    """Return a drawing as Markdown that Dagster's UI shows where it stands."""
+    """Return a drawing as a Markdown image that contains its data, for Dagster's UI."""
     template = "chart.svg.jinja" if isinstance(plot, Chart) else "plot.svg.jinja"
     drawing = _environment().get_template(template).render(plot=plot)
     encoded = base64.b64encode(drawing.encode()).decode()
@@ -126,7 +125,7 @@ def write_report(folder: Path, report: Report) -> Path:
 
 
 def reports_folder(settings: Settings) -> Path:
-    """Return where reports lie."""
+    """Return the folder of the reports."""
     return settings.home / "reports"
 
 

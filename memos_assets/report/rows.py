@@ -1,4 +1,4 @@
-"""Rows per table and source: the ledger beside what the checks read, and the reasons."""
+"""Rows per table and source, by the ledger and by V02, and the reasons of rejects."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -56,7 +56,7 @@ def table_rows(
 def _compared(
     checklist: Iterable[CheckResult],
 ) -> dict[tuple[str, str], tuple[Evaluation, Mapping[str, Any]]]:
-    """Return what V02 read, by (source, table)."""
+    """Return the evaluation and the evidence of V02, by (source, table)."""
     return {
         (str(side.get("source")), evaluation.asset.rpartition("/")[2]): (evaluation, side)
         for result in checklist

@@ -1,4 +1,4 @@
-"""The consolidated files beside their pins: whether a file still is what was loaded."""
+"""The consolidated files compared with their pins: whether a file changed since its load."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,7 +58,7 @@ def _source_file(conn: sa.Connection, source: registry.Source, row: sa.Row) -> S
 
 
 def _state(pin: Pin | None, fingerprint: str | None, path: Path) -> tuple[str, bool, str | None]:
-    """Return what a file is beside its pin, whether it is newer, and its sha256 if it is that."""
+    """Return the state of a file, whether it is newer than its pin, and its sha256 if unchanged."""
     if fingerprint is None:
         return "never pinned", True, None
     if not path.exists() and is_purged(path):

@@ -1,16 +1,18 @@
-"""What a report says, as one tree of frozen values; the JSON and the HTML are both drawn from it.
+"""The content of a report as one tree of frozen values, from which JSON and HTML are written.
 
-Moments are ISO 8601 with an offset, to the second. Nothing here reads anything.
+Moments are ISO 8601 with an offset, to the second. Nothing here reads files or the database.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
 from memos_assets.report.outcomes import Status
 
-#: Raised when a field is renamed or leaves; a reader of the JSON may rely on it.
+#: Raised when a key of the JSON is renamed or leaves; a reader of the JSON may rely on it.
 FORMAT = 1
+#: Field -> its key in the JSON of this format.
+_KEYS = {"statement": "claim"}
 TITLE = "Consolidation of memOS's SQLite stores in PostgreSQL"
 
 Subject = Literal[
@@ -23,7 +25,7 @@ Subject = Literal[
     "source is newer",
     "not indexed",
 ]
-#: What a file under the roots is to be, beside those that are consolidated.
+#: The treatment of a file under the roots that is not consolidated.
 Becomes = Literal["kept in place", "left alone", "unusable"]
 
 
@@ -60,10 +62,10 @@ class SourceFile:
         rows: rows of all its tables.
         content_digest: sha256 over its rows, chunk by chunk.
         fingerprint: sha256 of the file's bytes and of the logs beside it, as they were pinned.
-        file_sha256: of the file alone, as ``sha256sum`` prints it; None when it is not the file
-            that was pinned any more.
+        file_sha256: of the file alone, as ``sha256sum`` prints it; None when it is no longer the
+            file that was pinned.
         pinned_at: when the copy was taken.
-        state: what the file is compared with its pin, in words.
+        state: result of comparing the file with its pin, in words.
         newer: whether the file holds other rows than were loaded, or is gone.
     """
 
@@ -93,7 +95,7 @@ class OtherFile:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What the catalog decided about one SQLite table; ``fingerprint`` is its code version."""
+    """A decision of the catalog about one SQLite table; ``fingerprint`` is its code version."""
 
     kind: str
     origin: str
@@ -107,7 +109,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What a person decided about rejects of one reason, and what the rule does."""
+    """A decision of a person about rejects of one reason; ``does`` is the effect of the rule."""
 
     source: str
     table: str
@@ -121,7 +123,7 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class TableRows:
-    """One source in one table: what the ledger says, and what V02 read on both sides.
+    """One source in one table: its counts in the ledger, and the digests that V02 computed.
 
     ``digest_in_*`` are None until V02 was evaluated; they speak of ``compared_rows`` rows at
     ``compared_at``, and ``stale`` says that rows were loaded or pinned since.
@@ -174,12 +176,12 @@ class Evaluated:
 class CheckSummary:
     """One check over all its assets, and the latest evaluation of each.
 
-    ``claim`` is the title of the check; the name belongs to ``FORMAT``.
+    ``statement`` is the title of the check.
     """
 
     check: str
     name: str
-    claim: str
+    statement: str
     fix: str
     status: Status
     proven: bool
@@ -194,7 +196,7 @@ class CheckSummary:
 
 @dataclass(frozen=True, slots=True)
 class IndexUse:
-    """A search index as PostgreSQL has it, and what its latest build and V07 or V11 say.
+    """A search index as PostgreSQL has it, its latest build, and the results of V07, V11 and V16.
 
     Attributes:
         index: its name.
@@ -207,15 +209,15 @@ class IndexUse:
         valid: whether it is there and PostgreSQL considers it valid.
         build_seconds: of its latest build; None where no build is on record.
         built_at: when that was.
-        usable: whether the planner can serve the catalog's query with it; None: not evaluated.
-        chosen: whether it does so by itself; None: not evaluated, or not asked.
+        usable: whether the planner can serve the catalog's query by it; None: not evaluated.
+        chosen: whether the planner does so by itself; None: not evaluated, or not tested.
         recall: share of the true nearest rows that searches found, as V16 measured it, 0 to 1;
             None: not evaluated, no rows, or no index of vectors.
         search_p50_ms: median of those searches, in milliseconds; None as above.
         search_p95_ms: 95 of 100 took at most this.
         scan_p50_ms: median of exact scans for the same queries.
         scan_p95_ms: 95 of 100 took at most this.
-        forecast_seconds: that the build was to take; None where nothing was forecast.
+        forecast_seconds: forecast of ``build_seconds``; None without a forecast.
     """
 
     index: str
@@ -269,7 +271,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class ToDo:
-    """What is still unproven or undone, and what to do about it."""
+    """One thing that is unproven or undone, and its fix."""
 
     subject: Subject
     what: str
@@ -300,3 +302,12 @@ class Report:
     indexes: tuple[IndexUse, ...]
     timings: Timings
     versions: Mapping[str, str]
+
+
+def as_content(part: Report | CheckSummary) -> dict[str, Any]:
+    """Return a report, or one check of it, as the JSON has it: field -> value."""
+
+    def named(fields: list[tuple[str, Any]]) -> dict[str, Any]:
+        return {_KEYS.get(name, name): value for name, value in fields}
+
+    return asdict(part, dict_factory=named)

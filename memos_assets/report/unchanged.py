@@ -1,7 +1,7 @@
 """Whether everything is as it was when every check passed, so that there is nothing to do.
 
-The files' bytes, the ledger, the row counts, the indexes and the evaluations are looked at; rows
-are not read again, and whoever wants them read asks for a verification.
+The files' bytes, the ledger, the row counts, the indexes and the evaluations are compared. Rows are
+not read again; `memos-assets verify` reads them.
 """
 
 from collections.abc import Collection, Sequence
@@ -20,7 +20,7 @@ from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.outcomes import CheckResult
 
 
-def standing_outcomes(
+def results_if_unchanged(
     engine: sa.Engine, catalog: Catalog, files: Sequence[FoundFile]
 ) -> list[CheckResult] | None:
     """Return the results of the checklist where nothing changed since every check passed.
@@ -28,7 +28,7 @@ def standing_outcomes(
     Args:
         engine: of the target database.
         catalog: whose tables.
-        files: that a consolidation is asked for.
+        files: files to consolidate.
 
     Returns:
         None where a file, a chunk, an index or a check is not as it was, or a file is not

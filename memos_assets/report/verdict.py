@@ -1,4 +1,4 @@
-"""The conclusion of a report, and everything that still speaks against it or is left to do."""
+"""The verdict of a report, and the list of everything that is unproven or left to do."""
 
 from collections.abc import Iterator, Sequence
 
@@ -14,12 +14,12 @@ from memos_assets.report.tree import (
     Verdict,
 )
 
-#: What sums up rows: the report's, and the ledger's own.
+#: Row counts: those of the report, or those of the ledger.
 Rows = Sequence[TableRows] | Sequence[TableSummary]
 
 
 def verdict(checklist: Sequence[CheckSummary], rows: Rows, failures: Sequence[str]) -> Verdict:
-    """Conclude: proven means that every check passed on what was read after the last load."""
+    """Return the verdict: proven if no step failed and every check passed after the last load."""
     return Verdict(
         proven=not failures and bool(checklist) and all(check.proven for check in checklist),
         sentence=f"{_checks_sentence(checklist, failures)} {_rows_sentence(rows)}",
@@ -39,16 +39,16 @@ def _checks_sentence(checklist: Sequence[CheckSummary], failures: Sequence[str])
         return "Nothing is proven: no check was ever evaluated on this database."
     if not failures and all(check.proven for check in checklist):
         return f"Proven: {checks_passed(checklist)}."
-    against = []
+    reasons = []
     if failures:
-        against.append(f"{plural(len(failures), 'step')} failed")
+        reasons.append(f"{plural(len(failures), 'step')} failed")
     if failed := sum(check.status == "failed" for check in checklist):
-        against.append(f"{plural(failed, 'check')} failed")
+        reasons.append(f"{plural(failed, 'check')} failed")
     if missing := sum(len(check.unproven) for check in checklist):
-        against.append(f"{plural(missing, 'evaluation')} missing")
+        reasons.append(f"{plural(missing, 'evaluation')} missing")
     if stale := sum(len(check.stale) for check in checklist):
-        against.append(f"{plural(stale, 'evaluation')} older than what is loaded")
-    return f"Not proven: {checks_passed(checklist)}. Against it: {', '.join(against)}."
+        reasons.append(f"{plural(stale, 'evaluation')} older than the loaded rows")
+    return f"Not proven: {checks_passed(checklist)}. Reasons: {', '.join(reasons)}."
 
 
 def _rows_sentence(rows: Rows) -> str:
@@ -68,7 +68,7 @@ def things_to_do(
     sources: Sequence[SourceFile],
     indexes: Sequence[IndexUse],
 ) -> Iterator[ToDo]:
-    """Yield what is unproven or undone, the gravest first."""
+    """Yield everything that is unproven or undone, the gravest first."""
     for failure in failures:
         what, _, fix = failure.partition(". Fix: ")
         yield ToDo("failed step", what, fix or "see the run in the UI, then run it again")
@@ -124,8 +124,8 @@ def _unproven(checklist: Sequence[CheckSummary]) -> Iterator[ToDo]:
             assets = [evaluation.asset for evaluation in check.stale]
             yield ToDo(
                 "stale",
-                f"{check.check} on {_some(assets)}: evaluated before what it read was loaded or "
-                "pinned again",
+                f"{check.check} on {_some(assets)}: evaluated before its data was loaded or pinned "
+                "again",
                 fix,
             )
 

@@ -1,6 +1,6 @@
 """Search as a person does: a text or a row, one table or every table that fits.
 
-Decides how each table is asked, asks it by `api`, and says which index served it.
+Chooses the search of each table, runs it through `api`, and names the index that served it.
 """
 
 import time
@@ -16,7 +16,7 @@ from memos_assets.indexes.definitions import state_of
 from memos_assets.postgres.connection import has_rows
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search import api
-from memos_assets.search.by_row import Probe, probes_named, the_one
+from memos_assets.search.by_row import QueryRow, only_row, rows_with_key
 from memos_assets.search.embed import Vectors, check_fit, configured_embedder
 from memos_assets.search.queries import placed
 from memos_assets.search.searchable import MOST_HITS
@@ -27,28 +27,28 @@ Mode = Literal["hybrid", "text", "vector"]
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a table; ``embedding`` is what stands for the text there, or for the row."""
+    """A search of one table; ``embedding`` is that of the text, or of the row ``from_row``."""
 
     text: str
     mode: Mode
     k: int
     source: str | None
-    narrow: Mapping[str, Any] | None
+    filters: Mapping[str, Any] | None
     embedding: Vectors | None = None
-    besides: Probe | None = None
+    from_row: QueryRow | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one table answered.
+    """The hits of one table.
 
     Attributes:
-        table: that was asked.
-        mode: how.
-        k: most hits that were asked for.
+        table: that was searched.
+        mode: of the search.
+        k: most hits that were requested.
         hits: nearest or best first.
-        served: the indexes that served it, in words.
-        milliseconds: from the question to the last hit.
+        served: the indexes that served the search, as text.
+        milliseconds: from the statement to the last hit.
     """
 
     table: Table
@@ -59,7 +59,7 @@ class Answer:
     milliseconds: float
 
     def as_json(self) -> dict[str, Any]:
-        """Return what ``--json`` writes of it."""
+        """Return the object that ``--json`` writes."""
         return {
             "table": self.table.name,
             "mode": self.mode,
@@ -82,21 +82,21 @@ class Answer:
 def questions_from_row(
     conn: sa.Connection, question: Question, like: str, among: Sequence[Table], only: Table | None
 ) -> list[tuple[Table, Question]]:
-    """Return what is asked of each table that has a row of this key."""
+    """Return a search of each table that has a row of this key."""
     tables = [only] if only else _present(conn, among, "vector", question)
     found: list[tuple[Table, Question]] = []
     for table in tables:
         if not table.vector_indexes:
             raise _no_embeddings(table)
-        probes = probes_named(conn, table, like)
-        if len(probes) > 1 and question.source is not None and table.owner:
-            probes = [p for p in probes if p.key[table.owner] == question.source] or probes
-        if not probes and only is None:
+        rows = rows_with_key(conn, table, like)
+        if len(rows) > 1 and question.source is not None and table.owner:
+            rows = [row for row in rows if row.key[table.owner] == question.source] or rows
+        if not rows and only is None:
             continue
-        probe = the_one(probes, like, _where(table))
-        found.append((table, replace(question, embedding=probe.embedding, besides=probe)))
+        row = only_row(rows, like, _where(table))
+        found.append((table, replace(question, embedding=row.embedding, from_row=row)))
     if not found:
-        the_one([], like, "every table")
+        only_row([], like, "every table")
     return found
 
 
@@ -110,11 +110,14 @@ def tables_for_text(
 def questions_from_text(
     tables: Sequence[Table], question: Question, only: Table | None, settings: Settings
 ) -> tuple[list[tuple[Table, Question]], list[str]]:
-    """Return the question to each table, and notes for the person who asks.
+    """Return the search of each table, and notes for the user.
 
-    Text becomes a vector once; no connection waits for the model meanwhile. A table that the
-    embedder does not fit is searched by words; where it is the only one, or words were not asked
-    for, that is refused.
+    Text is embedded once, while no connection is open. A table that the embedder does not fit is
+    searched by words; in mode ``vector`` it is left out.
+
+    Raises:
+        UsageError: M571 the only table has no embeddings; M577, M578 no embedder or no vector; M579
+            the embedder does not fit the only table, or any table in mode ``vector``.
     """
     if question.mode == "vector" and only is not None and not only.vector_indexes:
         raise _no_embeddings(only)
@@ -165,7 +168,7 @@ def _where(table: Table) -> str:
 def _no_embeddings(table: Table) -> UsageError:
     return UsageError(
         "M571",
-        "it has no embeddings",
+        "the table has no embeddings",
         where=_where(table),
         fix="search it by words: memos-assets search TEXT --mode text",
     )
@@ -174,7 +177,7 @@ def _no_embeddings(table: Table) -> UsageError:
 def _present(
     conn: sa.Connection, among: Sequence[Table], mode: Mode, question: Question
 ) -> list[Table]:
-    """Return the tables that are there and offer a mode; a source names rows of some alone."""
+    """Return the tables that exist and offer a mode; with a source, only those with sources."""
     return [
         table
         for table in among
@@ -187,7 +190,7 @@ def _present(
 def ask_all(
     conn: sa.Connection, asked: Sequence[tuple[Table, Question]], *, alone: bool
 ) -> tuple[list[Answer], list[str]]:
-    """Ask every table; one of many that cannot be narrowed so, having no such key, is left out."""
+    """Search every table; of several, those without the filter's key or column are left out."""
     answers: list[Answer] = []
     refusals: dict[str, UsageError] = {}
     for table, question in asked:
@@ -208,7 +211,7 @@ def ask_all(
 def _ask(conn: sa.Connection, table: Table, question: Question) -> Answer:
     more: dict[str, Any] = {"owner": question.source, "filters": _filters(table, question)}
     k = question.k
-    if question.besides is not None and 1 <= k < MOST_HITS:
+    if question.from_row is not None and 1 <= k < MOST_HITS:
         k += 1  # the row itself, which is not shown
     started = time.perf_counter()
     if question.mode == "text":
@@ -219,8 +222,8 @@ def _ask(conn: sa.Connection, table: Table, question: Question) -> Answer:
     else:
         hits = api.hybrid(conn, table, question.text, question.embedding, k, **more)
     milliseconds = 1000 * (time.perf_counter() - started)
-    if question.besides is not None:
-        hits = [hit for hit in hits if hit.key != question.besides.key]
+    if question.from_row is not None:
+        hits = [hit for hit in hits if hit.key != question.from_row.key]
     return Answer(
         table,
         question.mode,
@@ -232,16 +235,16 @@ def _ask(conn: sa.Connection, table: Table, question: Question) -> Answer:
 
 
 def _filters(table: Table, question: Question) -> Mapping[str, Any] | None:
-    """Return column -> what it must contain; an object that names no column is of the metadata."""
-    if question.narrow is None:
+    """Return column -> JSON that it must contain; metadata for an object without a column."""
+    if question.filters is None:
         return None
-    if question.narrow.keys() <= set(table.filters):
-        return question.narrow
-    return {table.details or "metadata": question.narrow}
+    if question.filters.keys() <= set(table.filters):
+        return question.filters
+    return {table.details or "metadata": question.filters}
 
 
 def _served(conn: sa.Connection, table: Table, question: Question) -> str:
-    """Name the indexes that serve a question, or say that there is none yet."""
+    """Name the indexes that serve a search, or those that are not built."""
     names = [] if question.mode == "vector" else [table.text_index]
     if question.embedding is not None:
         names.append(table.index_for(len(question.embedding)).name)
@@ -254,5 +257,5 @@ def _served(conn: sa.Connection, table: Table, question: Question) -> str:
 
 
 def is_empty(conn: sa.Connection, table: Table) -> bool:
-    """Whether there is nothing in a table that is searched."""
+    """Whether a table has no rows."""
     return not has_rows(conn, placed(table, schema_in(conn, table.schema)))

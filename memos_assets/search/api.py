@@ -2,7 +2,7 @@
 
 Each call is one statement on `memos.search_<table>`, `memos.match_<table>` or
 `memos.hybrid_<table>`, within the caller's transaction, and leaves no setting behind. The
-consolidated tables that are live are searched. `api_async` holds the same for asyncio.
+consolidated tables that are live are searched. `api_async` has the same for asyncio.
 """
 
 from collections.abc import Mapping
@@ -40,7 +40,8 @@ def search(
         embedding: of one of the table's dimensions; need not be normalised.
         k: 1 to 1,000.
         owner: only rows of this source (of this user, in the application's tables).
-        filters: JSON column -> what it must contain, such as ``{"metadata": {"category": "A"}}``.
+        filters: JSON column -> JSON that it must contain, such as
+            ``{"metadata": {"category": "A"}}``.
 
     Raises:
         UsageError: M570 unknown table; M571 no index for the dimension; M572 an embedding that is
@@ -62,8 +63,8 @@ def match(
 ) -> list[Hit]:
     """Return the k rows that match a text best: all its words, or any where no row has all.
 
-    A code such as SRVO-062 or A06B-6290-H104 is one word. Quotes and a leading minus mean what
-    they mean to a web search.
+    A code such as SRVO-062 or A06B-6290-H104 is one word. Quotes and a leading minus work as
+    in a web search.
 
     Raises:
         UsageError: as `search`; M574 nothing to search for; M576 the table has no searched text.

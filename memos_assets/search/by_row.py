@@ -16,12 +16,12 @@ from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search.queries import columns, placed
 from memos_assets.sqlite.printable import shown_value
 
-#: Rows of one key that a refusal names.
+#: Rows of one key that an error names.
 _NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class QueryRow:
     """A row to search from; ``embedding`` has shape (dimension,), as it is stored."""
 
     table: str
@@ -29,14 +29,14 @@ class Probe:
     embedding: npt.NDArray[np.float32]
 
 
-def probes_named(
+def rows_with_key(
     conn: sa.Connection, table: Table, name: str, *, owner: str | None = None
-) -> list[Probe]:
-    """Return the rows that go by a key and have an embedding.
+) -> list[QueryRow]:
+    """Return the rows that have a key and an embedding.
 
     Args:
         conn: to the target database.
-        table: that is looked through.
+        table: that is searched.
         name: the key as a hit shows it, its columns joined by ``/``; with ``SOURCE/`` before it;
             or its last column alone.
         owner: only rows of this source.
@@ -63,7 +63,7 @@ def probes_named(
     )
     rows = driver_of(conn).execute(statement, {"name": name, "owner": owner}).fetchall()
     found = [
-        Probe(
+        QueryRow(
             table.name,
             dict(zip(table.key, map(str, row[:-1]), strict=True)),
             np.array(json.loads(row[-1]), dtype=np.float32),
@@ -74,7 +74,7 @@ def probes_named(
     if rows and not found:
         raise UsageError(
             "M581",
-            "the row has no embedding, so nothing is near it",
+            "the row has no embedding, so no row is near it",
             where=f"table {table.name}, {shown_value(name)}",
             fix="search from another row, or by words: memos-assets search TEXT",
         )
@@ -82,7 +82,7 @@ def probes_named(
 
 
 def _owned_by(table: Table) -> sql.Composable:
-    """Return the condition of rows of an owner, where one is named and rows have one."""
+    """Return the condition of an owner's rows; empty for a table without an owner."""
     if table.owner is None:
         return sql.SQL("")
     return sql.SQL(" and (%(owner)s::text is null or {}::text = %(owner)s)").format(
@@ -90,25 +90,25 @@ def _owned_by(table: Table) -> sql.Composable:
     )
 
 
-def the_one(probes: list[Probe], name: str, where: str) -> Probe:
-    """Return the only row that goes by a key.
+def only_row(rows: list[QueryRow], name: str, where: str) -> QueryRow:
+    """Return the only row that has a key.
 
     Raises:
         UsageError: M581 there is none, or there are several.
     """
-    if len(probes) == 1:
-        return probes[0]
-    if not probes:
+    if len(rows) == 1:
+        return rows[0]
+    if not rows:
         raise UsageError(
             "M581",
-            "no row goes by this key",
+            "no row has this key",
             where=f"{where}, {shown_value(name)}",
             fix="pass a key as a search shows it: memos-assets search TEXT",
         )
-    shown = ", ".join(shown_value("/".join(probe.key.values())) for probe in probes)
+    shown = ", ".join(shown_value("/".join(row.key.values())) for row in rows)
     raise UsageError(
         "M581",
-        f"several rows go by this key ({shown})",
+        f"several rows have this key ({shown})",
         where=f"{where}, {shown_value(name)}",
-        fix="pass one of these: --like SOURCE/KEY",
+        fix="pass one of these keys: --like SOURCE/KEY",
     )

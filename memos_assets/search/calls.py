@@ -1,4 +1,4 @@
-"""What a search sends and how its answer becomes hits; `api` and `api_async` send it."""
+"""The statement of a search, and its rows as hits; `api` and `api_async` send it."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -44,7 +44,7 @@ class Hit:
     score: float | None = None
 
 
-#: What a hit shows -> the column of an answer.
+#: Attribute of a hit -> column of the function's rows.
 _SHOWN = (
     ("text", "text"),
     ("metadata", "metadata"),
@@ -94,7 +94,7 @@ class Call:
         ]
 
     def _refusal(self, error: sa.exc.DBAPIError) -> MemosAssetsError | None:
-        """Return what to say instead of a driver's error; None where it is no fault of the call."""
+        """Return the error for the caller of a search; None for other errors of the driver."""
         cause = error.orig
         if isinstance(cause, psycopg.errors.InvalidParameterValue):
             code, _, rest = first_line(cause).partition(" ")
@@ -112,12 +112,12 @@ class Call:
         return None
 
     def _need_keys(self, conn: sa.Connection) -> None:
-        """Refuse a filter on a key that no row has, which nothing would ever pass."""
+        """Refuse a filter on a key that no row has: no row would ever pass it."""
         place = self.table
         for column, value in self.filters.items():
-            held = sa.table(place.name, sa.column(column), schema=place.schema)
+            rows = sa.table(place.name, sa.column(column), schema=place.schema)
             for key in value if isinstance(value, dict) else ():
-                has = sa.exists().select_from(held).where(held.c[column].op("?")(key))
+                has = sa.exists().select_from(rows).where(rows.c[column].op("?")(key))
                 if not conn.execute(sa.select(has)).scalar_one():
                     raise UsageError(
                         "M575",
@@ -150,7 +150,7 @@ def _call(
     if owner is not None and place.owner is None:
         raise UsageError(
             "M580",
-            "its rows have no owner that a search of it is narrowed by",
+            "rows of this table have no owner, so a search cannot be filtered by one",
             where=f"table {place.name}",
             fix="leave the owner out",
         )
@@ -161,7 +161,7 @@ def _call(
             known = ", ".join(place.filters) or "none"
             raise UsageError(
                 "M580",
-                f"{column!r} is no column that a search of it is narrowed by",
+                f"searches of this table cannot be filtered by {column!r}",
                 where=f"table {place.name}",
                 fix=f"use one of: {known}",
             )
@@ -212,7 +212,7 @@ def _need_text(place: Table, text: str) -> None:
     if place.text_index is None:
         raise UsageError(
             "M576",
-            "it has no text that is searched",
+            "the table has no text that is searched",
             where=f"table {place.name}",
             fix="search it by an embedding",
         )
@@ -223,7 +223,7 @@ def _need_text(place: Table, text: str) -> None:
 
 
 def _found(table: Table | str) -> Table:
-    """Return the table that is meant: a name is one of memOS's."""
+    """Return a table by its name in memOS's catalog, or the table itself."""
     return searchable(table, MEMOS.searchable) if isinstance(table, str) else table
 
 
@@ -236,8 +236,8 @@ def by_embedding(
 ) -> Call:
     """Return a search by embedding; raises as `api.search`."""
     place = _found(table)
-    sought = _checked(place, embedding)
-    return _call("search", place, k, owner, filters, {"query": (sought.stored, sought)})
+    requested = _checked(place, embedding)
+    return _call("search", place, k, owner, filters, {"query": (requested.stored, requested)})
 
 
 def by_text(
@@ -264,13 +264,13 @@ def by_both(
     _need_text(place, text)
     arguments: dict[str, tuple[str, Any]] = {"query": ("text", storable_text(text))}
     if embedding is not None:
-        sought = _checked(place, embedding)
-        arguments["embedding"] = (sought.stored, sought)
+        requested = _checked(place, embedding)
+        arguments["embedding"] = (requested.stored, requested)
     if sparse is not None:
         if place.sparse is None:
             raise UsageError(
                 "M576",
-                "it has no sparse weights",
+                "the table has no sparse weights",
                 where=f"table {place.name}",
                 fix="leave sparse weights out",
             )
@@ -280,7 +280,7 @@ def by_both(
 
 
 def _json(place: Table, value: Any) -> str:
-    """Return JSON that PostgreSQL takes; NaN, NUL and halves of surrogate pairs no row holds.
+    """Return JSON that PostgreSQL takes; no row contains NaN, NUL or half a surrogate pair.
 
     Raises:
         UsageError: M580 for any other value.
@@ -293,7 +293,7 @@ def _json(place: Table, value: Any) -> str:
     if "\\u0000" in text:
         raise UsageError(
             "M580",
-            "a value that no JSON in PostgreSQL holds",
+            "a value that JSON in PostgreSQL cannot contain",
             where=f"table {place.name}",
             fix="pass text, finite numbers, lists and objects of them",
         )

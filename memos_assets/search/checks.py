@@ -77,7 +77,7 @@ CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=6,
         name="v06_index_is_valid",
-        title="The index exists, is valid, and is what the catalog defines.",
+        title="The index exists, is valid, and matches the catalog's definition.",
         fix="materialise the index asset again; an invalid or outdated index is dropped and "
         "rebuilt",
         where="each search index",
@@ -114,11 +114,11 @@ CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=15,
         name="v15_search_functions_are_ours",
-        title="The SQL functions for search are those of this checkout, to the letter.",
+        title="The SQL functions for search are exactly those of this checkout.",
         fix="materialise memos/search_functions, or consolidate again",
         where="the search functions",
         reads="source, settings and arguments of every `memos.search_*`, `match_*` and `hybrid_*`",
-        when_failed="Somebody changed one, or it is of another checkout: materialise "
+        when_failed="A function was changed, or is of another checkout: materialise "
         "`memos/search_functions`.",
         subjects=_functions,
         judge=_ours,

@@ -2,8 +2,8 @@
 
 For each table that search offers: ``search_<table>`` by an embedding, ``match_<table>`` by words
 and codes, ``hybrid_<table>`` by both. They choose the index of the embedding's dimension, set what
-a search needs for the call alone, and refuse what cannot be searched for. Each is a template in
-sql/functions/ that shows the whole function.
+a search needs for the call alone, and refuse requests that cannot be searched for. Each is a
+template in sql/functions/ that shows the whole function.
 """
 
 import hashlib
@@ -22,8 +22,8 @@ from memos_assets.search.queries import (
     PLENTY,
     SEARCH_SETTINGS,
     columns,
+    filter_conditions,
     key_of_hit,
-    narrowed,
     nearest,
     placed,
     text_and_metadata,
@@ -32,6 +32,9 @@ from memos_assets.search.searchable import MOST_HITS
 from memos_assets.search.text_queries import fused, matching
 
 TEMPLATES = PROJECT_ROOT / "sql" / "functions"
+
+#: The table's alias in the functions of former releases, which V15 compares.
+_ROWS = "held"
 
 #: The parts of a rendered template.
 _STATEMENT = re.compile(
@@ -65,12 +68,12 @@ class Function:
 
     @property
     def digest(self) -> str:
-        """Changes when anything of it does."""
+        """Hash of the whole function."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
 
 def functions(schema: str, tables: Iterable[Table], vector_schema: str) -> list[Function]:
-    """Return every search function that a schema holds.
+    """Return every search function of a schema.
 
     Args:
         schema: of the functions.
@@ -126,24 +129,24 @@ def _value(setting: str, value: str) -> str:
 
 
 def _kinds(table: Table) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield the templates that a table has functions of, and what is put into them."""
+    """Yield the templates of a table's functions, and their values."""
     owner = [table.owner] if table.owner else []
-    narrowing = [f"of_{name}" for name in owner] + [f"{name}_contains" for name in table.filters]
-    variables = dict(zip(table.narrowing, narrowing, strict=True))
+    arguments = [f"of_{name}" for name in owner] + [f"{name}_contains" for name in table.filters]
+    variables = dict(zip(table.filter_columns, arguments, strict=True))
     shared = {
         "table": table,
         "owner": owner,
         "key_types": ", ".join(f"{name} {table.key_type(name)}" for name in table.key),
         "dimensions": ", ".join(f"{dimension:,}" for dimension in table.dimensions),
-        "narrowing": narrowing,
-        "is_filtered": " or ".join(f"{name} is not null" for name in narrowing) or "false",
+        "filter_arguments": arguments,
+        "is_filtered": " or ".join(f"{name} is not null" for name in arguments) or "false",
         "most_hits": MOST_HITS,
         "plenty": PLENTY,
     }
     if table.vector_indexes:
         yield "search", {**shared, "nearest": _nearest(table)}
     if table.text_index:
-        filters = narrowed(table, lambda name: sql.SQL(variables[name]), "held").as_string()
+        filters = filter_conditions(table, lambda name: sql.SQL(variables[name]), _ROWS).as_string()
         shared |= {
             "relation": placed(table).as_string(),
             "condition": f" and {table.condition}" if table.condition else "",
@@ -162,7 +165,7 @@ def _literal(statement: sql.Composable) -> str:
 
 
 def _nearest(table: Table) -> Callable[..., str]:
-    bind = _numbered(("probe", "k", *table.narrowing))
+    bind = _numbered(("embedding", "k", *table.filter_columns))
 
     def statement(dimension: int, *, filtered: bool) -> str:
         index = table.index_for(dimension)
@@ -172,14 +175,14 @@ def _nearest(table: Table) -> Callable[..., str]:
 
 
 def _matching(table: Table) -> str:
-    bind = _numbered(("query", "ranking", "k", *table.narrowing))
+    bind = _numbered(("query", "ranking", "k", *table.filter_columns))
     return _with_text(table, matching(table, filtered=True, bind=bind), "found.rank desc", "rank")
 
 
 def _fused(table: Table) -> Callable[[int | None], str]:
-    names = ["query", "ranking", "k", *table.narrowing]
+    names = ["query", "ranking", "k", *table.filter_columns]
     names += ["sparse", "vocabulary"] if table.sparse is not None else []
-    bind = _numbered([*names, "probe"])
+    bind = _numbered([*names, "embedding"])
 
     def statement(dimension: int | None) -> str:
         index = table.index_for(dimension) if dimension else None
@@ -193,17 +196,18 @@ def _with_text(table: Table, statement: sql.Composable, order: str, *shown: str)
     """Return a statement with each row's text and metadata beside it, as a literal of a body."""
     return _literal(
         sql.SQL(
-            "select {shown} from ({statement}) as found join {table} as held using ({key}) "
+            "select {shown} from ({statement}) as found join {table} as {rows} using ({key}) "
             "order by {order}"
         ).format(
             shown=sql.SQL(", ").join(
                 [
                     *key_of_hit(table, "found"),
                     *(sql.Identifier("found", name) for name in shown),
-                    *text_and_metadata(table, "held"),
+                    *text_and_metadata(table, _ROWS),
                 ]
             ),
             statement=statement,
+            rows=sql.SQL(_ROWS),
             table=placed(table),
             key=columns(table.key),
             order=sql.SQL(order) + sql.SQL(", ") + columns(table.key, "found"),

@@ -15,8 +15,8 @@ from memos_assets.search.function_sources import functions
 
 #: Begins the comment of every function of ours; its digest follows.
 _MARK = "memos-assets "
-#: Digest of what PostgreSQL holds of a function: source, settings, types, rights.
-_HELD = (
+#: Digest of a function as PostgreSQL has it: source, settings, types, rights.
+_INSTALLED = (
     "left(encode(sha256(convert_to(concat_ws(' ', p.prosrc, p.proconfig, p.proargtypes, "
     "p.provolatile, p.prosecdef, p.prorettype), 'UTF8')), 'hex'), 16)"
 )
@@ -35,10 +35,11 @@ def vector_schema(conn: sa.Connection) -> str:
 
 
 def _present(conn: sa.Connection, schema: str) -> Iterator[tuple[str, str, str]]:
-    """Yield name, signature and digest of every function of ours that is there."""
-    for name, signature, comment, held in conn.execute(
+    """Yield name, signature and digest of every installed function of ours."""
+    for name, signature, comment, installed in conn.execute(
         sa.text(
-            f"select p.proname, p.oid::regprocedure::text, d.description, {_HELD} from pg_proc p "
+            f"select p.proname, p.oid::regprocedure::text, d.description, {_INSTALLED} "
+            "from pg_proc p "
             "join pg_namespace n on n.oid = p.pronamespace "
             "join pg_description d on d.objoid = p.oid and d.classoid = 'pg_proc'::regclass "
             "where n.nspname = :schema and d.description like :mark order by 1"
@@ -46,7 +47,7 @@ def _present(conn: sa.Connection, schema: str) -> Iterator[tuple[str, str, str]]
         {"schema": schema, "mark": f"{_MARK}%"},
     ):
         digest, _, when_made = comment.removeprefix(_MARK).partition(" ")
-        yield name, signature, digest if when_made == held else "changed"
+        yield name, signature, digest if when_made == installed else "changed"
 
 
 def install(conn: sa.Connection, schema: str, tables: Sequence[Table]) -> list[str]:
@@ -58,7 +59,7 @@ def install(conn: sa.Connection, schema: str, tables: Sequence[Table]) -> list[s
         tables: all that are searched by functions of this schema; those of others are dropped.
 
     Returns:
-        Names of those that were made.
+        Names of the functions that were made.
 
     Raises:
         TargetError: M325 PostgreSQL refuses, such as where a view of others uses one.
@@ -67,25 +68,27 @@ def install(conn: sa.Connection, schema: str, tables: Sequence[Table]) -> list[s
         function.name: function for function in functions(schema, tables, vector_schema(conn))
     }
     advisory_locks.FUNCTIONS.wait(conn)
-    held = list(_present(conn, schema))
-    current = {name for name, _, digest in held if name in wanted and wanted[name].digest == digest}
+    installed = list(_present(conn, schema))
+    current = {
+        name for name, _, digest in installed if name in wanted and wanted[name].digest == digest
+    }
     made = [name for name in wanted if name not in current]
     driver = driver_of(conn)
     try:
-        for name, signature, _ in held:
+        for name, signature, _ in installed:
             if name not in current:
                 driver.execute(sql.SQL("drop function {}").format(sql.SQL(signature)))
         for name in made:
             function = wanted[name]
             driver.execute(function.statement.encode())
-            (held_now,) = driver.execute(
-                f"select {_HELD} from pg_proc p where p.oid = %s::regproc",
+            (installed_now,) = driver.execute(
+                f"select {_INSTALLED} from pg_proc p where p.oid = %s::regproc",
                 (f"{schema}.{name}",),
             ).fetchone() or ("",)
             driver.execute(
                 sql.SQL("comment on function {} is {}").format(
                     sql.Identifier(schema, name),
-                    sql.Literal(f"{_MARK}{function.digest} {held_now}"),
+                    sql.Literal(f"{_MARK}{function.digest} {installed_now}"),
                 )
             )
     except psycopg.Error as error:
@@ -99,11 +102,11 @@ def install(conn: sa.Connection, schema: str, tables: Sequence[Table]) -> list[s
 
 
 def functions_are_ours(conn: sa.Connection, schema: str, tables: Sequence[Table]) -> Finding:
-    """V15: the search functions are those of this checkout, to the letter."""
+    """V15: the search functions are exactly those of this checkout."""
     wanted = {f.name: f.digest for f in functions(schema, tables, vector_schema(conn))}
-    held = {name: digest for name, _, digest in _present(conn, schema)}
-    missing = sorted(wanted.keys() - held.keys())
-    other = sorted(n for n, digest in held.items() if n in wanted and wanted[n] != digest)
+    installed = {name: digest for name, _, digest in _present(conn, schema)}
+    missing = sorted(wanted.keys() - installed.keys())
+    other = sorted(n for n, digest in installed.items() if n in wanted and wanted[n] != digest)
     faults = [f"{name} is missing" for name in missing] + [f"{name} differs" for name in other]
     return Finding(
         not faults,

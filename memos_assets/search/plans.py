@@ -1,4 +1,4 @@
-"""Ask PostgreSQL which index serves the catalog's own queries."""
+"""Which index serves the catalog's own queries, by PostgreSQL's EXPLAIN."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -23,7 +23,7 @@ from memos_assets.search.text_queries import matching
 #: scan of a handful of rows is as good.
 CHOSEN_FROM_ROWS = 1_000
 
-#: Scans that read what another node of the plan has found.
+#: Scans that read the rows of another node of a plan.
 _INDIRECT_SCANS = frozenset({"CTE Scan", "Bitmap Heap Scan", "Subquery Scan"})
 
 Plan = Mapping[str, Any]
@@ -49,11 +49,11 @@ def index_is_valid(conn: sa.Connection, index: SearchIndex) -> Finding:
 def nearest_uses_index(
     conn: sa.Connection, table: Table, index: VectorIndex, rows: int, k: int = 10
 ) -> Finding:
-    """V07: the k-nearest query is served by the index of its dimension, however it is narrowed.
+    """V07: the k-nearest query is served by the index of its dimension, with and without filters.
 
-    It must be usable always, with every filter that is offered, too; from ``CHOSEN_FROM_ROWS`` rows
-    on it must also be chosen where nothing is filtered. A filter that few rows pass is better
-    served by an index on what it filters by.
+    The index must always be usable, with every offered filter, too; from ``CHOSEN_FROM_ROWS`` rows
+    on PostgreSQL must also choose it for an unfiltered search. A filter that few rows pass is
+    better served by an index on its own column.
 
     Args:
         conn: in a transaction, whose planner settings are changed for this question.
@@ -63,11 +63,11 @@ def nearest_uses_index(
         k: neighbours asked for.
     """
     schema = schema_in(conn, table.schema)
-    values = {"probe": json.dumps([1.0] * index.dimension), "k": k}
+    values = {"embedding": json.dumps([1.0] * index.dimension), "k": k}
     ways: dict[str, dict[str, Any]] = {"": values}
-    for name in table.narrowing:
+    for name in table.filter_columns:
         part = "a" if name == table.owner else '{"a": 1}'
-        ways[name] = dict.fromkeys(table.narrowing) | values | {name: part}
+        ways[name] = dict.fromkeys(table.filter_columns) | values | {name: part}
     usable, chosen = {}, {}
     driver = driver_of(conn)
     with under(conn, SEARCH_SETTINGS):
@@ -135,7 +135,7 @@ def text_search_uses_index(conn: sa.Connection, table: Table) -> Finding:
 
 
 def plan_of(driver: psycopg.Connection, query: sql.Composed, values: Mapping[str, Any]) -> Plan:
-    """Return the plan that EXPLAIN tells for a query with these values; the query is not run."""
+    """Return EXPLAIN's plan for a query with these values; the query is not run."""
     row = driver.execute(
         sql.SQL("explain (format json, costs off) {}").format(query), values
     ).fetchone()
@@ -145,7 +145,7 @@ def plan_of(driver: psycopg.Connection, query: sql.Composed, values: Mapping[str
 
 
 def _scans(plan: Plan) -> list[str]:
-    """Name what each scan of a plan reads: an index, or the kind of scan."""
+    """Name the index that each scan of a plan reads, or the kind of scan."""
     return [
         str(node.get("Index Name") or node["Node Type"])
         for node in plan_nodes(plan)

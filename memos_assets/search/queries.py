@@ -8,13 +8,13 @@ from memos_assets.catalog import Column, Table, VectorIndex
 from memos_assets.indexes.ddl import embedded_rows, indexed_column, indexed_expression
 from memos_assets.search.searchable import MOST_HITS
 
-#: What stands for a value: a named placeholder of psycopg, or a parameter of a function.
+#: Gives a value by name: a named placeholder of psycopg, or a parameter of a function.
 Bind = Callable[[str], sql.Composable]
 named: Bind = sql.Placeholder
 
-#: Settings of one search. The planner leaves out of its costs that large vectors lie outside of
-#: their rows, and would scan a table that the index answers in a millisecond; a filter must not
-#: leave fewer than k hits where there are more.
+#: Settings of one search. The planner does not count the costs of reading vectors that are
+#: stored outside of their rows, and would scan a table that the index answers in a millisecond; a
+#: filter must not leave fewer than k hits where there are more.
 SEARCH_SETTINGS = {
     "hnsw.ef_search": "100",
     "hnsw.iterative_scan": "relaxed_order",
@@ -23,7 +23,7 @@ SEARCH_SETTINGS = {
     "enable_seqscan": "off",
     "jit": "off",
 }
-#: Beyond so many rows a search proposes twice as many candidates as it asks for.
+#: For more rows than this a search proposes twice as many candidates as requested rows.
 PLENTY = 50
 
 
@@ -44,15 +44,15 @@ def columns(names: Sequence[str], of: str = "") -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(of, n) if of else sql.Identifier(n) for n in names)
 
 
-def narrowed(table: Table, bind: Bind, of: str = "") -> sql.Composed:
-    """Return ``and`` conditions, one for each column of `Table.narrowing`; NULL is no filter.
+def filter_conditions(table: Table, bind: Bind, of: str = "") -> sql.Composed:
+    """Return ``and`` conditions, one per column of `Table.filter_columns`; NULL is not a filter.
 
     ``of`` names the relation of the columns, where something else has their names, too.
 
-    The planner knows the values, and what does not narrow the search is no condition any more.
+    The planner knows the values and removes the conditions of filters that are off.
     """
     parts: list[sql.Composable] = []
-    for name in table.narrowing:
+    for name in table.filter_columns:
         is_owner = name == table.owner
         parts.append(
             sql.SQL(" and ({value} is null or {column} {operator} {value})").format(
@@ -75,7 +75,7 @@ def key_of_hit(table: Table, of: str = "") -> list[sql.Composable]:
 
 
 def text_and_metadata(table: Table, of: str = "") -> list[sql.Composable]:
-    """Return what a hit shows beside its key, as far as the table has it."""
+    """Return the text and metadata of a hit, as far as the table has them."""
     shown: list[sql.Composable] = []
     if len(table.texts) == 1:
         shown.append(columns(table.texts, of))
@@ -97,28 +97,28 @@ def nearest(
 ) -> sql.Composed:
     """Return the k-nearest query that the index serves, under `SEARCH_SETTINGS`.
 
-    Columns: the table's key, then ``distance`` (cosine, 0 to 2), then what hits show. Where the
-    index holds something else than the stored value, or rows are left out on the way, it proposes
-    candidates and the stored embeddings decide their order.
+    Columns: the table's key, then ``distance`` (cosine, 0 to 2), then text and metadata of hits.
+    Where the index contains another form of the embedding, or rows are filtered, it proposes
+    candidates, which are re-ranked by their stored embeddings.
 
     Args:
         table: that is searched.
         index: the strategy of one dimension.
         schema: that holds another version of the table; None: its own.
-        filtered: narrow the search, see `narrowed`.
+        filtered: with filters, see `filter_conditions`.
         hits: show each row's text and metadata, too.
-        bind: gives ``probe`` (an embedding, or its text form), ``k`` (integer) and the filters.
+        bind: gives ``embedding`` (a vector, or its text form), ``k`` (integer) and the filters.
     """
-    probe = sql.SQL("{}::{}").format(bind("probe"), sql.SQL(index.stored))
-    indexed, requested = indexed_column(index), indexed_expression(index, probe)
+    embedding = sql.SQL("{}::{}").format(bind("embedding"), sql.SQL(index.stored))
+    indexed, requested = indexed_column(index), indexed_expression(index, embedding)
     ordered = sql.SQL("{} {} {}").format(indexed, sql.SQL(index.operator), requested)
     distance, limit = ordered, bind("k")
     if index.reranked or filtered or table.condition:
-        distance = sql.SQL("{} <=> {}").format(sql.Identifier(index.column), probe)
+        distance = sql.SQL("{} <=> {}").format(sql.Identifier(index.column), embedding)
         limit = sql.SQL("greatest({} * 2, {})").format(limit, sql.Literal(index.candidates))
     condition = sql.SQL(f" and {table.condition}" if table.condition else "")
-    # Taken along, texts are read for rows that are no hits in the end; a join would look every hit
-    # up again, which takes longer.
+    # So texts are also read for candidates that are not hits; a join would look every hit up again,
+    # which takes longer.
     more = [*table.texts, *([table.details] if table.details else [])] if hits else []
     key: list[sql.Composable] = [columns([name]) for name in table.key]
     return sql.SQL(
@@ -137,7 +137,7 @@ def nearest(
         table=placed(table, schema),
         where=embedded_rows(index)
         + condition
-        + (narrowed(table, bind) if filtered else sql.SQL("")),
+        + (filter_conditions(table, bind) if filtered else sql.SQL("")),
         ordered=ordered,
         limit=limit,
         key=columns(table.key, "candidate"),
@@ -146,14 +146,14 @@ def nearest(
 
 
 def exhaustive(table: Table, index: VectorIndex, schema: str | None = None) -> sql.Composed:
-    """Return the question of `nearest` as no index can answer it: every distance is computed."""
+    """Return the query of `nearest` without an index: every distance is computed."""
     return sql.SQL(
-        "select {key}, {column} <=> {probe} as distance from {table} where {scope} "
+        "select {key}, {column} <=> {embedding} as distance from {table} where {scope} "
         "order by distance limit {k}"
     ).format(
         key=columns(table.key),
         column=sql.Identifier(index.column),
-        probe=sql.SQL("{}::{}").format(named("probe"), sql.SQL(index.stored)),
+        embedding=sql.SQL("{}::{}").format(named("embedding"), sql.SQL(index.stored)),
         table=placed(table, schema),
         scope=embedded_rows(index),
         k=named("k"),

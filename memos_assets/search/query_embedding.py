@@ -1,4 +1,4 @@
-"""Embeddings that are searched for, on their way into a statement."""
+"""Query embeddings, in the forms that drivers send."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,18 +37,18 @@ class QueryEmbedding:
 
     @property
     def text(self) -> str:
-        """What pgvector reads as text, to the bit."""
+        """pgvector's text form, without loss."""
         return orjson.dumps(self.elements, option=orjson.OPT_SERIALIZE_NUMPY).decode()
 
     @property
     def binary(self) -> bytes:
-        """What pgvector receives: a tenth of the time that text takes."""
+        """pgvector's binary form: a tenth of the time that text takes."""
         kind = HalfVector if self.stored == "halfvec" else Vector
         return kind(self.elements).to_binary()
 
 
 class _BinaryDumper(Dumper):
-    """Sends it without a type: the statement casts it, and the server knows what to."""
+    """Sends an embedding without a type; the statement has the cast."""
 
     format = Format.BINARY
 
@@ -59,7 +59,7 @@ class _BinaryDumper(Dumper):
 def query_embedding(elements: npt.NDArray[np.float32], stored: Stored) -> QueryEmbedding:
     """Return an embedding to search for.
 
-    It gets length 1 where the type would lose what is large or small in it: angles stay.
+    It is scaled to length 1 where the type would lose large or small elements; angles stay.
     """
     largest = np.abs(elements).max()
     least, most = _AS_IT_IS[stored]

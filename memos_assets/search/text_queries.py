@@ -4,7 +4,7 @@ from psycopg import sql
 
 from memos_assets.catalog import Table, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
-from memos_assets.search.queries import Bind, columns, named, narrowed, nearest, placed
+from memos_assets.search.queries import Bind, columns, filter_conditions, named, nearest, placed
 
 #: Reciprocal rank fusion: a row in place p of a list gains 1 / (60 + p).
 FUSION_K = 60
@@ -14,7 +14,7 @@ FUSION_DEPTH = 100
 
 def _where(table: Table, bind: Bind, *, filtered: bool) -> sql.Composed:
     condition = sql.SQL(f" and {table.condition}" if table.condition else "")
-    return sql.Composed([condition, narrowed(table, bind) if filtered else sql.SQL("")])
+    return sql.Composed([condition, filter_conditions(table, bind) if filtered else sql.SQL("")])
 
 
 def matching(
@@ -23,8 +23,8 @@ def matching(
     """Return the full-text query that the table's GIN index serves.
 
     Columns: the table's key, then ``rank``, the best first. Bind ``query`` and ``ranking``
-    (tsquery, or its text form), ``k`` and the filters. What ranks is any of the words: they have
-    positions, a code has none, and the rank of both together would be next to nothing.
+    (tsquery, or its text form), ``k`` and the filters. ``ranking`` has any of the words: words have
+    positions, a code has none, and the rank of both together would be nearly 0.
     """
     return sql.SQL(
         "select {key}, ts_rank({words}, {ranking}, 1)::float8 as rank from {table} "
@@ -85,7 +85,7 @@ def fused(
         table: that is searched.
         schema: that holds another version of the table; None: its own.
         index: serves the embedding of the query; None: there is none.
-        filtered: narrow every list.
+        filtered: filter every list.
         bind: gives values by name.
     """
 

@@ -22,8 +22,8 @@ class EmbedderSettings(SettingsGroup):
     )
     embedder_model: Annotated[str | None, EMPTY_IS_UNSET] = Field(
         default=None,
-        description="Model, by the name that tables know it by; `NAME=MODEL` where the endpoint "
-        "calls it NAME. `deterministic` passes itself off as it.",
+        description="Model, by its name in the tables; `NAME=MODEL` where the endpoint calls it "
+        "NAME. `deterministic` reports this name as its own.",
     )
     embedder_url: Annotated[str | None, EMPTY_IS_UNSET] = Field(
         default=None,
@@ -51,7 +51,7 @@ class EmbedderSettings(SettingsGroup):
     def _address_without_secrets(cls, value: str | None) -> str | None:
         if value is not None and not _ADDRESS.fullmatch(value):
             raise ValueError(
-                "it is not http://HOST:PORT/PATH, without user, password or query; a key belongs "
-                "into MEMOS_EMBEDDER_KEY"
+                "the address is not http://HOST:PORT/PATH without user, password and query; a key "
+                "belongs into MEMOS_EMBEDDER_KEY"
             )
         return value

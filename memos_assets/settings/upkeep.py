@@ -6,7 +6,7 @@ from memos_assets.settings.group import SettingsGroup
 
 
 class UpkeepSettings(SettingsGroup):
-    """What index builds may take, and how long something is kept or waited for."""
+    """Limits of index builds, and how long versions, files and waits may last."""
 
     maintenance_work_mem_mb: int = Field(
         default=512,

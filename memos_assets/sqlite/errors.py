@@ -1,4 +1,4 @@
-"""Say in our words why SQLite or the file system refused a file."""
+"""Errors of SQLite and the file system as errors of this project, with a code and a fix."""
 
 import errno
 import re
@@ -9,7 +9,7 @@ from memos_assets.errors import SourceError
 #: Seconds to wait for a writer to finish before giving up.
 BUSY_TIMEOUT_SECONDS = 5.0
 #: Bytes of the largest row that is read. memOS's own stay below 1 MB, PostgreSQL refuses a field of
-#: 1 GB, and a row is held in memory several times over on its way.
+#: 1 GB, and a load has several copies of a row in memory.
 LONGEST_ROW_BYTES = 64 * 1024 * 1024
 
 
@@ -19,7 +19,7 @@ def shown(text: str, longest: int = 60) -> str:
     return plain if len(text) <= longest else f"{plain}..."
 
 
-#: What sqlite3 says -> code, what that means, fix. The first that matches.
+#: Pattern of a message of sqlite3 -> code, meaning, fix. The first that matches.
 _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
         "locked|busy",
@@ -42,8 +42,8 @@ _MEANINGS: tuple[tuple[str, str, str, str], ...] = (
     (
         "collation|such function|unknown function|unsafe use|such module",
         "M105",
-        "its schema asks for code of another program, which is not run ({text})",
-        "drop what asks for it with the program that wrote it, or take the file out of the folder",
+        "the schema of the file needs code of another program, which is not run ({text})",
+        "drop the objects that need it with the program of the file, or take the file away",
     ),
     (
         "malformed|disk image|truncated|no such table|utf-8",

@@ -1,7 +1,7 @@
-"""Open memOS's SQLite files without ever writing to them, and say what is wrong when that fails.
+"""Open memOS's SQLite files without ever writing to them; a failure names its cause.
 
-A file is data from elsewhere: its schema, its names, its sizes and the log beside it are whatever
-somebody wrote there. None of it runs, and none of it makes SQLite touch another file.
+A file is untrusted data: any program may have written its schema, names, sizes and the log beside
+it. Nothing in it is run, and nothing in it makes SQLite touch another file.
 """
 
 import errno
@@ -23,7 +23,7 @@ from memos_assets.sqlite.errors import BUSY_TIMEOUT_SECONDS, LONGEST_ROW_BYTES, 
 _MAGIC = b"SQLite format 3\0"
 
 _LOGS = ("-wal", "-journal")
-#: What a rollback journal ends with when it names the journal of several databases.
+#: The last bytes of a rollback journal that names the journal of several databases.
 _SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
 #: Everything but these is denied, whatever a schema or a mistake of ours asks for.
 _READING = frozenset(
@@ -52,7 +52,7 @@ def header(path: Path) -> bytes:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "no regular file")
+            raise OSError(errno.EINVAL, "not a regular file")
         return os.read(descriptor, 20)
     finally:
         os.close(descriptor)
@@ -67,7 +67,7 @@ def is_sqlite(path: Path) -> bool:
 
 
 def logs(path: Path) -> list[Path]:
-    """Return the write-ahead log and the rollback journal that lie beside a database.
+    """Return the write-ahead log and the rollback journal beside a database.
 
     Raises:
         SourceError: M101 when one is a link or a device: what it leads to is not of this folder.
@@ -82,7 +82,7 @@ def logs(path: Path) -> list[Path]:
         except OSError as error:
             raise translated(error, log) from error
         if not stat.S_ISREG(mode):
-            raise translated(OSError(errno.EINVAL, "no regular file"), log)
+            raise translated(OSError(errno.EINVAL, "not a regular file"), log)
         found.append(log)
     return found
 
@@ -97,9 +97,9 @@ def refuse_detour(path: Path) -> None:
     if leads_to != str(path):
         raise SourceError(
             "M101",
-            f"it leads to {shown(leads_to, 200)} since it was found",
+            f"the path leads to {shown(leads_to, 200)} since the file was found",
             where=str(path),
-            fix="put the file back, or pass the folder where it lies: --data DIR",
+            fix="put the file back, or pass the folder that it is in: --data DIR",
         )
 
 
@@ -219,7 +219,7 @@ def opened(path: Path, *, called: Path | None = None) -> Iterator[sqlite3.Connec
         # sqlite3 decodes SQLite's messages as UTF-8, and those quote names from the file.
         raise translated(error, called or path) from error
     except MemoryError as error:
-        text = "database disk image is malformed: it claims more memory than there is"
+        text = "database disk image is malformed: it asks for more memory than there is"
         raise translated(ValueError(text), called or path) from error
 
 
@@ -266,7 +266,7 @@ def _columns(connection: sqlite3.Connection, table: str) -> Iterator[str]:
         elif row[1].lower() in _ROWIDS:
             raise SourceError(
                 "M105",
-                f"`{row[1]}` is computed, where chunks are cut by the rowid of that name",
+                f"`{row[1]}` is computed, but chunks are cut by the rowid, which has this name",
                 where=shown(table),
                 fix="drop the column with the program that wrote it",
             )
@@ -297,12 +297,12 @@ def has_rowid(connection: sqlite3.Connection, table: str, columns: frozenset[str
     return True
 
 
-#: What `quick_check` says of values, as opposed to the structure they lie in.
+#: Messages of `quick_check` about values, as opposed to the structure of the file.
 _OF_VALUES = re.compile(r"^[\w-]+ value in |^CHECK constraint")
 
 
 def damage(connection: sqlite3.Connection, table: str) -> str | None:
-    """Return what is wrong with how a table lies in the file, None when nothing is.
+    """Return the damage of a table in the file, None where there is none.
 
     A page that lost its place makes rows disappear without any error: this walks all of them.
     """

@@ -1,4 +1,4 @@
-"""Say who has a SQLite file open or locked, without opening it as a database or writing to it."""
+"""Find the processes that have a SQLite file open or locked; nothing is opened as a database."""
 
 import fcntl
 import os
@@ -17,7 +17,7 @@ _LOCK_BYTES = (
     (0x40000001, 1, "is being written"),
     (0x40000002, 510, "is being read"),
 )
-#: Beside a SQLite file while somebody works on it, or after a crash.
+#: Beside a SQLite file while a program works on it, or after a crash.
 _LOGS = ("-wal", "-shm", "-journal")
 # The order of `struct flock` differs between systems.
 _FLOCK = "hhqqi" if sys.platform == "linux" else "qqihh"
@@ -28,36 +28,36 @@ class OpenFiles:
     """Which processes have files open.
 
     Attributes:
-        holders: file -> its processes, as `name (pid)`.
-        unseen: processes of others that may not be looked into.
+        processes: file -> processes that have it open, as `name (pid)`.
+        unseen: number of processes of other users, whose open files cannot be listed.
     """
 
-    holders: Mapping[Path, tuple[str, ...]]
+    processes: Mapping[Path, tuple[str, ...]]
     unseen: int
 
 
 def open_files(paths: Collection[Path]) -> OpenFiles:
-    """Look through all visible processes for the files; a container's are among them."""
+    """Search the open files of all visible processes, also of those in containers."""
     identities = {}
     for path in paths:
         with suppress(OSError):
             status = path.stat()
             identities[status.st_dev, status.st_ino] = path
-    holders: dict[Path, list[str]] = {}
+    found: dict[Path, list[str]] = {}
     unseen = 0
     for process in psutil.process_iter():
         try:
-            held = {identities[file] for file in _files_of(process) if file in identities}
-            name = f"{process.name()} ({process.pid})" if held else ""
+            opened = {identities[file] for file in _files_of(process) if file in identities}
+            name = f"{process.name()} ({process.pid})" if opened else ""
         except (psutil.AccessDenied, PermissionError):
             unseen += 1
             continue
         except (psutil.Error, OSError):
             # It ended meanwhile.
             continue
-        for path in held:
-            holders.setdefault(path, []).append(name)
-    return OpenFiles({path: tuple(names) for path, names in holders.items()}, unseen)
+        for path in opened:
+            found.setdefault(path, []).append(name)
+    return OpenFiles({path: tuple(names) for path, names in found.items()}, unseen)
 
 
 def _files_of(process: psutil.Process) -> Iterator[tuple[int, int]]:
@@ -74,24 +74,24 @@ def _files_of(process: psutil.Process) -> Iterator[tuple[int, int]]:
 
 
 def locks_on(path: Path) -> list[str]:
-    """Say what SQLite's locks on a file mean, none when it is free.
+    """Return the meaning of each of SQLite's locks on a file; none when the file is not locked.
 
-    The locks are asked for, not taken; those of this process are seen where the system knows locks
-    of open files.
+    Locks are only tested, not taken; those of this process are seen where the system has locks of
+    open files.
     """
     command = getattr(fcntl, "F_OFD_GETLK", fcntl.F_GETLK)
     found = []
     with path.open("rb") as file:
         for start, length, meaning in _LOCK_BYTES:
             if sys.platform == "linux":
-                asked = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+                tested = struct.pack(_FLOCK, fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
                 kind, _, _, _, pid = struct.unpack(
-                    _FLOCK, fcntl.fcntl(file, command, asked)[: len(asked)]
+                    _FLOCK, fcntl.fcntl(file, command, tested)[: len(tested)]
                 )
             else:
-                asked = struct.pack(_FLOCK, start, length, 0, fcntl.F_WRLCK, os.SEEK_SET)
+                tested = struct.pack(_FLOCK, start, length, 0, fcntl.F_WRLCK, os.SEEK_SET)
                 _, _, pid, kind, _ = struct.unpack(
-                    _FLOCK, fcntl.fcntl(file, command, asked)[: len(asked)]
+                    _FLOCK, fcntl.fcntl(file, command, tested)[: len(tested)]
                 )
             if kind != fcntl.F_UNLCK:
                 found.append(f"{meaning} by process {pid}" if pid > 0 else meaning)

@@ -1,4 +1,4 @@
-"""What a stored value looks like, for people: one line, whatever is in it."""
+"""Show a stored value to people, on one line."""
 
 from collections.abc import Collection
 
@@ -27,7 +27,7 @@ def shown_value(value: Value, lengths: Collection[int] = ()) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text in which whatever a terminal would act upon is escaped."""
+    """Return a text in which characters that a terminal would act upon are escaped."""
     return "".join(map(_shown_character, text))
 
 
@@ -40,7 +40,7 @@ def _shown_character(character: str) -> str:
 
 
 def looks_like(blob: bytes, lengths: Collection[int] = ()) -> str:
-    """Say what bytes may be; bytes do not name their type, so it is a guess."""
+    """Guess the content of a BLOB; bytes do not name their type."""
     if not blob:
         return "nothing"
     if not any(blob):

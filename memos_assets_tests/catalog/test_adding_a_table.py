@@ -76,14 +76,14 @@ def test_who_follows_the_page_has_a_new_table_loaded_and_proven(
             "from memos.notes order by id"
         ).all()
         proven = conn.exec_driver_sql(
-            "select claim, passed from memos_ops.evaluations where asset = 'memos/notes'"
+            """select "claim", passed from memos_ops.evaluations where asset = 'memos/notes'"""
         ).all()
     assert [row[1:5] for row in rows] == [
         ("n1", "Oil the joints", ["robot", "weekly"], 5),
         ("n2", "Zero the axes", [], None),
     ]
     assert str(rows[0][5]) == "2026-01-02 02:04:05"
-    assert {claim for claim, _ in proven} >= {"v01_row_counts_match", "v02_rows_match_bit_for_bit"}
+    assert {check for check, _ in proven} >= {"v01_row_counts_match", "v02_rows_match_bit_for_bit"}
     assert all(passed for _, passed in proven)
 
     read = (

@@ -97,8 +97,8 @@ def test_every_kind_has_a_decoder_and_a_reading_of_the_proof() -> None:
     assert tuple(COMPUTED) == tuple(PROVEN) == COMPUTED_COLUMNS
 
 
-def test_every_encoding_of_embeddings_is_held_exactly_by_some_type() -> None:
-    assert {one for held in EXACT_ENCODINGS.values() for one in held} == set(get_args(Encoding))
+def test_every_encoding_of_embeddings_is_stored_exactly_by_some_type() -> None:
+    assert {one for exact in EXACT_ENCODINGS.values() for one in exact} == set(get_args(Encoding))
     assert set(EXACT_ENCODINGS) == set(get_args(Stored))
 
 
@@ -209,7 +209,7 @@ def test_a_database_that_is_loaded_is_taken_over_without_a_reload() -> None:
     } == APPLICATION_FINGERPRINTS
 
 
-def test_where_a_table_is_and_what_its_files_declare_is_no_part_of_its_code_version() -> None:
+def test_where_a_table_is_and_what_its_files_declare_is_not_part_of_its_code_version() -> None:
     elsewhere = replace(MEMOS, schema="elsewhere").with_encodings(
         {("fanuc", "entities", "embedding"): "float16"}
     )

@@ -68,11 +68,9 @@ def test_the_arrow_schema_names_the_types_of_a_table_of_memos(spec: object) -> N
 
 
 def test_a_catalog_is_declared_without_arrow_and_without_sqlalchemy() -> None:
-    probe = (
+    code = (
         "import sys, memos_assets.catalog\n"
         "print([name for name in ('pyarrow', 'sqlalchemy', 'numpy') if name in sys.modules])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", probe], capture_output=True, text=True, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stderr, done.stdout) == ("", "[]\n")

@@ -1,4 +1,4 @@
-"""What a person sees from plan to proof, and what the exit codes say."""
+"""The commands from plan to verify: their output and their exit codes."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def test_a_demo_is_planned_consolidated_and_proven(
             "where source = 'mixed_precision_embeddings' and table_name = 'embeddings'"
         ).scalar_one()
     assert counted["mixed_precision_embeddings", "embeddings"] == (loaded, rejected)
-    # The plan forecast what then happened.
+    # The dry run forecast the totals of the load.
     totals = (
         f"{sum(r + x for r, x in counted.values()):,} rows: {sum(r for r, _ in counted.values()):,}"
     )

@@ -1,4 +1,4 @@
-"""What progress looks like at a terminal and in a log."""
+"""Progress at a terminal and in a log."""
 
 import io
 import re

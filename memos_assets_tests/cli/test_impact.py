@@ -10,7 +10,7 @@ from memos_assets_tests.cli.conftest import Command
 
 
 @pytest.mark.usefixtures("database")
-def test_impact_prints_every_way_and_what_it_means(
+def test_impact_prints_every_way_and_its_meaning(
     memos_assets: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(measuring, "INDEX_QUERIES", 5)
@@ -32,7 +32,7 @@ def test_impact_prints_every_way_and_what_it_means(
     ("arguments", "said"),
     [
         (("--rows", "0"), "M585 rows: 0 rows cannot be measured. Fix: "),
-        (("--rows", "many"), "M585 --rows: 'many' is no list of row counts. Fix: "),
+        (("--rows", "many"), "M585 --rows: 'many' is not a list of row counts. Fix: "),
         (("--rows", ","), "M585 rows: no row counts. Fix: "),
         (("--dimension", "7"), "M586 dimension 7: "),
     ],

@@ -10,13 +10,15 @@ from memos_assets_tests.cli.conftest import Command
 
 def imported_by(first: str | None) -> set[str]:
     """Return the modules that assembling the command line imports in a fresh process."""
-    probe = (
+    program = (
         "import sys\n"
         "from memos_assets.cli.main import assemble\n"
         f"assemble({first!r})\n"
         "print(*sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
     return set(done.stdout.split())
 
 

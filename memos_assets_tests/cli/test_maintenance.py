@@ -1,4 +1,4 @@
-"""What a person sees of maintenance: what is due, what was done, what failed."""
+"""The command maintain: pending work, its results, its failures."""
 
 import re
 
@@ -23,10 +23,10 @@ def kill_rows(database: sa.Engine) -> None:
         conn.exec_driver_sql("select pg_stat_force_next_flush()")
 
 
-def test_what_is_due_is_said_done_and_then_no_longer_due(
+def test_pending_work_is_listed_done_and_then_no_longer_pending(
     memos_assets: Command, database: sa.Engine
 ) -> None:
-    assert memos_assets("maintain", "--dry-run") == (0, "Nothing is due.\n", "")
+    assert memos_assets("maintain", "--dry-run") == (0, "Nothing is pending.\n", "")
     kill_rows(database)
     code, out, err = memos_assets("maintain", "--dry-run")
     assert (code, err) == (1, "")
@@ -40,11 +40,11 @@ def test_what_is_due_is_said_done_and_then_no_longer_due(
         re.MULTILINE,
     )
     assert re.search(r"^Maintained 1 objects? in \d+\.\d s$", out, re.MULTILINE)
-    assert memos_assets("maintain", "--dry-run") == (0, "Nothing is due.\n", "")
-    assert memos_assets("maintain")[:2] == (0, "Nothing was due.\n")
+    assert memos_assets("maintain", "--dry-run") == (0, "Nothing is pending.\n", "")
+    assert memos_assets("maintain")[:2] == (0, "Nothing was pending.\n")
 
 
-def test_what_fails_is_one_line_and_exit_code_1(memos_assets: Command, database: sa.Engine) -> None:
+def test_a_failure_is_one_line_and_exit_code_1(memos_assets: Command, database: sa.Engine) -> None:
     kill_rows(database)
 
     with database.connect() as conn:

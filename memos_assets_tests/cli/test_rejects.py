@@ -1,4 +1,4 @@
-"""Rejects at the terminal: what is open, what it was, what is decided, and what that changes."""
+"""Rejects at the terminal: open rows, their values, decisions, and the effect of decisions."""
 
 import json
 from pathlib import Path
@@ -62,7 +62,7 @@ def test_rejects_are_listed_decided_replayed_and_leave_the_list(
     assert out.startswith(
         f"Decided replace_characters for nul_character in corpus_entities of {SOURCE}: "
     )
-    assert "It concerns 1 row.\nApply it: memos-assets rejects replay\n" in out
+    assert "The rule concerns 1 row.\nApply it: memos-assets rejects replay\n" in out
     with database.connect() as conn:
         decided = conn.exec_driver_sql("select rule, note, decided_by <> '' from memos_ops.repairs")
         assert [tuple(row) for row in decided] == [("replace_characters", "scanner", True)]
@@ -92,7 +92,7 @@ def test_rejects_are_listed_decided_replayed_and_leave_the_list(
     assert tuple(rows) == (3, 2, 3)
 
     code, out, _ = memos_assets("rejects", "list")
-    assert out.endswith("No row waits in the rejects.\n")
+    assert out.endswith("There are no open rejects.\n")
     code, out, _ = memos_assets("rejects", "list", "--all")
     assert "null_end" in out
 
@@ -141,7 +141,10 @@ def test_a_row_is_shown_as_it_was(memos_assets: Command, path: Path) -> None:
         (("show", SOURCE, "corpus_entities", "9" * 30), "M545 "),
         (("export", "rows.csv"), "M546 rows.csv: the name says no format"),
         (("export", "/no/such/folder/rows.db"), "M546 /no/such/folder/rows.db: it cannot be"),
-        (("replay", "--rule", "json_nul=drop"), "M547 --rule json_nul=drop: it needs --table"),
+        (
+            ("replay", "--rule", "json_nul=drop"),
+            "M547 --rule json_nul=drop: the option needs --table",
+        ),
         (("replay", "--table", "corpus_entities", "--rule", "drop"), "M547 --rule drop: "),
         (
             ("decide", "--table", "corpus_entities", "--reason", "json_nul", "--rule", "drop"),
@@ -192,6 +195,6 @@ def test_without_rejects_there_is_nothing_to_replay(
     memos_assets: Command, database: sa.Engine
 ) -> None:
     assert database
-    assert memos_assets("rejects", "replay") == (0, "Nothing is in the rejects.\n", "")
+    assert memos_assets("rejects", "replay") == (0, "There are no rejects.\n", "")
     code, out, _ = memos_assets("rejects", "list")
-    assert (code, out.endswith("No row waits in the rejects.\n")) == (0, True)
+    assert (code, out.endswith("There are no open rejects.\n")) == (0, True)

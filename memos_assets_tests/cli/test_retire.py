@@ -1,4 +1,4 @@
-"""Retirement at a terminal: what is said, what is moved, and what the exit codes mean."""
+"""Retirement at a terminal: messages, moved files, and exit codes."""
 
 import io
 import json
@@ -61,7 +61,7 @@ def test_files_are_retired_listed_restored_and_purged(
     assert "loaded memos.thought_templates: 14 rows" in out
 
     assert memos_assets("restore-source", "hsea_hybrid")[0] == 0
-    assert memos_assets("restore-source", "meta_buffer")[1].startswith("meta_buffer lies at ")
+    assert memos_assets("restore-source", "meta_buffer")[1].startswith("meta_buffer is at ")
     code, _, err = memos_assets("restore-source", "meta_buffer")
     assert code == 2
     assert err.startswith("M550 meta_buffer: no retired file of this name; there are: test_buffer")

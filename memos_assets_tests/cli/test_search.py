@@ -1,4 +1,4 @@
-"""What a person sees of a search: hits with their matches, what served them, and every refusal."""
+"""The command search: hits with their matches, the indexes that served them, and errors."""
 
 import json
 import subprocess
@@ -193,7 +193,9 @@ def test_a_table_that_the_embedder_does_not_fit_is_refused(
     del embedder
     code, out, err = search("battery", "--table", "domain_embeddings")
     assert (code, out) == (2, "")
-    assert err.startswith("M579 table domain_embeddings: its 1,024 elements are of mxbai-embed-lar")
+    assert err.startswith(
+        "M579 table domain_embeddings: the table's 1,024 elements are of mxbai-em"
+    )
     monkeypatch.setenv("MEMOS_EMBEDDER_DIMENSION", "5")
     code, _, err = search("battery", "--mode", "vector")
     assert code == 2
@@ -214,7 +216,7 @@ def test_an_endpoint_is_asked_once_for_all_tables(
     assert asked.body["input"][0].endswith("\nQuery:battery")
     code, out, err = search("battery")
     assert (code, out) == (2, "")
-    assert err.startswith(f"M578 {endpoint.url}/v1/embeddings: it does not answer (")
+    assert err.startswith(f"M578 {endpoint.url}/v1/embeddings: the endpoint does not answer (")
 
 
 def test_no_connection_waits_for_the_model(
@@ -260,11 +262,11 @@ def test_a_row_finds_its_neighbours_without_an_embedder(search: Command) -> None
     assert len(found["hybrid_documents"]["hits"]) == 3
 
 
-def test_a_search_is_narrowed_by_source_and_metadata(search: Command) -> None:
-    narrowed = ("--table", "hybrid_documents", "--filter")
-    found = answers(search, "pulse coder alarm page", *narrowed, '{"category": "SRVO"}')
+def test_a_search_is_filtered_by_source_and_metadata(search: Command) -> None:
+    filtered = ("--table", "hybrid_documents", "--filter")
+    found = answers(search, "pulse coder alarm page", *filtered, '{"category": "SRVO"}')
     assert sorted(keys(found["hybrid_documents"])) == ["srvo_062", "srvo_063"]
-    found = answers(search, "alarm", *narrowed, '{"metadata": {"category": "SRVO"}}')
+    found = answers(search, "alarm", *filtered, '{"metadata": {"category": "SRVO"}}')
     assert len(found["hybrid_documents"]["hits"]) == 2
     found = answers(search, "amplifier", "--source", "manuals", "--mode", "text")
     assert keys(found["hybrid_documents"]) == ["page"]
@@ -279,7 +281,7 @@ def test_a_search_is_narrowed_by_source_and_metadata(search: Command) -> None:
     assert "hybrid_documents: 2 hits by words" in out
 
 
-def test_nothing_found_is_no_failure_and_says_what_to_do(search: Command) -> None:
+def test_a_search_that_finds_nothing_succeeds_and_says_what_to_do(search: Command) -> None:
     code, out, err = search("zzzyzx", "--table", "hybrid_documents", "--mode", "text")
     assert (code, err) == (0, "")
     lines = out.splitlines()
@@ -307,29 +309,29 @@ def test_nothing_found_is_no_failure_and_says_what_to_do(search: Command) -> Non
         (["\0"], "M574 "),
         (["the of and", "--mode", "text"], "M574 "),
         ([], "M582 search: nothing to search for"),
-        (["a", "--like", "b"], "M582 --like: it goes without a TEXT"),
-        (["--like", "b", "--mode", "text"], "M582 --like: it goes without --mode text"),
-        (["a", "--filter", "{"], "M583 --filter: it is no JSON"),
-        (["a", "--filter", "[1]"], "M583 --filter: it is JSON, but no object"),
-        (["a", "--filter", '{"a": NaN}'], "M583 --filter: it is no JSON"),
-        (["a", "--filter", '{"a": 1e999}'], "M583 --filter: it is no JSON"),
-        (["a", "--filter", r'{"a": "\u0000"}'], "M583 --filter: it is no JSON"),
-        (["a", "--filter", r'{"\ud800": 1}'], "M583 --filter: it is no JSON"),
-        (["a", "--filter", "[" * 100_000], "M583 --filter: it is no JSON"),
-        (["--like", "\udcff"], "M581 every table, ?: no row goes by this key"),
+        (["a", "--like", "b"], "M582 search: --like and TEXT are mutually exclusive"),
+        (["--like", "b", "--mode", "text"], "M582 search: --like and --mode text are mutually"),
+        (["a", "--filter", "{"], "M583 --filter: the value is not JSON"),
+        (["a", "--filter", "[1]"], "M583 --filter: the value is JSON, but not an"),
+        (["a", "--filter", '{"a": NaN}'], "M583 --filter: the value is not JSON"),
+        (["a", "--filter", '{"a": 1e999}'], "M583 --filter: the value is not JSON"),
+        (["a", "--filter", r'{"a": "\u0000"}'], "M583 --filter: the value is not JSON"),
+        (["a", "--filter", r'{"\ud800": 1}'], "M583 --filter: the value is not JSON"),
+        (["a", "--filter", "[" * 100_000], "M583 --filter: the value is not JSON"),
+        (["--like", "\udcff"], "M581 every table, ?: no row has this key"),
         (["--like", "a\n\0b" + 200 * "c"], r"M581 every table, a\n bccc"),
-        (["a", "--filter", "{}"], "M583 --filter: it is JSON, but no object"),
+        (["a", "--filter", "{}"], "M583 --filter: the value is JSON, but not an"),
         (
             ["battery", "--table", "hybrid_documents", "--filter", '{"nokey": 1}'],
             "M575 table hybrid_documents: no row has the key 'nokey'",
         ),
         (["battery", "--filter", '{"nokey": 1}', "--mode", "text"], "M575 "),
         (["a", "--source", "nope"], "M526 nope: no such source; there are: hsea, manuals"),
-        (["--like", "nope"], "M581 every table, nope: no row goes by this key"),
-        (["--like", ""], "M581 every table, : no row goes by this key"),
+        (["--like", "nope"], "M581 every table, nope: no row has this key"),
+        (["--like", ""], "M581 every table, : no row has this key"),
         (
             ["--like", "e1"],
-            "M581 table domain_embeddings, e1: several rows go by this key (entities/fanuc/e1, ent",
+            "M581 table domain_embeddings, e1: several rows have this key (entities/fanuc/e1, ent",
         ),
         (
             ["--like", "r0", "--table", "semantic_memories"],
@@ -362,10 +364,12 @@ def test_a_table_without_embeddings_is_searched_by_words_alone(
     for arguments in (("battery", "--mode", "vector"), ("--like", "h1")):
         code, out, err = search(*arguments, "--table", "corpus_chunks")
         assert (code, out) == (2, "")
-        assert err.startswith("M571 table corpus_chunks: it has no embeddings. Fix: search it by w")
+        assert err.startswith(
+            "M571 table corpus_chunks: the table has no embeddings. Fix: search it by w"
+        )
 
 
-def test_a_text_that_is_no_utf8_or_holds_nul_is_searched_without_it(search: Command) -> None:
+def test_nul_and_bytes_that_are_not_utf8_are_left_out_of_a_text(search: Command) -> None:
     found = answers(search, "battery\0\udcff", "--table", "hybrid_documents")
     assert keys(found["hybrid_documents"]) == ["srvo_062"]
 
@@ -393,11 +397,11 @@ def test_matches_are_bold_and_stand_near_the_beginning() -> None:
 
 
 def test_a_search_imports_neither_dagster_nor_pandas() -> None:
-    probe = (
+    program = (
         "import sys\n"
         "from memos_assets.cli import main\n"
         "try: main(['search', 'a', '--table', 'nope'])\n"
         "except SystemExit: print({'dagster', 'pandas', 'torch'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", probe], check=False, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
     assert (done.stdout, done.stderr[:5]) == (b"set()\n", b"M570 ")

@@ -35,12 +35,12 @@ def test_up_starts_status_tells_url_connects_and_down_stops(
         code, out, _ = memos_assets("down")
         EmbeddedServer(home).stop()
     assert (code, out.strip()) == (0, "Stopped.")
-    assert memos_assets("down")[1].strip() == "It was not running."
+    assert memos_assets("down")[1].strip() == "The embedded PostgreSQL was not running."
 
 
 @pytest.mark.usefixtures("database")
-def test_a_foreign_server_is_not_ours_to_stop(memos_assets: Command) -> None:
-    assert "not ours to stop" in memos_assets("down")[1]
+def test_a_foreign_server_is_not_stopped(memos_assets: Command) -> None:
+    assert "does not stop that server" in memos_assets("down")[1]
     assert "is up" in memos_assets("up")[1]
     assert "0 sources" in memos_assets("status")[1]
 
@@ -104,20 +104,20 @@ def test_a_database_that_goes_away_is_one_line_and_no_bug(
     monkeypatch.setattr(server, "database_url", ended)
     code, out, err = memos_assets("url")
     assert (code, out) == (1, "")
-    assert err.startswith("M306 database: it stopped serving this command (terminating connection")
+    assert err.startswith("M306 database: the server stopped serving this command (terminating")
     assert ". Fix: " in err
     assert err.count("\n") == 1
     assert not list(home.glob("crash-*.txt"))
 
 
 def test_no_command_imports_pandas() -> None:
-    probe = (
+    program = (
         "import sys, pyarrow as pa\n"
         "from memos_assets.cli import main\n"
         "try: main(['plan', '--data', '/no/such'])\n"
         "except SystemExit: pa.array(['a']); sys.exit('pandas' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", probe], check=False, capture_output=True)
+    done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
     assert (done.returncode, done.stderr[:5]) == (0, b"M521 ")
 
 
@@ -131,5 +131,5 @@ def test_an_interrupted_command_is_one_line_and_exit_code_130(
     monkeypatch.setattr(server, "database_url", interrupted)
     code, out, err = memos_assets("url")
     assert (code, out) == (130, "")
-    assert err.startswith("Interrupted. What is in the ledger stays;")
+    assert err.startswith("Interrupted. Loaded chunks stay loaded;")
     assert err.count("\n") == 1

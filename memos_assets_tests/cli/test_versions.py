@@ -1,4 +1,4 @@
-"""What a person sees of versions: a swap, the list, the way back."""
+"""Versions at a terminal: a swap, the list, a rollback."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ def test_a_swap_and_a_rollback_say_what_is_live_and_the_way_back(
     assert out.startswith("Loading every registered source into the shadow schema memos_shadow; ")
     assert re.search(
         r"Version 2 \(1 rows\) is live since \S+ UTC, swapped in \d+ ms\. Version 1 is kept in "
-        r"memos_v1 until \d{4}-\d\d-\d\d; `memos-assets rollback` takes it back\.\n$",
+        r"memos_v1 until \d{4}-\d\d-\d\d; `memos-assets rollback` makes it live again\.\n$",
         out,
     )
 
@@ -33,13 +33,13 @@ def test_a_swap_and_a_rollback_say_what_is_live_and_the_way_back(
     code, out, err = memos_assets("rollback")
     assert (code, err) == (0, "")
     assert out.startswith("Version 1 (0 rows) is live since ")
-    assert "memos-assets verify proves what is live" in out
+    assert "memos-assets verify proves the live version" in out
     code, out, err = memos_assets("rollback", "--to", "9")
     assert (code, out) == (2, "")
     assert err.startswith("M332 schema memos: there is no version 9. Fix: ")
     assert memos_assets("rollback", "--to", "2")[0] == 0
 
-    assert memos_assets("versions", "--prune")[1].startswith("None is due.")
+    assert memos_assets("versions", "--prune")[1].startswith("No version is that old.")
     with database.begin() as conn:
         conn.exec_driver_sql(
             "update memos_ops.versions set swapped_out_at = now() - interval '30 days'"
@@ -47,7 +47,7 @@ def test_a_swap_and_a_rollback_say_what_is_live_and_the_way_back(
     assert memos_assets("versions", "--prune")[1].startswith("Dropped version 1.")
 
 
-def test_a_swap_that_is_not_proven_ends_with_1_and_names_where_it_lies(
+def test_a_swap_that_is_not_proven_ends_with_1_and_names_the_shadow(
     memos_assets: Command, database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"

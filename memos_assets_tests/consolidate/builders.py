@@ -5,6 +5,7 @@ import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import (
     MEMOS,
+    Catalog,
     TableSpec,
 )
 from memos_assets.check import CheckContext
@@ -28,7 +30,7 @@ from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.demo import aggregator, corpus, hybrid, hyperbolic, meta_buffer, mixed, semantic
 from memos_assets.finding import Finding
 from memos_assets.proof.rows.checks import CHECKS
-from memos_assets.settings import PROJECT_ROOT, Settings
+from memos_assets.settings import PROJECT_ROOT, Settings, load_settings
 
 Row = Mapping[str, Any]
 
@@ -249,9 +251,19 @@ def connection(number: int, source: int, target: int, **changes: Any) -> dict[st
     }
 
 
+def declared() -> Catalog:
+    """Return memOS's catalog with the encodings that the environment of a test declares."""
+    return MEMOS.with_encodings(load_settings().declared_encodings)
+
+
+def redeclared(pin: Pin) -> Pin:
+    """Return a pin as a run gets it that declares the encodings of this moment."""
+    return replace(pin, kind=declared().kind(pin.kind.name))
+
+
 def found(*arguments: Path | str) -> list[FoundFile]:
     """Recognise files as the command does with these ``--data`` arguments."""
-    return find_files(MEMOS, [Root.parse(str(argument)) for argument in arguments])
+    return find_files(declared(), [Root.parse(str(argument)) for argument in arguments])
 
 
 def only(*arguments: Path | str) -> FoundFile:
@@ -264,13 +276,13 @@ def observe(engine: sa.Engine, path: Path) -> Pin:
     file = only(path)
     register_files(engine, [file])
     with engine.connect() as conn:
-        source = registry.source_named(conn, MEMOS.kinds, file.source)
+        source = registry.source_named(conn, declared().kinds, file.source)
     return observe_source(engine, source, path.parent.with_name(".pins"))
 
 
 def stale(engine: sa.Engine, pin: Pin, table: str) -> list[ChunkTask]:
     with engine.connect() as conn:
-        return ledger.stale_tasks(conn, MEMOS.table(table), pin)
+        return ledger.stale_tasks(conn, declared().table(table), redeclared(pin))
 
 
 def stale_chunks(engine: sa.Engine, pin: Pin, table: str) -> list[int]:
@@ -280,7 +292,7 @@ def stale_chunks(engine: sa.Engine, pin: Pin, table: str) -> list[int]:
 def load(
     engine: sa.Engine, pin: Pin, spec: TableSpec, tasks: Sequence[ChunkTask], run_id: str = "run"
 ) -> list[tuple[ChunkTask, Counts]]:
-    reader = chunk_stream(spec, [(pin, task) for task in tasks])
+    reader = chunk_stream(spec, [(redeclared(pin), task) for task in tasks])
     return load_stream(engine, spec, reader, run_id=run_id)
 
 
@@ -303,11 +315,11 @@ def consolidate(engine: sa.Engine, path: Path) -> Pin:
 
 def findings(engine: sa.Engine, table: str) -> Mapping[str, Finding]:
     """Judge every check of the rows of a table."""
-    spec, context = MEMOS.table(table), CheckContext(engine, MEMOS, Settings())
+    spec, context = declared().table(table), CheckContext(engine, declared(), Settings())
     return {
         check.name: check.judge(context, spec)
         for check in CHECKS
-        if any(subject.value is spec for subject in check.subjects(MEMOS))
+        if any(subject.value is spec for subject in check.subjects(declared()))
     }
 
 

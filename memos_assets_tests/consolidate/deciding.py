@@ -1,4 +1,4 @@
-"""Rows with faults, and what is decided about them."""
+"""Rows with faults, and decisions about them."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets_tests.defs.consolidated import ConsolidatedWorlds, world_in
 from memos_assets_tests.defs.instances import ephemeral
 from memos_assets_tests.defs.world import World
@@ -24,15 +23,6 @@ def world(database_url: sa.URL, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         world_in(tmp_path, database_url, instance, monkeypatch) as made,
     ):
         yield made
-
-
-@pytest.fixture(scope="session")
-def consolidated_worlds(
-    server: EmbeddedServer, template: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ConsolidatedWorlds]:
-    """Keep what was consolidated for one test for the others."""
-    with ExitStack() as kept:
-        yield ConsolidatedWorlds(server, template, tmp_path_factory.mktemp("worlds"), kept)
 
 
 @pytest.fixture

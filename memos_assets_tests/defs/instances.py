@@ -23,7 +23,7 @@ def ephemeral(like: dg.DagsterInstance | None = None) -> Iterator[dg.DagsterInst
         for name in ("run_storage", "event_log_storage"):
             storage: Any = getattr(instance, name)
             if like is not None:
-                _held(getattr(like, name)).backup(_held(storage))
+                _connection_of(getattr(like, name)).backup(_connection_of(storage))
             # Their own opens a connection for every event.
             storage._engine = sa.create_engine(
                 storage._engine.url,
@@ -36,6 +36,6 @@ def ephemeral(like: dg.DagsterInstance | None = None) -> Iterator[dg.DagsterInst
         yield instance
 
 
-def _held(storage: Any) -> Any:
+def _connection_of(storage: Any) -> Any:
     """Return the SQLite connection that keeps a storage in memory alive."""
     return storage._held_conn.connection.dbapi_connection

@@ -14,7 +14,7 @@ from memos_assets.defs.checks.steps import check_keys
 from memos_assets.proof.search.checks import CHECKS
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import reports_folder
-from memos_assets.report.unchanged import standing_outcomes
+from memos_assets.report.unchanged import results_if_unchanged
 from memos_assets.runs.consolidation import verify
 from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.search.queries import SEARCH_SETTINGS
@@ -115,12 +115,12 @@ def test_the_report_and_the_ui_show_searches_beside_exact_scans(world: World) ->
 
 def test_searches_that_are_proven_stay_so_while_nothing_changes(consolidated: Consolidated) -> None:
     world = consolidated([1, 2])
-    standing = standing_outcomes(world.engine, MEMOS, world.files())
+    standing = results_if_unchanged(world.engine, MEMOS, world.files())
     assert standing is not None
     labels = {outcome.check.label for outcome in standing if outcome.proven}
     assert {"V16", "V17", "V18"} <= labels
     world.execute("update memos_ops.pins set pinned_at = now() + interval '1 hour'")
-    assert standing_outcomes(world.engine, MEMOS, world.files()) is None
+    assert results_if_unchanged(world.engine, MEMOS, world.files()) is None
 
 
 def test_one_index_can_be_judged_by_itself(consolidated: Consolidated) -> None:

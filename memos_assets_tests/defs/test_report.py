@@ -104,7 +104,7 @@ def test_a_report_names_the_failed_check_and_its_asset_and_that_nothing_is_prove
     assert not done.proven
     report, page = report_of(world, done)
     assert not report["verdict"]["proven"]
-    assert "Against it: 1 check failed." in report["verdict"]["sentence"]
+    assert "Reasons: 1 check failed." in report["verdict"]["sentence"]
     (failed,) = item(report, "V02")["failed"]
     assert failed["asset"] == "memos/thought_templates"
     assert "1 values differ" in failed["observed"]

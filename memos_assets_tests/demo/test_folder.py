@@ -125,7 +125,7 @@ def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_factor_that_is_no_size_is_refused(tmp_path: Path, factor: float) -> None:
+def test_a_factor_that_is_not_a_size_is_refused(tmp_path: Path, factor: float) -> None:
     with pytest.raises(UsageError, match=r"^M512 .*Fix: "):
         write_demo(tmp_path / "demo", scale="small", seed=1, factor=factor)
 

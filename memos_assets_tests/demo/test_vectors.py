@@ -105,7 +105,7 @@ def test_vectors_have_the_length_of_their_model(norm: float) -> None:
         assert np.allclose(lengths, 1.0, atol=1e-6)
 
 
-def test_neighbours_of_a_vector_lie_in_its_cluster() -> None:
+def test_neighbours_of_a_vector_are_in_its_cluster() -> None:
     space = VectorSpace("neighbours", 1024, clusters=10, norm=25.0)
     clusters = np.arange(400) % 10
     vectors = space.rows(clusters.tolist(), 0)

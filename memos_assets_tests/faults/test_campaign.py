@@ -23,7 +23,7 @@ def campaign() -> Iterator[Campaign]:
         yield made
 
 
-def test_a_killed_consolidation_is_resumed_and_judged(campaign: Campaign) -> None:
+def test_a_killed_consolidation_is_resumed_and_checked(campaign: Campaign) -> None:
     assert campaign.faults == []
     (kill,) = campaign.kills
     assert (kill.outcome.victim, kill.outcome.code) == ("worker", -9)
@@ -95,15 +95,15 @@ def test_the_judge_sees_it_when(
     assert getattr(verdict, counted) > 0
 
 
-def test_the_books_show_a_chunk_that_is_half_there(campaign: Campaign) -> None:
+def test_the_bookkeeping_tables_show_a_chunk_that_is_half_loaded(campaign: Campaign) -> None:
     place = ("mixed_precision_embeddings", "embedding_anchors", 0)
-    assert place not in court.read_books(campaign.world).half
+    assert place not in court.read_ledger(campaign.world).half
     with campaign.world.administrator(DATABASE) as conn:
         conn.execute("delete from memos.embedding_anchors where source = %s", place[:1])
-    assert place in court.read_books(campaign.world).half
+    assert place in court.read_ledger(campaign.world).half
 
 
-def test_what_killed_runs_leave_behind_is_named(campaign: Campaign) -> None:
+def test_remains_of_killed_runs_are_named(campaign: Campaign) -> None:
     world = campaign.world
     assert court.left_behind(world) == []
     (world.home / "pins" / ".a-1.part").touch()
@@ -113,9 +113,9 @@ def test_what_killed_runs_leave_behind_is_named(campaign: Campaign) -> None:
         conn.execute("update dagster.concurrency_slots set run_id = 'r' where id = 1")
     named = [fault.partition(":")[0] for fault in court.left_behind(world)]
     assert named == [
-        "pin that was never finished",
+        "unfinished pin",
         "crash",
-        "run that never ended",
+        "unfinished run",
         "slot of a run that is gone",
     ]
 

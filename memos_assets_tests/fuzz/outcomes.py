@@ -1,4 +1,4 @@
-"""What becomes of one file, and whether that is one of the outcomes that are allowed."""
+"""The outcome of one file, and whether it is an allowed one."""
 
 import sqlite3
 import time
@@ -19,7 +19,7 @@ from memos_assets_tests.consolidate import builders as b
 #: Seconds that one small file may take, on a busy machine.
 LONGEST = 30.0
 
-#: Claims that hold whatever a file contains; derived columns and indexes are up to what it says.
+#: Checks that pass for any content of a file; derived columns and indexes depend on the content.
 PROOF = (
     "v01_row_counts_match",
     "v02_rows_match_bit_for_bit",

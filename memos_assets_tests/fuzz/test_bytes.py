@@ -106,7 +106,7 @@ def damaged(sound: bytes, changes: list[tuple[str, int, int, int]]) -> bytes:
 
 
 def check(engine: sa.Engine, path: Path) -> None:
-    """Whatever becomes of a file is an outcome that is allowed, and the file is as it was."""
+    """Every outcome is one that is allowed, and the file does not change."""
     beside = {file: file.read_bytes() for file in path.parent.iterdir()}
     outcomes.forget_everything(engine)
     with outcomes.in_time():

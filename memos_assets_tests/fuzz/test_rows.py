@@ -1,4 +1,4 @@
-"""Rows that nobody expected, in memOS's layouts: each is loaded and proven, or says why not."""
+"""Unexpected rows in memOS's layouts: each is loaded and proven, or rejected with a reason."""
 
 import json
 import sqlite3
@@ -179,7 +179,7 @@ ODD: Mapping[ColumnKind, st.SearchStrategy[Any]] = {
 
 
 def values_of(spec: TableSpec, name: str) -> tuple[st.SearchStrategy[Any], st.SearchStrategy[Any]]:
-    """Return what memOS writes to a SQLite column, and what else may be there."""
+    """Return the values that memOS writes to a SQLite column, and others that it may have."""
     column: Column | None = next((c for c in spec.columns if c.origin == name), None)
     if column is not None:
         linked = {link.column for link in spec.links} | set(spec.key)

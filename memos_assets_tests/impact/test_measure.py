@@ -69,7 +69,7 @@ def test_every_way_is_measured_at_every_row_count_and_leaves_nothing_behind(
         assert conn.execute(counted).scalar_one() == 0
 
 
-def test_scans_find_the_truth_and_the_index_is_searched_as_production_searches_it(
+def test_scans_find_the_ground_truth_and_the_index_is_searched_as_production_searches_it(
     measured: Impact,
 ) -> None:
     for way in (STORED, PLAN_QUERY, BETTER[0].scan):
@@ -84,7 +84,7 @@ def test_scans_find_the_truth_and_the_index_is_searched_as_production_searches_i
     assert measured.best_scan(400).is_scan
 
 
-def test_embeddings_lie_outside_of_their_rows_as_memos_stores_them_and_within_them_in_line(
+def test_embeddings_are_outside_of_their_rows_as_memos_stores_them_and_within_them_in_line(
     measured: Impact,
 ) -> None:
     stored, in_line = measured.of(STORED, 400).sizes, measured.of(BETTER[0].scan, 400).sizes
@@ -107,7 +107,7 @@ def test_rows_are_the_same_whenever_they_are_asked_for_and_others_for_another_se
     assert abs(np.sum(first[:200] * first[1_000:], axis=1).mean()) < 0.1
     other = np.concatenate(list(replace(rows, seed=2).batches()))
     assert not np.isclose(first, other).all(axis=1).any()
-    assert not any((probe == first).all(axis=1).any() for probe in rows.probes(3))
+    assert not any((query == first).all(axis=1).any() for query in rows.queries(3))
 
 
 def test_the_forecast_of_the_disk_is_what_is_taken(engine: sa.Engine) -> None:

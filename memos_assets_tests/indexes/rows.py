@@ -32,10 +32,10 @@ class Stored:
     names: Sequence[str]
     vectors: npt.NDArray[np.float64]
 
-    def nearest(self, probe: npt.NDArray[np.float64], k: int) -> list[str]:
+    def nearest(self, query: npt.NDArray[np.float64], k: int) -> list[str]:
         """Return the k nearest by cosine distance, nearest first, by plain arithmetic."""
-        lengths = np.linalg.norm(self.vectors, axis=1) * np.linalg.norm(probe)
-        distances = 1 - self.vectors @ probe / lengths
+        lengths = np.linalg.norm(self.vectors, axis=1) * np.linalg.norm(query)
+        distances = 1 - self.vectors @ query / lengths
         return [self.names[place] for place in np.argsort(distances)[:k]]
 
 

@@ -105,7 +105,7 @@ def test_a_build_that_gets_no_shared_memory_is_done_by_one_process(
         assert "one process builds" in str(steps[-1].notice or steps[1].notice)
 
 
-def test_workers_take_part_though_the_embeddings_lie_outside_of_their_rows(
+def test_workers_take_part_though_the_embeddings_are_stored_outside_of_their_rows(
     engine: sa.Engine, steps: list[BuildStep], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put_clusters(engine, EVERY_INDEX[NAME], each=200)

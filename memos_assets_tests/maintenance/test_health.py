@@ -1,4 +1,4 @@
-"""The claims about health, green after a load and turned red on a real database."""
+"""The health checks: green after a load, and turned red on a real database."""
 
 import json
 from collections.abc import Mapping
@@ -25,17 +25,17 @@ from memos_assets_tests.indexes.test_build import HNSW, SPEC, invalidate
 
 TABLE = SPEC.name
 INDEX = EVERY_INDEX[HNSW]
-HELD = search_index(HNSW)
-#: What the index holds.
+BUILT = search_index(HNSW)
+#: The expression that the index stores.
 EXPRESSION = "(l2_normalize(embedding)::halfvec(768))"
 
 
 @pytest.fixture
 def loaded(engine: sa.Engine) -> sa.Engine:
-    """Hold 302 rows, 300 of them embedded, as a load leaves them: analysed, then indexed."""
+    """Return a database of 302 rows, 300 of them embedded: analysed, then indexed."""
     put_clusters(engine, INDEX)
     analyze(engine, SPEC)
-    ensure_index(engine, HELD, maintenance_work_mem_mb=64)
+    ensure_index(engine, BUILT, maintenance_work_mem_mb=64)
     return engine
 
 
@@ -71,7 +71,7 @@ def invalid(engine: sa.Engine) -> Finding:
 
 def use(engine: sa.Engine, former: Mapping[str, Any] | None = None) -> Finding:
     with engine.connect() as conn:
-        return index_is_used(conn, HELD, former or {})
+        return index_is_used(conn, BUILT, former or {})
 
 
 def some_time_ago(finding: Finding, days: int) -> dict[str, Any]:
@@ -84,15 +84,15 @@ def some_time_ago(finding: Finding, days: int) -> dict[str, Any]:
     return evidence
 
 
-def test_every_claim_holds_right_after_a_load(loaded: sa.Engine) -> None:
+def test_every_check_passes_right_after_a_load(loaded: sa.Engine) -> None:
     found = [vacuumed(loaded), drift(loaded), invalid(loaded), statistics(loaded), use(loaded)]
     assert [finding.observed for finding in found if not finding.passed] == []
     assert vacuumed(loaded).observed == "0 of 302 row versions dead (0.0%)"
-    assert drift(loaded).observed == "recall 1.000 over 20 probes"
+    assert drift(loaded).observed == "recall 1.000 over 20 queries"
 
 
-def test_every_claim_holds_on_empty_tables(engine: sa.Engine) -> None:
-    ensure_index(engine, HELD, maintenance_work_mem_mb=64)
+def test_every_check_passes_on_empty_tables(engine: sa.Engine) -> None:
+    ensure_index(engine, BUILT, maintenance_work_mem_mb=64)
     found = [vacuumed(engine), drift(engine), invalid(engine), statistics(engine)]
     found += [use(engine)]
     assert [finding.observed for finding in found if not finding.passed] == []
@@ -134,7 +134,7 @@ def test_v21_recall_has_not_drifted_fails_when_rows_are_not_in_the_index(
     put_clusters(engine, EVERY_INDEX[name], clusters=4, each=10)
     ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
     assert drift(engine, name).passed
-    # What a damaged graph comes to: the index is valid, kept up to date, and rows are missing.
+    # As with a damaged graph: the index is valid and kept up to date, and rows are missing.
     spec = MEMOS.table(EVERY_INDEX[name].table)
     change(
         engine,
@@ -154,7 +154,7 @@ def test_v21_recall_has_not_drifted_fails_when_rows_are_not_in_the_index(
     assert drift(engine, name).passed
 
 
-def test_v21_recall_has_not_drifted_fails_when_an_answer_is_short(loaded: sa.Engine) -> None:
+def test_v21_recall_has_not_drifted_fails_when_a_result_is_short(loaded: sa.Engine) -> None:
     change(
         loaded,
         f"update pg_index set indisready = false where indexrelid = 'memos.{HNSW}'::regclass",
@@ -167,7 +167,7 @@ def test_v21_recall_has_not_drifted_fails_when_an_answer_is_short(loaded: sa.Eng
     )
     finding = drift(loaded)
     assert not finding.passed
-    assert finding.observed.endswith("over 4 probes, 1 missing from an answer")
+    assert finding.observed.endswith("over 4 queries, 1 missing from a result")
 
 
 @pytest.mark.parametrize("state", ["missing", "invalid"])
@@ -182,16 +182,16 @@ def test_v21_recall_has_not_drifted_fails_without_a_valid_index(
     assert (finding.passed, finding.observed) == (False, state)
 
 
-def test_dead_rows_shorten_no_answer(loaded: sa.Engine) -> None:
+def test_dead_rows_shorten_no_result(loaded: sa.Engine) -> None:
     # Two of ten clusters are dead in the graph; a search passes them by and goes on.
     change(loaded, f"delete from memos.{TABLE} where source_rowid < 60")
-    assert drift(loaded).observed == "recall 1.000 over 20 probes"
+    assert drift(loaded).observed == "recall 1.000 over 20 queries"
 
 
-def test_many_rows_of_one_embedding_are_as_good_as_each_other(engine: sa.Engine) -> None:
+def test_many_rows_of_one_embedding_are_equally_right(engine: sa.Engine) -> None:
     put(engine, INDEX, [json.dumps([1.0] * 768)] * 60 + [json.dumps([0.0] * 768)])
-    ensure_index(engine, HELD, maintenance_work_mem_mb=64)
-    assert drift(engine).observed == "recall 1.000 over 20 probes"
+    ensure_index(engine, BUILT, maintenance_work_mem_mb=64)
+    assert drift(engine).observed == "recall 1.000 over 20 queries"
 
 
 @pytest.mark.parametrize("name", [HNSW, f"{HNSW}_ccnew", f"{HNSW}_ccold1"])
@@ -285,10 +285,10 @@ def search_once(engine: sa.Engine) -> None:
     )
 
 
-def test_a_search_is_a_use_and_the_checks_own_scans_are_none(loaded: sa.Engine) -> None:
+def test_a_search_counts_as_use_and_the_checks_own_scans_do_not(loaded: sa.Engine) -> None:
     before = some_time_ago(use(loaded), 40)
     with loaded.begin() as conn:
-        assert recall_has_not_drifted(conn, MEMOS.table(TABLE).as_table, INDEX, HELD).passed
+        assert recall_has_not_drifted(conn, MEMOS.table(TABLE).as_table, INDEX, BUILT).passed
         conn.execute(sa.text("select pg_stat_force_next_flush()"))
     after = use(loaded, before)
     assert not after.passed
@@ -313,19 +313,19 @@ def test_where_own_scans_are_counted_a_use_is_more_than_they_may_be(
     assert use(loaded, before).passed
 
 
-def test_a_rebuilt_index_and_reset_statistics_are_no_news(loaded: sa.Engine) -> None:
+def test_a_rebuilt_index_and_reset_statistics_do_not_count_as_unused(loaded: sa.Engine) -> None:
     before = some_time_ago(use(loaded), 40)
     search_once(loaded)
     used = use(loaded, before)
     change(loaded, "select pg_stat_reset()")
     assert use(loaded, used.evidence).passed
-    # Rebuilt, it is another index: what was seen of the former one says nothing of it.
+    # After a rebuild it is another index: the former evidence does not apply to it.
     change(loaded, f"drop index memos.{HNSW}")
-    ensure_index(loaded, HELD, maintenance_work_mem_mb=64)
+    ensure_index(loaded, BUILT, maintenance_work_mem_mb=64)
     assert use(loaded, before).passed
 
 
-def test_an_older_server_that_does_not_say_when_is_asked_how_often(
+def test_an_older_server_without_times_of_scans_is_read_by_their_number(
     loaded: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(health, "_server", lambda _: 15)
@@ -339,14 +339,14 @@ def test_a_missing_index_is_not_used(engine: sa.Engine) -> None:
     assert (use(engine).passed, use(engine).observed) == (False, "missing")
 
 
-def test_asking_leaves_the_session_as_it_was(loaded: sa.Engine) -> None:
+def test_checking_leaves_the_session_as_it_was(loaded: sa.Engine) -> None:
     shown = sa.text(
         "select current_setting('track_counts'), current_setting('enable_seqscan'), "
         "current_setting('hnsw.ef_search', true)"
     )
     with loaded.connect() as conn:
         before = conn.execute(shown).one()
-        recall_has_not_drifted(conn, MEMOS.table(TABLE).as_table, INDEX, HELD)
+        recall_has_not_drifted(conn, MEMOS.table(TABLE).as_table, INDEX, BUILT)
         assert conn.execute(shown).one() == before
         with uncounted(conn):
             assert conn.execute(shown).one() == ("off", *before[1:])

@@ -1,4 +1,4 @@
-"""Maintenance: what is due is done beside readers and writers, and what fails is finished later."""
+"""Maintenance: pending work is done beside readers and writers; failed work is finished later."""
 
 import json
 import time
@@ -17,7 +17,7 @@ from memos_assets.indexes.bulk_load import analyze
 from memos_assets.maintenance import maintain as maintenance
 from memos_assets.maintenance import recall_drift as drift
 from memos_assets.maintenance.maintain import Done, described
-from memos_assets.maintenance.pending import due, scope_of
+from memos_assets.maintenance.pending import pending_work, scope_of
 from memos_assets.postgres.engine import libpq_url
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put, put_clusters, search_index
 from memos_assets_tests.indexes.test_build import GIN, HNSW, SPEC, identity, invalidate
@@ -34,7 +34,7 @@ from memos_assets_tests.maintenance.test_health import drift as drifted
 
 @pytest.fixture
 def loaded(engine: sa.Engine) -> sa.Engine:
-    """Hold 302 rows as a load leaves them, with two indexes."""
+    """Return a database of 302 rows as a load leaves them, with two indexes."""
     put_clusters(engine, INDEX)
     analyze(engine, SPEC)
     for name in (HNSW, GIN):
@@ -48,7 +48,7 @@ def maintain(engine: sa.Engine, *names: str, rebuild: bool = False) -> list[Done
 
 
 def actions(engine: sa.Engine, *names: str) -> list[tuple[str, str]]:
-    return [(work.action, work.what) for work in due(engine, scope_of(MEMOS, names))]
+    return [(work.action, work.what) for work in pending_work(engine, scope_of(MEMOS, names))]
 
 
 def kill_rows(engine: sa.Engine) -> None:
@@ -86,12 +86,12 @@ def rebuilding(engine: sa.Engine) -> Iterator[tuple[psycopg.Connection, Future[l
         writer.rollback()
 
 
-def test_nothing_is_due_after_a_load(loaded: sa.Engine) -> None:
-    assert due(loaded, scope_of(MEMOS)) == []
+def test_no_work_is_pending_after_a_load(loaded: sa.Engine) -> None:
+    assert pending_work(loaded, scope_of(MEMOS)) == []
     assert maintain(loaded) == []
 
 
-def test_everything_that_is_due_is_done_in_order_and_says_what_it_came_to(
+def test_all_pending_work_is_done_in_order_and_reports_its_outcome(
     loaded: sa.Engine,
 ) -> None:
     kill_rows(loaded)
@@ -141,7 +141,7 @@ def test_an_index_that_has_drifted_is_rebuilt_and_finds_its_rows_again(
     assert maintain(loaded) == []
 
 
-def test_only_what_is_named_is_done_and_a_rebuild_is_done_though_nothing_is_wrong(
+def test_only_named_objects_are_maintained_and_a_rebuild_needs_no_fault(
     loaded: sa.Engine,
 ) -> None:
     kill_rows(loaded)
@@ -149,20 +149,20 @@ def test_only_what_is_named_is_done_and_a_rebuild_is_done_though_nothing_is_wron
     assert actions(loaded, f"memos.{TABLE}") == [("vacuum", f"memos.{TABLE}")]
     before = identity(loaded, HNSW), identity(loaded, GIN)
     (done,) = maintain(loaded, HNSW, rebuild=True)
-    assert (done.work.action, done.work.why) == ("reindex", "asked for")
+    assert (done.work.action, done.work.why) == ("reindex", "requested")
     after = identity(loaded, HNSW), identity(loaded, GIN)
     assert after[0] not in (None, before[0])
     assert after[1] == before[1]
 
 
 @pytest.mark.parametrize(("names", "rebuild"), [(["no_such"], False), ([], True)])
-def test_a_name_that_is_none_of_the_catalog_is_m360(names: list[str], rebuild: bool) -> None:  # noqa: FBT001
+def test_a_name_that_is_not_in_the_catalog_is_m360(names: list[str], rebuild: bool) -> None:  # noqa: FBT001
     with pytest.raises(TargetError, match=r"^M360 (no_such|maintain): .* Fix: name tables or"):
         scope_of(MEMOS, names, rebuild=rebuild)
 
 
 def test_rows_are_written_and_searched_while_an_index_is_rebuilt(loaded: sa.Engine) -> None:
-    probe = json.dumps([3.0, *[1.0] * 767])
+    query = json.dumps([3.0, *[1.0] * 767])
     search = (
         f"select id from memos.{TABLE} where dimension = 768 "
         "order by l2_normalize(embedding)::halfvec(768) <=> %s limit 1"
@@ -173,10 +173,10 @@ def test_rows_are_written_and_searched_while_an_index_is_rebuilt(loaded: sa.Engi
         other.execute(
             f"insert into memos.{TABLE} (source, id, embedding, dimension, chunk, source_rowid) "
             "values ('live', 'inserted', %s, 768, 0, 0)".encode(),
-            (probe,),
+            (query,),
         )
         other.commit()
-        assert other.execute(search.encode(), (probe,)).fetchone() == ("inserted",)
+        assert other.execute(search.encode(), (query,)).fetchone() == ("inserted",)
         other.execute(f"delete from memos.{TABLE} where id = 'r7'".encode())
         other.commit()
         assert not future.done()
@@ -185,7 +185,7 @@ def test_rows_are_written_and_searched_while_an_index_is_rebuilt(loaded: sa.Engi
     assert done.error is None
     with session(loaded) as after:
         after.execute("set enable_seqscan = off")
-        assert after.execute(search.encode(), (probe,)).fetchone() == ("inserted",)
+        assert after.execute(search.encode(), (query,)).fetchone() == ("inserted",)
     assert drifted(loaded).passed
 
 
@@ -195,7 +195,9 @@ def test_a_rebuild_that_waits_too_long_is_m362_and_the_next_maintenance_clears_u
     monkeypatch.setattr(maintenance, "CONCURRENT_PATIENCE_SECONDS", 0.2)
     with rebuilding(loaded) as (_, future, _):
         (done,) = future.result(timeout=10)
-    assert str(done.error).startswith(f"M362 memos.{HNSW}: reindex waited too long for others on ")
+    assert str(done.error).startswith(
+        f"M362 memos.{HNSW}: reindex waited too long for other transactions on "
+    )
     assert invalid(loaded).evidence["invalid"] == [f"memos.{HNSW}_ccnew"]
     assert drifted(loaded).passed
     assert [(one.work.action, one.error) for one in maintain(loaded)] == [("drop", None)]
@@ -217,7 +219,7 @@ def test_a_rebuild_that_is_broken_off_is_m363_and_leaves_nothing_behind(
     assert drifted(loaded).passed
 
 
-def test_one_that_fails_does_not_stop_the_others(
+def test_work_that_fails_does_not_stop_the_rest(
     loaded: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(maintenance, "CONCURRENT_PATIENCE_SECONDS", 0.2)
@@ -251,7 +253,7 @@ def test_a_rebuild_that_does_not_help_is_m364(
     assert str(done.error).startswith(f"M364 memos.{HNSW}: recall is 1.000 after the rebuild too")
 
 
-def test_a_table_of_somebody_else_is_m361_and_is_not_passed_over(loaded: sa.Engine) -> None:
+def test_a_table_of_another_owner_is_m361_and_is_not_skipped(loaded: sa.Engine) -> None:
     kill_rows(loaded)
     role = "visitor_of_maintenance"
     change(
@@ -266,7 +268,7 @@ def test_a_table_of_somebody_else_is_m361_and_is_not_passed_over(loaded: sa.Engi
     finally:
         visitor.dispose()
         change(loaded, f"drop owned by {role}", f"drop role {role}")
-    assert str(cleaned.error).startswith(f"M361 memos.{TABLE}: it belongs to ")
+    assert str(cleaned.error).startswith(f"M361 memos.{TABLE}: {TABLE} belongs to ")
     assert "may not vacuum it" in str(cleaned.error)
     assert "may not analyze it" in str(analysed.error)
     assert not vacuumed(loaded).passed

@@ -1,4 +1,4 @@
-"""What the numbers say in words and in the drawing."""
+"""The effect of an index in sentences, records and a chart."""
 
 import base64
 import re
@@ -34,26 +34,26 @@ def impact(*rows: int, index_ms: float = 1.25) -> Impact:
     return Impact(1_024, "HNSW on vector(1024) (cosine)", tuple(found), 12.0)
 
 
-def test_the_claim_is_held_against_what_was_measured_and_where_it_would_hold() -> None:
+def test_the_promise_is_compared_with_the_measurements_and_extrapolated() -> None:
     assert " ".join(in_words(impact(1_000, 10_000, 100_000))) == (
         "At 100,000 rows of 1,024 elements a search by the index takes 1.2 ms and finds 99.6% of "
         "the true neighbours; an exact scan of the table as memOS stores it takes 500 ms, "
         "400 times as long. "
         "Stored better (halfvec in line), the same rows are scanned in 100 ms, 80 times as long. "
-        "The plan's claim of 4,166 x at 100,000 rows does not hold on this machine: it is "
-        "400 times. "
+        "The remediation plan promises 4,166 x at 100,000 rows. This does not hold on this "
+        "machine: the scan takes 400 times as long. "
         "Fitted to 3 row counts from 1,000 to 100,000, a scan takes 5 us per row, and a search by "
         "the index 0 ms more for ten times the rows; if that went on, 4,166 x would be reached at "
         "about 1 million rows, which is an extrapolation to 10 times as many rows as were "
         "measured. "
-        "The plan's own query orders by <-> (L2), which an index for cosine cannot serve: "
-        "PostgreSQL answers it by a Seq Scan in 500 ms."
+        "The remediation plan's own query orders by <-> (L2), which an index for cosine cannot "
+        "serve: PostgreSQL runs the query as a Seq Scan in 500 ms."
     )
 
 
-def test_a_claim_that_holds_is_said_to_hold() -> None:
+def test_a_promise_that_holds_is_said_to_hold() -> None:
     said = " ".join(in_words(impact(1_000, 100_000, index_ms=0.1)))
-    assert "4,166 x at 100,000 rows holds on this machine: it is 5,000 times" in said
+    assert "4,166 x at 100,000 rows. This holds on this machine: the scan takes 5,000 times" in said
     assert "by that 4,166 x is reached at 83,000 rows" in said
 
 

@@ -80,7 +80,7 @@ def test_a_check_that_is_open_does_not_make_a_consolidation_unproven_and_is_said
 def test_a_failed_step_makes_a_green_checklist_not_proven() -> None:
     concluded = verdict(check_summaries([result(evaluation())]), [], ["M310 memos.a: no space"])
     assert not concluded.proven
-    assert "Against it: 1 step failed." in concluded.sentence
+    assert "Reasons: 1 step failed." in concluded.sentence
 
 
 def test_results_are_in_the_order_of_the_checklist_and_only_of_checks_with_an_asset() -> None:

@@ -104,15 +104,19 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 def test_both_files_say_the_same(hostile: Report) -> None:
     written = json.loads(as_json(hostile))
-    assert written == json.loads(json.dumps(asdict(hostile)))
+    values = asdict(hostile)
+    for check in values["checklist"]:
+        # The key in the JSON of format 1.
+        check["claim"] = check.pop("statement")
+    assert written == json.loads(json.dumps(values))
     page = _Page(as_html(hostile))
     said = [
-        *(claim[name] for claim in written["checklist"] for name in ("check", "name", "claim")),
-        *_leaves([claim["unproven"] for claim in written["checklist"]]),
+        *(check[name] for check in written["checklist"] for name in ("check", "name", "claim")),
+        *_leaves([check["unproven"] for check in written["checklist"]]),
         *(
             evaluation[name]
-            for claim in written["checklist"]
-            for evaluation in claim["evaluations"]
+            for check in written["checklist"]
+            for evaluation in check["evaluations"]
             for name in ("asset", "expected", "observed")
         ),
         *_leaves([(todo["subject"], todo["what"]) for todo in written["to_do"]]),
@@ -163,7 +167,9 @@ def test_a_database_in_which_nothing_was_checked_proves_nothing(unchecked: Repor
     assert "never evaluated" in page
 
 
-def test_failures_failed_checks_and_newer_sources_are_to_be_done(hostile: Report) -> None:
+def test_failures_failed_checks_and_newer_sources_are_listed_as_things_to_do(
+    hostile: Report,
+) -> None:
     subjects = [todo.subject for todo in hostile.to_do]
     assert subjects == ["failed step", "failed check", "not evaluated", "source is newer"]
     assert "1 step failed, 1 check failed, 1 evaluation missing" in hostile.verdict.sentence

@@ -1,5 +1,5 @@
 """Fixtures of defs, here too."""
 
-from memos_assets_tests.defs.conftest import consolidated, consolidated_worlds, world
+from memos_assets_tests.defs.conftest import consolidated, world
 
-__all__ = ["consolidated", "consolidated_worlds", "world"]
+__all__ = ["consolidated", "world"]

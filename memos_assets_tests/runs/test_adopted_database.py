@@ -7,7 +7,7 @@ import pytest
 
 from memos_assets.catalog import MEMOS
 from memos_assets.postgres import target
-from memos_assets.report.unchanged import standing_outcomes
+from memos_assets.report.unchanged import results_if_unchanged
 from memos_assets.runs.consolidation import verify
 from memos_assets_tests.defs.world import World, write_templates
 from memos_assets_tests.postgres.application.conftest import database_url, memos_template
@@ -51,9 +51,9 @@ def test_a_consolidation_beside_memos_adopts_describes_indexes_and_proves_its_ta
     assert (hnsw["rows"], hnsw["valid"], hnsw["usable"]) == (23, True, True)
 
     # There is nothing to do a second time, unless an index of memOS's tables is gone.
-    assert standing_outcomes(world.engine, MEMOS, world.files()) is not None
+    assert results_if_unchanged(world.engine, MEMOS, world.files()) is not None
     world.execute("alter index public.memories_tags_gin rename to renamed")
-    assert standing_outcomes(world.engine, MEMOS, world.files()) is None
+    assert results_if_unchanged(world.engine, MEMOS, world.files()) is None
     world.execute("alter index public.renamed rename to memories_tags_gin")
 
     # A check that fails is on the assets, in the alerts and in the verdict.

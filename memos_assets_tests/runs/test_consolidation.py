@@ -17,6 +17,7 @@ from memos_assets.demo import write_demo
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate
 from memos_assets_tests.defs.world import World, put_template, write_templates
+from memos_assets_tests.runs.test_former_checkout import assert_as_the_former_checkout_loads
 
 LEDGER = "table_name, source, chunk, run_id, rows, loaded_at"
 PROOF = [check.label for check in CHECKLIST if check.group == "proof"]
@@ -29,14 +30,15 @@ def test_every_check_of_the_demo_is_proven_and_a_second_time_copies_nothing(
     write_demo(world.data, scale="small", seed=1, factor=0.2)
     first = world.consolidate()
     _assert_all_proven(world, first)
-    books = world.rows(f"select {LEDGER} from memos_ops.chunks order by 1, 2, 3")
+    assert_as_the_former_checkout_loads(world)
+    ledger = world.rows(f"select {LEDGER} from memos_ops.chunks order by 1, 2, 3")
 
     second = world.consolidate()
     assert second.proven
     assert second.stale_chunks == 0
     assert world.jobs_of(second) == ["index_check_report"]
     assert second.id != first.id
-    assert world.rows(f"select {LEDGER} from memos_ops.chunks order by 1, 2, 3") == books
+    assert world.rows(f"select {LEDGER} from memos_ops.chunks order by 1, 2, 3") == ledger
 
 
 def test_every_check_of_files_that_memos_wrote_is_proven(world: World, samples: Path) -> None:

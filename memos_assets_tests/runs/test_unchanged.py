@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from memos_assets.catalog import MEMOS
-from memos_assets.report.unchanged import standing_outcomes
+from memos_assets.report.unchanged import results_if_unchanged
 from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import SPEC, World, put_template, write_templates
 
@@ -59,7 +59,7 @@ def put_back(path: Path) -> Iterator[None]:
 
 
 def nothing_to_do(world: World) -> bool:
-    return standing_outcomes(world.engine, MEMOS, world.files()) is not None
+    return results_if_unchanged(world.engine, MEMOS, world.files()) is not None
 
 
 def test_there_is_nothing_to_do_only_while_everything_is_as_it_was_proven(world: World) -> None:
@@ -67,7 +67,7 @@ def test_there_is_nothing_to_do_only_while_everything_is_as_it_was_proven(world:
     write_templates(file, [1, 2])
     assert not nothing_to_do(world)
     assert world.consolidate().proven
-    standing = standing_outcomes(world.engine, MEMOS, world.files())
+    standing = results_if_unchanged(world.engine, MEMOS, world.files())
     assert standing is not None
     assert all(outcome.proven for outcome in standing)
     for change, (statement, undoing) in STATEMENTS.items():
@@ -83,7 +83,7 @@ def test_there_is_nothing_to_do_only_while_everything_is_as_it_was_proven(world:
     (world.data / "other.db").unlink()
     files = world.files()
     file.rename(world.data / "moved.txt")
-    assert standing_outcomes(world.engine, MEMOS, files) is None
+    assert results_if_unchanged(world.engine, MEMOS, files) is None
 
 
 def test_a_consolidation_of_what_is_proven_touches_no_row(consolidated: Consolidated) -> None:

@@ -45,7 +45,7 @@ def serving(answer: Callable[[Asked], Answer]) -> Iterator[Endpoint]:
             if 300 <= status < 400:
                 self.send_header("Location", "http://127.0.0.1:1/elsewhere")
             self.send_header("Content-Length", str(len(said)))
-            # Whoever gave up waiting is gone.
+            # A client that gave up has closed the connection.
             with suppress(ConnectionError):
                 self.end_headers()
                 self.wfile.write(said)

@@ -118,16 +118,16 @@ def test_a_query_carries_the_instruction_of_its_model_and_a_text_does_not(
         ({"embeddings": [["1.0"]]}, "other things than numbers"),
         ({"embeddings": [[None, 1.0]]}, "other things than numbers"),
         ({"embeddings": [[True]]}, "other things than numbers"),
-        ({"embeddings": ["AACAPw=="]}, "something that is no vector"),
-        ({"embedding": [1.0]}, "no list of vectors"),
-        (["?"], "no list of vectors"),
-        (b"<html>not found</html>", "no JSON"),
+        ({"embeddings": ["AACAPw=="]}, "something that is not a vector"),
+        ({"embedding": [1.0]}, "something that is not a list of vectors"),
+        (["?"], "something that is not a list of vectors"),
+        (b"<html>not found</html>", "something that is not JSON"),
     ],
 )
 def test_an_answer_that_cannot_be_searched_with_is_m558(answer: Any, said: str) -> None:
     with serving(lambda _: (200, answer)) as endpoint:
         message = refusal(OllamaEmbedder(endpoint.url, "m"))
-    assert message.startswith(f"M578 {endpoint.url}/api/embed: it answered with ")
+    assert message.startswith(f"M578 {endpoint.url}/api/embed: the embedder answered with ")
     assert said in message
     assert len(endpoint.asked) == 1
 
@@ -161,7 +161,7 @@ def test_a_refusal_is_m558_and_only_what_may_pass_is_asked_again(
 ) -> None:
     with serving(lambda _: (status, answer)) as endpoint:
         message = refusal(OllamaEmbedder(endpoint.url, "m", key=SecretStr(KEY)))
-    assert message.startswith(f"M578 {endpoint.url}/api/embed: it ")
+    assert message.startswith(f"M578 {endpoint.url}/api/embed: the endpoint ")
     assert said in message
     assert KEY not in message
     assert len(endpoint.asked) == requests
@@ -177,7 +177,7 @@ def test_nothing_that_listens_is_m558_and_says_how_to_start_it() -> None:
         taken.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{taken.getsockname()[1]}"
         message = refusal(OllamaEmbedder(url, "m"))
-    assert message.startswith(f"M578 {url}/api/embed: it does not answer (")
+    assert message.startswith(f"M578 {url}/api/embed: the endpoint does not answer (")
     assert "Connection refused" in message
     assert "ollama serve" in message
 

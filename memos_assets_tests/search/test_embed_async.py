@@ -95,17 +95,17 @@ def test_a_query_carries_the_instruction_of_its_model() -> None:
 @pytest.mark.parametrize(
     ("status", "answer", "said", "times"),
     [
-        (200, {"embeddings": [[0.0, 0.0]]}, "it answered with a vector of zeros", 1),
-        (200, b"<html>", "it answered with something that is no JSON", 1),
-        (200, b"\xff\xfe\xfa", "it answered with something that is no JSON", 1),
+        (200, {"embeddings": [[0.0, 0.0]]}, "the embedder answered with a vector of zeros", 1),
+        (200, b"<html>", "the embedder answered with something that is not JSON", 1),
+        (200, b"\xff\xfe\xfa", "the embedder answered with something that is not JSON", 1),
         (
             401,
             {"error": f"bad key {KEY}"},
             "401 (bad key **********). Fix: set MEMOS_EMBEDDER_KEY",
             1,
         ),
-        (302, b"", "it refuses with 302", 1),
-        (503, {}, "it refuses with 503", 3),
+        (302, b"", "the endpoint refuses with 302", 1),
+        (503, {}, "the endpoint refuses with 503", 3),
     ],
 )
 def test_it_refuses_as_the_one_that_is_waited_for(
@@ -126,12 +126,14 @@ def test_a_name_that_nothing_listens_at_is_m578() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         message = refusal(AsyncOllamaEmbedder(f"http://localhost:{taken.getsockname()[1]}", "m"))
-    assert "it does not answer (Connection refused). Fix: start it (ollama serve)" in message
+    assert (
+        "the endpoint does not answer (Connection refused). Fix: start it (ollama serve)" in message
+    )
 
 
 def test_an_address_that_is_none_is_m578() -> None:
     message = refusal(AsyncOllamaEmbedder("http://127.0.0.1:port", "m"))
-    assert "it does not answer (InvalidURL)" in message
+    assert "the endpoint does not answer (InvalidURL)" in message
 
 
 def test_an_endpoint_that_comes_back_is_answered_by() -> None:

@@ -63,12 +63,13 @@ def test_another_dimension_is_m559_and_says_what_the_table_holds() -> None:
     )
 
 
-def test_as_many_elements_of_another_model_are_m559() -> None:
+def test_as_many_elements_of_another_model_are_m579() -> None:
     with pytest.raises(UsageError) as caught:
         check_fit("domain_embeddings", ROWS, model="bge-m3", dimension=1_024)
     assert str(caught.value).startswith(
-        "M579 domain_embeddings: its 1,024 elements are of mxbai-embed-large; those of bge-m3 are "
-        "as many and mean something else. Fix: set MEMOS_EMBEDDER_MODEL=mxbai-embed-large, or "
+        "M579 domain_embeddings: the table's 1,024 elements are of mxbai-embed-large; those of "
+        "bge-m3 are as many and mean something else. Fix: set "
+        "MEMOS_EMBEDDER_MODEL=mxbai-embed-large, or "
     )
 
 

@@ -8,7 +8,7 @@ from memos_assets.search.function_sources import TEMPLATES, Function, functions
 from memos_assets.search.functions import functions_are_ours, install, vector_schema
 
 #: Functions of the schema, by name.
-HELD = sa.text(
+INSTALLED = sa.text(
     "select proname, prosrc, coalesce(proconfig, '{}') from pg_proc p "
     "join pg_namespace n on n.oid = p.pronamespace where n.nspname = 'memos'"
 )
@@ -38,9 +38,9 @@ def test_a_template_shows_a_whole_function(made: list[Function]) -> None:
 def test_postgresql_holds_the_source_and_the_settings_of_each(engine: sa.Engine) -> None:
     with engine.begin() as conn:
         install(conn, MEMOS.schema, MEMOS.searchable)
-        held = {name: (source, config) for name, source, config in conn.execute(HELD)}
+        installed = {name: (source, config) for name, source, config in conn.execute(INSTALLED)}
         for one in functions(MEMOS.schema, MEMOS.searchable, vector_schema(conn)):
-            source, config = held[one.name]
+            source, config = installed[one.name]
             assert source == one.body
             assert [line.partition("=")[0] for line in config] == [name for name, _ in one.settings]
         assert functions_are_ours(conn, MEMOS.schema, MEMOS.searchable).passed

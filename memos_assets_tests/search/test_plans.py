@@ -1,4 +1,4 @@
-"""The claims about indexes, green and turned red."""
+"""The checks of indexes, passed and failed."""
 
 import json
 from dataclasses import replace
@@ -51,7 +51,7 @@ def containment(engine: sa.Engine) -> Finding:
         return containment_uses_index(conn, TABLE, SPEC.column("domain_hints"))
 
 
-def test_the_claims_hold_for_indexes_as_the_catalog_builds_them(built: sa.Engine) -> None:
+def test_the_checks_pass_for_indexes_as_the_catalog_builds_them(built: sa.Engine) -> None:
     assert valid(built).passed
     assert valid(built).observed == "valid"
     assert "USING hnsw" in valid(built).evidence["definition"]

@@ -26,20 +26,20 @@ def test_nearest_by_the_index_are_the_exact_neighbours(engine: sa.Engine, name: 
     index = EVERY_INDEX[name]
     put_clusters(engine, index, clusters=8, each=25)
     ensure_index(engine, search_index(name), maintenance_work_mem_mb=64)
-    held = stored(engine, index)
-    assert held.vectors.shape == (200, index.dimension)
+    found = stored(engine, index)
+    assert found.vectors.shape == (200, index.dimension)
     random = np.random.default_rng(11)
     with engine.begin() as conn:
         driver = driver_of(conn)
         driver.execute("set local hnsw.ef_search = 400")
         driver.execute("set local enable_seqscan = off")
         for place in (0, 90, 199):
-            probe = held.vectors[place] + 0.1 * random.standard_normal(index.dimension)
-            text = json.dumps(probe.round(4).tolist())
+            query = found.vectors[place] + 0.1 * random.standard_normal(index.dimension)
+            text = json.dumps(query.round(4).tolist())
             rows = driver.execute(
-                nearest(MEMOS.table(index.table).as_table, index), {"probe": text, "k": 10}
+                nearest(MEMOS.table(index.table).as_table, index), {"embedding": text, "k": 10}
             ).fetchall()
-            assert [row[-2] for row in rows] == held.nearest(np.array(json.loads(text)), 10)
+            assert [row[-2] for row in rows] == found.nearest(np.array(json.loads(text)), 10)
             distances = [row[-1] for row in rows]
             assert distances == sorted(distances)
             assert 0 <= distances[0] < distances[-1] < 0.5
@@ -60,7 +60,7 @@ def test_rows_without_an_embedding_and_of_another_dimension_never_surface(
             driver = driver_of(conn)
             if is_built:
                 driver.execute("set local enable_seqscan = off")
-            values = {"probe": json.dumps([1.0] * 768), "k": 100}
+            values = {"embedding": json.dumps([1.0] * 768), "k": 100}
             rows = driver.execute(
                 nearest(MEMOS.table(index.table).as_table, index), values
             ).fetchall()
@@ -77,16 +77,16 @@ def test_values_that_half_precision_does_not_hold_are_indexed_and_found(
     put(engine, index, [json.dumps(vector.tolist()) for vector in vectors[:30]])
     ensure_index(engine, search_index(index.name), maintenance_work_mem_mb=64)
     put(engine, index, [json.dumps(vector.tolist()) for vector in vectors[30:]])
-    held = stored(engine, index)
+    found = stored(engine, index)
     with engine.begin() as conn:
         driver = driver_of(conn)
         driver.execute("set local enable_seqscan = off")
         for place in (3, 33):
-            values = {"probe": json.dumps(vectors[place].tolist()), "k": 10}
+            values = {"embedding": json.dumps(vectors[place].tolist()), "k": 10}
             rows = driver.execute(
                 nearest(MEMOS.table(index.table).as_table, index), values
             ).fetchall()
-            assert [row[-2] for row in rows] == held.nearest(vectors[place], 10)
+            assert [row[-2] for row in rows] == found.nearest(vectors[place], 10)
             assert rows[0][-1] == pytest.approx(0, abs=1e-6)
 
 

@@ -19,7 +19,7 @@ from memos_assets.search.query_embedding import QueryEmbedding, bound, query_emb
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, search_index
 
 HALF, SINGLE = "embeddings_embedding_768_hnsw", "corpus_chunks_embedding_768_hnsw"
-PROBE = np.random.default_rng(5).standard_normal(768)
+QUERY = np.random.default_rng(5).standard_normal(768)
 
 
 @pytest.fixture
@@ -33,8 +33,10 @@ def searched(engine: sa.Engine) -> sa.Engine:
 
 
 def received(conn: sa.Connection, embedding: QueryEmbedding, *, as_text: bool) -> str:
-    values = {"sought": embedding.text} if as_text else dict(bound(conn, {"sought": embedding}))
-    statement = sa.text(f"select cast(cast(:sought as {embedding.stored}) as text)")
+    values = (
+        {"requested": embedding.text} if as_text else dict(bound(conn, {"requested": embedding}))
+    )
+    statement = sa.text(f"select cast(cast(:requested as {embedding.stored}) as text)")
     return str(conn.execute(statement, values).scalar_one())
 
 
@@ -46,7 +48,7 @@ def received(conn: sa.Connection, embedding: QueryEmbedding, *, as_text: bool) -
         pytest.param([1 / 3, -2 / 3, 0.1], id="rounded"),
         pytest.param([65_504.0, -65_504.0, 2.0**-24, 2.0**-14], id="the limits of half precision"),
         pytest.param([-0.0, 1.0], id="minus zero"),
-        pytest.param(PROBE.tolist(), id="many"),
+        pytest.param(QUERY.tolist(), id="many"),
     ],
 )
 def test_binary_and_text_are_the_same_embedding(
@@ -66,7 +68,7 @@ def test_the_length_of_an_embedding_does_not_matter(
 ) -> None:
     table = EVERY_INDEX[name].table
     with searched.connect() as conn:
-        wanted, found = (api.search(conn, table, PROBE * by, 5) for by in (1.0, length))
+        wanted, found = (api.search(conn, table, QUERY * by, 5) for by in (1.0, length))
     assert [hit.key for hit in found] == [hit.key for hit in wanted]
     one, other = ([hit.distance or 0 for hit in hits] for hits in (found, wanted))
     assert np.allclose(one, other, atol=1e-4)
@@ -78,18 +80,18 @@ def test_another_driver_sends_text_and_finds_the_same(searched: sa.Engine, name:
     other = sa.create_engine(searched.url.set(drivername="postgresql+psycopg2"))
     try:
         with searched.connect() as conn, other.connect() as theirs:
-            assert api.search(theirs, table, PROBE, 5) == api.search(conn, table, PROBE, 5)
+            assert api.search(theirs, table, QUERY, 5) == api.search(conn, table, QUERY, 5)
     finally:
         other.dispose()
 
 
-async def _asked(url: sa.URL, probe: npt.NDArray[np.float64]) -> list[list[api.Hit]]:
+async def _asked(url: sa.URL, query: npt.NDArray[np.float64]) -> list[list[api.Hit]]:
     engine = create_async_engine(url)
     try:
         async with engine.connect() as conn, AsyncSession(engine) as session:
             return [
-                await api_async.search(conn, "corpus_chunks", probe, 5),
-                await api_async.search(session, "corpus_chunks", probe, 5),
+                await api_async.search(conn, "corpus_chunks", query, 5),
+                await api_async.search(session, "corpus_chunks", query, 5),
             ]
     finally:
         await engine.dispose()
@@ -97,8 +99,8 @@ async def _asked(url: sa.URL, probe: npt.NDArray[np.float64]) -> list[list[api.H
 
 def test_an_asynchronous_connection_and_session_find_the_same(searched: sa.Engine) -> None:
     with searched.connect() as conn:
-        wanted = api.search(conn, "corpus_chunks", PROBE, 5)
-    assert asyncio.run(_asked(searched.url, PROBE)) == [wanted, wanted]
+        wanted = api.search(conn, "corpus_chunks", QUERY, 5)
+    assert asyncio.run(_asked(searched.url, QUERY)) == [wanted, wanted]
     assert len(wanted) == 5
 
 
@@ -108,7 +110,7 @@ async def _refused(url: sa.URL) -> str:
         async with engine.connect() as conn:
             filters = {"metadata": {"nobody": 1}}
             with pytest.raises(UsageError) as raised:
-                await api_async.search(conn, "embeddings", PROBE, filters=filters)
+                await api_async.search(conn, "embeddings", QUERY, filters=filters)
             return str(raised.value)
     finally:
         await engine.dispose()
@@ -121,6 +123,6 @@ def test_an_asynchronous_search_refuses_the_same_filter(searched: sa.Engine) -> 
 def test_a_session_of_each_thread_is_a_session(searched: sa.Engine) -> None:
     sessions = scoped_session(sessionmaker(searched))
     with searched.connect() as conn:
-        wanted = api.search(conn, "corpus_chunks", PROBE, 5)
-    assert api.search(sessions, "corpus_chunks", PROBE, 5) == wanted
+        wanted = api.search(conn, "corpus_chunks", QUERY, 5)
+    assert api.search(sessions, "corpus_chunks", QUERY, 5) == wanted
     sessions.remove()

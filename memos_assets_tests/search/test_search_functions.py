@@ -56,12 +56,12 @@ def test_a_search_finds_the_nearest_rows_of_its_dimension_with_exact_distances(
 ) -> None:
     index = EVERY_INDEX[name]
     rows = stored(searched, index)
-    probe = rows.vectors[5] + 0.01 * np.random.default_rng(3).standard_normal(index.dimension)
-    hits = api.search(conn, index.table, probe, 5)
+    query = rows.vectors[5] + 0.01 * np.random.default_rng(3).standard_normal(index.dimension)
+    hits = api.search(conn, index.table, query, 5)
     last = searchable(index.table, MEMOS.searchable).key[-1]
-    assert [hit.key[last] for hit in hits] == rows.nearest(probe, 5)
+    assert [hit.key[last] for hit in hits] == rows.nearest(query, 5)
     found = rows.vectors[[rows.names.index(hit.key[last]) for hit in hits]]
-    cosines = found @ probe / np.linalg.norm(found, axis=1) / np.linalg.norm(probe)
+    cosines = found @ query / np.linalg.norm(found, axis=1) / np.linalg.norm(query)
     # pgvector sums products of float32.
     assert np.allclose([hit.distance or 0 for hit in hits], 1 - cosines, atol=1e-5)
 
@@ -81,22 +81,22 @@ def test_k_may_be_any_integer_and_an_embedding_any_sequence_of_numbers(
     assert api.search(conn, "embeddings", (1,) * 768, five) == wanted
 
 
-def test_a_search_is_narrowed_by_source_and_by_json(conn: sa.Connection) -> None:
+def test_a_search_is_filtered_by_source_and_by_json(conn: sa.Connection) -> None:
     conn.execute(
         sa.text(
             "update memos.embeddings set source = 'other', metadata = '{\"category\": \"SRVO\"}' "
             "where dimension = 1024 and source_rowid % 8 = 0"
         )
     )
-    probe = np.ones(1_024)
-    of_source = api.search(conn, "embeddings", probe, 10, owner="other")
+    query = np.ones(1_024)
+    of_source = api.search(conn, "embeddings", query, 10, owner="other")
     assert {hit.key["source"] for hit in of_source} == {"other"}
-    by_json = api.search(conn, "embeddings", probe, 10, filters={"metadata": {"category": "SRVO"}})
+    by_json = api.search(conn, "embeddings", query, 10, filters={"metadata": {"category": "SRVO"}})
     assert by_json == of_source
     assert by_json[0].metadata == {"category": "SRVO"}
     assert len(by_json) == 4
     both = {"owner": "test", "filters": {"metadata": {"category": "SRVO"}}}
-    assert api.search(conn, "embeddings", probe, 10, **both) == []  # type: ignore[arg-type]
+    assert api.search(conn, "embeddings", query, 10, **both) == []  # type: ignore[arg-type]
     conn.rollback()
 
 
@@ -179,9 +179,9 @@ def test_a_code_beside_words_counts_as_they_do(conn: sa.Connection) -> None:
 
 
 def test_a_text_and_an_embedding_are_fused_by_reciprocal_rank(conn: sa.Connection) -> None:
-    probe = np.ones(1_024)
-    nearest = api.search(conn, "hybrid_documents", probe, 100)
-    hits = api.hybrid(conn, "hybrid_documents", "SRVO-062", probe, 3)
+    query = np.ones(1_024)
+    nearest = api.search(conn, "hybrid_documents", query, 100)
+    hits = api.hybrid(conn, "hybrid_documents", "SRVO-062", query, 3)
     by_key = {hit.key["doc_id"]: hit for hit in hits}
     assert by_key["a"].score == pytest.approx(1 / 61)
     assert by_key["a"].distance is None

@@ -1,4 +1,4 @@
-"""Who has a file open or locked: real connections of another process."""
+"""Processes that have a file open or locked: real connections of another process."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ sys.stdin.readline()
 
 
 @contextmanager
-def held(path: Path, *statements: str) -> Iterator[int]:
+def connected(path: Path, *statements: str) -> Iterator[int]:
     """Keep a connection of another process open after it ran the statements; yield its id."""
     with subprocess.Popen(
         [sys.executable, "-c", CHILD, str(path), *statements],
@@ -54,11 +54,11 @@ def test_a_connection_of_another_process_is_seen(
 ) -> None:
     path = b.write_kind(tmp_path, "meta_buffer", templates=[b.template(1)])
     before = path.read_bytes()
-    with held(path, *statements) as pid:
-        (holder,) = open_files([path, tmp_path / "other.db"]).holders[path]
-        assert holder.endswith(f"({pid})")
+    with connected(path, *statements) as pid:
+        (process,) = open_files([path, tmp_path / "other.db"]).processes[path]
+        assert process.endswith(f"({pid})")
         assert locks_on(path) == [f"{lock} by process {pid}" for lock in locks]
-    assert open_files([path]).holders == {}
+    assert open_files([path]).processes == {}
     assert locks_on(path) == []
     assert path.read_bytes() == before
 
@@ -67,12 +67,12 @@ def test_a_file_that_is_open_under_another_name_is_seen(tmp_path: Path) -> None:
     path = b.write_kind(tmp_path, "meta_buffer", templates=[b.template(1)])
     other = tmp_path / "other name.db"
     other.hardlink_to(path)
-    with held(other, "select count(*) from templates"):
-        assert list(open_files([path]).holders) == [path]
+    with connected(other, "select count(*) from templates"):
+        assert list(open_files([path]).processes) == [path]
 
 
 def test_logs_beside_a_file_are_named(tmp_path: Path) -> None:
     path = b.write_kind(tmp_path, "meta_buffer", templates=[b.template(1)])
     assert logs_beside(path) == []
-    with held(path, "pragma journal_mode = wal", "select count(*) from templates"):
+    with connected(path, "pragma journal_mode = wal", "select count(*) from templates"):
         assert logs_beside(path) == ["meta_buffer.db-wal", "meta_buffer.db-shm"]

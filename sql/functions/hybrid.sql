@@ -63,7 +63,7 @@ begin
         statement := {{ fused(none) }};
 {% endif %}
     return query execute statement using words, ranking, k
-{%- for name in narrowing %}, {{ name }}{% endfor %}
+{%- for name in filter_arguments %}, {{ name }}{% endfor %}
 {%- if table.sparse %}, sparse, vocabulary{% endif %}
 {%- if table.vector_indexes %}, embedding{% endif +%};
 end

@@ -33,6 +33,6 @@ begin
             message = format('M574 {{ name }}: %L holds no word to search for. Fix: pass words that are no stop words', query);
     end if;
     return query execute {{ matching }}
-        using words, ranking, k{% for name in narrowing %}, {{ name }}{% endfor +%};
+        using words, ranking, k{% for name in filter_arguments %}, {{ name }}{% endfor +%};
 end
 $function$

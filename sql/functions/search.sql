@@ -43,6 +43,6 @@ begin
     if k > {{ plenty }} then
         perform set_config('hnsw.ef_search', least(k * 2, {{ most_hits }})::text, true);
     end if;
-    return query execute statement using query, k{% for name in narrowing %}, {{ name }}{% endfor +%};
+    return query execute statement using query, k{% for name in filter_arguments %}, {{ name }}{% endfor +%};
 end
 $function$

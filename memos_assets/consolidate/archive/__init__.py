@@ -1,4 +1,4 @@
-"""Retired files: which may go, the move, manifests, checks, restoring and forgetting.
+"""Retired files: which may be retired, the move, manifests, checks, restoring and forgetting.
 
-Nothing is moved that was not proven first.
+A file is moved only after its rows are proven.
 """

@@ -1,4 +1,4 @@
-"""V13: the archive holds what its manifests say, and the books agree."""
+"""V13: the archive agrees with its manifests and with the registry."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -44,28 +44,28 @@ def archived_files_are_whole(
     sources = {source.name: source for source in registered}
     faults: dict[str, list[str]] = defaultdict(list)
     faults[OTHER_FILES] += unreadable
-    held: dict[str, list[Archived]] = defaultdict(list)
+    grouped: dict[str, list[Archived]] = defaultdict(list)
     for entry in entries:
-        held[group_of(entry)].append(entry)
+        grouped[group_of(entry)].append(entry)
         if fault := _fault(entry, sources.get(entry.manifest.name)):
             faults[group_of(entry)].append(f"{entry.manifest.name}: {fault}")
     described = {entry.file for entry in entries if entry.manifest.is_source}
     for source in sources.values():
         if source.retired_to is not None and source.retired_to not in described:
             faults[source.kind.name].append(
-                f"{source.name}: the books say that it lies at {source.retired_to}, "
+                f"{source.name}: the registry says that the file is at {source.retired_to}, "
                 "which no manifest in the archive describes"
             )
-    return {group: _finding(held[group], faults[group]) for group in groups_of(catalog)}
+    return {group: _finding(grouped[group], faults[group]) for group in groups_of(catalog)}
 
 
 def _fault(entry: Archived, source: registry.Source | None) -> str | None:
     manifest = entry.manifest
     if manifest.state == "purged":
-        return "it is purged, and its file is there" if entry.file.exists() else None
+        return "the file is purged, and still there" if entry.file.exists() else None
     if manifest.state != "retired":
         if not (entry.file.exists() or entry.origin.exists()):
-            return f"{manifest.state} it was interrupted; it lies neither here nor where it lay"
+            return f"{manifest.state} it was interrupted; the file is at neither of its two paths"
         return f"{manifest.state} it was interrupted; run memos-assets retire to finish or undo it"
     try:
         if not entry.file.is_file():
@@ -75,8 +75,8 @@ def _fault(entry: Archived, source: registry.Source | None) -> str | None:
     except (OSError, SourceError) as error:
         return str(error)
     if manifest.is_source and (source is None or source.retired_to != entry.file):
-        said = "do not know it" if source is None else f"say {source.retired_to or 'not retired'}"
-        return f"it lies at {entry.file}, and the books {said}"
+        said = "lacks it" if source is None else f"says {source.retired_to or 'not retired'}"
+        return f"the file is at {entry.file}, and the registry {said}"
     return None
 
 

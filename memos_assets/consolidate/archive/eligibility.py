@@ -1,4 +1,4 @@
-"""Judge which files may be retired, and say of each other one why not and what to do."""
+"""Decide which files may be retired; for every other file, give the reason and a fix."""
 
 import os
 import stat
@@ -22,7 +22,7 @@ from memos_assets.postgres.engine import check_server
 from memos_assets.postgres.schema import tables
 from memos_assets.sqlite.locks import OpenFiles, locks_on, logs_beside, open_files
 
-#: What a file is to a retirement: a registered source, a test or legacy file, or neither.
+#: The part of a file in a retirement: a registered source, a test or legacy file, or neither.
 Role = Literal["source", "other", "stays"]
 
 
@@ -60,12 +60,12 @@ class Candidate:
 
     Attributes:
         name: of the source, or that a test or legacy file would have.
-        path: where it lies.
-        role: what it is.
-        kind: its kind, None where it is none of memOS's.
+        path: of the file.
+        role: its part in a retirement.
+        kind: its kind, None where it is not one of memOS's.
         why: for a file that stays, the reason.
         tables: SQLite table -> rows, where known.
-        unmet: conditions that it does not meet; none and it would be retired.
+        unmet: conditions that it does not meet; without any it would be retired.
         source: the registered source.
         checklist: the evaluations that concern it.
     """
@@ -118,10 +118,10 @@ def find_candidates(
 def _unregistered(file: FoundFile, retired: set[str]) -> Unmet:
     if file.source in retired:
         return Unmet(
-            "its name belongs to a source that is retired",
+            "the name belongs to a retired source",
             f"consolidate it under a name of its own: --data {file.source}_2={file.path}",
         )
-    return Unmet("it is not consolidated", f"memos-assets consolidate --data {file.path}")
+    return Unmet("the file is not consolidated", f"memos-assets consolidate --data {file.path}")
 
 
 def judge(
@@ -133,18 +133,19 @@ def judge(
     evaluations: Evaluations,
     accept_open_rejects: bool = False,
 ) -> tuple[list[Candidate], int]:
-    """Hold every candidate against every condition.
+    """Compare every candidate with every condition.
 
     Args:
         engine: of the target database.
         candidates: from `find_candidates`.
-        archive: the folder that files are to be moved to.
+        archive: the folder that files are moved to.
         roots: the folders that files may be taken from.
         evaluations: returns the latest evaluations that concern a kind of file.
         accept_open_rejects: retire sources although some of their rows are in the rejects.
 
     Returns:
-        The candidates with their unmet conditions, and how many processes could not be looked into.
+        The candidates with their unmet conditions, and the number of processes whose open files
+        cannot be listed.
     """
     seen = open_files([candidate.path for candidate in candidates])
     judged = []
@@ -155,7 +156,7 @@ def judge(
             continue
         unmet = _about_place(candidate.path, archive, roots)
         if not unmet:
-            unmet = _about_holders(candidate.path, seen)
+            unmet = _about_users(candidate.path, seen)
             source, kind = candidate.source, candidate.kind
             if source is not None and kind is not None:
                 if kind.name not in known:
@@ -174,9 +175,9 @@ def _about_place(path: Path, archive: Path, roots: Sequence[Root]) -> list[Unmet
     except OSError:
         return [Unmet("the file is gone", "put it back, or memos-assets forget NAME")]
     if not stat.S_ISREG(status.st_mode):
-        return [Unmet("it is no regular file", "retire the file that it leads to")]
+        return [Unmet("the path is not a regular file", "retire the file that it leads to")]
     if not any(path.resolve().is_relative_to(root.path) for root in roots):
-        return [Unmet("it lies outside the roots", f"--data {path.parent}")]
+        return [Unmet("the file is outside the roots", f"--data {path.parent}")]
     if path.name == MANIFEST:
         return [Unmet(f"a file called {MANIFEST} hides its manifest", "give it another name")]
     if _existing(archive).stat().st_dev != status.st_dev:
@@ -187,7 +188,7 @@ def _about_place(path: Path, archive: Path, roots: Sequence[Root]) -> list[Unmet
             )
         ]
     if not os.access(path.parent, os.W_OK):
-        return [Unmet("its folder may not be written", f"chmod u+w {path.parent}")]
+        return [Unmet("the folder of the file may not be written", f"chmod u+w {path.parent}")]
     return []
 
 
@@ -195,18 +196,20 @@ def _existing(folder: Path) -> Path:
     return next(place for place in (folder, *folder.parents) if place.exists())
 
 
-def _about_holders(path: Path, seen: OpenFiles) -> list[Unmet]:
-    fix = "stop memOS, or close it there"
+def _about_users(path: Path, seen: OpenFiles) -> list[Unmet]:
+    fix = "stop memOS, or close the file in that program"
     unmet = [
-        Unmet(f"{name} lies beside it", "stop memOS; sqlite3 FILE 'select 1 from sqlite_master'")
+        Unmet(
+            f"{name} is beside the file", "stop memOS; sqlite3 FILE 'select 1 from sqlite_master'"
+        )
         for name in logs_beside(path)
     ]
-    if path in seen.holders:
-        unmet.append(Unmet(f"it is open in {', '.join(seen.holders[path])}", fix))
+    if path in seen.processes:
+        unmet.append(Unmet(f"the file is open in {', '.join(seen.processes[path])}", fix))
     try:
-        return unmet + [Unmet(f"it {meaning}", fix) for meaning in locks_on(path)]
+        return unmet + [Unmet(f"the file {meaning}", fix) for meaning in locks_on(path)]
     except OSError as error:
-        return [*unmet, Unmet(f"it cannot be read ({error.strerror})", "make it readable")]
+        return [*unmet, Unmet(f"the file cannot be read ({error.strerror})", "make it readable")]
 
 
 def _about_rows(
@@ -270,7 +273,7 @@ def _about_checks(source: registry.Source, checks: Sequence[CheckSeen]) -> list[
 
 
 def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
-    """Return what is to be written beside a file that meets every condition.
+    """Return the manifest of a file that meets every condition.
 
     Raises:
         SourceError: M101 or M113 when the file cannot be read.
@@ -324,11 +327,11 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
 
 
 def _require_content(candidate: Candidate, pin: Pin) -> None:
-    """Refuse a file that changed since it was judged; its digest was taken before this."""
+    """Refuse a file that changed since it was checked; its digest was taken before this."""
     if not is_unchanged(replace(pin, origin=candidate.path)):
         raise SourceError(
             "M110",
-            "not retired: it changes while it is looked at",
+            "not retired: the file changed after its check",
             where=str(candidate.path),
             fix="stop memOS, consolidate again, then retire it",
         )

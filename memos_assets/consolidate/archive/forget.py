@@ -1,4 +1,4 @@
-"""Forget a source: its entry in the books, and its rows only when that is asked for."""
+"""Forget a source: its rows in the bookkeeping tables, and its loaded rows only on request."""
 
 from pathlib import Path
 
@@ -14,10 +14,11 @@ from memos_assets.postgres.schema.consolidated import table_of
 
 
 def rows_of(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
-    """Return table -> rows of a source that PostgreSQL holds, reversed ones included."""
-    held = {spec.name: table_of(spec) for spec in source.kind.tables}
+    """Return table -> rows of a source in PostgreSQL, reversed ones included."""
+    consolidated = {spec.name: table_of(spec) for spec in source.kind.tables}
     counted = {
-        name: count_rows(conn, table, table.c.source == source.name) for name, table in held.items()
+        name: count_rows(conn, table, table.c.source == source.name)
+        for name, table in consolidated.items()
     }
     return {name: count for name, count in counted.items() if count}
 
@@ -25,7 +26,7 @@ def rows_of(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
 def forget(
     engine: sa.Engine, catalog: Catalog, name: str, *, with_rows: bool = False
 ) -> dict[str, int]:
-    """Remove a source from the books in one transaction; return the rows that were deleted.
+    """Remove a source from the bookkeeping tables in one transaction; return the deleted rows.
 
     Raises:
         UsageError: M526 no such source; M554 its rows are loaded; M555 it is retired.
@@ -35,15 +36,15 @@ def forget(
         if source.retired_to is not None and not is_purged(source.retired_to):
             raise UsageError(
                 "M555",
-                f"it is retired, and its file lies at {source.retired_to}",
+                f"the source is retired, and its file is at {source.retired_to}",
                 where=name,
                 fix=f"put it back first: memos-assets restore-source {name}",
             )
-        held = rows_of(conn, source)
-        if held and not with_rows:
+        loaded = rows_of(conn, source)
+        if loaded and not with_rows:
             raise UsageError(
                 "M554",
-                f"{sum(held.values()):,} rows of it are loaded ({', '.join(held)})",
+                f"{sum(loaded.values()):,} rows of it are loaded ({', '.join(loaded)})",
                 where=name,
                 fix=f"delete them, too: memos-assets forget {name} --with-rows",
             )
@@ -64,7 +65,7 @@ def forget(
             conn.execute(sa.delete(table).where(table.c.source == name))
     for copy in copies:
         Path(copy).unlink(missing_ok=True)
-    return held
+    return loaded
 
 
 def _targets(conn: sa.Connection, source: registry.Source) -> list[str]:

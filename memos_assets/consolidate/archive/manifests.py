@@ -1,4 +1,4 @@
-"""What is written beside a retired file, and how it is read back."""
+"""The manifest beside a retired file: its content, and how it is written and read."""
 
 import errno
 import hashlib
@@ -19,13 +19,13 @@ State = Literal["moving", "retired", "restoring", "purging", "purged"]
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is known of a retired file, as it is written beside it.
+    """The facts about a retired file, as they are written beside it.
 
     Attributes:
         name: of the source, or of the test or legacy file.
         kind: name of the kind of file.
         is_source: whether its rows are consolidated; a test or legacy file's are not.
-        path: where it lay.
+        path: the original path.
         size: in bytes.
         modified_ns: time of its last change, nanoseconds since 1970.
         mode: permissions.
@@ -33,7 +33,7 @@ class Manifest:
         tables: SQLite table -> rows.
         pin_digest: of the content that was loaded and proven.
         consolidations: the ones that loaded and proved it, with the ids of their runs.
-        checklist: check (as ``claim``), asset, passed, expected, observed and time of every check.
+        checklist: of every check: name (key ``"claim"``), asset, passed, expected, observed, time.
         rejects: table, reason, resolution and rows.
         versions: of what loaded and proved it.
         retired_at: ISO 8601, UTC.
@@ -74,12 +74,12 @@ class Archived:
 
     @property
     def file(self) -> Path:
-        """Where the file lies."""
+        """The path in the archive."""
         return self.folder / self.origin.name
 
     @property
     def origin(self) -> Path:
-        """Where the file lay."""
+        """The original path."""
         return Path(self.manifest.path)
 
     def deletable_from(self, grace_days: int) -> datetime:
@@ -88,7 +88,7 @@ class Archived:
 
 
 def read_archive(archive: Path) -> tuple[list[Archived], list[str]]:
-    """Return what the archive holds by folder, and what of it cannot be understood."""
+    """Return the entries of the archive by folder, and the folders that cannot be read."""
     entries, unreadable = [], []
     for folder in sorted(archive.iterdir()) if archive.is_dir() else ():
         if not folder.is_dir():
@@ -201,7 +201,7 @@ def sync(folder: Path) -> None:
 
 
 def immovable(path: Path, error: OSError, target: Path | None = None) -> SourceError:
-    """Return M111 for another file system, M113 for whatever else the system refuses."""
+    """Return M111 for another file system, M113 for any other refusal of the system."""
     if error.errno == errno.EXDEV:
         return SourceError(
             "M111",

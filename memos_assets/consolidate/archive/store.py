@@ -1,7 +1,7 @@
 """The archive: a folder and a manifest for each retired file, and moves that no crash can halve.
 
-The manifests are the truth and `memos_ops.sources.retired_to` mirrors them. A manifest names what
-is being done before it is done, so that `repair` can finish or undo it.
+The manifests decide; `memos_ops.sources.retired_to` mirrors them. A manifest names an action before
+the action begins, so that `repair` can finish or undo it.
 """
 
 import errno
@@ -56,7 +56,7 @@ def store(engine: sa.Engine, archive: Path, manifest: Manifest) -> Archived:
 
     Raises:
         SourceError: M111 the archive is on another file system; M112 the file changed or was
-            opened meanwhile, and lies where it lay; M113 it cannot be moved.
+            opened meanwhile, and is at its original path again; M113 it cannot be moved.
     """
     entry = Archived(_folder_for(archive, manifest), replace(manifest, state="moving"))
     try:
@@ -76,20 +76,20 @@ def store(engine: sa.Engine, archive: Path, manifest: Manifest) -> Archived:
 
 
 def restore(engine: sa.Engine, entry: Archived) -> None:
-    """Move a file back to where it lay; call it within `locked`.
+    """Move a file back to its original path; call it within `locked`.
 
     Raises:
-        UsageError: M552 when something lies there.
-        SourceError: M112 it changed on the way; M113 it cannot be moved; M114 the archive lacks
-            it, or holds other bytes.
+        UsageError: M552 when another file is there.
+        SourceError: M112 the file changed on the way; M113 it cannot be moved; M114 the archive
+            lacks it, or has other bytes.
     """
     _require_whole(entry)
     if os.path.lexists(entry.origin):
         raise UsageError(
             "M552",
-            "something lies where the retired file lay",
+            "another file is at the original path of the retired one",
             where=str(entry.origin),
-            fix="move that away, then run again",
+            fix="move the other file away, then run again",
         )
     entry = with_state(entry, "restoring")
     try:
@@ -120,10 +120,10 @@ def purge(entry: Archived) -> Archived:
 
 
 def repair(engine: sa.Engine, archive: Path) -> list[str]:
-    """Finish or undo what a crash left half done, and say what; call it within `locked`.
+    """Finish or undo unfinished moves, and return one note for each; call it within `locked`.
 
     Raises:
-        SourceError: M112 when a file that was being moved is not the one that was to be moved.
+        SourceError: M112 when the moved file is not the one that its manifest describes.
     """
     said = []
     for entry in read_archive(archive)[0]:
@@ -140,7 +140,7 @@ def _repair(engine: sa.Engine, entry: Archived) -> str:
     if state == "moving" and there and (same or not here):
         entry.file.unlink(missing_ok=True)
         discard(entry)
-        return f"was not moved, it lies at {entry.origin}"
+        return f"was not moved, the file is at {entry.origin}"
     if state == "moving" and here:
         _finish_store(engine, entry)
         return "is retired; a run that was interrupted had moved it"
@@ -160,9 +160,9 @@ def _repair(engine: sa.Engine, entry: Archived) -> str:
 
 def _finish_store(engine: sa.Engine, entry: Archived) -> Archived:
     if file_sha256(entry.file) != entry.manifest.sha256:
-        raise _returned(entry, "it changed while it was moved")
-    if locks_on(entry.file) or open_files([entry.file]).holders:
-        raise _returned(entry, "somebody opened it while it was moved")
+        raise _returned(entry, "the file changed while it was moved")
+    if locks_on(entry.file) or open_files([entry.file]).processes:
+        raise _returned(entry, "another process opened it while it was moved")
     entry = with_state(entry, "retired")
     _mirror(engine, entry, entry.file)
     return entry
@@ -177,9 +177,9 @@ def _finish_restore(engine: sa.Engine, entry: Archived) -> None:
         with_state(entry, "retired")
         raise SourceError(
             "M112",
-            "it changed on its way back, and is in the archive again",
+            "the file changed on its way back, and is in the archive again",
             where=str(entry.file),
-            fix="stop whatever writes to it, and restore it from a backup",
+            fix="stop the program that writes to it, and restore it from a backup",
         )
     _mirror(engine, entry, None)
     discard(entry)
@@ -203,9 +203,9 @@ def _folder_for(archive: Path, manifest: Manifest) -> Path:
 def _require_whole(entry: Archived) -> None:
     what = ""
     if not entry.file.is_file():
-        what = "the archive lacks it"
+        what = "the archive lacks the file"
     elif file_sha256(entry.file) != entry.manifest.sha256:
-        what = "its bytes are not those that were retired"
+        what = "the bytes of the file are not those that were retired"
     if what:
         raise SourceError(
             "M114",
@@ -220,9 +220,9 @@ def _returned(entry: Archived, what: str) -> SourceError:
     try:
         _move_back(entry)
         discard(entry)
-        where = "it lies where it lay"
+        where = "it is at its original path"
     except OSError as error:
-        where = f"it cannot be moved back ({error.strerror}) and lies at {entry.file}"
+        where = f"it cannot be moved back ({error.strerror}) and is at {entry.file}"
     return SourceError(
         "M112",
         f"{what}; {where}",

@@ -1,4 +1,4 @@
-"""What SQLite stores becomes what PostgreSQL holds, or a reject with its reason.
+"""Decode SQLite values into PostgreSQL values, or into rejects with a reason.
 
 The proof has its own reading, on purpose, and never imports this one.
 """

@@ -1,4 +1,4 @@
-"""Decode raw SQLite rows into one Arrow batch; a row that cannot be loaded as it is says why."""
+"""Decode raw SQLite rows into one Arrow batch; a row that cannot be loaded has a reason."""
 
 import hashlib
 import json

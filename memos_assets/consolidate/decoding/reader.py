@@ -23,7 +23,7 @@ from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value
 
-#: Bytes of values in one batch, about; it bounds memory whatever the rows are like.
+#: Bytes of values in one batch, about; it bounds memory for rows of any size.
 BATCH_BYTES = 2 * 1024 * 1024
 
 #: Schema metadata key under which a stream names the chunks it consists of.
@@ -32,7 +32,7 @@ CHUNKS = b"memos.chunks"
 
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
-    """One chunk of one table that is to be loaded, and what it holds in the pinned copy.
+    """One chunk of one table to load, and its content in the pinned copy.
 
     Attributes:
         source: name of the source.
@@ -42,9 +42,9 @@ class ChunkTask:
         source_rows: rows of the SQLite table in it.
         source_bytes: bytes of their values.
         source_digest: digest of their content, of the tables they link to, which decide whether a
-            link dangles, of what was decided about rows of those tables, and of the encodings
-            that are declared for them.
-        rules: what was decided about rejects of its table and of those it links to.
+            link dangles, of the decisions about rows of those tables, and of the encodings that
+            are declared for them.
+        rules: decisions about rejects of its table and of those it links to.
     """
 
     source: str
@@ -95,7 +95,7 @@ def _digest(pin: Pin, spec: TableSpec, content: ChunkContent, rules: Decisions) 
 
 
 def tasks_of(schema: pa.Schema) -> list[ChunkTask]:
-    """Return the chunks that a stream with this schema says it consists of."""
+    """Return the chunks of a stream, which its schema lists."""
     raw = (schema.metadata or {}).get(CHUNKS)
     return [ChunkTask(**item) for item in json.loads(raw)] if raw else []
 

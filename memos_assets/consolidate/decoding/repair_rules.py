@@ -1,4 +1,4 @@
-"""What may be decided about rejects: the rules, where each fits, and what it makes of a value.
+"""The rules that may be decided for rejects: where each fits, and how it changes a value.
 
 A rule changes what is loaded, never the row that is kept in `memos_ops.rejects`. The proof has its
 own reading of every rule, in `canonical_rules`.
@@ -120,7 +120,7 @@ class Verdict:
 
     @property
     def resolution(self) -> str | None:
-        """What settled the row: ``drop``, or its rules joined by ``+``; None while it is open."""
+        """``drop``, or the rules that settled the row, joined by ``+``; None while it is open."""
         if any(fault.rule is None for fault in self.faults):
             return None
         rules = list(dict.fromkeys(fault.rule for fault in self.faults if fault.rule))

@@ -1,4 +1,4 @@
-"""Turn one stored SQLite value into what its column becomes, or say why that cannot be."""
+"""Decode one stored SQLite value into the type of its target column, or reject it."""
 
 import json
 import re
@@ -184,11 +184,11 @@ def json_text(value: Value) -> str:
 
 
 def sparse_vocabulary(value: Value) -> str | None:
-    """Name the vocabulary of stored sparse weights by what the terms look like.
+    """Name the vocabulary of stored sparse weights by the form of its terms.
 
     Returns:
         ``xlmr_token_ids`` when every term is a decimal number (FlagEmbedding), ``words`` when not
-        (the Ollama era), ``unknown`` when it is no object, None when there are no terms.
+        (the Ollama era), ``unknown`` when it is not an object, None when there are no terms.
     """
     parsed = parsed_json(value)
     if not isinstance(parsed, dict):
@@ -287,7 +287,7 @@ COMPUTED: Final[dict[str, Callable[[Value], Any]]] = {"sparse_vocabulary": spars
 
 
 def decode_usual(kind: ColumnKind, stored: Sequence[Value]) -> list[Any] | None:
-    """Return the decoded column, None where some value has to be looked at by itself.
+    """Return the decoded column, None where some value has to be decoded by itself.
 
     Args:
         kind: of the column.

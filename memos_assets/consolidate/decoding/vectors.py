@@ -1,4 +1,4 @@
-"""Decode a batch of stored embeddings at once; what is unusable becomes a reason, not a guess."""
+"""Decode a batch of stored embeddings at once; an unusable one becomes NULL with a reason."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""A dry run: what each file holds and what would become of it. Reads everything, writes nothing."""
+"""A dry run: the content of each file and the outcome of a load. Reads all, writes nothing."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.consolidate.decoding.reader import read_table, rejects_of
 from memos_assets.consolidate.loading.summary import TableSummary
-from memos_assets.consolidate.sources import layout as fit
+from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.consolidate.sources.chunks import chunk_rows_for
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.sqlite import file as sqlite_file
@@ -15,7 +15,7 @@ from memos_assets.sqlite import file as sqlite_file
 
 @dataclass(slots=True)
 class TableForecast:
-    """What would become of one SQLite table.
+    """The outcome that a load of one SQLite table would have.
 
     Attributes:
         source: name of the source.
@@ -55,14 +55,14 @@ class TableForecast:
 
 
 def forecast_file(file: FoundFile) -> list[TableForecast]:
-    """Decode every row of a file as a load would, and count what becomes of it.
+    """Decode every row of a file as a load would, and count the outcomes.
 
     Raises:
         SourceError: M101 to M108, as `sqlite_file.opened`; M104 also when a table is damaged.
     """
     assert file.kind is not None
     with sqlite_file.opened(file.path) as connection:
-        damaged = fit.damage(connection, file.path, file.kind)
+        damaged = kind_layout.damage(connection, file.path, file.kind)
         if damaged is not None:
             raise damaged
     return [

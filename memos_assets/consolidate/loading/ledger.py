@@ -1,4 +1,4 @@
-"""The ledger in `memos_ops`: which chunks are loaded, from which pin, and which are due."""
+"""The ledger in `memos_ops`: which chunks are loaded, from which pin, and which are pending."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -158,8 +158,8 @@ def stale_tasks(
     """Return the chunks of a table whose rows are not those of the pin.
 
     A chunk is stale when the ledger lacks it or names another content, another cut or another
-    code version, when the table does not hold as many rows as the ledger says, or when something
-    else was decided since about a reason that it has rejects of.
+    code version, when the table does not hold as many rows as the ledger says, or when a
+    decision about a reason of its rejects has changed since.
     """
     decisions = decisions_about(conn, pin.source)
     decided = decisions.get(spec.name, {})
@@ -187,7 +187,7 @@ def stale_tasks(
 def stale_chunks(
     conn: sa.Connection, pins: Iterable[Pin], *, reload: bool = False
 ) -> set[tuple[str, int]]:
-    """Return (source, chunk) of the chunks that some table does not hold as the pins do."""
+    """Return (source, chunk) of the chunks that differ from the pins in some table."""
     return {
         (task.source, task.chunk)
         for pin in pins

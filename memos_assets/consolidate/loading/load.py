@@ -36,7 +36,7 @@ _STAGING = "memos_staging"
 
 @dataclass(slots=True)
 class Counts:
-    """What became of the rows of one chunk.
+    """Rows of one chunk by outcome.
 
     Attributes:
         rows: loaded, mirrored ones left out.
@@ -135,7 +135,7 @@ def _load_chunk(
     with engine.begin() as conn:
         if not last:
             # A crash may take back the latest of these commits, and with the rows their ledger row,
-            # so the chunk is simply due again. The last commit waits for all before it.
+            # so the chunk is simply pending again. The last commit waits for all before it.
             conn.execute(sa.text("set local synchronous_commit = off"))
         schema = tables.schema_in(conn, spec.schema)
         wait_for_build(conn, schema, spec.name)
@@ -207,9 +207,9 @@ def _copy_statement(spec: TableSpec, target: Sequence[str]) -> pgsql.Composed:
 def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
     return TargetError(
         "M310",
-        f"PostgreSQL refused the chunk ({first_line(error)}); it is as it was before",
+        f"PostgreSQL refused the chunk ({first_line(error)}); the chunk is as it was before",
         where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
-        fix="mend the cause and run again; chunks in the ledger are not copied twice",
+        fix="remove the cause and run again; chunks in the ledger are not copied twice",
     )
 
 
@@ -226,7 +226,7 @@ class _Ahead:
         self._tasks = {(task.source, task.chunk): task for task in tasks}
         self._queue: queue.Queue[Any] = queue.Queue(_WAITING)
         self._stopped = threading.Event()
-        self._held: Any = None
+        self._next: Any = None
         self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
         self._thread.start()
 
@@ -235,17 +235,17 @@ class _Ahead:
         if task.source_rows == 0:
             return
         while True:
-            item = self._held if self._held is not None else self._queue.get()
-            self._held = None
+            item = self._next if self._next is not None else self._queue.get()
+            self._next = None
             if isinstance(item, BaseException):
                 raise item
             if item is self._END or item.task is not task:
-                self._held = item
+                self._next = item
                 return
             yield item
 
     def close(self) -> None:
-        """Stop reading; whatever was read ahead is dropped."""
+        """Stop reading, and drop the batches that were read ahead."""
         self._stopped.set()
         while self._thread.is_alive():
             try:

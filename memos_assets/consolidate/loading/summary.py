@@ -1,4 +1,4 @@
-"""What the books say of every source, and why rows were rejected or lost their embedding."""
+"""The ledger summed up by source and table, with reasons of rejects and missing embeddings."""
 
 from dataclasses import dataclass, field
 

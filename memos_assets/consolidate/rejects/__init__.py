@@ -1,1 +1,1 @@
-"""Rows that could not be loaded: listing, showing, exporting, and what people decided on them."""
+"""Rows that could not be loaded: listing, showing, exporting, and decisions about them."""

@@ -1,4 +1,4 @@
-"""What people decided about rejects: a rule per source, table and reason."""
+"""Decisions about rejects: a rule per source, table and reason."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -65,7 +65,7 @@ def table_named(catalog: Catalog, name: str) -> TableSpec:
 
 
 def check_reason(reason: str) -> None:
-    """Refuse what is no reason.
+    """Refuse an unknown reason.
 
     Raises:
         UsageError: M541.
@@ -73,7 +73,7 @@ def check_reason(reason: str) -> None:
     if reason not in REJECT_REASONS:
         raise UsageError(
             "M541",
-            f"no reason of rejects; there are: {', '.join(sorted(REJECT_REASONS))}",
+            f"not a reason of rejects; there are: {', '.join(sorted(REJECT_REASONS))}",
             where=reason,
             fix="pass one of them; docs/checklist.md says what they mean",
         )
@@ -89,19 +89,19 @@ def decide(
     by: str,
     note: str | None = None,
 ) -> list[Concerned]:
-    """Write down what is done with rejects of a reason; loading them again applies it.
+    """Store a rule for the rejects of a reason; the next load of their chunks applies it.
 
     Args:
         conn: in a transaction.
         spec: the table.
         reason: of `REJECT_REASONS`.
-        rule: of `RULES`, or what else fits the reason.
+        rule: of `RULES`, and one that fits the reason.
         source: whose rows; None for every source that has such rejects.
         by: who decides.
         note: why.
 
     Returns:
-        What it concerns, by source.
+        The rejects that the rule concerns, by source.
 
     Raises:
         UsageError: M541 no such reason; M542 the rule does not fit; M543 there are no such rejects.
@@ -109,7 +109,7 @@ def decide(
     check_reason(reason)
     fitting = fitting_rules(spec, reason)
     if rule not in fitting:
-        what = "does not fit" if rule in RULES else "is no rule that fits"
+        what = "does not fit" if rule in RULES else "is not a rule that fits"
         raise UsageError(
             "M542",
             f"{rule} {what} {reason} in {spec.qualified}",
@@ -122,7 +122,7 @@ def decide(
             "M543",
             f"no row of {source or 'any source'} is in the rejects for {reason}",
             where=spec.qualified,
-            fix="see what there is: memos-assets rejects list --all",
+            fix="list the rejects: memos-assets rejects list --all",
         )
     conn.execute(
         upsert(tables.repairs, "rule", "decided_by", "note", "decided_at"),
@@ -165,7 +165,7 @@ def withdraw(
             "M544",
             f"nothing was decided about {reason}" + (f" of {source}" if source else ""),
             where=spec.qualified,
-            fix="see what was: memos-assets rejects list --all",
+            fix="list the decisions: memos-assets rejects list --all",
         )
     return dict(sorted(withdrawn.items()))
 
@@ -179,7 +179,7 @@ def _concerned(
         entry.table_name == spec.name,
         entry.reason == reason,
     )
-    # What was decided before may be decided otherwise, whatever reason its rows go by.
+    # A decision may be replaced, also when its rows are in the rejects for another reason by now.
     before = sa.select(repair.source).where(repair.table_name == spec.name, repair.reason == reason)
     rows = Counter(dict.fromkeys(conn.execute(before).scalars(), 0))
     untouchable: Counter[str] = Counter()

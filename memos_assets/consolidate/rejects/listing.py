@@ -1,4 +1,4 @@
-"""The rejects as a to-do list: what is in them, one row as it was, and all of them to take away."""
+"""The rejects as a to-do list: count them, show one row as it was, export all of them."""
 
 import base64
 import json
@@ -24,14 +24,14 @@ from memos_assets.sqlite.row_codec import Value, row_values
 #: (source, table, rowid) -> reason and resolution.
 States = Mapping[tuple[str, str, int], tuple[str, str | None]]
 
-#: Table that says, in an exported SQLite file, why each row is there.
+#: Table of an exported SQLite file with the reason of each row.
 WHY = "memos_rejects"
 _AT_A_TIME = 64
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """Which rejects of a catalog's tables are meant; what is None does not matter."""
+    """A filter of rejects of a catalog's tables; None matches everything."""
 
     catalog: Catalog
     source: str | None = None
@@ -40,7 +40,7 @@ class Selection:
     only_open: bool = False
 
     def condition(self, conn: sa.Connection) -> sa.ColumnElement[bool]:
-        """Return it for a query on the rejects of the schema that the connection is about."""
+        """Return the filter as a condition on the rejects of the connection's schema."""
         entry = tables.rejects.c
         parts = [entry.target == tables.schema_in(conn, self.catalog.schema)]
         for column, wanted in (
@@ -84,7 +84,7 @@ class RejectGroup:
 class RejectedRow:
     """A row that could not be loaded as it was, and everything that is known of it.
 
-    ``values``: SQLite column -> its value; bytes of a TEXT that are no UTF-8 are lone surrogates.
+    ``values``: SQLite column -> its value; bytes of a TEXT that are not UTF-8 are lone surrogates.
     ``key``: the values of its key, a BLOB as hexadecimal digits.
     """
 
@@ -161,7 +161,7 @@ def groups(conn: sa.Connection, selection: Selection) -> list[RejectGroup]:
 
 
 def sources_with_rejects(conn: sa.Connection, selection: Selection) -> list[str]:
-    """Return the sources that have such rejects, or of which something was decided."""
+    """Return the sources that have such rejects, or decisions about some."""
     entry, repair = tables.rejects.c, tables.repairs.c
     found = sa.select(entry.source).where(selection.condition(conn))
     decided = sa.select(repair.source)
@@ -191,7 +191,7 @@ def rejected_row(conn: sa.Connection, selection: Selection, name: str) -> Reject
     A key of several columns is given as its values with commas between.
 
     Raises:
-        UsageError: M545 when there is none, or several rows go by that key.
+        UsageError: M545 when there is none, or several rows have that key.
     """
     entry = tables.rejects.c
     by_rowid = (
@@ -211,7 +211,9 @@ def rejected_row(conn: sa.Connection, selection: Selection, name: str) -> Reject
         known = ", ".join(map(str, sorted(rowids)[:10]))
         raise UsageError(
             "M545",
-            f"several rows go by it: rowids {known}" if rowids else "no such row in the rejects",
+            f"several rows have this key: rowids {known}"
+            if rowids
+            else "no such row in the rejects",
             where=f"{source} {table} {name}",
             fix="pass its rowid"
             if rowids
@@ -351,7 +353,7 @@ def _write_lines(path: Path, rows: Iterator[RejectedRow]) -> int:
 
 
 def as_json(row: RejectedRow) -> dict[str, Any]:
-    """Return a row for machines: what JSON cannot hold is an object that names its kind."""
+    """Return a row for machines: a value that JSON lacks is an object that names its kind."""
     return {
         "source": row.source,
         "table": row.table,

@@ -1,4 +1,4 @@
-"""Count what is in the caches that stay where they are, without touching them."""
+"""Count the rows of caches, which stay in place and are not changed."""
 
 import sqlite3
 from collections.abc import Mapping

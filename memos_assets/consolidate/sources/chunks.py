@@ -18,7 +18,7 @@ MOST_CHUNKS = 64
 
 @dataclass(frozen=True, slots=True)
 class ChunkContent:
-    """What one chunk of one SQLite table holds.
+    """The content of one chunk of one SQLite table, as counts and a digest.
 
     Attributes:
         table: SQLite table.

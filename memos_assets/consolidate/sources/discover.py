@@ -1,4 +1,4 @@
-"""Find SQLite files under a list of roots and say what each one is."""
+"""Find SQLite files under a list of roots and recognise their kinds."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from typing import Literal
 
 from memos_assets.catalog import Catalog, FileKind
 from memos_assets.catalog.folder_markers import ARCHIVE_MARKER, PINS_MARKER
-from memos_assets.consolidate.sources import layout as fit
+from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.errors import MemosAssetsError, SourceError, UsageError
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.errors import shown, translated
@@ -64,7 +64,7 @@ class Root:
         if given is not None and path.is_dir():
             raise UsageError(
                 "M522",
-                "a name can be given to one file, this is a folder",
+                "a name can be given to one file, and this is a folder",
                 where=argument,
                 fix="write --data NAME=FOLDER/FILE.db",
             )
@@ -87,14 +87,14 @@ def _exists(path: Path) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FoundFile:
-    """A SQLite file and what becomes of it.
+    """A SQLite file and its treatment.
 
     Attributes:
         source: name that its rows carry; unique among the consolidated files of a run.
-        path: where it lies.
+        path: of the file.
         root: the root it was found under.
         kind: its kind, None when no kind has such tables.
-        treatment: what happens to it.
+        treatment: of the file by a consolidation.
         why: the reason, for people.
         tables: table -> rows, where they were counted.
         error: for ``unusable``, the error that a run would end with.
@@ -128,7 +128,7 @@ def find_files(
     Args:
         catalog: whose kinds of file are recognised.
         roots: folders that are searched, and files.
-        none_will_do: no file at all is no error.
+        none_will_do: finding no file is not an error.
 
     Raises:
         UsageError: M523 no SQLite file at all, unless ``none_will_do``: once all are retired,
@@ -264,11 +264,11 @@ def _recognise(catalog: Catalog, path: Path, root: Path, name: str | None) -> Fo
             layout = sqlite_file.layout(connection)
             rows = {table: sqlite_file.row_count(connection, table) for table in sorted(layout)}
             kind = next((kind for kind in catalog.kinds if kind.matches(layout)), None)
-            misfit = fit.misfit(connection, path, kind, source) if kind else None
+            misfit = kind_layout.misfit(connection, path, kind, source) if kind else None
     except SourceError as error:
         return as_found(None, "unusable", error.what, error=error)
     if kind is None:
-        near = fit.near_miss(catalog, path, layout)
+        near = kind_layout.near_miss(catalog, path, layout)
         if near is not None:
             return as_found(near[0], "unusable", near[1].what, rows, near[1])
         return as_found(None, "list", f"not memOS's: tables {_some(sorted(layout))}", rows)
@@ -284,7 +284,7 @@ def _recognise(catalog: Catalog, path: Path, root: Path, name: str | None) -> Fo
 
 
 def _first_bytes(path: Path) -> bytes:
-    """Return how a database begins, nothing of an empty file.
+    """Return the first bytes of a database; none of an empty file.
 
     Raises:
         SourceError: M101 when it cannot be read, M103 when it begins otherwise.
@@ -331,7 +331,7 @@ def _refuse_same_names(files: Iterable[FoundFile]) -> None:
         if other is not file:
             raise UsageError(
                 "M524",
-                f"two files would both be called so: {other.path} and {file.path}",
+                f"two files would have this source name: {other.path} and {file.path}",
                 where=file.source,
                 fix=f"name one of them: --data {spare_name(file.source)}={file.path}",
             )

@@ -1,8 +1,8 @@
-"""Whether the bytes of an embedding column are what the catalog, or the user, says they are.
+"""Compare the bytes of an embedding column with the encoding that the catalog or the user declares.
 
-One odd row is loaded without its embedding and says why. A column in which most rows contradict
-its encoding was written by something else; its file is refused, because it would arrive without
-vectors. Bytes do not name their type, so which one it is must be declared, not guessed.
+One odd row is loaded without its embedding, with a reason. A column in which most rows contradict
+its encoding was written by another program; its file is refused, because its rows would be loaded
+without embeddings. Bytes do not name their type, so the encoding is declared, not guessed.
 """
 
 import sqlite3
@@ -32,7 +32,7 @@ def as_declared(spec: TableSpec, source: str, declared: Encodings) -> TableSpec:
         declared: of its kind, see `FileKind.encodings`.
 
     Raises:
-        UsageError: M528 when a declared encoding is none that the column can hold.
+        UsageError: M528 when the column cannot store a declared encoding.
     """
     if not declared:
         return spec
@@ -46,7 +46,7 @@ def as_declared(spec: TableSpec, source: str, declared: Encodings) -> TableSpec:
         if name not in EXACT_ENCODINGS[vector.stored]:
             raise UsageError(
                 "M528",
-                f"{name!r} is no encoding that its column of type {vector.stored} holds exactly",
+                f"{name!r} is not an encoding that a {vector.stored} column stores exactly",
                 where=f"MEMOS_ENCODINGS {'.'.join(place)}",
                 fix=f"declare one of {', '.join(EXACT_ENCODINGS[vector.stored])}, "
                 "or change the column in memos_assets/catalog",
@@ -56,7 +56,7 @@ def as_declared(spec: TableSpec, source: str, declared: Encodings) -> TableSpec:
 
 
 def declaration(spec: TableSpec, source: str, declared: Encodings) -> str:
-    """Return what is declared for a source in a table, as it enters the digest of its chunks."""
+    """Return the declarations for a source and a table, as they enter the digest of chunks."""
     return " ".join(
         f"{column}={encoding}"
         for (name, table, column), encoding in sorted(declared.items())
@@ -95,7 +95,7 @@ def misfit(
     """Return M201 when most rows of an embedding column contradict its encoding.
 
     Raises:
-        UsageError: M528, as `as_declared`, or when a declared column is no embedding column.
+        UsageError: M528, as `as_declared`, or when a declared column is not an embedding column.
     """
     known = {(spec.origin, vector.origin) for spec in kind.tables for vector in spec.vectors}
     for name, *place in kind.encodings:
@@ -178,7 +178,7 @@ def _readings(vector: VectorColumn, shape: _Shape) -> dict[str, int]:
 
 
 def _seen(vector: VectorColumn, shape: _Shape) -> tuple[str, ...]:
-    """Return what values of this shape may be, in words; nothing when they are nothing known."""
+    """Return the types that values of this shape may have, in words; none when none is known."""
     if shape.storage not in ("blob", "text"):
         return (shape.storage.upper(),)
     if shape.is_json:
@@ -207,7 +207,7 @@ def _refusal(
     unit = "bytes" if shape.storage == "blob" else "characters"
     also = " and other lengths" if shape.rows < count else ""
     what = (
-        f"`{spec.origin}.{vector.origin}` holds {' or '.join(reading) or 'something unknown'} in "
+        f"`{spec.origin}.{vector.origin}` holds {' or '.join(reading) or 'an unknown encoding'} in "
         f"{count:,} of {rows:,} rows ({shape.length:,} {unit}{stated}{also}); "
         f"expected {_expected(vector, shape)}"
     )

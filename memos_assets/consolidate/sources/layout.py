@@ -1,4 +1,4 @@
-"""Whether the tables of a file are what its kind promises; a file that does not fit is refused."""
+"""Compare the tables of a file with its kind; a file that does not match is refused."""
 
 import sqlite3
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Look at registered sources again: pin what changed, and say which chunks that concerns."""
+"""Observe registered sources: pin the changed ones again."""
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +15,7 @@ from memos_assets.progress import Progress, report
 
 
 def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> list[str]:
-    """Register the files that are to be consolidated, all of them or none; say which moved."""
+    """Register the files to consolidate, all of them or none; return a note for each that moved."""
     notes = []
     with engine.begin() as conn:
         for file in files:
@@ -29,13 +29,13 @@ def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> list[str]:
 def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> Pin:
     """Return a pin of the source as it is now; the former one when nothing changed.
 
-    A retired source is final, and of a file that is gone the former pin is all there is: V08 says
-    what has become of either.
+    A retired source is final, and of a file that is gone only the former pin is left: V08 reports
+    both.
 
     Args:
         engine: of the target database.
         source: the registered file.
-        folder: where pins lie.
+        folder: of the pinned copies.
 
     Raises:
         SourceError: M101 to M106, as `take_pin`.

@@ -13,14 +13,14 @@ from pathlib import Path
 
 from memos_assets.catalog import FileKind
 from memos_assets.catalog.folder_markers import PINS_MARKER
-from memos_assets.consolidate.sources import layout as fit
+from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.consolidate.sources.chunks import ChunkContent, chunk_contents, chunk_rows_for
 from memos_assets.errors import SourceError
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.errors import translated
 
-#: What SQLite says when the copy, not the original, is at fault. A quota or a limit on the size of
-#: files is no SQLITE_FULL to it.
+#: SQLite's errors when the copy, not the original, is at fault. SQLite does not report a quota or a
+#: limit on the size of files as SQLITE_FULL.
 _WRITE_ERRORS = frozenset(
     {
         "SQLITE_CANTOPEN",
@@ -43,7 +43,7 @@ class Pin:
         origin: the file it was taken from.
         fingerprint: sha256 of the origin's bytes, write-ahead log included, when it was taken.
         digest: sha256 of the content, chunk by chunk; equal content has an equal digest.
-        path: where the copy lies.
+        path: of the copy.
         chunk_rows: rowids per chunk.
         rows: SQLite table -> rows, consolidated or not.
         chunks: every chunk that holds rows.
@@ -65,7 +65,7 @@ class Pin:
         return sorted({content.chunk for content in self.chunks} | {0})
 
     def content(self, table: str, chunk: int) -> ChunkContent:
-        """Return what a chunk of a SQLite table holds, zero rows where it is empty."""
+        """Return the content of a chunk of a SQLite table; zero rows where it is empty."""
         for content in self.chunks:
             if content.table == table and content.chunk == chunk:
                 return content
@@ -105,7 +105,7 @@ def fingerprint_of(digests: Mapping[str, bytes]) -> str:
 
 
 def fingerprint(path: Path) -> str:
-    """Return the sha256 of a database file and the log beside it, as they lie on the disk.
+    """Return the sha256 of a database file and the log beside it, byte for byte.
 
     Raises:
         SourceError: M101 when the file cannot be read.
@@ -124,7 +124,7 @@ def take_pin(
         source: name its rows carry.
         kind: its kind.
         origin: the file; opened read-only.
-        folder: where pins lie; created if need be.
+        folder: of the pinned copies; created if need be.
         chunk_rows: rowids per chunk of an earlier pin, which is kept unless the file outgrew it.
 
     Raises:
@@ -146,7 +146,7 @@ def take_pin(
                     raise _unwritable(folder, error) from error
                 raise
         with sqlite_file.opened(partial, called=origin) as connection:
-            misfit = fit.misfit(connection, origin, kind, source) or fit.damage(
+            misfit = kind_layout.misfit(connection, origin, kind, source) or kind_layout.damage(
                 connection, origin, kind
             )
             if misfit is not None:
@@ -167,11 +167,11 @@ def take_pin(
 def _partial_copy(folder: Path, source: str) -> Iterator[Path]:
     """Yield an empty file to copy into, gone or renamed afterwards.
 
-    It is locked meanwhile, and the kernel takes the lock away from a process that is killed: what
-    such a one left behind is removed here.
+    It is locked meanwhile, and the kernel releases the lock of a process that is killed: partial
+    files of such a process are removed here.
 
     Raises:
-        SourceError: M106 when the folder does not take it.
+        SourceError: M106 when the folder cannot be written.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +190,7 @@ def _partial_copy(folder: Path, source: str) -> Iterator[Path]:
 def _locked_file(folder: Path, source: str) -> tuple[int, Path]:
     while True:
         descriptor, name = tempfile.mkstemp(dir=folder, prefix=f".{source}-", suffix=".part")
-        with suppress(OSError):  # a file system without locks, where nobody removes anything
+        with suppress(OSError):  # a file system without locks, where no partial file is removed
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return descriptor, Path(name)
@@ -207,9 +207,9 @@ def _remove_abandoned(folder: Path) -> None:
 
 
 def check_copy(pin: Pin) -> None:
-    """Refuse a pinned copy that no longer holds what was pinned.
+    """Refuse a pinned copy whose content changed.
 
-    What is recorded as loaded and proven from it would otherwise be something else.
+    Rows recorded as loaded and proven from it would otherwise be other rows.
 
     Raises:
         SourceError: M107 when it is gone, M109 when its content changed.
@@ -228,10 +228,10 @@ def check_copy(pin: Pin) -> None:
     if _digest_of_copy(pin.path, state, pin.kind, pin.chunk_rows) != pin.digest:
         raise SourceError(
             "M109",
-            f"the pinned copy of {pin.source} no longer holds what was pinned",
+            f"the content of the pinned copy of {pin.source} changed",
             where=str(pin.path),
-            fix=f"find out what wrote to it, delete it, then: memos-assets observe --data "
-            f"{pin.origin}",
+            fix="stop the program that wrote to the copy, delete the copy, then: "
+            f"memos-assets observe --data {pin.origin}",
         )
 
 
@@ -256,7 +256,7 @@ def content_digest(chunks: Sequence[ChunkContent], chunk_rows: int) -> str:
 
 
 def is_unchanged(pin: Pin) -> bool:
-    """Whether the origin still holds what was pinned.
+    """Whether the content of the origin is still that of the pin.
 
     Bytes are compared first; where they differ (a checkpoint, a VACUUM that moved nothing) the
     content decides.

@@ -29,7 +29,7 @@ class Source:
 
     @property
     def location(self) -> Path:
-        """Where the file lies: in the archive once it is retired."""
+        """The present path: in the archive once the file is retired."""
         return self.retired_to or self.path
 
 
@@ -65,7 +65,7 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
             return None
         raise UsageError(
             "M529",
-            f"the name belongs to a retired source, which lies at {known.retired_to}; "
+            f"the name belongs to a retired source, whose file is at {known.retired_to}; "
             f"{file.path} is another file",
             where=file.source,
             fix=f"give this file a name of its own: --data {spare_name(file.source)}={file.path}",
@@ -94,7 +94,7 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
 
 
 def is_demo(path: Path) -> bool:
-    """Whether a file lies in a folder that `memos-assets demo` wrote."""
+    """Whether a file is in a folder that `memos-assets demo` wrote."""
     return any((parent / DEMO_MANIFEST).is_file() for parent in path.parents)
 
 
@@ -149,7 +149,7 @@ def source_named(conn: sa.Connection, kinds: Iterable[FileKind], name: str) -> S
 
 
 def record_pin(conn: sa.Connection, pin: Pin) -> None:
-    """Write down a pin with its chunks and make it the one that loads work from."""
+    """Store a pin with its chunks, and make it the pin that loads work from."""
     conn.execute(
         upsert(tables.pins, "origin", "fingerprint", "path", "rows", "pinned_at"),
         {
@@ -186,7 +186,7 @@ def record_pin(conn: sa.Connection, pin: Pin) -> None:
 
 
 def recorded_pin(conn: sa.Connection, source: Source, digest: str) -> Pin | None:
-    """Return a pin as it was written down, None when it is not known or its copy is gone."""
+    """Return a stored pin, None when there is none of this digest or its copy is gone."""
     row = conn.execute(
         sa.select(tables.pins, tables.sources.c.retired_to)
         .join(tables.sources, tables.sources.c.source == tables.pins.c.source)
@@ -202,7 +202,7 @@ def recorded_pin(conn: sa.Connection, source: Source, digest: str) -> Pin | None
     return Pin(
         source=source.name,
         kind=source.kind,
-        # A retired file is compared where it lies.
+        # A retired file is compared in the archive.
         origin=Path(row.retired_to or row.origin),
         fingerprint=row.fingerprint,
         digest=digest,
@@ -216,7 +216,7 @@ def recorded_pin(conn: sa.Connection, source: Source, digest: str) -> Pin | None
 
 
 def superseded_pins(conn: sa.Connection, source: str) -> list[Path]:
-    """Forget pins of a source that neither a load nor a proof needs; return where they lie."""
+    """Forget pins of a source that neither a load nor a proof needs; return their paths."""
     current = sa.select(tables.sources.c.pin_digest).where(tables.sources.c.source == source)
     ledger = sa.select(tables.chunks.c.pin_digest).where(tables.chunks.c.source == source)
     rows = conn.execute(
@@ -245,9 +245,9 @@ def chosen_pin(conn: sa.Connection, consolidation: str, source: str) -> str | No
 def choose_pin(
     conn: sa.Connection, consolidation: str, source: str, digest: str, *, gone: str | None = None
 ) -> str:
-    """Bind a consolidation to a pin; the first choice stands, whoever made it.
+    """Bind a consolidation to a pin; the first choice stays, of whichever process it is.
 
-    Only ``gone``, a choice whose copy is no more, gives way: the consolidation is planned again.
+    Only ``gone``, a choice whose copy was deleted, is replaced: the consolidation is planned again.
     """
     choice = tables.consolidation_pins
     conn.execute(
@@ -269,7 +269,7 @@ def pin_required(conn: sa.Connection, source: Source) -> Pin:
     if pin is None:
         raise SourceError(
             "M107",
-            "there is no pinned copy of it",
+            "the source has no pinned copy",
             where=str(source.location),
             fix="observe it again: memos-assets observe",
         )

@@ -1,4 +1,4 @@
-"""What PostgreSQL should hold, computed from the stored SQLite values alone.
+"""The values that PostgreSQL must have, computed from the stored SQLite values alone.
 
-Never imports `consolidate.decoding`: a mistake made twice by one function proves nothing.
+It never imports `consolidate.decoding`: with one function on both sides, a mistake would not show.
 """

@@ -1,4 +1,4 @@
-"""The rejects as the proof reads them: which rows they keep, and what was decided about each."""
+"""The rejects as the proof reads them: their rows, and the decision about each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ class Rejected:
     """A row in the rejects.
 
     Attributes:
-        digest: sha256 of the row that is kept there, computed by PostgreSQL.
-        resolution: what settled it, None while it is open.
+        digest: sha256 of the stored row, computed by PostgreSQL.
+        resolution: rule or rules that settled it, None while it is open.
         rules: reason -> rule, as decided; empty unless the row is loaded in a changed form. An end
             that leads to no loaded row is named with its column, see `dangling`.
-        is_decided: whether what settled it is what was decided; true while it is open.
+        is_decided: whether a decision explains the resolution; true while it is open.
     """
 
     digest: str
@@ -56,7 +56,7 @@ def rejected_rows(conn: sa.Connection, spec: TableSpec, source: str) -> dict[int
     )
     found = {}
     for rowid, digest, reason, resolution in conn.execute(
-        # The row that is kept there counts, not what was said of it.
+        # The digest is computed from the stored row itself.
         sa.select(
             entry.source_rowid,
             sa.func.encode(sa.func.sha256(entry.row), "hex"),
@@ -91,7 +91,7 @@ def _is_decided(reason: str, resolution: str | None, decided: Mapping[str, str])
 def _loose_ends(
     conn: sa.Connection, spec: TableSpec, source: str, mine: sa.ColumnElement[bool]
 ) -> dict[int, list[str]]:
-    """Return rowid -> columns whose value names no row that PostgreSQL holds."""
+    """Return rowid -> columns whose value names no row in PostgreSQL."""
     entry = tables.rejects.c
     kept = {
         row.source_rowid: dict(zip(row.columns, row_values(row.row), strict=True))
@@ -120,12 +120,12 @@ def _loaded(
     # The linked table is in the same schema.
     schema = tables.schema_in(conn, spec.schema)
     linked = sa.table(link.table, sa.column("source"), sa.column(link.key), schema=schema).c
-    askable = [name for name in names if "\0" not in name and _is_utf8(name)]
+    storable = [name for name in names if "\0" not in name and _is_utf8(name)]
     return frozenset(
         conn.execute(
             sa.select(linked[link.key]).where(
                 linked.source == source,
-                linked[link.key] == sa.any_(sa.cast(askable, sa.ARRAY(sa.Text()))),
+                linked[link.key] == sa.any_(sa.cast(storable, sa.ARRAY(sa.Text()))),
             )
         ).scalars()
     )

@@ -1,7 +1,7 @@
-"""The proof's own reading of the rules: what a value becomes when its faults are settled.
+"""The proof's own implementation of the rules: the value that a decided rule leaves.
 
-Shares no code with `rules`, which the loader goes by. It asks of a value what is wrong with it and
-applies what was decided about that; whatever else a loader made of the row comes out different.
+It shares no code with the rules of the loader. It finds the faults of a value and applies the
+decided rule to each; any other change by the loader shows as a difference.
 """
 
 import json
@@ -21,13 +21,13 @@ _WIDEST = 16_000
 _BEGIN, _END = -62_135_596_800, 253_402_300_800
 
 
-def mended(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
-    """Return what a value becomes under ``rules``, itself where nothing is wrong with it.
+def repaired(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
+    """Return a value as ``rules`` change it; a value without a fault stays the same.
 
     Args:
-        column: in which it stands; none that names rows.
-        value: as SQLite holds it.
-        rules: reason -> rule, in force for the row.
+        column: the column of the value; never one of those that identify a row.
+        value: as stored in SQLite.
+        rules: reason -> rule, as decided for the row.
     """
     nulling = {reason for reason, rule in rules.items() if rule == "null_value"}
     wrong: set[str] = set()
@@ -37,10 +37,10 @@ def mended(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
         wrong |= _wrong_characters(value)
         value = _without_wrong_characters(value, rules)
         if column.kind == "json":
-            value, in_json = _mended_json(value, rules)
+            value, in_json = _repaired_json(value, rules)
             wrong |= in_json
         elif column.kind in ("utc_text", "iso_offset"):
-            value, in_time = _mended_moment(column, value, rules)
+            value, in_time = _repaired_moment(column, value, rules)
             wrong |= in_time
     elif column.kind == "unix_seconds" and not _is_moment(value):
         wrong.add("timestamp_unreadable")
@@ -78,7 +78,7 @@ def _without_wrong_characters(text: str, rules: Mapping[str, str]) -> str:
 
 @dataclass(slots=True)
 class _Json:
-    """Mends a JSON value from the inside out and notes what was wrong."""
+    """Repairs a JSON value from the inside out and notes the reasons."""
 
     rules: Mapping[str, str]
     wrong: set[str] = field(default_factory=set)
@@ -118,7 +118,7 @@ class _Json:
         return [self.walk(item, depth + 1) for item in value] if isinstance(value, list) else value
 
 
-def _mended_json(text: str, rules: Mapping[str, str]) -> tuple[str, set[str]]:
+def _repaired_json(text: str, rules: Mapping[str, str]) -> tuple[str, set[str]]:
     if len(text) > _LONGEST:
         return text, {"json_too_long"}
     reading = _Json(rules)
@@ -140,7 +140,7 @@ def _mended_json(text: str, rules: Mapping[str, str]) -> tuple[str, set[str]]:
     return (json.dumps(made) if reading.wrong else text), reading.wrong
 
 
-def _mended_moment(column: Column, text: str, rules: Mapping[str, str]) -> tuple[str, set[str]]:
+def _repaired_moment(column: Column, text: str, rules: Mapping[str, str]) -> tuple[str, set[str]]:
     try:
         moment = datetime.fromisoformat(text)
         has_zone = moment.tzinfo is not None

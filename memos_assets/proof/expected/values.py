@@ -1,6 +1,6 @@
-"""The proof's own reading of a SQLite value: the bytes PostgreSQL must hold for it.
+"""The proof's own decoding of a SQLite value: the bytes that PostgreSQL must have for it.
 
-Shares no code with the loader on purpose: a mistake there must not be repeated here. Values are
+It shares no code with the loader on purpose: a mistake there must not be repeated here. Values are
 expressed in PostgreSQL's binary wire form, so that the other side is compared as it arrives.
 """
 
@@ -84,7 +84,7 @@ def canonical_json(raw: str | bytes) -> bytes:
 
 def same_json(one: bytes, other: bytes) -> bool:
     """Whether two JSON texts mean the same, whatever their spelling and the order of their keys."""
-    # Python holds true == 1, which JSON does not, and 1e300 != 10**300, which jsonb does.
+    # In Python true == 1, in JSON it is not; in Python 1e300 != 10**300, in jsonb they are equal.
     flags = any(word in text for text in (one, other) for word in (b"true", b"false"))
     if not flags and json.loads(one) == json.loads(other):
         return True
@@ -106,7 +106,7 @@ def vocabulary(value: Any) -> Wire:
 _EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]+')
 
 
-#: Digits that float64 may not hold all of, where jsonb, and a look at its text, would tell.
+#: Numbers that may have more digits than float64 keeps; jsonb keeps them all.
 _BEYOND_FLOAT64 = re.compile(r"[0-9]{16}\.[0-9]|[0-9.]{17}[eE]|[0-9.]{23}|[eE][+-]?[0-9]{3}")
 
 
@@ -172,7 +172,7 @@ def dimension_wire(value: Value) -> Wire:
 
 
 def vector_wires(vector: VectorColumn, stored: Value, stated: Value) -> tuple[Wire, Wire, Wire]:
-    """Return what PostgreSQL must hold for one embedding: the vector, its dimension, the reason.
+    """Return the fields that PostgreSQL must have for one embedding: vector, dimension, reason.
 
     Args:
         vector: the column's description.
@@ -194,7 +194,7 @@ def vector_wires(vector: VectorColumn, stored: Value, stated: Value) -> tuple[Wi
 def embedding(
     vector: VectorColumn, stored: Value, stated: Value
 ) -> tuple[npt.NDArray[Any] | None, str | None]:
-    """Return the elements of a stored embedding, float16 or float32, or why it is none.
+    """Return the elements of a stored embedding, float16 or float32, or the reason why it has none.
 
     Args:
         vector: the column's description.
@@ -208,7 +208,7 @@ def embedding(
 
 
 def is_embedded(vector: VectorColumn, wire: Wire) -> bool:
-    """Whether PostgreSQL's field holds a vector with an element that is not zero."""
+    """Whether PostgreSQL's field is a vector with an element that is not zero."""
     if wire is None:
         return False
     elements = np.frombuffer(wire, ">f2" if vector.stored == "halfvec" else ">f4", offset=4)

@@ -37,7 +37,7 @@ def pins_of(context: CheckContext, kind: FileKind) -> list[Pin]:
 
 
 class TableReading:
-    """Both sides of one table, read when a check asks, and once.
+    """Both sides of one table, read once, when the first check needs them.
 
     Attributes:
         spec: the table.
@@ -51,18 +51,18 @@ class TableReading:
 
     @cached_property
     def proofs(self) -> list[SourceProof]:
-        """Every row of every source beside its row in PostgreSQL."""
+        """The comparison of every source with PostgreSQL, row by row."""
         with self._engine.connect() as conn:
             return [prove_table(conn, self.spec, pin) for pin in self.pins]
 
     @cached_property
     def links(self) -> list[LinkProof]:
-        """Both ends of every link."""
+        """The links of every source, both ends checked."""
         with self._engine.connect() as conn:
             return [prove_links(conn, self.spec, pin) for pin in self.pins]
 
     def row_counts(self) -> Finding:
-        """Judge V01."""
+        """Return the result of V01."""
         sources = [pin.source for pin in self.pins]
         with self._engine.connect() as conn:
             foreign = _foreign_rows(conn, self.spec, sources)
@@ -70,18 +70,18 @@ class TableReading:
         return findings.row_counts(self.proofs, foreign, undecided)
 
     def indexed(self) -> Finding:
-        """Judge V10."""
+        """Return the result of V10."""
         with self._engine.connect() as conn:
             return _indexed(conn, self.spec)
 
     def settled(self) -> Finding:
-        """Judge V12."""
+        """Return the result of V12."""
         with self._engine.connect() as conn:
             return _settled(conn, self.spec)
 
 
 def _by_table(judge: Callable[[TableReading], Finding]) -> Judge[TableSpec]:
-    """Return the judge of a table; its evidence names the pins, which a retirement asks for."""
+    """Return a table's judge whose evidence names the pins, which a retirement reads."""
 
     def judged(context: CheckContext, spec: TableSpec) -> Finding:
         reading = context.read_once(TableReading, spec)
@@ -119,15 +119,15 @@ def _step(kind: FileKind) -> str:
 
 
 def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> int:
-    """Count rows whose source nobody registered."""
+    """Count rows of sources that are not registered."""
     table = table_of(spec)
     return count_rows(conn, table, table.c.source.not_in(sources))
 
 
 def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
-    """Name the rejects that were settled otherwise than anybody decided."""
+    """Name the rejects whose resolution no decision explains."""
     return [
-        f"{source}: settled by nobody: rowid {rowid}, as {entry.resolution}"
+        f"{source}: settled without a decision: rowid {rowid}, as {entry.resolution}"
         for source in sources
         for rowid, entry in sorted(rejected_rows(conn, spec, source).items())
         if not entry.is_decided
@@ -160,7 +160,7 @@ def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
 
 
 def _settled(conn: sa.Connection, spec: TableSpec) -> Finding:
-    """V12: count the rejects by what became of them."""
+    """V12: count the open, dropped and repaired rejects."""
     entry = tables.rejects.c
     opened: dict[str, int] = {}
     dropped: dict[str, int] = {}

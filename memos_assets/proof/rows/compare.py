@@ -1,8 +1,8 @@
 """Read every row of a table on both sides and compare: SQLite's pinned copy, PostgreSQL by COPY.
 
-Nothing the loader wrote down is trusted; the ledger and the rejects are among the things compared.
-Both sides are read at once, each into one digest per chunk; where two differ, `narrow` reads that
-chunk again and names rows, columns and values.
+The proof does not trust the bookkeeping tables: it compares the ledger and the rejects, too.
+Both sides are read at once, each into one digest per chunk; where two differ,
+`locate_differences` reads that chunk again and names rows, columns and values.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ from memos_assets.consolidate.sources.pins import Pin, check_copy
 from memos_assets.progress import Progress, report
 from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.rows.derived import MOST_NAMED, DerivedCheck
-from memos_assets.proof.rows.differences import Narrowing, narrow
+from memos_assets.proof.rows.differences import DifferingChunk, locate_differences
 from memos_assets.proof.rows.row_streams import (
     UNENCODABLE,
     Rejected,
@@ -34,13 +34,13 @@ from memos_assets.proof.rows.row_streams import (
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.thread_switches import prompt_switches
 
-#: Kinds of fault that say the rows do not add up; `differs` says that a row is another.
+#: Kinds of fault of V01: the row counts do not add up. `differs` belongs to V02.
 COUNT_FAULTS = ("missing", "extra", "rejected and loaded", "reject of another row", "ledger")
 
 
 @dataclass(slots=True)
 class Side:
-    """One side of one chunk: its rows that should be, or are, in PostgreSQL, and their digest."""
+    """One side of one chunk: the rows that PostgreSQL must have, or has, and their digest."""
 
     rows: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
@@ -58,7 +58,7 @@ class Side:
 
 @dataclass(slots=True)
 class SourceProof:
-    """What both sides hold of one source in one table.
+    """The comparison of one source in one table.
 
     Attributes:
         source: name of the source.
@@ -68,12 +68,12 @@ class SourceProof:
         loaded_rows: rows in PostgreSQL, mirrored ones left out.
         rejected_rows: rows in the rejects that are not loaded.
         chunks: chunk -> digest in SQLite, digest in PostgreSQL.
-        narrowed: chunks whose digests differed, so that they were read again row by row.
+        reread_chunks: chunks whose digests differed, so that they were read again row by row.
         embedded_source: vector column -> rows with a usable embedding in SQLite.
         embedded_target: vector column -> rows with a non-NULL, non-zero one in PostgreSQL.
         null_reasons: reason -> rows whose embedding is NULL in PostgreSQL.
-        faults: what is wrong, by kind of fault; each entry names a row.
-        fault_counts: how often, by kind of fault.
+        faults: faults by kind; each entry names a row.
+        fault_counts: number of faults by kind.
     """
 
     source: str
@@ -83,7 +83,7 @@ class SourceProof:
     loaded_rows: int = 0
     rejected_rows: int = 0
     chunks: dict[int, tuple[str, str]] = field(default_factory=dict)
-    narrowed: list[int] = field(default_factory=list)
+    reread_chunks: list[int] = field(default_factory=list)
     embedded_source: Counter[str] = field(default_factory=Counter)
     embedded_target: Counter[str] = field(default_factory=Counter)
     null_reasons: Counter[str] = field(default_factory=Counter)
@@ -99,12 +99,12 @@ class SourceProof:
 
     @property
     def source_digest(self) -> str:
-        """Digest of all chunks as SQLite holds them."""
+        """Digest of all chunks in SQLite."""
         return self._digest(0)
 
     @property
     def target_digest(self) -> str:
-        """The same as PostgreSQL holds them."""
+        """Digest of all chunks in PostgreSQL."""
         return self._digest(1)
 
     def _digest(self, side: int) -> str:
@@ -115,7 +115,7 @@ class SourceProof:
 def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
     """Compare one table of one source on both sides, every value of every row.
 
-    Memory stays the same however many rows there are.
+    Memory use does not grow with the number of rows.
 
     Args:
         conn: to the target database.
@@ -123,7 +123,7 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         pin: the pinned copy that was loaded.
 
     Raises:
-        SourceError: M107 when that copy is gone, M109 when it no longer holds what was pinned.
+        SourceError: M107 when that copy is gone, M109 when it is not as it was pinned.
     """
     check_copy(pin)
     spec = as_declared(spec, pin.source, pin.kind.encodings)
@@ -141,8 +141,8 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         here, there = source.wanted.get(chunk, Side()), found.get(chunk, Side())
         proof.chunks[chunk] = here.digest, there.digest
         if here.digest != there.digest:
-            proof.narrowed.append(chunk)
-            _narrow(conn, Narrowing(spec, pin, chunk, rejected), proof)
+            proof.reread_chunks.append(chunk)
+            _add_differences(conn, DifferingChunk(spec, pin, chunk, rejected), proof)
     for fault in _ledger_faults(conn, spec, pin.source, source.counted):
         proof.fault("ledger", fault)
     report(Progress("verify", what, done=True))
@@ -150,7 +150,7 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
 
 
 class _SourceReading:
-    """Digests what PostgreSQL must hold, chunk by chunk."""
+    """Digests the rows that PostgreSQL must have, chunk by chunk."""
 
     def __init__(
         self, spec: TableSpec, pin: Pin, rejected: Mapping[int, Rejected], proof: SourceProof
@@ -212,7 +212,7 @@ class _SourceReading:
 def _read_target(
     conn: sa.Connection, spec: TableSpec, source: str, proof: SourceProof
 ) -> dict[int, Side]:
-    """Digest what PostgreSQL holds, chunk by chunk."""
+    """Digest the rows that PostgreSQL has, chunk by chunk."""
     found: dict[int, Side] = {}
     positions = _vector_places(spec)
     places = [(vector, positions[vector.name]) for vector in spec.vectors]
@@ -235,18 +235,18 @@ def _vector_places(spec: TableSpec) -> dict[str, int]:
     return {vector.name: names.index(vector.name) for vector in spec.vectors}
 
 
-def _narrow(conn: sa.Connection, narrowing: Narrowing, proof: SourceProof) -> None:
-    """Name what differs in a chunk; values that are equal but spelt otherwise are no difference."""
+def _add_differences(conn: sa.Connection, where: DifferingChunk, proof: SourceProof) -> None:
+    """Add the differences in a chunk; another spelling of an equal value is not a difference."""
     here, there = Side(), Side()
-    for fault in narrow(conn, narrowing, here.add, there.add):
+    for fault in locate_differences(conn, where, here.add, there.add):
         proof.fault(fault.kind, fault.what)
-    proof.chunks[narrowing.chunk] = here.digest, there.digest
+    proof.chunks[where.chunk] = here.digest, there.digest
 
 
 def _ledger_faults(
     conn: sa.Connection, spec: TableSpec, source: str, per_chunk: Mapping[int, int]
 ) -> list[str]:
-    """Compare the ledger with the rows per chunk that SQLite and PostgreSQL hold."""
+    """Compare the ledger with the rows per chunk in SQLite and in PostgreSQL."""
     loaded = ledger.loaded_chunks(conn, source, spec)
     stored = ledger.stored_rows(conn, spec, source)
     faults = []

@@ -19,7 +19,7 @@ MOST_NAMED = 10
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A derived value that is not what its formula gives. ``row`` counts within the batch."""
+    """A derived value that differs from its formula. ``row`` counts within the batch."""
 
     row: int
     column: str
@@ -33,7 +33,7 @@ class DerivedCheck:
 
     Attributes:
         recomputed: rows compared.
-        not_recomputable: rows whose embedding is unusable, so that nothing follows from it.
+        not_recomputable: rows whose embedding is unusable, so that nothing derives from it.
         differences: rows that differ, as text; the first ``MOST_NAMED`` of ``different``.
         different: rows and columns that differ.
     """

@@ -1,4 +1,4 @@
-"""Find what differs in a chunk whose digests differ: row, column, and where in the value."""
+"""Locate the differences in a chunk whose digests differ: row, column, place in the value."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,8 +28,8 @@ _SHOWN = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Narrowing:
-    """Where to look: a chunk of a table in a pinned copy, and the rows that are in the rejects."""
+class DifferingChunk:
+    """A chunk of a table in a pinned copy whose digests differ, and its rejects by rowid."""
 
     spec: TableSpec
     pin: Pin
@@ -39,15 +39,15 @@ class Narrowing:
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with one row."""
+    """One fault of one row."""
 
     kind: Literal["missing", "extra", "rejected and loaded", "differs"]
     what: str
 
 
-def narrow(
+def locate_differences(
     conn: sa.Connection,
-    where: Narrowing,
+    where: DifferingChunk,
     here: Callable[[bytes], None],
     there: Callable[[bytes], None],
 ) -> Iterator[Fault]:
@@ -56,8 +56,8 @@ def narrow(
     Args:
         conn: to the target database.
         where: the chunk.
-        here: takes every row as SQLite holds it, for a digest.
-        there: takes every row as PostgreSQL holds it; where both mean the same JSON, its spelling
+        here: called with every row in SQLite, for a digest.
+        there: called with every row in PostgreSQL; where both mean the same JSON, its spelling
             goes to both.
     """
     names = compared_columns(where.spec)
@@ -87,9 +87,9 @@ def narrow(
 
 
 def _pairs(
-    where: Narrowing, stored: Iterator[tuple[int, int, list[bytes | None]]]
+    where: DifferingChunk, stored: Iterator[tuple[int, int, list[bytes | None]]]
 ) -> Iterator[tuple[int, list[bytes | None] | None, list[bytes | None] | None]]:
-    """Merge both sides by rowid: what is expected, what was found; None where a side has none."""
+    """Merge both sides by rowid: expected and found fields; None where a side has no such row."""
     ahead = next(stored, None)
     for rowid, expected in _expected_rows(where):
         while ahead is not None and ahead[1] < rowid:
@@ -105,8 +105,8 @@ def _pairs(
         ahead = next(stored, None)
 
 
-def _expected_rows(where: Narrowing) -> Iterator[tuple[int, list[bytes | None] | None]]:
-    """Yield what must be loaded of each row of SQLite, None for a row that must not be."""
+def _expected_rows(where: DifferingChunk) -> Iterator[tuple[int, list[bytes | None] | None]]:
+    """Yield the fields of each SQLite row that must be loaded, None for one that must not be."""
     spec, pin = where.spec, where.pin
     if spec.origin not in pin.rows:
         return
@@ -121,7 +121,7 @@ def _expected_rows(where: Narrowing) -> Iterator[tuple[int, list[bytes | None] |
                 try:
                     yield row[0], side.fields(row, entry.rules if entry else {})
                 except UNENCODABLE:
-                    # The reading of the source has named it as a row that cannot be loaded.
+                    # `_SourceReading` already reported it as a row that cannot be loaded.
                     yield row[0], [None] * len(compared_columns(spec))
 
 

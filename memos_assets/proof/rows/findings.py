@@ -1,4 +1,4 @@
-"""The proofs of a table's sources, summed up per check."""
+"""Results of V01 to V05: the comparisons of a table's sources, summed up per check."""
 
 from collections.abc import Sequence
 
@@ -84,7 +84,7 @@ def bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
 
 
 def derived(proofs: Sequence[SourceProof]) -> Finding:
-    """V03: count values that are not what float16 gives."""
+    """V03: count derived values that differ from those recomputed from float16."""
     different = sum(proof.derived.different for proof in proofs)
     recomputed = sum(proof.derived.recomputed for proof in proofs)
     skipped = sum(proof.derived.not_recomputable for proof in proofs)
@@ -123,7 +123,7 @@ def embedded(proofs: Sequence[SourceProof]) -> Finding:
 
 
 def links(proofs: Sequence[LinkProof]) -> Finding:
-    """V05: count links that lead nowhere and are not marked."""
+    """V05: count dangling links that are not marked."""
     faults = [f"{proof.source}: {fault}" for proof in proofs for fault in proof.faults]
     rows = sum(proof.rows for proof in proofs)
     rejected = sum(proof.rejected for proof in proofs)

@@ -1,4 +1,4 @@
-"""Prove that no link of a table dangles: the ends exist, or the row is rejected, or says so."""
+"""Prove that no link dangles: both ends exist, or its row is rejected or marks the loose end."""
 
 import json
 from collections.abc import Iterator
@@ -19,7 +19,7 @@ from memos_assets.sqlite.file import quoted, rowid_name
 
 @dataclass(slots=True)
 class LinkProof:
-    """What became of the links of one source in one table.
+    """Counts and faults of the links of one source in one table.
 
     Attributes:
         source: name of the source.
@@ -27,7 +27,7 @@ class LinkProof:
         rejected: rows in the rejects because an end is missing.
         marked: rows that are loaded and name an end that is missing.
         mirrored: reversed rows.
-        faults: what is wrong, at most ``MOST_NAMED`` of a kind.
+        faults: at most ``MOST_NAMED`` of a kind.
     """
 
     source: str
@@ -116,7 +116,7 @@ def _unmirrored(
 
 
 def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int, list[str]]:
-    """Look up in SQLite that a row rejected for a dangling end has one."""
+    """Check in SQLite that each row rejected for a dangling end has such an end."""
     entry = tables.rejects.c
     rejected = conn.execute(
         sa.select(entry.source_rowid, entry.resolution).where(
@@ -167,11 +167,11 @@ def _rejected_keys(conn: sa.Connection, pin: Pin, link: Link) -> frozenset[str]:
     ).scalars()
     rejected = {key for raw in keys if isinstance(key := json.loads(raw)[position], str)}
     linked = table_of(spec).c
-    # What PostgreSQL cannot hold is not loaded, and cannot be asked for.
-    askable = [key for key in rejected if "\0" not in key and _is_utf8(key)]
+    # PostgreSQL cannot store other keys: they are not loaded, and cannot be queried.
+    storable = [key for key in rejected if "\0" not in key and _is_utf8(key)]
     loaded = conn.execute(
         sa.select(linked[link.key]).where(
-            linked.source == pin.source, linked[link.key].in_(askable)
+            linked.source == pin.source, linked[link.key].in_(storable)
         )
     ).scalars()
     return frozenset(rejected - set(loaded))

@@ -15,7 +15,7 @@ from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import tables
 from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Rejected, dangling, rejected_rows
-from memos_assets.proof.expected.repairs import mended
+from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value, row_digest
@@ -33,7 +33,7 @@ __all__ = [
 
 Fields = Sequence[bytes | None]
 
-#: What `SourceSide.fields` raises for a row that PostgreSQL cannot hold.
+#: Errors of `SourceSide.fields` for a row that PostgreSQL cannot store.
 UNENCODABLE = (ValueError, TypeError, AttributeError, ArithmeticError, struct.error)
 
 #: Bytes of values read from SQLite at a time, about.
@@ -58,7 +58,7 @@ def joined(rowid: int, fields: Fields) -> bytes:
 
 
 class SourceSide:
-    """Rows of one SQLite table, every column, and what PostgreSQL must hold for them."""
+    """Rows of one SQLite table, every column, and the fields that PostgreSQL must have for them."""
 
     def __init__(self, connection: sqlite3.Connection, spec: TableSpec) -> None:
         columns = sqlite_file.layout(connection)[spec.origin]
@@ -94,9 +94,9 @@ class SourceSide:
         return row_digest(row[1:]).hex()
 
     def fields(self, row: Sequence[Value], rules: Mapping[str, str]) -> list[bytes | None]:
-        """Return the bytes PostgreSQL must hold for a row, in the order of `compared_columns`.
+        """Return the bytes that PostgreSQL must have for a row, in the order of `compared_columns`.
 
-        JSON is spelled as jsonb does, as far as `canonical.jsonb_text` can tell.
+        JSON is spelled as by jsonb, as far as `canonical.jsonb_text` can tell.
 
         Args:
             row: as `batches` yields it.
@@ -106,7 +106,7 @@ class SourceSide:
         for column in self.spec.columns:
             value = self.value(row, column.origin)
             if rules and value is not None:
-                value = self._mended(column, value, rules)
+                value = self._repaired(column, value, rules)
             if value is None:
                 found.append(None)
             elif column.computed:
@@ -119,16 +119,16 @@ class SourceSide:
             )
         return found
 
-    def _mended(self, column: Column, value: Value, rules: Mapping[str, str]) -> Value:
+    def _repaired(self, column: Column, value: Value, rules: Mapping[str, str]) -> Value:
         if rules.get(dangling(column.name)) == "null_end" and column.name not in self.spec.key:
             return None
         if column.name in self._identifying:
             return value
         if column.computed:
-            # Computed from what another column becomes.
+            # It is computed from another column, after that one is repaired.
             same = (c for c in self.spec.columns if c.origin == column.origin and not c.computed)
             column = next(same, column)
-        return mended(column, value, rules)
+        return repaired(column, value, rules)
 
 
 @contextmanager
@@ -142,7 +142,7 @@ def target_rows(
     Args:
         conn: to the target database; busy until the block ends.
         spec: the table.
-        source: whose rows.
+        source: the source of the rows.
         chunk: only this one.
     """
     statement = pgsql.SQL(
@@ -176,6 +176,6 @@ def target_rows(
     driver = driver_of(conn)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
         yield rows(copy)
-        # Leaving early would cancel the COPY; what is left is read and dropped.
+        # An early exit would cancel the COPY, so the remaining rows are read and ignored.
         for _ in copy:
             pass

@@ -10,7 +10,7 @@ from memos_assets.sqlite import file as sqlite_file
 
 
 def source_unchanged(pins: Sequence[Pin]) -> Finding:
-    """V08: every file of a kind still holds what was pinned; a retired one is in the archive."""
+    """V08: every file of a kind is as it was pinned; a retired one is read in the archive."""
     changed, purged = [], []
     for pin in pins:
         if not pin.origin.exists() and is_purged(pin.origin):

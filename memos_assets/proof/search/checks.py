@@ -17,32 +17,40 @@ import numpy as np
 from memos_assets.catalog import Catalog, TableSpec
 from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.finding import Finding
-from memos_assets.proof.search.asked import Answer, Asked, Query, tolerance
-from memos_assets.proof.search.probes import SEED, Probe
-from memos_assets.proof.search.recall import K, ask_table
+from memos_assets.proof.search.measurement import (
+    IndexMeasurement,
+    MeasuredQuery,
+    SearchResult,
+    tolerance,
+)
+from memos_assets.proof.search.queries import SEED, Query
+from memos_assets.proof.search.recall import K, measure_table
 from memos_assets.proof.search.source_neighbours import SMALL
 from memos_assets.proof.search.source_rows import Key
 from memos_assets.search.queries import SEARCH_SETTINGS
 
-#: Share of the true neighbours that must be among those that are found.
+#: Least recall@10 that passes V16.
 LEAST_RECALL = 0.99
-#: Rows and queries that evidence names.
+#: The most rows and queries that evidence names.
 _MOST_NAMED = 20
 
 
-def recall_is_exact_enough(asked: Asked) -> Finding:
-    """V16: of the true 10 nearest rows, at least 99 of 100 are found, ties counting as right."""
+def recall_is_exact_enough(measurement: IndexMeasurement) -> Finding:
+    """V16: recall@10 against ground truth is at least 0.99; rows of equal distance are equal."""
     expected = f"recall@{K} >= {LEAST_RECALL}"
-    queries = [query for query in asked.queries if query.wanted]
+    queries = [one for one in measurement.measured_queries if one.wanted]
     if not queries:
         return Finding(
-            not asked.truth.rows, expected, "no rows", {"rows": asked.rows, "pins": asked.pins}
+            not measurement.ground_truth.rows,
+            expected,
+            "no rows",
+            {"rows": measurement.rows, "pins": measurement.pins},
         )
     recall = _mean(queries)
-    worst = min(queries, key=lambda query: query.recall)
-    observed = f"{recall:.4f} over {len(queries)} queries on {asked.truth.rows:,} rows"
+    worst = min(queries, key=lambda one: one.recall)
+    observed = f"{recall:.4f} over {len(queries)} queries on {measurement.ground_truth.rows:,} rows"
     if worst.recall < 1:
-        observed += f"; the worst {worst.recall:.2f}: {_named_query(worst.probe)}"
+        observed += f"; the worst {worst.recall:.2f}: {_named_query(worst.query)}"
         observed += f", which missed {', '.join(_named(key) for key, _ in worst.missed[:3])}"
     return Finding(
         recall >= LEAST_RECALL,
@@ -51,86 +59,86 @@ def recall_is_exact_enough(asked: Asked) -> Finding:
         {
             "recall": round(recall, 6),
             "worst_recall": round(worst.recall, 6),
-            "worst_query": _named_query(worst.probe),
+            "worst_query": _named_query(worst.query),
             "missed": [
                 {"source": key[0], "key": "/".join(key[1:]), "distance": distance}
                 for key, distance in worst.missed
             ],
-            "rows": asked.truth.rows,
+            "rows": measurement.ground_truth.rows,
             "k": K,
             "seed": SEED,
-            **latency(asked),
+            **latency(measurement),
             "by_filter": list(_by_filter(queries)),
             "queries": [
                 {
-                    "query": query.probe.about,
-                    "filter": query.probe.narrowing,
-                    "matching_rows": query.matching,
-                    "recall": round(query.recall, 6),
+                    "query": one.query.about,
+                    "filter": one.query.filter_text,
+                    "matching_rows": one.matching,
+                    "recall": round(one.recall, 6),
                 }
-                for query in queries
+                for one in queries
             ],
             "settings": dict(SEARCH_SETTINGS),
-            "strategy": asked.index.strategy,
-            "pins": dict(asked.pins),
+            "strategy": measurement.index.strategy,
+            "pins": dict(measurement.pins),
         },
     )
 
 
-def latency(asked: Asked) -> dict[str, float]:
+def latency(measurement: IndexMeasurement) -> dict[str, float]:
     """Return how long searches without a filter took, and exact scans, in milliseconds."""
     searches = [
-        answer.milliseconds
-        for probe, answer in zip(asked.probes, asked.answers, strict=True)
-        if not probe.filters
+        result.milliseconds
+        for query, result in zip(measurement.queries, measurement.results, strict=True)
+        if not query.filters
     ]
     found: dict[str, float] = {}
-    for name, times in (("search", searches), ("scan", asked.scans_ms)):
+    for name, times in (("search", searches), ("scan", measurement.scans_ms)):
         if times:
             p50, p95 = np.percentile(times, [50, 95]).round(3).tolist()
             found |= {f"{name}_p50_ms": p50, f"{name}_p95_ms": p95}
     return found
 
 
-def _mean(queries: Sequence[Query]) -> float:
-    """Return the share of all rows that should have come."""
+def _mean(queries: Sequence[MeasuredQuery]) -> float:
+    """Return the recall over all queries, weighted by their number of expected rows."""
     return sum(query.right for query in queries) / sum(query.wanted for query in queries)
 
 
-def _by_filter(queries: Sequence[Query]) -> Iterator[dict[str, Any]]:
-    groups: dict[str, list[Query]] = {}
-    for query in queries:
-        groups.setdefault(query.probe.narrowing, []).append(query)
-    for narrowing, group in groups.items():
+def _by_filter(queries: Sequence[MeasuredQuery]) -> Iterator[dict[str, Any]]:
+    groups: dict[str, list[MeasuredQuery]] = {}
+    for one in queries:
+        groups.setdefault(one.query.filter_text, []).append(one)
+    for filter_text, group in groups.items():
         yield {
-            "filter": narrowing,
+            "filter": filter_text,
             "matching_rows": max(query.matching for query in group),
             "queries": len(group),
             "recall": round(_mean(group), 6),
         }
 
 
-def distances_match(asked: Asked) -> Finding:
-    """V17: every distance that a search returns is that of the file's own embeddings."""
-    allowed = tolerance(asked.index.dimension)
+def distances_match(measurement: IndexMeasurement) -> Finding:
+    """V17: every distance that a search returns equals the distance of the file's embeddings."""
+    allowed = tolerance(measurement.index.dimension)
     seen = [
-        (abs(distance - exact), query.probe, key, distance, exact)
-        for query in asked.queries
-        for key, distance in query.answer.hits
-        if (exact := query.distances.get(key)) is not None
+        (abs(distance - exact), measured.query, key, distance, exact)
+        for measured in measurement.measured_queries
+        for key, distance in measured.result.hits
+        if (exact := measured.distances.get(key)) is not None
     ]
     # NaN is within no bound.
     wrong = [one for one in seen if not one[0] <= allowed]
     worst = max(seen, key=lambda one: math.inf if math.isnan(one[0]) else one[0], default=None)
     expected = f"all within {allowed:.1e}"
     if worst is None:
-        return Finding(True, expected, "no rows", {"compared": 0, "pins": dict(asked.pins)})  # noqa: FBT003
-    error, probe, key, distance, exact = worst
+        return Finding(True, expected, "no rows", {"compared": 0, "pins": dict(measurement.pins)})  # noqa: FBT003
+    error, query, key, distance, exact = worst
     observed = f"{len(seen)} compared, the worst differs by {error:.1e}"
     if wrong:
         observed = (
             f"{len(wrong)} of {len(seen)} differ by more; the worst by {error:.1e}: "
-            f"{_named(key)} for the query {_named_query(probe)}"
+            f"{_named(key)} for the query {_named_query(query)}"
         )
     return Finding(
         not wrong,
@@ -142,70 +150,72 @@ def distances_match(asked: Asked) -> Finding:
             "tolerance": allowed,
             "worst_difference": error,
             "worst_row": _named(key),
-            "worst_query": _named_query(probe),
+            "worst_query": _named_query(query),
             "distance": distance,
             "exact_distance": exact,
-            "pins": dict(asked.pins),
+            "pins": dict(measurement.pins),
         },
     )
 
 
-def zero_and_null_never_surface(asked: Asked) -> Finding:
-    """V18: what has no embedding in its file is never found, and everything else can be."""
-    surfaced = list(_surfaced(asked))
+def zero_and_null_never_surface(measurement: IndexMeasurement) -> Finding:
+    """V18: rows without an embedding in their file are never found, all others can be."""
+    surfaced = list(_surfaced(measurement))
     faults = [f"{what}: {_named(key)}" for key, what in surfaced]
-    if dict(asked.source_reasons) != dict(asked.stored_reasons):
+    if dict(measurement.source_reasons) != dict(measurement.stored_reasons):
         faults.append(
-            f"without an embedding: {_counted(asked.source_reasons)} in the files, "
-            f"{_counted(asked.stored_reasons)} in PostgreSQL"
+            f"without an embedding: {_counted(measurement.source_reasons)} in the files, "
+            f"{_counted(measurement.stored_reasons)} in PostgreSQL"
         )
-    if asked.rows != asked.truth.rows:
-        faults.append(f"{asked.truth.rows:,} embeddings in the files, {asked.rows:,} in PostgreSQL")
-    if asked.zeros:
-        faults.append(f"{asked.zeros:,} zero vectors in PostgreSQL")
+    embedded = measurement.ground_truth.rows
+    if measurement.rows != embedded:
+        faults.append(f"{embedded:,} embeddings in the files, {measurement.rows:,} in PostgreSQL")
+    if measurement.zeros:
+        faults.append(f"{measurement.zeros:,} zero vectors in PostgreSQL")
     lost = []
-    if asked.everything is not None:
-        lost = sorted(asked.truth.keys - asked.everything.keys)
+    if measurement.everything is not None:
+        lost = sorted(measurement.ground_truth.keys - measurement.everything.keys)
         faults += [f"never found: {_named(key)}" for key in lost[:_MOST_NAMED]]
-    everything = "" if asked.everything is None else f", all of them found by k = {SMALL + 1}"
+    everything = "" if measurement.everything is None else f", all of them found by k = {SMALL + 1}"
     return Finding(
         not faults,
         expected="0 rows without an embedding found",
         observed="; ".join(faults[:3])
-        or f"0 among {_returned(asked):,} returned; {_counted(asked.source_reasons)} in "
-        f"{'both' if asked.source_reasons else 'either'}, {asked.rows:,} embedded{everything}",
+        or f"0 among {_returned(measurement):,} returned; {_counted(measurement.source_reasons)} "
+        f"in {'both' if measurement.source_reasons else 'either'}, "
+        f"{measurement.rows:,} embedded{everything}",
         evidence={
             "surfaced": len(surfaced),
-            "returned": _returned(asked),
-            "embedded_in_sqlite": asked.truth.rows,
-            "embedded_in_postgresql": asked.rows,
-            "zero_vectors_in_postgresql": asked.zeros,
-            "without_in_sqlite": dict(asked.source_reasons),
-            "without_in_postgresql": dict(asked.stored_reasons),
-            "asked_for_all": asked.everything is not None,
+            "returned": _returned(measurement),
+            "embedded_in_sqlite": embedded,
+            "embedded_in_postgresql": measurement.rows,
+            "zero_vectors_in_postgresql": measurement.zeros,
+            "without_in_sqlite": dict(measurement.source_reasons),
+            "without_in_postgresql": dict(measurement.stored_reasons),
+            "asked_for_all": measurement.everything is not None,
             "never_found": len(lost),
             "faults": faults[:_MOST_NAMED],
-            "pins": dict(asked.pins),
+            "pins": dict(measurement.pins),
         },
     )
 
 
-def _answers(asked: Asked) -> Iterator[Answer]:
-    yield from asked.answers
-    if asked.everything is not None:
-        yield asked.everything
+def _results(measurement: IndexMeasurement) -> Iterator[SearchResult]:
+    yield from measurement.results
+    if measurement.everything is not None:
+        yield measurement.everything
 
 
-def _returned(asked: Asked) -> int:
-    return sum(len(answer.hits) for answer in _answers(asked))
+def _returned(measurement: IndexMeasurement) -> int:
+    return sum(len(result.hits) for result in _results(measurement))
 
 
-def _surfaced(asked: Asked) -> Iterator[tuple[Key, str]]:
-    """Yield returned rows that should not have been, and why."""
-    known: set[Key] = set(asked.truth.keys).union(*asked.truth.distances)
-    for key, count in Counter(key for a in _answers(asked) for key in a.keys).items():
+def _surfaced(measurement: IndexMeasurement) -> Iterator[tuple[Key, str]]:
+    """Yield returned rows that are not in the ground truth, and why not."""
+    known: set[Key] = set(measurement.ground_truth.keys).union(*measurement.ground_truth.distances)
+    for key, count in Counter(key for r in _results(measurement) for key in r.keys).items():
         if key not in known:
-            reason = asked.without.get(key, "no such embedding in the files")
+            reason = measurement.without.get(key, "no such embedding in the files")
             yield key, f"found {count} times, {reason}"
 
 
@@ -217,8 +227,8 @@ def _named(key: Key) -> str:
     return "/".join(key)
 
 
-def _named_query(probe: Probe) -> str:
-    return probe.about + (f" where {probe.narrowing}" if probe.filters else "")
+def _named_query(query: Query) -> str:
+    return query.about + (f" where {query.filter_text}" if query.filters else "")
 
 
 def _subjects(catalog: Catalog) -> Iterator[Subject[tuple[TableSpec, str]]]:
@@ -229,10 +239,10 @@ def _subjects(catalog: Catalog) -> Iterator[Subject[tuple[TableSpec, str]]]:
                 yield Subject(catalog.names.index(index.name), (spec, index.name), step)
 
 
-def _by_index(judge: Callable[[Asked], Finding]) -> Judge[tuple[TableSpec, str]]:
+def _by_index(judge: Callable[[IndexMeasurement], Finding]) -> Judge[tuple[TableSpec, str]]:
     def judged(context: CheckContext, value: tuple[TableSpec, str]) -> Finding:
         spec, index = value
-        return judge(context.read_once(ask_table, spec)[index])
+        return judge(context.read_once(measure_table, spec)[index])
 
     return judged
 

@@ -1,6 +1,6 @@
-"""Search as people use it, against the truth of the files: what it finds, and how long it takes.
+"""Measure recall and latency of search against ground truth from the source files.
 
-Every query is the very statement that search sends, under the settings of a search, in the schema
+Every query is the statement that search itself sends, under the settings of a search, in the schema
 that is being proven. The ground truth is computed from SQLite's pinned copies.
 """
 
@@ -21,20 +21,20 @@ from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.tables import schema_in
-from memos_assets.proof.search.asked import Answer, Asked
-from memos_assets.proof.search.probes import Probe, choose
-from memos_assets.proof.search.source_neighbours import SMALL, Truth, walk
+from memos_assets.proof.search.measurement import IndexMeasurement, SearchResult
+from memos_assets.proof.search.queries import Query, choose
+from memos_assets.proof.search.source_neighbours import SMALL, GroundTruth, compute_ground_truth
 from memos_assets.proof.search.source_rows import Key, source_rows
 from memos_assets.search.plans import under
 from memos_assets.search.queries import exhaustive, nearest, search_settings
 
-#: Neighbours that are asked for.
+#: Neighbours that each query requests.
 K = 10
 #: Exact scans that are timed per index: at least so many, then as many as fit in these seconds.
 _LEAST_SCANS, _SCAN_SECONDS = 3, 0.1
 
 
-def ask_table(context: CheckContext, spec: TableSpec) -> dict[str, Asked]:
+def measure_table(context: CheckContext, spec: TableSpec) -> dict[str, IndexMeasurement]:
     """Query PostgreSQL by every vector index of a table, and read the table's sources once.
 
     Returns:
@@ -48,43 +48,43 @@ def ask_table(context: CheckContext, spec: TableSpec) -> dict[str, Asked]:
         sources = registry.registered_sources(conn, [kind])
         pins = [registry.pin_required(conn, source) for source in sources]
         return {
-            asked.index.name: asked
+            measurement.index.name: measurement
             for vector in spec.vectors
             if vector.indexed
-            for asked in _asked(conn, spec, vector, pins)
+            for measurement in _measured(conn, spec, vector, pins)
         }
 
 
-def _asked(
+def _measured(
     conn: sa.Connection, spec: TableSpec, vector: VectorColumn, pins: Sequence[Pin]
-) -> list[Asked]:
-    """Return what PostgreSQL and the files say of every index of a column."""
+) -> list[IndexMeasurement]:
+    """Measure every index of a column."""
     indexes, table = vector.indexes(spec.name), spec.as_table
     with source_rows(conn, spec, vector, pins) as readings:
-        probes = choose(readings, indexes)
-        answers = {
-            i.dimension: _answers(conn, table, i, probes.get(i.dimension, ())) for i in indexes
+        queries = choose(readings, indexes)
+        results = {
+            i.dimension: _results(conn, table, i, queries.get(i.dimension, ())) for i in indexes
         }
         returned = {
-            dimension: [answer.keys for answer in answers[dimension]] for dimension in probes
+            dimension: [result.keys for result in results[dimension]] for dimension in queries
         }
-        truth = walk(readings, probes, returned, K)
+        ground_truth = compute_ground_truth(readings, queries, returned, K)
     everything = {
-        index.dimension: _everything(conn, table, index, probes[index.dimension][0])
+        index.dimension: _everything(conn, table, index, queries[index.dimension][0])
         for index in indexes
-        if index.dimension in probes and truth.dimensions[index.dimension].rows <= SMALL
+        if index.dimension in queries and ground_truth.dimensions[index.dimension].rows <= SMALL
     }
     stored = _stored(conn, spec, vector)
     return [
-        Asked(
+        IndexMeasurement(
             index=index,
-            probes=probes.get(index.dimension, ()),
-            answers=answers[index.dimension],
-            scans_ms=_scans(conn, table, index, probes.get(index.dimension, ())),
-            truth=truth.dimensions.get(index.dimension, Truth()),
+            queries=queries.get(index.dimension, ()),
+            results=results[index.dimension],
+            scans_ms=_scans(conn, table, index, queries.get(index.dimension, ())),
+            ground_truth=ground_truth.dimensions.get(index.dimension, GroundTruth()),
             everything=everything.get(index.dimension),
-            without=truth.without,
-            source_reasons=dict(sorted(truth.reasons.items())),
+            without=ground_truth.without,
+            source_reasons=dict(sorted(ground_truth.reasons.items())),
             stored_reasons=stored.reasons,
             rows=stored.rows[index.dimension],
             zeros=stored.zeros[index.dimension],
@@ -94,10 +94,10 @@ def _asked(
     ]
 
 
-def _answers(
-    conn: sa.Connection, table: Table, index: VectorIndex, probes: Sequence[Probe]
-) -> list[Answer]:
-    """Search for every query, as people do; the first one is asked twice, to warm up."""
+def _results(
+    conn: sa.Connection, table: Table, index: VectorIndex, queries: Sequence[Query]
+) -> list[SearchResult]:
+    """Search for every query as applications do; the first search runs twice, to warm up."""
     schema = schema_in(conn, table.schema)
     driver = driver_of(conn)
     with under(conn, search_settings(K)):
@@ -106,56 +106,60 @@ def _answers(
             for filtered in (False, True)
         }
         found = [
-            _ask(driver, statements[bool(probe.filters)], _values(table, probe, K))
-            for probe in (*probes[:1], *probes)
+            _timed_search(driver, statements[bool(query.filters)], _values(table, query, K))
+            for query in (*queries[:1], *queries)
         ]
     return found[1:]
 
 
-def _everything(conn: sa.Connection, table: Table, index: VectorIndex, probe: Probe) -> Answer:
-    """Ask a small index for all that it has, and for more than that."""
+def _everything(
+    conn: sa.Connection, table: Table, index: VectorIndex, query: Query
+) -> SearchResult:
+    """Search a small index for more rows than it has, so that all of them are returned."""
     k = SMALL + 1
     driver = driver_of(conn)
     with under(conn, search_settings(k)):
         statement = nearest(table, index, schema_in(conn, table.schema)).as_bytes(driver)
-        return _ask(driver, statement, _values(table, probe, k))
+        return _timed_search(driver, statement, _values(table, query, k))
 
 
 def _scans(
-    conn: sa.Connection, table: Table, index: VectorIndex, probes: Sequence[Probe]
+    conn: sa.Connection, table: Table, index: VectorIndex, queries: Sequence[Query]
 ) -> list[float]:
-    """Return how long exact scans take, in milliseconds; what is found is not looked at."""
+    """Return the durations of exact scans in milliseconds; their rows are ignored."""
     times: list[float] = []
-    plain = [probe for probe in probes if not probe.filters]
+    plain = [query for query in queries if not query.filters]
     scan = {"enable_indexscan": "off", "enable_bitmapscan": "off", "jit": "off"}
     driver = driver_of(conn)
     with under(conn, scan):
         statement = exhaustive(table, index, schema_in(conn, table.schema)).as_bytes(driver)
-        for probe in plain[:1] + plain:
-            times.append(_ask(driver, statement, {"probe": probe.text, "k": K}).milliseconds)
+        for query in plain[:1] + plain:
+            times.append(_timed_search(driver, statement, _values(table, query, K)).milliseconds)
             if len(times) > _LEAST_SCANS and sum(times) > _SCAN_SECONDS * 1e3:
                 break
     return times[1:]
 
 
-def _values(table: Table, probe: Probe, k: int) -> dict[str, object]:
-    narrowed = {
+def _values(table: Table, query: Query, k: int) -> dict[str, object]:
+    filters = {
         name: value if name == table.owner else json.dumps(value)
-        for name, value in probe.filters.items()
+        for name, value in query.filters.items()
     }
-    return dict.fromkeys(table.narrowing) | narrowed | {"probe": probe.text, "k": k}
+    return dict.fromkeys(table.filter_columns) | filters | {"embedding": query.text, "k": k}
 
 
-def _ask(driver: psycopg.Connection, statement: bytes, values: Mapping[str, object]) -> Answer:
+def _timed_search(
+    driver: psycopg.Connection, statement: bytes, values: Mapping[str, object]
+) -> SearchResult:
     started = time.perf_counter()
-    # Planned for its values, as the functions plan theirs.
+    # Planned for its values, as the search functions are.
     rows = driver.execute(statement, values, prepare=False).fetchall()
     milliseconds = (time.perf_counter() - started) * 1e3
-    return Answer([(_key(row[:-1]), _distance(row[-1])) for row in rows], milliseconds)
+    return SearchResult([(_key(row[:-1]), _distance(row[-1])) for row in rows], milliseconds)
 
 
 def _distance(value: float | None) -> float:
-    """Return a distance; NaN where there is none, which is wrong whatever it is compared with."""
+    """Return a distance; NaN where there is none, which no comparison accepts."""
     return math.nan if value is None else float(value)
 
 
@@ -165,7 +169,7 @@ def _key(values: Sequence[object]) -> Key:
 
 @dataclass(slots=True)
 class _Stored:
-    """What PostgreSQL holds in an embedding column."""
+    """Counts of an embedding column in PostgreSQL."""
 
     reasons: dict[str, int] = field(default_factory=dict)
     rows: Counter[int] = field(default_factory=Counter)
@@ -173,7 +177,7 @@ class _Stored:
 
 
 def _stored(conn: sa.Connection, spec: TableSpec, vector: VectorColumn) -> _Stored:
-    """Count embeddings by dimension and NULLs by reason, whatever else the row says of them."""
+    """Count embeddings by dimension and NULLs by reason; other columns do not matter."""
     statement = sql.SQL(
         "select {reason}, vector_dims({column}), count(*), count(*) filter (where {norm} = 0) "
         "from {table} group by 1, 2 order by 1, 2"

@@ -1,4 +1,4 @@
-"""What search should answer: the exact neighbours among the rows of the pinned files."""
+"""Ground truth of search: the exact neighbours among the rows of the pinned files."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,24 +8,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from memos_assets.proof.search.probes import Probe
+from memos_assets.proof.search.queries import Query
 from memos_assets.proof.search.source_rows import Key, SourceRow, SourceRows, contains, parsed
 from memos_assets.search.exact import Neighbours, cosine_distances, directions, least
 
-#: Indexes of at most this many rows are asked for all of them.
+#: Indexes of at most this many rows are searched for all of their rows.
 SMALL = 200
 
 
 @dataclass(slots=True)
-class Truth:
-    """The truth about the queries of one dimension.
+class GroundTruth:
+    """Ground truth for the queries of one dimension.
 
     Attributes:
         nearest: of each query: key and exact cosine distance, the nearest first.
         matching: of each query: rows that pass its filters.
         distances: of each query: exact distance of every row that PostgreSQL returned.
         rows: rows with an embedding of the dimension.
-        keys: their keys, while they are no more than `SMALL`.
+        keys: keys of these rows; empty where there are more than `SMALL`.
     """
 
     nearest: list[list[tuple[Key, float]]] = field(default_factory=list)
@@ -36,8 +36,8 @@ class Truth:
 
 
 @dataclass(slots=True)
-class SourceTruth:
-    """The truth about one embedding column.
+class ColumnGroundTruth:
+    """Ground truth for one embedding column.
 
     Attributes:
         dimensions: dimension -> its queries.
@@ -45,29 +45,32 @@ class SourceTruth:
         without: key -> reason, of the rows without an embedding that PostgreSQL returned.
     """
 
-    dimensions: dict[int, Truth] = field(default_factory=dict)
+    dimensions: dict[int, GroundTruth] = field(default_factory=dict)
     reasons: Counter[str] = field(default_factory=Counter)
     without: dict[Key, str] = field(default_factory=dict)
 
 
-def walk(
+def compute_ground_truth(
     readings: Sequence[SourceRows],
-    probes: Mapping[int, Sequence[Probe]],
+    queries: Mapping[int, Sequence[Query]],
     returned: Mapping[int, Sequence[frozenset[Key]]],
     k: int,
-) -> SourceTruth:
-    """Read every row once and compare it with every query.
+) -> ColumnGroundTruth:
+    """Read every row once and compute its distance to every query.
 
     Args:
         readings: every source of one table, for one embedding column.
-        probes: dimension -> queries.
+        queries: dimension -> queries.
         returned: dimension -> for each of them, the rows that PostgreSQL returned.
         k: neighbours.
     """
-    truth = SourceTruth()
-    sides = {dimension: _Side(asked, returned[dimension], k) for dimension, asked in probes.items()}
+    ground_truth = ColumnGroundTruth()
+    scans = {
+        dimension: _DimensionScan(its_queries, returned[dimension], k)
+        for dimension, its_queries in queries.items()
+    }
     anywhere: frozenset[Key] = frozenset().union(
-        *(key for side in returned.values() for key in side)
+        *(keys for results in returned.values() for keys in results)
     )
     for reading in readings:
         for batch in reading.batches():
@@ -77,44 +80,46 @@ def walk(
                     by_dimension.setdefault(row.dimension, []).append(row)
                     continue
                 assert row.reason is not None
-                truth.reasons[row.reason] += 1
+                ground_truth.reasons[row.reason] += 1
                 if row.key in anywhere:
-                    truth.without[row.key] = row.reason
+                    ground_truth.without[row.key] = row.reason
             for dimension, rows in by_dimension.items():
-                if dimension in sides:
-                    sides[dimension].take(rows)
-    truth.dimensions = {dimension: side.truth() for dimension, side in sides.items()}
-    return truth
+                if dimension in scans:
+                    scans[dimension].take(rows)
+    ground_truth.dimensions = {dimension: scan.ground_truth() for dimension, scan in scans.items()}
+    return ground_truth
 
 
-class _Side:
-    """The queries of one dimension on their way through the rows."""
+class _DimensionScan:
+    """The nearest rows so far for the queries of one dimension."""
 
-    def __init__(self, probes: Sequence[Probe], returned: Sequence[frozenset[Key]], k: int) -> None:
-        self._probes, self._k = probes, k
-        self._sought = directions(np.stack([probe.vector for probe in probes]))
+    def __init__(
+        self, queries: Sequence[Query], returned: Sequence[frozenset[Key]], k: int
+    ) -> None:
+        self._queries, self._k = queries, k
+        self._directions = directions(np.stack([query.vector for query in queries]))
         self._best = Neighbours(
-            np.empty((len(probes), 0), dtype=np.int64), np.empty((len(probes), 0))
+            np.empty((len(queries), 0), dtype=np.int64), np.empty((len(queries), 0))
         )
         self._names: dict[int, Key] = {}
-        self._matching = np.zeros(len(probes), dtype=np.int64)
+        self._matching = np.zeros(len(queries), dtype=np.int64)
         self._wanted: dict[Key, list[int]] = {}
         for number, keys in enumerate(returned):
             for key in keys:
                 self._wanted.setdefault(key, []).append(number)
-        self._truth = Truth(distances=[{} for _ in probes])
+        self._ground_truth = GroundTruth(distances=[{} for _ in queries])
 
     def take(self, rows: Sequence[SourceRow]) -> None:
         """Compare some rows with every query."""
-        truth = self._truth
-        first = truth.rows
-        truth.rows += len(rows)
-        if truth.rows <= SMALL:
-            truth.keys.update(row.key for row in rows)
-        found = cosine_distances(self._sought, directions(_stacked(rows)))
+        ground_truth = self._ground_truth
+        first = ground_truth.rows
+        ground_truth.rows += len(rows)
+        if ground_truth.rows <= SMALL:
+            ground_truth.keys.update(row.key for row in rows)
+        found = cosine_distances(self._directions, directions(_stacked(rows)))
         for place, row in enumerate(rows):
             for number in self._wanted.get(row.key, ()):
-                truth.distances[number][row.key] = float(found[number, place])
+                ground_truth.distances[number][row.key] = float(found[number, place])
         passing = self._passing(rows)
         self._matching += passing.sum(axis=1)
         found[~passing] = np.inf
@@ -134,24 +139,24 @@ class _Side:
         }
 
     def _passing(self, rows: Sequence[SourceRow]) -> npt.NDArray[np.bool_]:
-        """Return which rows pass the filters of which query, ``(queries, rows)``."""
-        passing = np.ones((len(self._probes), len(rows)), dtype=np.bool_)
+        """Return whether each row passes the filters of each query, ``(queries, rows)``."""
+        passing = np.ones((len(self._queries), len(rows)), dtype=np.bool_)
         whole: dict[str, list[Any]] = {}
         known: dict[str, npt.NDArray[np.bool_]] = {}
-        for number, probe in enumerate(self._probes):
-            if not probe.filters:
+        for number, query in enumerate(self._queries):
+            if not query.filters:
                 continue
-            if probe.narrowing not in known:
-                known[probe.narrowing] = self._pass(probe, rows, whole)
-            passing[number] = known[probe.narrowing]
+            if query.filter_text not in known:
+                known[query.filter_text] = self._pass(query, rows, whole)
+            passing[number] = known[query.filter_text]
         return passing
 
     @staticmethod
     def _pass(
-        probe: Probe, rows: Sequence[SourceRow], whole: dict[str, list[Any]]
+        query: Query, rows: Sequence[SourceRow], whole: dict[str, list[Any]]
     ) -> npt.NDArray[np.bool_]:
         passing = np.ones(len(rows), dtype=np.bool_)
-        for column, value in probe.filters.items():
+        for column, value in query.filters.items():
             if column == "source":
                 passing &= [row.key[0] == value for row in rows]
                 continue
@@ -160,14 +165,14 @@ class _Side:
             passing &= [contains(one, value) for one in whole[column]]
         return passing
 
-    def truth(self) -> Truth:
-        """Return what was found after the last row."""
-        truth = self._truth
-        truth.matching = self._matching.tolist()
-        truth.nearest = [list(self._named(number)) for number in range(len(self._probes))]
-        if truth.rows > SMALL:
-            truth.keys = set()
-        return truth
+    def ground_truth(self) -> GroundTruth:
+        """Return the ground truth, after the last row was taken."""
+        ground_truth = self._ground_truth
+        ground_truth.matching = self._matching.tolist()
+        ground_truth.nearest = [list(self._named(number)) for number in range(len(self._queries))]
+        if ground_truth.rows > SMALL:
+            ground_truth.keys = set()
+        return ground_truth
 
     def _named(self, number: int) -> Iterator[tuple[Key, float]]:
         for row, distance in zip(

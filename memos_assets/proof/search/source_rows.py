@@ -1,7 +1,7 @@
 """Rows of the pinned SQLite files that search must find, as the proof reads them.
 
-Which rows those are is asked of the rejects, whose every row V01 holds against the file; the bytes
-of an embedding are read by `consolidate.canonical`, which shares no code with the loader.
+Rows that are rejected and not loaded are left out; V01 compares every reject with the file. The
+bytes of an embedding are read by `proof.expected.values`, which shares no code with the loader.
 """
 
 import json
@@ -20,7 +20,7 @@ from memos_assets.consolidate.sources.encodings import as_declared
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Rejected, rejected_rows
-from memos_assets.proof.expected.repairs import mended
+from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, rowid_name
 from memos_assets.sqlite.row_codec import Value
@@ -36,13 +36,13 @@ _BATCH_ROWS = 1_024
 
 @dataclass(frozen=True, slots=True)
 class SourceRow:
-    """One row that PostgreSQL must hold.
+    """One row that PostgreSQL must contain.
 
     Attributes:
         key: of the row.
         elements: its embedding, ``(dimension,)``, float16 or float32; None where it has none.
         reason: why it has none.
-        json: filter column -> JSON text, or None where PostgreSQL holds NULL.
+        json: filter column -> JSON text, or None where PostgreSQL has NULL.
     """
 
     key: Key
@@ -76,13 +76,13 @@ class SourceRows:
 
     @cached_property
     def filters(self) -> tuple[Column, ...]:
-        """JSON columns that a search may be narrowed by."""
+        """JSON columns that a search can filter by."""
         return tuple(c for c in self._spec.columns if c.searched == "containment")
 
     def dimensions(self) -> Iterator[tuple[int, int]]:
-        """Yield (rowid, what the dimension seems to be) of loaded rows; no embedding is decoded.
+        """Yield (rowid, estimated dimension) of loaded rows; no embedding is decoded.
 
-        A JSON array is as long as it has commas, a BLOB as its bytes say.
+        The estimate is the number of commas plus 1 in JSON, or follows from the length of a BLOB.
         """
         column = quoted(self.vector.origin)
         size = self.vector.element_bytes
@@ -101,7 +101,7 @@ class SourceRows:
                 yield rowid, dimension
 
     def at(self, rowid: int) -> SourceRow:
-        """Return the row that is there."""
+        """Return the row with this rowid."""
         cursor = self._connection.execute(f"{self._select} where {self._rowid} = ?", (rowid,))
         return self._row(cursor.fetchone())
 
@@ -138,7 +138,7 @@ class SourceRows:
         entry = self._rejected.get(rowid)
         if entry is not None:
             texts = [
-                None if text is None else mended(column, text, entry.rules)
+                None if text is None else repaired(column, text, entry.rules)
                 for column, text in zip(self.filters, texts, strict=True)
             ]
         names = (column.name for column in self.filters)
@@ -153,7 +153,7 @@ def source_rows(
     """Yield a reading of each pin that has the table.
 
     Args:
-        conn: to the target database, whose rejects say which rows are not in the table.
+        conn: to the target database, whose rejects name the rows that are not loaded.
         spec: the table.
         vector: the embedding column.
         pins: of the registered sources of its kind.
@@ -175,7 +175,7 @@ def source_rows(
 def contains(whole: Any, part: Any) -> bool:
     """Whether parsed JSON contains another as jsonb's ``@>`` means it.
 
-    That an array contains a bare scalar is left out: nobody here asks for it.
+    An array that contains a bare scalar is not covered: no query here has such a filter.
     """
     if isinstance(part, dict):
         return isinstance(whole, dict) and all(
@@ -189,5 +189,5 @@ def contains(whole: Any, part: Any) -> bool:
 
 
 def parsed(text: Value) -> Any:
-    """Return JSON as Python has it; None for NULL."""
+    """Return JSON as Python values; None for NULL."""
     return json.loads(text) if isinstance(text, str) else None

@@ -1,6 +1,6 @@
-"""Text to vector: who embeds, whether that fits a table. Speaks to no database.
+"""Text to vector: embedders, and whether one fits a table. No database.
 
-`embedder` says what an embedder is, with and without asyncio; `endpoints` asks Ollama and
+`embedder` has the protocols, with and without asyncio; `endpoints` calls Ollama and
 OpenAI-compatible servers, `blocking` waits for them, `local` needs no server, `models` compares
 names and refuses misfits, `configured` reads the settings.
 """

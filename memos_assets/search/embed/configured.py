@@ -20,7 +20,7 @@ _WHICH = "the one that wrote the table, such as mxbai-embed-large (memos-assets 
 
 
 def configured_embedder(settings: Settings) -> Embedder:
-    """Return the embedder of `MEMOS_EMBEDDER`. Nothing is asked or loaded until it embeds.
+    """Return the embedder of `MEMOS_EMBEDDER`. It loads and connects when it first embeds.
 
     Raises:
         UsageError: M577 there is none, or something that it needs is not set.
@@ -73,7 +73,7 @@ def _endpoint(settings: Settings) -> AsyncOllamaEmbedder | AsyncOpenAIEmbedder:
     if url is None:
         raise _lacks(
             "MEMOS_EMBEDDER_URL",
-            "no text leaves this machine for an address that nobody set",
+            "no text leaves this machine without a configured address",
             "set it to the base address of the endpoint, such as http://127.0.0.1:8000/v1",
         )
     return kind(

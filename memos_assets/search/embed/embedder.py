@@ -1,4 +1,4 @@
-"""What an embedder is, and what every answer of one is checked for."""
+"""Embedders as protocols, and the checks of every answer of one."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -17,7 +17,7 @@ class Embedder(Protocol):
     """Turns texts into vectors of one model.
 
     Nothing is normalised: some endpoints return unit vectors, others do not, and memOS stored both.
-    Compare by cosine, which does not care.
+    Compare by cosine, which ignores length.
     """
 
     @property
@@ -29,18 +29,18 @@ class Embedder(Protocol):
         """Elements of its vectors; None until the first answer where only the model knows."""
 
     def embed(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts as they are, which is how memOS embedded what it stored.
+        """Embed texts as they are, as memOS did with stored texts.
 
         Returns:
             Shape (texts, dimension), finite, no zero vector.
 
         Raises:
-            UsageError: M577 it lacks something it needs; M578 it does not answer, or not with that;
+            UsageError: M577 a setting or package is missing; M578 no answer, or no such vectors;
                 M579 the answer has another dimension than `MEMOS_EMBEDDER_DIMENSION`.
         """
 
     def embed_query(self, text: str) -> Vectors:
-        """Embed what somebody looks for, with the instruction that its model wants before it.
+        """Embed a query, with the instruction of its model before it.
 
         Returns:
             Shape (dimension,).
@@ -75,7 +75,7 @@ class EmbedsQueries:
         raise NotImplementedError
 
     def embed_query(self, text: str) -> Vectors:
-        """Embed what somebody looks for, with the instruction that its model wants before it."""
+        """Embed a query, with the instruction of its model before it."""
         vector: Vectors = self.embed([as_query(self.model, text)])[0]
         return vector
 
@@ -98,12 +98,12 @@ def checked(rows: object, count: int, *, where: str) -> Vectors:
         UsageError: M578 another count, no numbers, an empty, ragged, non-finite or zero vector.
     """
     if not isinstance(rows, list | np.ndarray):
-        raise _nonsense("no list of vectors", where)
+        raise _nonsense("something that is not a list of vectors", where)
     if len(rows) != count:
         raise _nonsense(f"{len(rows)} vectors for {count} texts", where)
     lengths = {len(row) if isinstance(row, list | np.ndarray) else -1 for row in rows}
     if -1 in lengths:
-        raise _nonsense("something that is no vector", where)
+        raise _nonsense("something that is not a vector", where)
     if 0 in lengths:
         raise _nonsense("an empty vector", where)
     if len(lengths) > 1:
@@ -143,7 +143,7 @@ def check_dimension(expected: int | None, given: int, *, model: str, where: str)
 def _nonsense(what: str, where: str) -> UsageError:
     return UsageError(
         "M578",
-        f"it answered with {what}",
+        f"the embedder answered with {what}",
         where=where,
         fix="see its log, and that MEMOS_EMBEDDER_MODEL is an embedding model; searching by words "
         "needs no embedder: --mode text",

@@ -51,7 +51,7 @@ class EndpointSettings(TypedDict, total=False):
 
 
 class _AsyncEndpoint:
-    """What both have in common. The key is in no repr and in no message."""
+    """The common part of both endpoints. The key is in no repr and in no message."""
 
     _path: str
     _start: str
@@ -95,7 +95,7 @@ class _AsyncEndpoint:
         return np.concatenate(parts)
 
     async def embed_query(self, text: str) -> Vectors:
-        """Embed what somebody looks for, with the instruction that its model wants before it."""
+        """Embed a query, with the instruction of its model before it."""
         vector: Vectors = (await self.embed([as_query(self.model, text)]))[0]
         return vector
 
@@ -136,7 +136,7 @@ class _AsyncEndpoint:
                         raise httpx.HTTPStatusError("", request=response.request, response=response)
             return response.json()
         except ValueError:
-            raise self._refusal("it answered with something that is no JSON") from None
+            raise self._refusal("the embedder answered with something that is not JSON") from None
         except httpx.HTTPStatusError as error:
             raise self._refused(error.response) from None
         except httpx.TimeoutException:
@@ -145,13 +145,15 @@ class _AsyncEndpoint:
                 fix="wait for it to load the model, or raise MEMOS_EMBEDDER_TIMEOUT_SECONDS",
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise self._refusal(f"it does not answer ({_cause(error)})", fix=self._start) from None
+            raise self._refusal(
+                f"the endpoint does not answer ({_cause(error)})", fix=self._start
+            ) from None
 
     def _refused(self, response: httpx.Response) -> UsageError:
         said = _said(response)
         if self._key is not None:
             said = said.replace(self._key.get_secret_value(), _MASK)
-        what = f"it refuses with {response.status_code}{f' ({said})' if said else ''}"
+        what = f"the endpoint refuses with {response.status_code}{f' ({said})' if said else ''}"
         if response.status_code in (401, 403):
             return self._refusal(what, fix="set MEMOS_EMBEDDER_KEY to a key that it takes")
         if response.status_code == 404:
@@ -219,7 +221,7 @@ def _may_pass(error: BaseException) -> bool:
 
 
 def _said(response: httpx.Response) -> str:
-    """Return what an endpoint says of its refusal, on one line and short."""
+    """Return an endpoint's message about a refusal, on one line and short."""
     try:
         said: Any = response.json()
     except ValueError:

@@ -1,4 +1,4 @@
-"""Embedders that need no server: a model out of a package, and a hash for tests."""
+"""Embedders without a server: a model from a package, and a hash for tests."""
 
 import hashlib
 import importlib
@@ -112,7 +112,7 @@ class MiniLMEmbedder(EmbedsQueries):
         if self._loaded is None:
             keep_models_offline()
             try:
-                # It brings PyTorch, which takes seconds to import: only who asks for it waits.
+                # It brings PyTorch, which takes seconds to import.
                 self._loaded = importlib.import_module(self._PACKAGE).load_model(device="cpu")
             except (ImportError, OSError) as error:
                 raise UsageError(

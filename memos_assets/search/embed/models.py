@@ -1,4 +1,4 @@
-"""Names of embedding models: which are the same, what they want before a query, what they fit."""
+"""Names of embedding models: equal names, instructions before a query, and the tables they fit."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from memos_assets.errors import UsageError
 
-#: Family -> what its authors put before a query, and before nothing else. Whatever memOS stored was
-#: embedded without, as texts are; its own queries to qwen3-embedding carry the instruction.
+#: Family -> instruction of its authors before a query. Stored texts are embedded without, also by
+#: memOS; its queries to qwen3-embedding have the instruction.
 _INSTRUCTIONS = {
     "qwen3-embedding": (
         "Instruct: Given a web search query, retrieve relevant passages that answer the query\n"
@@ -32,7 +32,7 @@ class ModelName:
 
     @classmethod
     def parse(cls, name: str) -> "ModelName":
-        """Take a name apart; who publishes it, `latest` and the precision of weights are left out.
+        """Take a name apart, without its publisher, `latest` and the precision of weights.
 
         Weights of less precision give nearly the same vectors: the space is the same.
         """
@@ -87,20 +87,21 @@ def check_fit(
         UsageError: M579.
     """
     if dimension not in models:
-        what = f"{model} gives {dimension:,} elements, and the table is searched by {held(models)}"
+        known = dimensions(models)
+        what = f"{model} gives {dimension:,} elements, and the table is searched by {known}"
     elif models[dimension] and not any(same_model(model, one) for one in models[dimension]):
         wrote = " or ".join(models[dimension])
         what = (
-            f"its {dimension:,} elements are of {wrote}; those of {model} are as many and mean "
-            "something else"
+            f"the table's {dimension:,} elements are of {wrote}; those of {model} are as many and "
+            "mean something else"
         )
     else:
         return
     raise UsageError("M579", what, where=table, fix=_fix(models, dimension))
 
 
-def held(models: Mapping[int, Sequence[str]]) -> str:
-    """Say what a table holds: ``1,024 (bge-m3) or 4,096 (qwen3-embedding:8b)``."""
+def dimensions(models: Mapping[int, Sequence[str]]) -> str:
+    """Return dimensions with their models: ``1,024 (bge-m3) or 4,096 (qwen3-embedding:8b)``."""
     return " or ".join(
         f"{dimension:,} ({', '.join(names)})" if names else f"{dimension:,}"
         for dimension, names in sorted(models.items())

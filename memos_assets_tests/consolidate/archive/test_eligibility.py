@@ -22,7 +22,7 @@ from memos_assets.consolidate.sources.discover import Root
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import SourceError
 from memos_assets_tests.consolidate import builders as b
-from memos_assets_tests.sqlite.test_locks import held
+from memos_assets_tests.sqlite.test_locks import connected
 
 SEEN = CheckSeen(
     check="V01",
@@ -67,13 +67,13 @@ def pin(engine: sa.Engine, data: Path) -> Pin:
 def judged(
     engine: sa.Engine,
     data: Path,
-    *claims: CheckSeen,
+    *checks: CheckSeen,
     accept: bool = True,
     archive: Path | None = None,
     roots: Sequence[Path] | None = None,
 ) -> list[Candidate]:
     def evaluations(_: FileKind) -> Sequence[CheckSeen]:
-        return claims
+        return checks
 
     with engine.connect() as conn:
         found = find_candidates(conn, MEMOS, b.found(data) if any(data.rglob("*.db")) else [])
@@ -155,17 +155,17 @@ def linked(pin: Pin) -> None:
     ("change", "expected"),
     [
         pytest.param(lambda pin: pin.origin.unlink(), ["the file is gone"], id="gone"),
-        pytest.param(linked, ["it is no regular file"], id="symlink"),
+        pytest.param(linked, ["the path is not a regular file"], id="symlink"),
         pytest.param(
             lambda pin: b.change(pin.origin, "delete from templates where rowid = 1"),
             ["it holds other rows than were loaded"],
             id="changed",
         ),
         pytest.param(lambda pin: b.change(pin.origin, "vacuum"), [], id="same rows"),
-        pytest.param(lambda pin: pin.path.unlink(), ["there is no pinned copy of it"], id="pin"),
+        pytest.param(lambda pin: pin.path.unlink(), ["the source has no pinned copy"], id="pin"),
         pytest.param(
             lambda pin: pin.origin.with_name("meta_buffer.db-journal").touch(),
-            ["meta_buffer.db-journal lies beside it"],
+            ["meta_buffer.db-journal is beside the file"],
             id="journal",
         ),
     ],
@@ -197,7 +197,9 @@ def test_stale_chunks_and_places_outside_the_roots_are_named(
     assert pin.origin.exists()
     b.execute(engine, "update memos_ops.chunks set code_version = 'older'")
     assert reasons(judged(engine, data)) == ["1 of its chunks are not loaded as it holds them"]
-    assert reasons(judged(engine, data, roots=[tmp_path / "x"])) == ["it lies outside the roots"]
+    assert reasons(judged(engine, data, roots=[tmp_path / "x"])) == [
+        "the file is outside the roots"
+    ]
     assert reasons(judged(engine, data, archive=Path("/proc/archive"))) == [
         "the archive is on another file system"
     ]
@@ -211,12 +213,12 @@ def test_stale_chunks_and_places_outside_the_roots_are_named(
         pytest.param(["begin immediate"], 2, id="writes"),
     ],
 )
-def test_nobody_may_have_it_open(
+def test_a_file_that_a_process_has_open_is_not_retired(
     engine: sa.Engine, data: Path, pin: Pin, statements: list[str], locks: int
 ) -> None:
-    with held(pin.origin, *statements) as pid:
+    with connected(pin.origin, *statements) as pid:
         open_in, *locked = reasons(judged(engine, data))
-    assert open_in.startswith("it is open in ")
+    assert open_in.startswith("the file is open in ")
     assert open_in.endswith(f"({pid})")
     assert len(locked) == locks
     assert reasons(judged(engine, data)) == []
@@ -248,14 +250,14 @@ def test_caches_and_foreign_files_stay_and_test_files_go(
         "old_buffer",
         "unified_hybrid",
     ]
-    assert [unmet.what for unmet in found["meta_buffer"].unmet] == ["it is not consolidated"]
+    assert [unmet.what for unmet in found["meta_buffer"].unmet] == ["the file is not consolidated"]
 
 
-def test_a_file_that_changes_after_it_was_judged_is_not_retired(
+def test_a_file_that_changes_after_its_check_is_not_retired(
     engine: sa.Engine, data: Path, pin: Pin
 ) -> None:
     (candidate,) = judged(engine, data)
     b.change(pin.origin, "delete from templates where rowid = 1")
-    with pytest.raises(SourceError, match=r"^M110 .*not retired: it changes while"):
+    with pytest.raises(SourceError, match=r"^M110 .*not retired: the file changed"):
         manifest_of(engine, candidate)
     assert os.listdir(data) == ["meta_buffer.db"]  # noqa: PTH208  names, sorted by nobody

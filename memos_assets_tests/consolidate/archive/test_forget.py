@@ -1,4 +1,4 @@
-"""Forgetting a source: never by surprise, and then all of it."""
+"""Forgetting a source: rows only on request, and then all of them."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Moving into the archive and back: what a crash leaves, what is refused, what V13 sees."""
+"""Moving into the archive and back: crashes, refusals, and V13."""
 
 import errno
 import json
@@ -240,14 +240,14 @@ def test_a_file_that_changes_or_is_opened_while_it_is_moved_comes_back(
 
     with monkeypatch.context() as patched:
         patched.setattr(archive, "_rename", written)
-        with pytest.raises(SourceError, match=r"^M112 .*changed while it was moved; it lies where"):
+        with pytest.raises(SourceError, match=r"^M112 .*changed while it was moved; it is at its"):
             store(engine, folder)
     assert path.read_bytes().endswith(b"!")
     os.truncate(path, path.stat().st_size - 1)
     manifest = manifest_of(engine, candidate(engine))
     with path.open("rb"), archive.locked(folder), pytest.raises(SourceError) as caught:
         archive.store(engine, folder, manifest)
-    assert "somebody opened it while it was moved" in caught.value.what
+    assert "another process opened it while it was moved" in caught.value.what
     assert path.exists()
     assert (retired_to(engine), read_archive(folder)) == (None, ([], []))
 
@@ -258,9 +258,9 @@ def test_a_restoration_replaces_nothing_and_takes_no_other_bytes(
     entry = store(engine, folder)
     path.write_bytes(b"made anew")
     with archive.locked(folder):
-        with pytest.raises(UsageError, match=r"^M552 .*something lies where the retired file lay"):
+        with pytest.raises(UsageError, match=r"^M552 .*another file is at the original path"):
             archive.restore(engine, entry)
-        # As if it had appeared after the look.
+        # As if the file had appeared after the test for it.
         with pytest.raises(FileExistsError):
             archive._move_back(entry)
         assert path.read_bytes() == b"made anew"
@@ -271,7 +271,7 @@ def test_a_restoration_replaces_nothing_and_takes_no_other_bytes(
             with pytest.raises(SourceError, match=r"^M114 .*not those that were retired"):
                 refused()
         entry.file.unlink()
-        with pytest.raises(SourceError, match=r"^M114 .*the archive lacks it"):
+        with pytest.raises(SourceError, match=r"^M114 .*the archive lacks the file"):
             archive.restore(engine, entry)
     assert not path.exists()
 
@@ -298,7 +298,9 @@ def test_a_retired_source_is_final_and_proven_from_its_pin(
     assert retired_to(engine) == str(source.location)
 
 
-def test_the_archive_is_no_place_for_sources(engine: sa.Engine, path: Path, folder: Path) -> None:
+def test_the_archive_is_not_searched_for_sources(
+    engine: sa.Engine, path: Path, folder: Path
+) -> None:
     other = b.write_kind(path.parent / "x", "semantic_memory")
     store(engine, folder)
     assert [file.path for file in b.found(folder.parent)] == [other]
@@ -332,7 +334,11 @@ def test_a_name_of_several_retired_files_is_refused_and_their_folders_are_told_a
         pytest.param(lambda e: e.file.unlink(), "is gone", id="gone"),
         pytest.param(lambda e: e.file.write_bytes(b"x"), "does not have the bytes", id="bytes"),
         pytest.param(lambda e: manifests.with_state(e, "moving"), "interrupted", id="half"),
-        pytest.param(lambda e: manifests.with_state(e, "purged"), "its file is there", id="purged"),
+        pytest.param(
+            lambda e: manifests.with_state(e, "purged"),
+            "the file is purged, and still there",
+            id="purged",
+        ),
         pytest.param(lambda e: (e.folder / "manifest.json").unlink(), "no manifest", id="manifest"),
     ],
 )
@@ -352,13 +358,13 @@ def test_v13_archived_files_are_whole_fails_when_the_archive_is_not_as_it_was_le
     assert observed in finding.observed
 
 
-def test_v13_archived_files_are_whole_fails_when_the_books_say_otherwise(
+def test_v13_archived_files_are_whole_fails_when_the_registry_says_otherwise(
     engine: sa.Engine, path: Path, folder: Path
 ) -> None:
     assert path.exists()
     store(engine, folder)
     b.execute(engine, "update memos_ops.sources set retired_to = null")
-    assert v13(engine, folder).observed.endswith("and the books say not retired")
+    assert v13(engine, folder).observed.endswith("and the registry says not retired")
     repair(engine, folder)
     assert v13(engine, folder).passed
     broken = folder / "broken"

@@ -233,7 +233,7 @@ def test_unusual_values_that_are_allowed_are_loaded(case: Case, world: sa.Engine
 
 
 @pytest.mark.parametrize("kind", TABLES)
-def test_nothing_else_is_rejected_and_the_claims_hold(kind: str, world: sa.Engine) -> None:
+def test_nothing_else_is_rejected_and_the_checks_pass(kind: str, world: sa.Engine) -> None:
     wanted = {rowid_of(case) for case in REJECTED if case[1] == kind}
     assert set(rejected(world, kind)) == wanted
     found = b.findings(world, TABLES[kind][1])

@@ -1,4 +1,4 @@
-"""What is decided about rejects is what gets loaded, and what the proof expects."""
+"""Decisions about rejects determine the loaded values, and those that the proof expects."""
 
 import json
 import re
@@ -213,7 +213,7 @@ def test_every_reason_may_at_least_be_dropped_and_every_rule_fits_somewhere() ->
     assert fitting["hybrid_bm25_statistics", "json_nul"] == ("drop",)
 
 
-def test_what_a_rule_changes_is_spelt_as_before_otherwise() -> None:
+def test_a_rule_leaves_the_rest_of_a_value_as_it_is_spelt() -> None:
     spec = MEMOS.table("embeddings")
     column = spec.column("metadata")
     text = r'{ "a" : [1.50, "\\u0000\u0000", "\u00e9"] }'

@@ -30,7 +30,7 @@ from memos_assets_tests.demo.recount import recount
 
 @dataclass(frozen=True)
 class World:
-    """The demo after one load of all its files, and what its files held before."""
+    """The demo after one load of all its files, and the content of its files before it."""
 
     engine: sa.Engine
     folder: Path
@@ -260,7 +260,7 @@ def test_the_five_conventions_of_time_are_in_the_demo(world: World) -> None:
     assert all(world.manifest.defects[f"timestamps_{name}"] for name in conventions)
 
 
-def test_every_claim_about_the_demo_holds(world: World) -> None:
+def test_every_check_of_the_demo_passes(world: World) -> None:
     for pin in {pin.kind: pin for pin in world.pins.values()}.values():
         assert b.red(world.engine, pin) == {}
     pins = list(world.pins.values())
@@ -268,7 +268,7 @@ def test_every_claim_about_the_demo_holds(world: World) -> None:
     assert source_accounted_for(pins).passed
 
 
-def test_a_dry_run_foretells_what_a_load_does(world: World) -> None:
+def test_a_dry_run_predicts_the_counts_of_a_load(world: World) -> None:
     ledger = {
         (source, table): counts
         for source, table, *counts in b.rows(
@@ -277,11 +277,11 @@ def test_a_dry_run_foretells_what_a_load_does(world: World) -> None:
             "from memos_ops.chunks where source_rows > 0 group by 1, 2",
         )
     }
-    foretold = {
+    predicted = {
         (found.source, found.spec.name): [found.loaded, found.rejects.total(), found.mirrored]
         for file in b.found(world.folder)
         if file.treatment == "consolidate"
         for found in forecast_file(file)
         if found.rows
     }
-    assert foretold == ledger
+    assert predicted == ledger

@@ -1,4 +1,4 @@
-"""What is there after a kill, a lost server, a lock that never comes, a full disk; and after that.
+"""The state after a kill, a lost server, a lock that is not granted, a full disk; and the resume.
 
 A trigger holds a load in the middle of a chunk for as long as the test holds an advisory lock.
 """
@@ -126,7 +126,7 @@ def whole_chunks(engine: sa.Engine) -> list[int]:
 
 
 @contextmanager
-def held_at(engine: sa.Engine, rowid: int) -> Iterator[None]:
+def stopped_at(engine: sa.Engine, rowid: int) -> Iterator[None]:
     """Let every load wait before it stores a row, until the block ends."""
     b.execute(
         engine,
@@ -145,8 +145,8 @@ def held_at(engine: sa.Engine, rowid: int) -> Iterator[None]:
         b.execute(engine, "drop trigger if exists hold on memos.semantic_memories")
 
 
-#: Workers that wait in the middle of a COPY, and those that wait for their turn.
-HELD = "wait_event = 'advisory' and query like 'copy%'"
+#: Workers that wait in the middle of a COPY, and those that wait for another one's lock.
+STOPPED = "wait_event = 'advisory' and query like 'copy%'"
 QUEUED = "wait_event = 'advisory' and query not like 'copy%'"
 
 
@@ -199,8 +199,8 @@ def test_kill_9_of_a_worker_in_the_middle_of_a_chunk_leaves_the_chunks_before_it
 ) -> None:
     path = memories(tmp_path / "data")
     expected = expected_state(engine, path)
-    with held_at(engine, 3 * CHUNK + 20), worker(engine, path) as process:
-        wait_for(engine, 1, HELD)
+    with stopped_at(engine, 3 * CHUNK + 20), worker(engine, path) as process:
+        wait_for(engine, 1, STOPPED)
         process.kill()
         process.wait()
         assert whole_chunks(engine) == [0, 1, 2]
@@ -215,8 +215,8 @@ def test_kill_9_of_the_server_in_the_middle_of_a_load_loses_and_doubles_nothing(
 ) -> None:
     path = memories(tmp_path / "data")
     expected = expected_state(own_engine, path)
-    with held_at(own_engine, 4 * CHUNK + 20), worker(own_engine, path) as process:
-        wait_for(own_engine, 1, HELD)
+    with stopped_at(own_engine, 4 * CHUNK + 20), worker(own_engine, path) as process:
+        wait_for(own_engine, 1, STOPPED)
         kill_server(own_server)
         said = process.communicate(timeout=60)[1]
         assert process.returncode == 1
@@ -258,8 +258,8 @@ def test_a_load_that_another_session_of_the_same_table_is_busy_with_waits_no_lon
     impatient = create_engine(
         engine.url, settings.model_copy(update={"lock_timeout_ms": 100}), application_name="tests"
     )
-    with held_at(engine, 20), worker(engine, path) as process:
-        wait_for(engine, 1, HELD)
+    with stopped_at(engine, 20), worker(engine, path) as process:
+        wait_for(engine, 1, STOPPED)
         pin = b.observe(engine, path)
         with pytest.raises(TargetError, match=r"^M310 .*lock timeout"):
             b.load_stale(impatient, pin)
@@ -272,8 +272,8 @@ def test_two_processes_that_load_one_table_at_once_queue_and_leave_each_row_once
 ) -> None:
     path = memories(tmp_path / "data")
     expected = expected_state(engine, path)
-    with held_at(engine, 20), worker(engine, path) as first, worker(engine, path) as second:
-        wait_for(engine, 1, HELD)
+    with stopped_at(engine, 20), worker(engine, path) as first, worker(engine, path) as second:
+        wait_for(engine, 1, STOPPED)
         wait_for(engine, 1, QUEUED)
         b.execute(
             engine,
@@ -389,7 +389,7 @@ def test_a_disk_too_full_for_a_pin_is_m106_and_leaves_nothing(tmp_path: Path) ->
     assert take_pin("memory", KIND, path, pins).rows["memories"] == 41
 
 
-def test_what_a_killed_process_left_of_a_pin_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_the_partial_pin_of_a_killed_process_is_removed_by_the_next(tmp_path: Path) -> None:
     path, pins = memories(tmp_path / "data", chunks=1), tmp_path / "pins"
     pins.mkdir()
     for name in (".memory-1.part", ".memory-1.part-journal", ".memory-2.part"):

@@ -226,7 +226,7 @@ def test_mirrored_links_move_between_chunks_in_any_order_of_loading(
     assert b.red(engine, pin) == {}
 
 
-def test_links_are_judged_again_when_the_rows_they_name_change(
+def test_links_are_checked_again_when_the_rows_they_name_change(
     engine: sa.Engine, tmp_path: Path
 ) -> None:
     path = network(tmp_path)

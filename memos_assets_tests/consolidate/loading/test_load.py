@@ -269,7 +269,7 @@ def test_a_connection_that_dies_mid_chunk_leaves_nothing_half_loaded(
             yield batch
 
     reader = pa.RecordBatchReader.from_batches(whole.schema, interrupted())
-    with pytest.raises(TargetError, match=r"^M310 .*it is as it was before"):
+    with pytest.raises(TargetError, match=r"^M310 .*the chunk is as it was before"):
         load_stream(engine, SPEC, reader, run_id="dies")
     assert state(engine) == before
     load(engine, pin, 0)

@@ -1,4 +1,4 @@
-"""Whatever a column may hold arrives bit for bit: SQLite, Arrow, COPY, PostgreSQL, Arrow."""
+"""Every value of a column arrives bit for bit: SQLite, Arrow, COPY, PostgreSQL, Arrow."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence

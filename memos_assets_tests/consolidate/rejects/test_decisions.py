@@ -167,7 +167,7 @@ def test_a_link_to_a_row_that_is_loaded_by_a_rule_leads_somewhere(
     assert b.red(engine, pin) == {}
 
 
-def test_a_parent_that_is_loaded_by_a_rule_is_no_loose_end(
+def test_a_parent_that_is_loaded_by_a_rule_is_not_a_loose_end(
     engine: sa.Engine, tmp_path: Path
 ) -> None:
     path = b.write_kind(
@@ -275,7 +275,7 @@ def test_v12_rejects_are_settled_fails_while_a_row_is_open_and_counts_the_others
 
 
 @pytest.mark.parametrize(
-    ("statement", "claim"),
+    ("statement", "check"),
     [
         ("update memos.embeddings set content = 'a?' where source_rowid = 2", "v02"),
         ("delete from memos.embeddings where source_rowid = 2", "v01"),
@@ -287,7 +287,7 @@ def test_v12_rejects_are_settled_fails_while_a_row_is_open_and_counts_the_others
     ids=["changed", "missing", "other rule", "nobody decided", "dropped and loaded", "open"],
 )
 def test_a_row_that_is_not_what_was_decided_is_a_fault(
-    statement: str, claim: str, engine: sa.Engine, tmp_path: Path
+    statement: str, check: str, engine: sa.Engine, tmp_path: Path
 ) -> None:
     path = write(tmp_path / "data", MIXED, {"content": "a\0"})
     b.consolidate(engine, path)
@@ -295,18 +295,18 @@ def test_a_row_that_is_not_what_was_decided_is_a_fault(
     pin = b.consolidate(engine, path)
     assert b.red(engine, pin) == {}
     b.execute(engine, statement)
-    assert claim in {name[:3] for _, name in b.red(engine, pin)}
+    assert check in {name[:3] for _, name in b.red(engine, pin)}
 
 
 @pytest.mark.parametrize(
     ("table", "reason", "rule", "message"),
     [
         ("embeddings", "nul_character", "null_end", "^M542 --rule: null_end does not fit"),
-        ("embeddings", "nul_character", "ignore", "^M542 --rule: ignore is no rule that fits"),
+        ("embeddings", "nul_character", "ignore", "^M542 --rule: ignore is not a rule that fits"),
         ("embeddings", "timestamp_without_zone", "assume_utc", "^M542 "),
         ("semantic_links", "dangling_end", "null_end", "^M542 .*pass one of drop;"),
         ("embeddings", "null_key", "null_value", "^M542 "),
-        ("embeddings", "unlucky", "drop", "^M541 unlucky: no reason of rejects; there are: "),
+        ("embeddings", "unlucky", "drop", "^M541 unlucky: not a reason of rejects; there are: "),
         ("embeddings", "json_nul", "drop", "^M543 memos.embeddings: no row of any source "),
     ],
 )

@@ -1,4 +1,4 @@
-"""What the caches hold, counted without touching them."""
+"""The rows of caches are counted without changing the files."""
 
 from datetime import UTC, datetime
 from pathlib import Path

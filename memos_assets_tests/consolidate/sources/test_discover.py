@@ -325,7 +325,7 @@ def test_a_file_in_wal_mode_without_a_log_gets_none(tmp_path: Path) -> None:
     assert state(tmp_path / "data") == before
 
 
-def test_what_a_killed_writer_left_is_rolled_back_in_the_copy_only(tmp_path: Path) -> None:
+def test_the_journal_of_a_killed_writer_is_rolled_back_in_the_copy_only(tmp_path: Path) -> None:
     path = b.write_kind(
         tmp_path / "data", "semantic_memory", memories=[b.memory(n) for n in range(1, 30)]
     )
@@ -361,7 +361,7 @@ def test_a_page_that_was_overwritten_is_found_before_the_file_is_loaded(tmp_path
     assert list((tmp_path / "pins").glob("*.db*")) == []
 
 
-def test_pinned_copies_are_no_sources_and_hidden_folders_are_searched(tmp_path: Path) -> None:
+def test_pinned_copies_are_not_sources_and_hidden_folders_are_searched(tmp_path: Path) -> None:
     file = b.only(semantic_file(tmp_path / ".memos"))
     assert file.kind is not None
     take_pin(file.source, file.kind, file.path, tmp_path / "home" / "pins")

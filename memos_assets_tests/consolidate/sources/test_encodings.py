@@ -1,4 +1,4 @@
-"""A column whose bytes are not what the catalog says: the file is refused until somebody says."""
+"""A column whose bytes contradict the catalog: the file is refused until a declaration says so."""
 
 import json
 from collections.abc import Callable
@@ -68,7 +68,7 @@ def refused(path: Path) -> str:
         ),
         (
             lambda n: b"\x01" + b.float32(n),
-            "`entities.embedding` holds something unknown in 9 of 10 rows (3,073 bytes)",
+            "`entities.embedding` holds an unknown encoding in 9 of 10 rows (3,073 bytes)",
             "describe the encoding or the dimension as corpus_entities.embedding",
         ),
         (
@@ -78,7 +78,7 @@ def refused(path: Path) -> str:
         ),
         (
             lambda n: b.float32(n, 500),
-            "`entities.embedding` holds something unknown in 9 of 10 rows (2,000 bytes)",
+            "`entities.embedding` holds an unknown encoding in 9 of 10 rows (2,000 bytes)",
             "describe the encoding or the dimension as corpus_entities.embedding",
         ),
         (lambda n: n, "`entities.embedding` holds INTEGER in 9 of 10 rows", "describe"),
@@ -144,11 +144,11 @@ def test_a_few_odd_rows_are_loaded_without_an_embedding(engine: sa.Engine, tmp_p
 
 
 @pytest.mark.parametrize("nothing", [None, b""], ids=["null", "empty"])
-def test_rows_without_an_embedding_are_no_evidence(nothing: bytes | None, tmp_path: Path) -> None:
+def test_rows_without_an_embedding_are_not_evidence(nothing: bytes | None, tmp_path: Path) -> None:
     assert b.only(entities(tmp_path / "data", lambda _: nothing)).treatment == "consolidate"
 
 
-def test_so_few_rows_that_they_may_be_accidents_are_no_evidence(tmp_path: Path) -> None:
+def test_so_few_rows_that_they_may_be_accidents_are_not_evidence(tmp_path: Path) -> None:
     rows = LEAST_ODD_ROWS - 1
     path = entities(tmp_path / "data", b.float16, odd=rows, rows=rows)
     assert b.only(path).treatment == "consolidate"
@@ -226,7 +226,7 @@ def test_an_encoding_that_the_column_would_round_cannot_be_declared(
     path = b.write_kind(
         tmp_path / "data", "mixed_precision_embeddings", embeddings=[b.embedding(1)]
     )
-    with pytest.raises(UsageError, match=r"^M528 .*halfvec holds exactly.*Fix: .*float16"):
+    with pytest.raises(UsageError, match=r"^M528 .*halfvec column stores exactly.*Fix: .*float16"):
         b.only(path)
 
 

@@ -1,4 +1,4 @@
-"""Files that nobody meant well: names that break quoting, impostors, schemas with code in them."""
+"""Hostile files: names that break quoting, impostors, schemas with code in them."""
 
 import sqlite3
 from collections.abc import Sequence

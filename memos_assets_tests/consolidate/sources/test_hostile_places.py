@@ -1,4 +1,4 @@
-"""Files where none should be: links, pipes, logs of others, copies that somebody wrote to."""
+"""Files where none should be: links, pipes, logs of others, copies that a program wrote to."""
 
 import os
 import shutil
@@ -101,7 +101,7 @@ def test_a_pipe_or_a_folder_that_is_passed_as_a_file_is_one_error(
         lambda: take_pin("memory", kind, path, tmp_path / "pins"),
         lambda: sqlite_file.opened(path).__enter__(),
     ):
-        with pytest.raises(SourceError, match=r"^M101 .*no regular file"):
+        with pytest.raises(SourceError, match=r"^M101 .*not a regular file"):
             attempt()
     assert not sqlite_file.is_sqlite(path)
 
@@ -111,10 +111,10 @@ def test_a_log_that_is_a_link_or_a_pipe_is_not_read(suffix: str, folder: Path) -
     path = folder / "semantic_memory.db"
     log = path.with_name(path.name + suffix)
     log.symlink_to("/dev/zero")
-    assert "no regular file" in b.only(path).why
+    assert "not a regular file" in b.only(path).why
     log.unlink()
     os.mkfifo(log)
-    assert "no regular file" in b.only(path).why
+    assert "not a regular file" in b.only(path).why
     with pytest.raises(SourceError, match=r"^M101 "):
         fingerprint(path)
 
@@ -193,12 +193,12 @@ def test_a_file_that_became_a_link_out_of_the_root_is_refused(tmp_path: Path) ->
     elsewhere = memories(tmp_path / "elsewhere", 2)
     path.unlink()
     path.symlink_to(elsewhere)
-    with pytest.raises(SourceError, match=r"^M101 .*it leads to .*elsewhere"):
+    with pytest.raises(SourceError, match=r"^M101 .*the path leads to .*elsewhere"):
         take_pin(file.source, file.kind, path, tmp_path / "pins")
     path.unlink()
     path.parent.rmdir()
     path.parent.symlink_to(elsewhere.parent)
-    with pytest.raises(SourceError, match=r"^M101 .*it leads to .*elsewhere"):
+    with pytest.raises(SourceError, match=r"^M101 .*the path leads to .*elsewhere"):
         take_pin(file.source, file.kind, path, tmp_path / "pins")
 
 
@@ -255,7 +255,7 @@ def test_a_log_of_another_database_is_one_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("replaced", [False, True])
-def test_a_pinned_copy_that_somebody_wrote_to_is_neither_loaded_nor_proven(
+def test_a_pinned_copy_that_was_written_to_is_neither_loaded_nor_proven(
     replaced: bool,  # noqa: FBT001
     engine: sa.Engine,
     tmp_path: Path,
@@ -273,13 +273,15 @@ def test_a_pinned_copy_that_somebody_wrote_to_is_neither_loaded_nor_proven(
         stamp = pin.path.stat()
         b.change(pin.path, "update memories set content = 'forged'")
         os.utime(pin.path, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
-    with pytest.raises((SourceError, TargetError), match=r"^M109 .*no longer holds what was pin"):
+    with pytest.raises((SourceError, TargetError), match=r"^M109 .*content of the pinned copy"):
         b.load(engine, pin, spec, b.stale(engine, pin, spec.name))
     assert b.rows(engine, "select count(*) from memos.semantic_memories") == [(0,)]
     assert b.stale_chunks(engine, pin, spec.name) == [0]
     with (
         engine.connect() as conn,
-        pytest.raises(SourceError, match=r"^M109 .*Fix: .*delete it, then: memos-assets observe"),
+        pytest.raises(
+            SourceError, match=r"^M109 .*Fix: .*delete the copy, then: memos-assets observe"
+        ),
     ):
         prove_table(conn, spec, pin)
     pin.path.unlink()
@@ -288,7 +290,7 @@ def test_a_pinned_copy_that_somebody_wrote_to_is_neither_loaded_nor_proven(
     assert b.red(engine, again) == {}
 
 
-def test_a_file_that_is_gone_by_the_time_it_is_looked_at_is_one_error(tmp_path: Path) -> None:
+def test_a_file_that_is_deleted_before_it_is_opened_is_one_error(tmp_path: Path) -> None:
     path = memories(tmp_path / "data")
     root = Root.parse(str(path))
     path.unlink()

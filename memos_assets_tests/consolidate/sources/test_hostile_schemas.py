@@ -1,4 +1,4 @@
-"""Schemas that nobody meant well: forged entries, code in them, tables that are none."""
+"""Hostile schemas: forged entries, code in them, tables that are none."""
 
 import sqlite3
 from collections.abc import Callable
@@ -151,7 +151,7 @@ def test_a_forged_entry_of_the_schema_is_one_error(forgery: str, tmp_path: Path)
     assert error.code in ("M104", "M105")
 
 
-def test_a_table_that_is_forged_to_lie_where_another_does_loses_no_row_of_its_own(
+def test_a_table_with_the_forged_root_page_of_another_loses_no_row_of_its_own(
     engine: sa.Engine, tmp_path: Path
 ) -> None:
     """Its rows are then those of the other table, which memOS would read there too."""

@@ -1,4 +1,4 @@
-"""Values that claim or are too much: memory stays what it was, and one error names the row."""
+"""Values that are too large, or say that they are: one error names the row, memory stays low."""
 
 import resource
 import sqlite3
@@ -24,7 +24,7 @@ def peak_bytes() -> int:
 
 
 def refusal(path: Path, pins: Path) -> SourceError:
-    """Return what a file is refused for, whenever that is."""
+    """Return the error that refuses a file, when it is found or when it is pinned."""
     file = b.only(path)
     if file.error is not None:
         assert isinstance(file.error, SourceError)
@@ -39,7 +39,7 @@ def refusal(path: Path, pins: Path) -> SourceError:
 
 
 @pytest.mark.parametrize("column", ["content", "embedding"])
-def test_a_row_that_is_too_large_is_named_and_never_held_in_memory(
+def test_a_row_that_is_too_large_is_named_and_never_read_into_memory(
     column: str, tmp_path: Path
 ) -> None:
     path = b.write_kind(tmp_path / "data", "semantic_memory", memories=[b.memory(1), b.memory(9)])
@@ -62,8 +62,10 @@ def test_a_row_of_16_megabytes_is_loaded(engine: sa.Engine, tmp_path: Path) -> N
     assert b.red(engine, pin) == {}
 
 
-@pytest.mark.parametrize("claim", [b"\xbf\xff\xff\x7f", b"\x84\x80\x80\x00", b"\xff" * 9])
-def test_a_small_file_that_claims_a_huge_row_is_one_error(claim: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size_bytes", [b"\xbf\xff\xff\x7f", b"\x84\x80\x80\x00", b"\xff" * 9])
+def test_a_small_file_that_states_a_huge_row_is_one_error(
+    size_bytes: bytes, tmp_path: Path
+) -> None:
     path = tmp_path / "data" / "semantic_memory.db"
     path.parent.mkdir()
     b.write_kind(path.parent, "semantic_memory", memories=[b.memory(1, content="y" * 100)])
@@ -75,14 +77,14 @@ def test_a_small_file_that_claims_a_huge_row_is_one_error(claim: bytes, tmp_path
     content = bytearray(path.read_bytes())
     start = (page - 1) * size
     cell = start + int.from_bytes(content[start + 8 : start + 10], "big")
-    content[cell : cell + len(claim)] = claim
+    content[cell : cell + len(size_bytes)] = size_bytes
     path.write_bytes(content)
     before = peak_bytes()
     assert refusal(path, tmp_path / "pins").code in ("M104", "M108")
     assert peak_bytes() - before < 100_000_000
 
 
-def test_a_header_that_claims_more_pages_than_there_are_is_one_error(tmp_path: Path) -> None:
+def test_a_header_that_states_more_pages_than_there_are_is_one_error(tmp_path: Path) -> None:
     path = b.write_kind(tmp_path / "data", "semantic_memory", memories=[b.memory(1)])
     content = bytearray(path.read_bytes())
     content[28:32] = (2**31).to_bytes(4, "big")

@@ -53,7 +53,7 @@ def name(kind: str, number: int) -> UUID:
 
 
 def write_memos(conn: psycopg.Connection, *, memories: int = 24, rows: bool = True) -> None:
-    """Create memOS's schema in a database with pgvector, and rows with known defects; autocommit or not.
+    """Create memOS's schema with pgvector, and rows with known defects; autocommit or not.
 
     Args:
         conn: to the database.

@@ -14,7 +14,7 @@ from memos_assets.maintenance.health import (
     table_is_vacuumed,
 )
 from memos_assets.maintenance.maintain import maintain
-from memos_assets.maintenance.pending import due, scope_of
+from memos_assets.maintenance.pending import pending_work, scope_of
 from memos_assets.maintenance.recall_drift import recall_has_not_drifted
 from memos_assets.postgres import migrations
 from memos_assets_tests.postgres.application.memos import OTHERS
@@ -57,7 +57,7 @@ def mended(engine: sa.Engine, *names: str, rebuild: bool = False) -> list[tuple[
 
 def test_every_check_passes_once_they_are_indexed_and_analysed(indexed: sa.Engine) -> None:
     assert red(indexed) == []
-    assert due(indexed, scope_of(MEMOS, ["memories"])) == []
+    assert pending_work(indexed, scope_of(MEMOS, ["memories"])) == []
 
 
 def test_memories_that_memos_would_not_show_do_not_count_as_drift(indexed: sa.Engine) -> None:

@@ -27,7 +27,7 @@ SOURCE = "mixed_precision_embeddings"
 
 
 def zeroed(number: int) -> dict[str, object]:
-    """What memOS stores when the embedding service failed."""
+    """The columns that memOS stores when the embedding service failed."""
     tiers = {"fp16_data": 2 * 768, "residual_data": 2 * 768, "int8_data": 768, "binary_data": 96}
     zeros = {column: bytes(size) for column, size in tiers.items()}
     return b.embedding(number) | zeros | {"scale": 1.0}
@@ -53,7 +53,7 @@ def world(engine: sa.Engine, folder: Path, **changes: object) -> Pin:
 
 
 def broken(engine: sa.Engine, check: str, *statements: str, **values: object) -> Finding:
-    """Break the world by SQL and return what the check finds."""
+    """Break the world by SQL and return the finding of a check."""
     b.execute(engine, *statements, **values)
     finding = b.findings(engine, "embeddings")[check]
     assert finding.passed is False

@@ -1,4 +1,4 @@
-"""The claims about links and about the files themselves, and the worlds in which they fail."""
+"""The checks of links and of the files themselves, and the worlds in which they fail."""
 
 from pathlib import Path
 
@@ -54,7 +54,7 @@ def broken(engine: sa.Engine, table: str, *statements: str) -> Finding:
     return finding
 
 
-def test_links_hold_in_an_untouched_world(engine: sa.Engine, tmp_path: Path) -> None:
+def test_links_are_sound_in_an_untouched_world(engine: sa.Engine, tmp_path: Path) -> None:
     assert b.red(engine, semantic(engine, tmp_path)) == {}
     finding = b.findings(engine, "semantic_links")[V05]
     assert finding.expected == "3 linked rows without an unnamed loose end"
@@ -229,14 +229,14 @@ def test_v09_source_is_accounted_for_fails_when_a_table_that_memos_never_writes_
     assert finding.observed == "bge_m3_hybrid: table index_stats with 1 rows"
 
 
-def test_an_empty_extra_table_is_nothing_left_behind(engine: sa.Engine, tmp_path: Path) -> None:
+def test_an_empty_extra_table_is_not_left_behind(engine: sa.Engine, tmp_path: Path) -> None:
     pin = semantic(engine, tmp_path)
     b.change(pin.origin, "create table notes (text)")
     assert source_accounted_for([b.consolidate(engine, pin.origin)]).passed
 
 
-def test_claims_need_the_pinned_copy(engine: sa.Engine, tmp_path: Path) -> None:
+def test_checks_need_the_pinned_copy(engine: sa.Engine, tmp_path: Path) -> None:
     pin = semantic(engine, tmp_path)
     pin.path.unlink()
-    with pytest.raises(SourceError, match=r"^M107 .*there is no pinned copy of it"):
+    with pytest.raises(SourceError, match=r"^M107 .*the source has no pinned copy"):
         b.findings(engine, "semantic_memories")

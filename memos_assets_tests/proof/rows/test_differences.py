@@ -1,4 +1,4 @@
-"""What the proof says of a difference: the row by its key, the column, the place in the value."""
+"""How the proof names a difference: the row by its key, the column, the place in the value."""
 
 import sqlite3
 from contextlib import closing
@@ -43,7 +43,7 @@ def test_one_flipped_bit_among_100_000_vectors_is_found_and_named(
     )
     proof = proven(engine, pin, "embedding_anchors")
     chunk = 77_778 // pin.chunk_rows
-    assert proof.narrowed == [chunk]
+    assert proof.reread_chunks == [chunk]
     assert [number for number, (one, other) in proof.chunks.items() if one != other] == [chunk]
     assert len(proof.chunks) > 40
     here, there = (
@@ -64,7 +64,7 @@ def test_only_the_chunks_that_differ_are_read_again(engine: sa.Engine, tmp_path:
         engine, f"update memos.semantic_memories set content = 'x' where source_rowid = {2 * CHUNK}"
     )
     proof = proven(engine, pin, "semantic_memories")
-    assert proof.narrowed == [2]
+    assert proof.reread_chunks == [2]
     assert sorted(proof.chunks) == [0, 1, 2, 3]
     assert proof.source_digest != proof.target_digest
 
@@ -76,7 +76,7 @@ def test_a_row_in_another_chunk_is_missing_in_one_and_extra_in_the_other(
     pin = b.consolidate(engine, b.write_kind(tmp_path, "semantic_memory", memories=rows))
     b.execute(engine, "update memos.semantic_memories set chunk = 1 where id = 'memory-2'")
     proof = proven(engine, pin, "semantic_memories")
-    assert proof.narrowed == [0, 1]
+    assert proof.reread_chunks == [0, 1]
     assert proof.faults["missing"] == ["memory-2 (rowid 2)"]
     assert proof.faults["extra"] == ["memory-2 (rowid 2)"]
 
@@ -107,11 +107,11 @@ def test_json_is_spelt_as_jsonb_spells_it(spelt: str, engine: sa.Engine) -> None
     assert jsonb_text(spelt).decode() == text
 
 
-def test_json_that_means_the_same_is_no_difference(engine: sa.Engine, tmp_path: Path) -> None:
+def test_json_that_means_the_same_is_not_a_difference(engine: sa.Engine, tmp_path: Path) -> None:
     rows = [b.memory(1, embedding=None, attributes='{"a": 0.10, "b": -0.0, "c": 1E2}')]
     pin = b.consolidate(engine, b.write_kind(tmp_path, "semantic_memory", memories=rows))
     proof = proven(engine, pin, "semantic_memories")
-    assert proof.narrowed == [0]
+    assert proof.reread_chunks == [0]
     assert not proof.faults
     assert proof.source_digest == proof.target_digest
 

@@ -1,4 +1,4 @@
-"""V16, V17 and V18 on loaded files: green, and turned red by what breaks a search."""
+"""V16, V17 and V18 on loaded files: green, and turned red when a search is broken."""
 
 import json
 import shutil
@@ -16,8 +16,8 @@ from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
-from memos_assets.proof.search.asked import tolerance
 from memos_assets.proof.search.checks import CHECKS
+from memos_assets.proof.search.measurement import tolerance
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b

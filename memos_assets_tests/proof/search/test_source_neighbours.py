@@ -1,4 +1,4 @@
-"""Exact neighbours, computed here: batches, ties, rejected rows, what JSON contains."""
+"""Ground truth of search: batches, ties, rejected rows, containment of JSON."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.proof.search.probes import Probe, choose
-from memos_assets.proof.search.source_neighbours import walk
-from memos_assets.proof.search.source_rows import SourceRow, contains, source_rows
+from memos_assets.proof.search.queries import Query, choose
+from memos_assets.proof.search.source_neighbours import compute_ground_truth
+from memos_assets.proof.search.source_rows import Key, SourceRow, contains, source_rows
 from memos_assets.search.exact import nearest_exact, nearest_in
 from memos_assets_tests.consolidate import builders as b
 
@@ -25,7 +25,7 @@ def rows_of(engine: sa.Engine, pin: Pin) -> list[SourceRow]:
         return [row for batch in reading.batches() for row in batch]
 
 
-def probes_of(engine: sa.Engine, pin: Pin) -> dict[int, list[Probe]]:
+def queries_of(engine: sa.Engine, pin: Pin) -> dict[int, list[Query]]:
     with engine.connect() as conn, source_rows(conn, SPEC, VECTOR, [pin]) as readings:
         return choose(readings, VECTOR.indexes(SPEC.name))
 
@@ -78,7 +78,7 @@ def test_json_contains_what_jsonb_says_it_contains(
     assert said is expected
 
 
-def test_rejected_rows_are_no_rows_that_search_must_find(engine: sa.Engine, tmp_path: Path) -> None:
+def test_search_need_not_find_rejected_rows(engine: sa.Engine, tmp_path: Path) -> None:
     pin = b.consolidate(
         engine,
         b.write_kind(
@@ -120,26 +120,27 @@ def test_a_row_that_a_rule_changed_is_filtered_by_what_it_became(
 def test_the_same_rows_give_the_same_queries(engine: sa.Engine, tmp_path: Path) -> None:
     rows = [b.embedding(n, metadata=json.dumps({"kind": "ab"[n % 2], "n": n})) for n in range(90)]
     pin = b.consolidate(engine, b.write_kind(tmp_path / "data", SOURCE, embeddings=rows))
-    found, again = probes_of(engine, pin), probes_of(engine, pin)
+    found, again = queries_of(engine, pin), queries_of(engine, pin)
     assert list(found) == [768]
-    assert [probe.text for probe in found[768]] == [probe.text for probe in again[768]]
+    assert [query.text for query in found[768]] == [query.text for query in again[768]]
     assert len(found[768]) == 20
-    assert len({probe.text for probe in found[768]}) == 20
-    # Values that halfvec holds exactly, or PostgreSQL would be asked something else.
-    for probe in found[768]:
-        assert (probe.vector == probe.vector.astype(np.float16)).all()
-    narrowed = {probe.narrowing for probe in found[768]} - {"none"}
-    (broad,) = narrowed & {'metadata {"kind": "a"}', 'metadata {"kind": "b"}'}
-    (narrow,) = narrowed - {broad}
-    assert narrow.startswith('metadata {"n": ')
+    assert len({query.text for query in found[768]}) == 20
+    # Values that halfvec holds exactly, so that PostgreSQL searches for the same vector.
+    for query in found[768]:
+        assert (query.vector == query.vector.astype(np.float16)).all()
+    filters = {query.filter_text for query in found[768]} - {"none"}
+    (broad,) = filters & {'metadata {"kind": "a"}', 'metadata {"kind": "b"}'}
+    (selective,) = filters - {broad}
+    assert selective.startswith('metadata {"n": ')
     with engine.connect() as conn, source_rows(conn, SPEC, VECTOR, [pin]) as readings:
-        truth = walk(readings, found, {768: [frozenset()] * 20}, 10).dimensions[768]
-    matching = dict(zip((p.narrowing for p in found[768]), truth.matching, strict=True))
-    assert matching == {"none": 90, broad: 45, narrow: 1}
-    assert [len(near) for near in truth.nearest] == [10] * 18 + [1] * 2
+        returned = {768: [frozenset[Key]()] * 20}
+        ground_truth = compute_ground_truth(readings, found, returned, 10).dimensions[768]
+    matching = dict(zip((p.filter_text for p in found[768]), ground_truth.matching, strict=True))
+    assert matching == {"none": 90, broad: 45, selective: 1}
+    assert [len(near) for near in ground_truth.nearest] == [10] * 18 + [1] * 2
 
 
-def test_a_declared_encoding_is_what_the_truth_reads(
+def test_ground_truth_reads_a_declared_encoding(
     engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEMOS_ENCODINGS", "bge_m3_hybrid.documents.dense_embedding=float16")

@@ -14,27 +14,27 @@ from memos_assets.catalog import VectorIndex
 from memos_assets.proof.search.source_rows import SourceRow, SourceRows, parsed
 from memos_assets.search.exact import directions
 
-#: Where every choice below begins.
+#: Seed of every random choice below.
 SEED = 20261124
-#: Rows of a dimension that queries are made from, and the most that are looked at for them.
+#: Rows per dimension that queries are made from, and the most candidates that are read for them.
 SEEDS, CANDIDATES = 24, 64
-#: How far a query lies from the row that it is near to, in lengths of that row.
+#: Distance of a query from the row that it is near to, in lengths of that row.
 NEARBY = 0.2
-#: Queries per index: near a row, a row as it is, between two rows; and for each way to narrow.
-NEAR, AS_STORED, BETWEEN, NARROWED = 8, 2, 6, 2
+#: Queries per index: near a row, a row as it is, between two rows; and for each filter.
+NEAR, AS_STORED, BETWEEN, FILTERED = 8, 2, 6, 2
 #: Share of the row that a query between two is nearer to. Half way between two topics there is no
 #: nearest topic: HNSW finds one of them (recall 0.88 with 150 such queries over 8,497 rows).
 NEARER = 2 / 3
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class Query:
     """One query.
 
     Attributes:
-        about: what it is, in words.
+        about: description for people.
         vector: ``(dimension,)``, float64, of values that the column's type holds exactly.
-        filters: column -> value that narrows the search: a source, or parsed JSON.
+        filters: column -> value that found rows must have or contain: a source, or parsed JSON.
     """
 
     about: str
@@ -47,8 +47,8 @@ class Probe:
         return "[" + ",".join(map(repr, self.vector.tolist())) + "]"
 
     @property
-    def narrowing(self) -> str:
-        """Name how it is narrowed, for people."""
+    def filter_text(self) -> str:
+        """The filters in words, for people."""
         if not self.filters:
             return "none"
         return ", ".join(f"{column} {_shown(value)}" for column, value in self.filters.items())
@@ -56,7 +56,7 @@ class Probe:
 
 def choose(
     readings: Sequence[SourceRows], indexes: Sequence[VectorIndex]
-) -> dict[int, list[Probe]]:
+) -> dict[int, list[Query]]:
     """Return the queries for each dimension that an index serves; none where it has no rows.
 
     Args:
@@ -70,7 +70,7 @@ def choose(
     }
     pairs = _pairs([row for found in rows.values() for row in found])
     return {
-        index.dimension: list(_probes(index, rows[index.dimension], pairs))
+        index.dimension: list(_queries(index, rows[index.dimension], pairs))
         for index in indexes
         if rows[index.dimension]
     }
@@ -115,9 +115,9 @@ def _usable(
             return
 
 
-def _probes(
+def _queries(
     index: VectorIndex, rows: Sequence[SourceRow], pairs: Mapping[str, Sequence[Any]]
-) -> Iterator[Probe]:
+) -> Iterator[Query]:
     """Yield the queries of one index; where there are few rows, each serves several times."""
     random = _random("probes", index.name)
     element = np.float16 if index.stored == "halfvec" else np.float32
@@ -125,34 +125,34 @@ def _probes(
     def row(number: int) -> SourceRow:
         return rows[number % len(rows)]
 
-    def probe(
+    def query(
         about: str, vector: npt.NDArray[np.float64], **filters: Any
-    ) -> Probe:  # rounded as PostgreSQL would round it
-        return Probe(about, vector.astype(element).astype(np.float64), filters)
+    ) -> Query:  # rounded as PostgreSQL would round it
+        return Query(about, vector.astype(element).astype(np.float64), filters)
 
-    def near(number: int, **filters: Any) -> Probe:
-        held = _wide(row(number))
-        noise = random.standard_normal(len(held))
-        length = NEARBY * np.linalg.norm(held) / np.linalg.norm(noise)
-        return probe(f"near {_named(row(number))}", held + length * noise, **filters)
+    def near(number: int, **filters: Any) -> Query:
+        stored = _wide(row(number))
+        noise = random.standard_normal(len(stored))
+        length = NEARBY * np.linalg.norm(stored) / np.linalg.norm(noise)
+        return query(f"near {_named(row(number))}", stored + length * noise, **filters)
 
     yield from (near(number) for number in range(NEAR))
     for number in range(NEAR, NEAR + AS_STORED):
-        yield probe(f"as {_named(row(number))}", _wide(row(number)))
+        yield query(f"as {_named(row(number))}", _wide(row(number)))
     for number in range(BETWEEN):
         one, other = row(2 * number), row(2 * number + 1)
         ends = directions(np.stack([_wide(one), _wide(other)]))
-        yield probe(f"between {_named(one)} and {_named(other)}", [NEARER, 1 - NEARER] @ ends)
+        yield query(f"between {_named(one)} and {_named(other)}", [NEARER, 1 - NEARER] @ ends)
     sources = sorted({found.key[0] for found in rows})
     for source in dict.fromkeys([sources[0], sources[-1]]) if len(sources) > 1 else ():
-        yield from (near(number, source=source) for number in range(NARROWED))
+        yield from (near(number, source=source) for number in range(FILTERED))
     for column, parts in pairs.items():
         for part in parts:
-            yield from (near(NEAR + number, **{column: part}) for number in range(NARROWED))
+            yield from (near(NEAR + number, **{column: part}) for number in range(FILTERED))
 
 
 def _pairs(rows: Sequence[SourceRow]) -> dict[str, list[Any]]:
-    """Return per JSON column what is contained by the most rows of these, and by the fewest."""
+    """Return per JSON column the filters that the most and the fewest of these rows pass."""
     counts: dict[str, Counter[str]] = {}
     for row in rows:
         for column, text in row.json.items():
