@@ -138,4 +138,4 @@ def test_the_health_of_one_index_can_be_checked_by_itself(filled: World) -> None
 
 
 def test_every_check_belongs_to_one_group() -> None:
-    assert sorted([*HEALTH, *PROOF], key=lambda check: check.number) == list(CHECKLIST)
+    assert sorted([*HEALTH_CHECKS, *PROOF], key=lambda check: check.number) == list(CHECKLIST)
