@@ -1,6 +1,7 @@
 """A red search fails its run and holds up what comes after it, and a person can read of it."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,9 @@ def test_the_report_and_the_ui_show_searches_beside_exact_scans(world: World) ->
     for way in ("search", "scan"):
         assert 0 < index[f"{way}_p50_ms"] <= index[f"{way}_p95_ms"]
     page = (reports_folder(world.settings) / f"{done.id}.html").read_text("utf-8")
-    assert page.count("<circle") == 4
+    points = re.findall(r"<circle[^>]*><title>([^<]*)</title>", page)
+    assert [point.partition(" rows: ")[2].split()[0] for point in points] == ["scan", "search"]
+    assert [f">{name}</text>" in page for name in ("exact scan", "search by index")] == [True] * 2
     event = world.instance.get_latest_materialization_event(REPORT)
     assert event is not None
     assert event.asset_materialization is not None
