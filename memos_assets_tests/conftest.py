@@ -14,10 +14,12 @@ import sqlalchemy as sa
 from psycopg import sql
 from pydantic import SecretStr
 
+from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import check_server, create_engine, libpq_url
 from memos_assets.postgres.migrations import upgrade
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import PROJECT_ROOT, Settings
+from memos_assets_tests.postgres.application.memos import BEFORE, write_memos
 
 if TYPE_CHECKING:  # it takes Dagster, which most tests do without
     from memos_assets_tests.defs.consolidated import ConsolidatedWorlds
@@ -114,6 +116,24 @@ def template(server: EmbeddedServer) -> str:
     )
     check_server(engine)
     upgrade(engine)
+    return name
+
+
+@pytest.fixture(scope="session")
+def memos_template(server: EmbeddedServer, template: str) -> str:
+    """Name a database at the revision before, with memOS's tables, for the others to copy."""
+    name = "memos_template"
+    administrator = libpq_url(server.url("postgres"))
+    with psycopg.connect(administrator, autocommit=True) as conn:
+        conn.execute(
+            sql.SQL("create database {} template {}").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    engine = create_engine(server.url(name), Settings(), application_name="tests", pooled=False)
+    migrations.downgrade(engine, BEFORE)
+    with psycopg.connect(libpq_url(server.url(name))) as conn:
+        write_memos(conn)
     return name
 
 

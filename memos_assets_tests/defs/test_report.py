@@ -133,7 +133,7 @@ def test_what_was_checked_before_the_last_load_is_stale_and_not_proven(
     report, page = report_of(world, Consolidation(result.run_id, MEMOS.schema))
     assert report["consolidation"] == result.run_id
     assert not report["verdict"]["proven"]
-    assert "older than what is loaded" in report["verdict"]["sentence"]
+    assert "older than the loaded rows" in report["verdict"]["sentence"]
     for label in ("V01", "V02", "V04", "V07", "V08"):
         stale = {item["asset"].rpartition("/")[2] for item in item(report, label)["stale"]}
         assert stale & {"thought_templates", "meta_buffer", HNSW}, label

@@ -10,10 +10,10 @@ from memos_assets.postgres import target
 from memos_assets.report.unchanged import results_if_unchanged
 from memos_assets.runs.consolidation import verify
 from memos_assets_tests.defs.world import World, write_templates
-from memos_assets_tests.postgres.application.conftest import database_url, memos_template
+from memos_assets_tests.postgres.application.conftest import database_url
 from memos_assets_tests.postgres.application.reading import content
 
-__all__ = ["database_url", "memos_template"]
+__all__ = ["database_url"]
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
+from memos_assets.catalog import MEMOS, Catalog
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.definitions import defs
@@ -160,13 +160,18 @@ def test_chunks_that_a_schedule_loads_meanwhile_are_due_again_after_the_swap(
     path = world.data / "meta_buffer.db"
 
     def written_after_the_gate(
-        engine: sa.Engine, consolidation: str, *, filled_at: datetime, timeout_seconds: float
+        engine: sa.Engine,
+        catalog: Catalog,
+        consolidation: str,
+        *,
+        filled_at: datetime,
+        timeout_seconds: float,
     ) -> Exchange:
         put_template(path, "t2048", rowid=2_048, pattern="changed")
         tags = range_tags("meta_buffer/001", "meta_buffer/001")
         assert world.run("migrate_meta_buffer", tags=tags).success
         return exchange.swap(
-            engine, MEMOS, consolidation, filled_at=filled_at, timeout_seconds=timeout_seconds
+            engine, catalog, consolidation, filled_at=filled_at, timeout_seconds=timeout_seconds
         )
 
     monkeypatch.setattr("memos_assets.runs.swap.swap", written_after_the_gate)

@@ -10,6 +10,9 @@ from psycopg import sql
 
 from memos_assets_tests.postgres.application.schema import FUNCTIONS, INDEXES, KEYS, TABLES
 
+#: The revision before the adoption of memOS's tables.
+BEFORE = "0003"
+
 NAMES = (
     "achievements",
     "memories",

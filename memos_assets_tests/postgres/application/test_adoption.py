@@ -7,8 +7,8 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.postgres import migrations
-from memos_assets_tests.postgres.application.conftest import BEFORE
 from memos_assets_tests.postgres.application.memos import (
+    BEFORE,
     ENTITIES,
     NAMES,
     OTHERS,

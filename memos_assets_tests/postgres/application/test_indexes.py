@@ -18,8 +18,7 @@ from memos_assets.postgres.engine import libpq_url
 from memos_assets.search.api import search
 from memos_assets.search.functions import install
 from memos_assets.search.plans import containment_uses_index, index_is_valid, nearest_uses_index
-from memos_assets_tests.postgres.application.conftest import BEFORE
-from memos_assets_tests.postgres.application.memos import name
+from memos_assets_tests.postgres.application.memos import BEFORE, name
 from memos_assets_tests.postgres.application.reading import content, execute, rows
 
 TABLE = MEMORIES.as_table

@@ -11,8 +11,7 @@ from memos_assets.postgres import migrations
 from memos_assets.postgres.application import adoption
 from memos_assets.postgres.engine import create_engine
 from memos_assets.settings import Settings
-from memos_assets_tests.postgres.application.conftest import BEFORE
-from memos_assets_tests.postgres.application.memos import NAMES
+from memos_assets_tests.postgres.application.memos import BEFORE, NAMES
 from memos_assets_tests.postgres.application.reading import content, execute, rows, schema
 
 
