@@ -28,6 +28,9 @@ CARRIED = {
     "memos_assets/dagster.yaml",
     "memos_assets/workspace.yaml",
     "memos_assets/sql/migrations/env.py",
+    "memos_assets/sql/functions/search.sql",
+    "memos_assets/docs/errors.md",
+    "memos_assets/docs/checklist.md",
     "memos_assets/report/templates/report.html.jinja",
     f"memos_assets-{__version__}.dist-info/licenses/LICENSE",
 }

@@ -281,21 +281,7 @@ OLLAMA_MODEL_SPECS = ApplicationTable(
     ),
 )
 
-#: A table that others name comes before them.
-APPLICATION_TABLES = (
-    MEMORIES,
-    QUESTS,
-    QUEST_TASKS,
-    USER_QUESTS,
-    USER_TASKS,
-    ACHIEVEMENTS,
-    USER_ACHIEVEMENTS,
-    USER_QUEST_STATS,
-    USER_MEMORY_SETTINGS,
-    OLLAMA_MODEL_SPECS,
-)
-
-#: Asset of the UI -> the tables that it is about.
+#: Asset of the UI -> the tables that it is about; one that others name comes before them.
 APPLICATION_ASSETS: dict[str, tuple[ApplicationTable, ...]] = {
     "memories": (MEMORIES, USER_MEMORY_SETTINGS),
     "quests": (
