@@ -36,19 +36,14 @@ class Schema:
     created: bool = True
 
 
-def consolidated(name: str) -> Schema:
-    """Describe the schema that holds the consolidated tables of a catalog."""
-    return Schema(
-        name,
-        holds="Rows that were consolidated from SQLite files: versioned, swapped, proven.",
-        writer="consolidation",
-        backup="left out",
-        health="every index",
-        compared=True,
-    )
-
-
-DATA = consolidated(MEMOS.schema)
+DATA = Schema(
+    MEMOS.schema,
+    holds="Rows that were consolidated from SQLite files: versioned, swapped, proven.",
+    writer="consolidation",
+    backup="left out",
+    health="every index",
+    compared=True,
+)
 AGENT = Schema(
     "agent",
     holds="Rows that agents write at run time: memories, boards, caches, revisions.",
