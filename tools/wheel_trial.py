@@ -196,8 +196,9 @@ def _locations(address: str, ui: subprocess.Popen[bytes]) -> object:
 def _stop(trial: Trial) -> None:
     """`down` stops the server, and no process is left."""
     trial.run("memos-assets", "down")
-    left = _processes(trial)
-    _require(not left, f"still running: {[process.cmdline() for process in left]}")
+    # A code server ends by itself when nobody has called for 45 s; see `dagster dev`.
+    _, left = psutil.wait_procs(_processes(trial), timeout=STOP_SECONDS)
+    _require(not left, f"still running: {[process.pid for process in left]}")
 
 
 def _processes(trial: Trial) -> list[psutil.Process]:
