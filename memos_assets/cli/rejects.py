@@ -27,7 +27,7 @@ from memos_assets.consolidate.rejects.listing import RejectedRow, RejectGroup, S
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.errors import UsageError
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
 from memos_assets.settings import load_settings
 from memos_assets.sqlite.printable import shown_value
@@ -43,7 +43,7 @@ All = Annotated[bool, typer.Option("--all", help="Settled ones, too.")]
 
 
 def _engine(name: str) -> AbstractContextManager[sa.Engine]:
-    return open_target(load_settings(), f"memos_assets:rejects_{name}")
+    return open_consolidated(load_settings(), f"memos_assets:rejects_{name}")
 
 
 def _selection(

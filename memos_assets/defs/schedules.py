@@ -11,7 +11,7 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.jobs import FINISH, HEALTH, migrate_job_name
 from memos_assets.defs.observations import chunk_versions
 from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
 
@@ -22,7 +22,7 @@ def due_keys(instance: dg.DagsterInstance, catalog: Catalog, kind: FileKind) -> 
     """
     settings = load_settings()
     declared = catalog.with_encodings(settings.declared_encodings)
-    with open_target(settings, "memos_assets:schedule") as engine:
+    with open_consolidated(settings, "memos_assets:schedule") as engine:
         pins = current_pins(engine, settings.pins_folder, declared.kind(kind.name))
         chunk_versions(engine, instance, catalog.names, kind, pins)
         with engine.connect() as conn:
