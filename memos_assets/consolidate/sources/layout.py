@@ -8,7 +8,7 @@ from memos_assets.catalog import Catalog, FileKind, TableSpec
 from memos_assets.consolidate.sources import encodings
 from memos_assets.errors import MemosAssetsError, SourceError
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.errors import translated
+from memos_assets.sqlite.errors import damaged
 
 
 def misfit(
@@ -48,8 +48,7 @@ def damage(connection: sqlite3.Connection, path: Path, kind: FileKind) -> Source
     for spec in kind.tables:
         found = sqlite_file.damage(connection, spec.origin) if spec.origin in layout else None
         if found:
-            text = f"database disk image is malformed: {spec.origin}: {found}"
-            return translated(ValueError(text), path)
+            return damaged(f"database disk image is malformed: {spec.origin}: {found}", path)
     return None
 
 
