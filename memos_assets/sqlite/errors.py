@@ -76,7 +76,8 @@ def damaged_index(text: str, path: Path) -> SourceError:
         f"an index differs from its table, so that memOS overlooks rows ({shown(text, 200)})",
         where=str(path),
         fix="stop memOS, build the indexes again with `sqlite3 FILE reindex`, then run again; "
-        "where that fails because a key is there twice, rename or delete one of the rows first",
+        "where that fails because a key is there twice, copy all rows but one of these into a new "
+        "table of the same name",
     )
 
 

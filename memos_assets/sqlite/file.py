@@ -4,7 +4,6 @@ A file is untrusted data: any program may have written its schema, names, sizes 
 it. Nothing in it is run, and nothing in it makes SQLite touch another file.
 """
 
-import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -31,7 +30,6 @@ from memos_assets.sqlite.live_copy import (
 )
 
 __all__ = [
-    "damage",
     "has_rowid",
     "header",
     "highest_rowid",
@@ -43,6 +41,7 @@ __all__ = [
     "refuse_detour",
     "row_count",
     "rowid_name",
+    "unindexed",
 ]
 
 #: SQLite's errors where a read-only connection would have to roll back a journal.
@@ -57,12 +56,22 @@ _READING = frozenset(
         sqlite3.SQLITE_TRANSACTION,
     }
 )
-_PRAGMAS = frozenset({"table_xinfo", "index_list", "index_info", "quick_check"})
+_PRAGMAS = frozenset(
+    {"encoding", "table_xinfo", "index_list", "index_info", "quick_check", "integrity_check"}
+)
 
 
 def quoted(identifier: str) -> str:
     """Quote a SQLite identifier; SQLite has no bind parameters for names."""
     return '"' + identifier.replace('"', '""') + '"'
+
+
+def unindexed(table: str) -> str:
+    """Return a table as a FROM clause names it whose indexes must answer nothing.
+
+    An index that lost entries leaves rows out without any error.
+    """
+    return f"{quoted(table)} not indexed"
 
 
 def _text(raw: bytes) -> str:
@@ -226,7 +235,7 @@ def has_rowid(connection: sqlite3.Connection, table: str, columns: frozenset[str
     """Whether a table has rowids, which chunks are cut by."""
     rowid = rowid_name(columns, table)
     try:
-        connection.execute(f"select {rowid} from {quoted(table)} limit 0")
+        connection.execute(f"select {rowid} from {unindexed(table)} limit 0")
     except sqlite3.OperationalError as error:
         if str(error).startswith("no such column: "):
             return False
@@ -234,24 +243,9 @@ def has_rowid(connection: sqlite3.Connection, table: str, columns: frozenset[str
     return True
 
 
-#: Messages of `quick_check` about values, as opposed to the structure of the file.
-_OF_VALUES = re.compile(r"^[\w-]+ value in |^CHECK constraint")
-
-
-def damage(connection: sqlite3.Connection, table: str) -> str | None:
-    """Return the damage of a table in the file, None where there is none.
-
-    A page that lost its place makes rows disappear without any error: this walks all of them.
-    """
-    for (message,) in connection.execute(f"pragma quick_check({quoted(table)})").fetchall():
-        if message != "ok" and not _OF_VALUES.match(message):
-            return shown(message.replace("*** in database main ***\n", ""), 200)
-    return None
-
-
 def row_count(connection: sqlite3.Connection, table: str) -> int:
     """Count the rows of a table; an index, which would be faster, may say something else."""
-    query = f"select count(*) from {quoted(table)} not indexed"
+    query = f"select count(*) from {unindexed(table)}"
     return int(connection.execute(query).fetchone()[0])
 
 
@@ -276,5 +270,6 @@ def rowid_name(columns: frozenset[str], where: str) -> str:
 def highest_rowid(connection: sqlite3.Connection, table: str) -> int:
     """Return the largest rowid of a table, -1 when it is empty."""
     rowid = rowid_name(layout(connection)[table], table)
-    value: Any = connection.execute(f"select max({rowid}) from {quoted(table)}").fetchone()[0]
+    query = f"select max({rowid}) from {unindexed(table)}"
+    value: Any = connection.execute(query).fetchone()[0]
     return -1 if value is None else int(value)
