@@ -15,7 +15,7 @@ from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.consolidate.sources.copies import Copy, copies_among
 from memos_assets.errors import MemosAssetsError, SourceError, UsageError
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.errors import shown, translated
+from memos_assets.sqlite.errors import not_a_database, shown, translated
 
 Treatment = Literal["consolidate", "keep", "list", "unusable"]
 
@@ -339,7 +339,7 @@ def _first_bytes(path: Path) -> bytes:
     except OSError as error:
         raise translated(error, path) from error
     if first and not sqlite_file.is_sqlite(path):
-        raise translated(ValueError("file is not a database"), path)
+        raise not_a_database(path)
     return first
 
 
