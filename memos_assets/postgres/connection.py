@@ -51,3 +51,21 @@ def first_line(error: Exception) -> str:
     """Return the first line of what the driver said; the rest repeats the statement."""
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def database_identity(conn: sa.Connection) -> str:
+    """Return what tells the database apart from every other one: of its cluster, then its own.
+
+    A copy, a restored dump and a database of the same name on another server have another one. A
+    role that may not ask for the cluster gets the name of the database in its place.
+    """
+    readable = "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
+    cluster: object = sa.literal_column("pg_catalog.current_database()::text")
+    if conn.execute(sa.text(f"select {readable}")).scalar_one():
+        cluster = sa.literal_column(
+            "(select system_identifier from pg_catalog.pg_control_system())"
+        )
+    own = sa.literal_column(
+        "(select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())"
+    )
+    return "/".join(str(part) for part in conn.execute(sa.select(cluster, own)).one())
