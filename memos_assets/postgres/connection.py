@@ -59,13 +59,14 @@ def database_identity(conn: sa.Connection) -> str:
     A copy, a restored dump and a database of the same name on another server have another one. A
     role that may not ask for the cluster gets the name of the database in its place.
     """
-    readable = "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
-    cluster: object = sa.literal_column("pg_catalog.current_database()::text")
-    if conn.execute(sa.text(f"select {readable}")).scalar_one():
-        cluster = sa.literal_column(
-            "(select system_identifier from pg_catalog.pg_control_system())"
+    asked = "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
+    cluster = "pg_catalog.current_database()::text"
+    if conn.execute(sa.text(f"select {asked}")).scalar_one():
+        cluster = "(select system_identifier::text from pg_catalog.pg_control_system())"
+    found = conn.execute(
+        sa.text(
+            f"select {cluster} || '/' || oid from pg_catalog.pg_database "
+            "where datname = pg_catalog.current_database()"
         )
-    own = sa.literal_column(
-        "(select oid from pg_catalog.pg_database where datname = pg_catalog.current_database())"
     )
-    return "/".join(str(part) for part in conn.execute(sa.select(cluster, own)).one())
+    return str(found.scalar_one())

@@ -67,7 +67,9 @@ def test_a_run_takes_over_from_one_that_was_killed_in_the_step_that_it_waits_for
     assert status_of(stored, killed) == dg.DagsterRunStatus.FAILURE
     (event,) = stored.instance.all_logs(killed, of_type=dg.DagsterEventType.RUN_FAILURE)
     assert event.dagster_event is not None
-    assert f"Its process ({platform.node()}:{os.getpid()}) is gone" in str(event.dagster_event.message)
+    assert f"Its process ({platform.node()}:{os.getpid()}) is gone" in str(
+        event.dagster_event.message
+    )
     assert "Fix: run it again" in str(event.dagster_event.message)
 
 
