@@ -11,13 +11,23 @@ from dagster._time import get_current_datetime
 
 from memos_assets.catalog import MEMOS
 from memos_assets.definitions import defs
+from memos_assets.defs import index_sensor
+from memos_assets.defs.index_sensor import due_indexes
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import range_tags
 from memos_assets.defs.schedules import due_keys
 from memos_assets.defs.tags import RELOAD_TAG
 from memos_assets.indexes import bulk_load
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import KIND, SPEC, World, failures, put_template, write_templates
+from memos_assets_tests.defs.world import (
+    KIND,
+    QUIET,
+    SPEC,
+    World,
+    failures,
+    put_template,
+    write_templates,
+)
 
 JOB = "migrate_meta_buffer"
 TABLE = Keys(MEMOS.names).table(SPEC.name)
@@ -94,7 +104,7 @@ def v06(world: World) -> tuple[bool, str]:
     """Return V06 of the graph as the database keeps it; Dagster has to show the same."""
     ((passed, observed),) = world.rows(
         "select passed, observed from memos_ops.evaluations "
-        f"where asset = '{HNSW.to_user_string()}' and claim like 'v06%'"
+        f"where claim like 'v06%' and asset = '{HNSW.to_user_string()}'"
     )
     key = dg.AssetCheckKey(HNSW, "v06_index_is_valid")
     shown = world.instance.get_latest_asset_check_evaluation_record(key)
@@ -104,6 +114,22 @@ def v06(world: World) -> tuple[bool, str]:
     assert event.dagster_event is not None
     assert event.dagster_event.asset_check_evaluation_data.passed == passed
     return passed, observed
+
+
+def tick(world: World) -> dg.RunRequest:
+    repository = defs().get_repository_def()
+    sensor = repository.get_sensor_def("build_due_indexes")
+    with dg.build_sensor_context(instance=world.instance, repository_def=repository) as context:
+        (request,) = sensor.evaluate_tick(context).run_requests or []
+    return request
+
+
+def build(world: World, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
+    job = defs().resolve_implicit_global_asset_job_def()
+    return job.get_subset(
+        asset_selection=frozenset(request.asset_selection or ()),
+        asset_check_selection=frozenset(request.asset_check_keys or ()),
+    ).execute_in_process(instance=world.instance, tags=request.tags, run_config=QUIET)
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -123,3 +149,16 @@ def test_an_index_that_a_load_drops_is_red_and_stale_at_once(
     assert world.run(JOB, tags=tags).success is not fails
     assert v06(world) == (False, "dropped for a load of 1 rows, and not built again")
     assert status(world, HNSW) == "STALE"
+
+    # The next tick waits until no load is at work, and then asks for what is missing or stale.
+    due, why = due_indexes(world.instance, MEMOS)
+    assert (due, why) == ([], "thought_templates was loaded less than 60 seconds ago")
+    monkeypatch.setattr(index_sensor, "QUIET_SECONDS", 0)
+    request = tick(world)
+    assert request.asset_selection is not None
+    assert HNSW in request.asset_selection
+    built = build(world, request)
+    assert built.success
+    assert v06(world)[0]
+    assert status(world, HNSW) == "FRESH"
+    assert due_indexes(world.instance, MEMOS)[0] == []
