@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -12,7 +13,7 @@ from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin, fingerprint, take_pin
 from memos_assets.consolidate.sources.shrinkage import refuse_shrinkage, use_up
-from memos_assets.errors import UsageError
+from memos_assets.errors import MemosAssetsError, UsageError
 from memos_assets.progress import Progress, report
 
 
@@ -72,7 +73,8 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
             try:
                 refuse_shrinkage(conn, former, pin)
             except UsageError:
-                pin.path.unlink(missing_ok=True)
+                if registry.recorded_pin(conn, source, pin.digest) is None:
+                    pin.path.unlink(missing_ok=True)
                 raise
         registry.record_pin(conn, pin)
         use_up(conn, source.name)
@@ -117,11 +119,38 @@ def pins_for(
         return [future.result() for future in futures]
 
 
-def current_pins(engine: sa.Engine, folder: Path, kind: FileKind) -> list[Pin]:
-    """Return pins of a kind's files as they are now, of no consolidation."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the files of a kind found, each looked at for itself.
+
+    Attributes:
+        pins: of the files as they are now, of no consolidation; of one that is gone its last pin.
+        unreadable: why the other files have none.
+        gone: registered sources that were not retired and whose files are not there.
+    """
+
+    pins: Sequence[Pin]
+    unreadable: Sequence[MemosAssetsError]
+    gone: Sequence[registry.Source]
+
+
+def look_at_files(engine: sa.Engine, folder: Path, kind: FileKind) -> Look:
+    """Pin the files of a kind that changed; one that cannot be read does not stop the others."""
     with engine.connect() as conn:
         sources = observable_sources(conn, kind)
-    return [observe_source(engine, source, folder) for source in sources]
+        registered = registry.registered_sources(conn, [kind])
+    pins: list[Pin] = []
+    unreadable: list[MemosAssetsError] = []
+    for source in sources:
+        try:
+            pins.append(observe_source(engine, source, folder))
+        except MemosAssetsError as error:
+            unreadable.append(error)
+    return Look(
+        pins,
+        unreadable,
+        [one for one in registered if one.retired_to is None and not one.location.exists()],
+    )
 
 
 def observable_sources(conn: sa.Connection, kind: FileKind) -> list[registry.Source]:
