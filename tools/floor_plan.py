@@ -30,13 +30,13 @@ FLOORS = (
 INNER_FLOORS = {
     "postgres": (
         "storable_text",
-        *("schemas", "connection", "content", "advisory_locks", "upsert", "build_lock", "server"),
-        *("copy", "schema", "application", "engine", "sessions", "migrations"),
+        *("schemas", "connection", "foreign_content", "advisory_locks", "upsert", "build_lock"),
+        *("server", "copy", "schema", "shape", "application", "engine", "sessions", "migrations"),
         *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),
-    "proof": ("expected", "rows", "search"),
+    "proof": ("expected", "shape", "rows", "search"),
 }
 
 

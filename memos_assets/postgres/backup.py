@@ -17,7 +17,6 @@ from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.files import make_private, private_descriptor, write_whole
 from memos_assets.postgres import advisory_locks, schemas
-from memos_assets.postgres.content import content_digest
 from memos_assets.postgres.engine import (
     create_engine,
     libpq_url,
@@ -25,6 +24,7 @@ from memos_assets.postgres.engine import (
     shown,
     without_password,
 )
+from memos_assets.postgres.foreign_content import content_digest
 from memos_assets.postgres.server.cluster import MAJOR_VERSION, programs
 from memos_assets.settings import Settings, environment_with_password
 
@@ -92,7 +92,7 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
         stem = re.sub(r"[^A-Za-z0-9_-]", "_", database)
         recent = _recent_dump(folder, stem, content)
         if recent is not None:
-            _log.warning("%s holds what it held at its backup, %s", database, recent)
+            _log.warning("%s has not changed since its backup, %s", database, recent)
             return recent
         path = folder / f"{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
         _dump(url, settings, path, content)

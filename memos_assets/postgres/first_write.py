@@ -13,8 +13,8 @@ from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
 from memos_assets.postgres import migrations, schemas
+from memos_assets.postgres.application.adoptability import refuse_unadoptable
 from memos_assets.postgres.application.found_tables import find_table
-from memos_assets.postgres.application.refusals import refuse_unadoptable
 from memos_assets.postgres.application.tables import APPLICATION
 from memos_assets.postgres.engine import shown
 

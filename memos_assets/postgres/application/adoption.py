@@ -16,13 +16,13 @@ from psycopg import sql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
-from memos_assets.postgres.application.found_tables import FoundTable, find_table
-from memos_assets.postgres.application.refusals import (
+from memos_assets.postgres.application.adoptability import (
     dependent,
     may_not_adopt,
     refuse_dependents,
     refuse_others,
 )
+from memos_assets.postgres.application.found_tables import FoundTable, find_table
 from memos_assets.postgres.connection import driver_of, first_line, has_rows, put_in_force
 
 _log = logging.getLogger(__name__)
