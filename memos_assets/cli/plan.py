@@ -1,6 +1,6 @@
 """Print a dry run: files, forecasts of their tables, rejects, index strategies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.markup import escape
 from rich.table import Table
@@ -9,6 +9,7 @@ from memos_assets.cli.display import console, print_error, reasons_table, tables
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
 from memos_assets.consolidate.sources.discover import FoundFile
+from memos_assets.losses import Loss, by_table, sentence
 from memos_assets.report.formatting import size
 
 
@@ -40,6 +41,8 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
         "Nothing was written.",
         soft_wrap=True,
     )
+    for line in _about_losses([loss for forecast in forecasts for loss in forecast.losses]):
+        console.print(line, markup=False, soft_wrap=True)
     unusable = [file for file in files if file.error is not None]
     for file in unusable:
         print_error(str(file.error))
@@ -65,6 +68,17 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
                 "mirrored": forecast.mirrored,
                 "rejects": dict(forecast.rejects),
                 "null_embeddings": dict(forecast.null_embeddings),
+                "lost": [
+                    {
+                        "column": loss.column or None,
+                        "reason": loss.reason,
+                        "count": loss.count,
+                        "of": loss.of,
+                        "is_fact": loss.is_fact,
+                        "needs_decision": loss.takes_much,
+                    }
+                    for loss in forecast.losses
+                ],
                 "strategies": [
                     {"dimension": dimension, "embeddings": count, "strategy": strategy}
                     for dimension, count, strategy in forecast.strategies()
@@ -74,6 +88,18 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
         ],
         "indexes": [index.as_json() for index in indexes],
     }
+
+
+def _about_losses(found: Sequence[Loss]) -> Iterator[str]:
+    """Yield what would turn V30 red, and the share of every loss by table."""
+    for loss in found:
+        if loss.takes_much:
+            yield (
+                f"Not proven until somebody decides on it (V30): {loss.source}, {loss.table}: "
+                f"{loss}. It may be our reading of the file: look at it first."
+            )
+    if summed := sentence(by_table(found)):
+        yield f"{summed.replace('Lost by table', 'Would be lost by table')}"
 
 
 def _files_table(files: Sequence[FoundFile]) -> Table:

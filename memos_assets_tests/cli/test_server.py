@@ -87,7 +87,7 @@ def test_a_schema_goes_back_and_forth(memos_assets: Command, database: sa.Engine
     assert "base" in memos_assets("migrate", "--to", "base")[1]
     with database.connect() as conn:
         assert conn.exec_driver_sql("select to_regnamespace('memos')").scalar_one() is None
-    assert memos_assets("migrate")[1].strip() == "Applied 0001, 0002, 0003, 0004, 0005."
+    assert memos_assets("migrate")[1].strip() == "Applied 0001, 0002, 0003, 0004, 0005, 0006."
     assert memos_assets("migrate")[1].strip() == "Nothing to apply."
 
 

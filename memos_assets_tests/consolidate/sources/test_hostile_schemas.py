@@ -163,7 +163,8 @@ def test_a_table_with_the_forged_root_page_of_another_loses_no_row_of_its_own(
     )
     pin = b.consolidate(engine, path)
     assert b.rejects(engine, "semantic_links") == [(1, "wrong_type")]
-    assert b.red(engine, pin) == {}
+    # All of them: somebody has to look.
+    assert set(b.red(engine, pin)) == {("semantic_links", "v30_no_reading_takes_much_of_a_table")}
 
 
 def test_a_virtual_table_is_never_opened_and_the_rows_it_keeps_are_named(tmp_path: Path) -> None:
