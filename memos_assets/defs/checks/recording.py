@@ -41,16 +41,17 @@ def evaluated(
         for check, subject in placed:
             if (subject.asset, check.name) in asked:
                 finding = check.judge(reading, subject.value)
-                seen.append(_evaluation(context.run.run_id, began, check, subject.asset, finding))
+                seen.append(as_evaluation(context.run.run_id, began, check, subject.asset, finding))
                 yield as_result(check, subject.asset, finding, where)
     finally:
         with reading.engine.begin() as conn:
             record(conn, reading.catalog, seen)
 
 
-def _evaluation(
+def as_evaluation(
     run_id: str, began: float, check: AnyCheck, asset: str, finding: Finding
 ) -> Evaluation:
+    """Return a finding as the database keeps it; ``began`` is in seconds since 1970."""
     return Evaluation(
         asset=asset,
         check=check.name,

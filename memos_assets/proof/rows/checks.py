@@ -1,4 +1,4 @@
-"""V01 to V05, V08 to V10 and V12: rows, links and files, each read on both sides.
+"""V01 to V05, V08 to V10, V12 and V27: rows, links and files, each read on both sides.
 
 A table is read once for all of its checks, and the pins of a kind once for both of its own.
 """
@@ -25,6 +25,7 @@ from memos_assets.proof.rows.decided_losses import (
     losses_of,
     no_reading_takes_much,
 )
+from memos_assets.proof.rows.ledger import ledger_recomputes, prove_ledger
 from memos_assets.proof.rows.links import LinkProof, prove_links
 from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 
@@ -71,6 +72,12 @@ class TableReading:
         with self._engine.connect() as conn:
             foreign = _foreign_rows(conn, self.spec, sources)
         return findings.row_counts(self.proofs, foreign)
+
+    def ledger(self) -> Finding:
+        """Return the result of V27."""
+        with self._engine.connect() as conn:
+            proofs = {pin.source: prove_ledger(conn, self.spec, pin) for pin in self.pins}
+            return ledger_recomputes(proofs, _strangers(conn, self.spec, list(proofs)))
 
     def indexed(self) -> Finding:
         """Return the result of V10."""
@@ -131,6 +138,22 @@ def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) 
     """Count rows of sources that are not registered."""
     table = table_of(spec)
     return count_rows(conn, table, table.c.source.not_in(sources))
+
+
+def _strangers(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
+    """Name the sources that the ledger of a table has and the registry has not."""
+    entry = tables.chunks.c
+    found = conn.execute(
+        sa.select(entry.source)
+        .where(
+            entry.target == tables.schema_in(conn, spec.schema),
+            entry.table_name == spec.name,
+            entry.source.not_in(sources),
+        )
+        .distinct()
+        .order_by(entry.source)
+    )
+    return list(found.scalars())
 
 
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
@@ -318,5 +341,20 @@ CHECKS: tuple[AnyCheck, ...] = (
         "are facts of the file, and only named.",
         subjects=_every_table,
         judge=_by_table(TableReading.lost),
+    ),
+    Check(
+        number=27,
+        name="v27_ledger_recomputes",
+        title="Every column of the ledger follows from the pinned file, the rows and the rejects.",
+        fix="load the named chunks again: memos-assets consolidate --reload",
+        where="each table",
+        reads="digest, counts, rules and bounds of every chunk in `memos_ops.chunks`, computed "
+        "again from the pinned copy, the table, the rejects and the decisions; its code version "
+        "among those of this table; its time by the server's clock, after its source was "
+        "registered and not in the future",
+        when_failed="The ledger was changed, or is of other rows: chunk and column are named. "
+        "`memos-assets consolidate --reload` writes it anew with the rows.",
+        subjects=_every_table,
+        judge=_by_table(TableReading.ledger),
     ),
 )

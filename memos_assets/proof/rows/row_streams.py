@@ -17,7 +17,7 @@ from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Judged, Rejects, dangling
 from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value, row_digest
 
 __all__ = [
@@ -73,7 +73,7 @@ class SourceSide:
         """Yield rows in the order of rowids, ``last`` included: the rowid, then every column."""
         names = ", ".join([self._rowid, *map(quoted, self._columns)])
         cursor = self._connection.execute(
-            f"select {names} from {quoted(self.spec.origin)} "
+            f"select {names} from {unindexed(self.spec.origin)} "
             f"where {self._rowid} between ? and ? order by {self._rowid}",
             (first, last),
         )
