@@ -77,6 +77,7 @@ class SourceProof:
         embedded_source: vector column -> rows with a usable embedding in SQLite.
         embedded_target: vector column -> rows with a non-NULL, non-zero one in PostgreSQL.
         null_reasons: reason -> rows whose embedding is NULL in PostgreSQL.
+        null_in_source: ``column: reason`` -> loaded rows whose embedding is unusable in SQLite.
         faults: faults by kind; each entry names a row.
         fault_counts: number of faults by kind.
     """
@@ -93,6 +94,7 @@ class SourceProof:
     embedded_source: Counter[str] = field(default_factory=Counter)
     embedded_target: Counter[str] = field(default_factory=Counter)
     null_reasons: Counter[str] = field(default_factory=Counter)
+    null_in_source: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=dict)
     fault_counts: Counter[str] = field(default_factory=Counter)
 
@@ -220,6 +222,8 @@ class _SourceReading:
             fields = [None] * len(compared_columns(self._spec))
         for name, place in self._places.items():
             self._proof.embedded_source[name] += fields[place] is not None
+            if (reason := fields[place + 2]) is not None:
+                self._proof.null_in_source[f"{name}: {reason.decode()}"] += 1
         wanted = self.wanted.get(chunk)
         if wanted is None:
             wanted = self.wanted[chunk] = Side()
