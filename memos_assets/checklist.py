@@ -5,6 +5,7 @@ Numbers are stable, because docs, reports and people cite them. A check is defin
 
 from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
+from memos_assets.consolidate.sources import checks as sources
 from memos_assets.maintenance import checks as maintenance
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
@@ -18,6 +19,7 @@ CHECKLIST = Checklist.gather(
     versions.CHECKS,
     search.CHECKS,
     archive.CHECKS,
+    sources.CHECKS,
     proof_rows.CHECKS,
     proof_shape.CHECKS,
     proof_search.CHECKS,

@@ -58,3 +58,22 @@ def first_line(error: Exception) -> str:
     """Return the first line of what the driver said; the rest repeats the statement."""
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def database_identity(conn: sa.Connection) -> str:
+    """Return what tells the database apart from every other one: of its cluster, then its own.
+
+    A copy, a restored dump and a database of the same name on another server have another one. A
+    role that may not ask for the cluster gets the name of the database in its place.
+    """
+    asked = "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
+    cluster = "pg_catalog.current_database()::text"
+    if conn.execute(sa.text(f"select {asked}")).scalar_one():
+        cluster = "(select system_identifier::text from pg_catalog.pg_control_system())"
+    found = conn.execute(
+        sa.text(
+            f"select {cluster} || '/' || oid from pg_catalog.pg_database "
+            "where datname = pg_catalog.current_database()"
+        )
+    )
+    return str(found.scalar_one())

@@ -17,7 +17,8 @@ from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.consolidate.sources.chunks import ChunkContent, chunk_contents, chunk_rows_for
 from memos_assets.errors import SourceError
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.errors import translated
+from memos_assets.sqlite.errors import changing, translated
+from memos_assets.sqlite.live_copy import attempts
 
 #: SQLite's errors when the copy, not the original, is at fault. SQLite does not report a quota or a
 #: limit on the size of files as SQLITE_FULL.
@@ -81,18 +82,27 @@ def file_digests(path: Path) -> dict[str, bytes]:
     """Return the sha256 of a database file, under "", and of each log beside it, by its suffix.
 
     Raises:
-        SourceError: M101 when the file cannot be read.
+        SourceError: M101 when the file cannot be read; M102 when logs come and go all the time.
     """
-    digests = {}
     try:
-        sqlite_file.header(path)
-        for part in (path, *sqlite_file.logs(path)):
-            with part.open("rb") as file:
-                suffix = part.name.removeprefix(path.name)
-                digests[suffix] = hashlib.file_digest(file, "sha256").digest()
+        for _ in attempts():
+            sqlite_file.header(path)
+            try:
+                return {
+                    part.name.removeprefix(path.name): _file_digest(part)
+                    for part in (path, *sqlite_file.logs(path))
+                }
+            except FileNotFoundError:
+                # A log that its writer has deleted meanwhile, unless the database itself is gone.
+                path.stat()
     except OSError as error:
         raise translated(error, path) from error
-    return digests
+    raise changing(path)
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def fingerprint_of(digests: Mapping[str, bytes]) -> str:

@@ -44,19 +44,25 @@ def evaluated(
         for check, subject in placed:
             if (subject.asset, check.name) in asked:
                 finding = check.judge(reading, subject.value)
-                passed = time.monotonic() - started
-                seen.append(
-                    _evaluation(context.run.run_id, began, passed, check, subject.asset, finding)
+                evaluation = as_evaluation(
+                    context.run.run_id,
+                    began,
+                    began + time.monotonic() - started,
+                    check,
+                    subject.asset,
+                    finding,
                 )
+                seen.append(evaluation)
                 yield as_result(check, subject.asset, finding, where)
     finally:
         with reading.engine.begin() as conn:
             record(conn, reading.catalog, seen)
 
 
-def _evaluation(
-    run_id: str, began: float, seconds: float, check: AnyCheck, asset: str, finding: Finding
+def as_evaluation(
+    run_id: str, began: float, ended: float, check: AnyCheck, asset: str, finding: Finding
 ) -> Evaluation:
+    """Return a finding as the database keeps it; times are seconds since 1970, by the server's clock."""
     return Evaluation(
         asset=asset,
         check=check.name,
@@ -64,7 +70,7 @@ def _evaluation(
         expected=finding.expected,
         observed=finding.observed,
         run_id=run_id,
-        timestamp=began + seconds,
+        timestamp=ended,
         severity=check.severity,
         began=began,
         metadata=finding.evidence,

@@ -18,7 +18,6 @@ from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import DROP
-from memos_assets.proof.expected.rejects import rejected_rows
 from memos_assets.proof.rows import findings
 from memos_assets.proof.rows.compare import SourceProof, prove_table
 from memos_assets.proof.rows.ledger import ledger_recomputes, prove_ledger
@@ -67,8 +66,7 @@ class TableReading:
         sources = [pin.source for pin in self.pins]
         with self._engine.connect() as conn:
             foreign = _foreign_rows(conn, self.spec, sources)
-            undecided = _undecided(conn, self.spec, sources)
-        return findings.row_counts(self.proofs, foreign, undecided)
+        return findings.row_counts(self.proofs, foreign)
 
     def ledger(self) -> Finding:
         """Return the result of V27."""
@@ -147,16 +145,6 @@ def _strangers(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> 
     return list(found.scalars())
 
 
-def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
-    """Name the rejects whose resolution no decision explains."""
-    return [
-        f"{source}: settled without a decision: rowid {rowid}, as {entry.resolution}"
-        for source in sources
-        for rowid, entry in sorted(rejected_rows(conn, spec, source).items())
-        if not entry.is_decided
-    ]
-
-
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
     table = table_of(spec)
     served = 0
@@ -217,14 +205,15 @@ CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=1,
         name="v01_row_counts_match",
-        title="Every source row is loaded or rejected, once, in every chunk, and nothing else is "
-        "there.",
+        title="Every source row is loaded or rejected for a reason that it has, once, in every "
+        "chunk, and nothing else is there.",
         fix="load the named chunks again: memos-assets consolidate --reload",
         where="each table",
-        reads="every rowid on both sides, the rejects (with the digest of the source row), the "
-        "ledger per chunk, rows of unregistered sources",
-        when_failed="The named rows are missing, extra, or rejected and loaded, or the ledger "
-        "disagrees: `memos-assets consolidate --reload`.",
+        reads="every rowid on both sides; each row in the rejects, judged anew from the pinned "
+        "file: its digest, whether it can be loaded, its reason, the decision that settled it; "
+        "the ledger per chunk; rows of unregistered sources",
+        when_failed="The named rows are missing, extra, rejected and loaded, or rejected wrongly, "
+        "or the ledger disagrees: `memos-assets consolidate --reload`.",
         subjects=_every_table,
         judge=_by_table(TableReading.row_counts),
     ),
