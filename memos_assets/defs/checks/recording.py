@@ -62,7 +62,7 @@ def evaluated(
 def as_evaluation(
     run_id: str, began: float, ended: float, check: AnyCheck, asset: str, finding: Finding
 ) -> Evaluation:
-    """Return a finding as the database keeps it; times are seconds since 1970, by the server's clock."""
+    """Return a finding as the database keeps it; times are the server's, seconds since 1970."""
     return Evaluation(
         asset=asset,
         check=check.name,
