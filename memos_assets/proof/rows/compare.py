@@ -45,10 +45,11 @@ class Side:
     rows: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, row: bytes) -> None:
-        """Take the next row."""
+    def add(self, row: Sequence[bytes]) -> None:
+        """Take the next row, in parts."""
         self.rows += 1
-        self.sha256.update(row)
+        for part in row:
+            self.sha256.update(part)
 
     @property
     def digest(self) -> str:
@@ -178,6 +179,8 @@ class _SourceReading:
                     for row in batch:
                         self._take(side, row)
                     report(Progress("verify", what, rows=len(batch)))
+                    # The next one is read without this one in memory.
+                    del batch, row
                 if derived is not None:
                     derived.result()
         for rowid in sorted(self._unseen):
