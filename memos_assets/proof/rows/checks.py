@@ -10,6 +10,7 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog, FileKind, TableSpec
+from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.acknowledged import acknowledged
@@ -73,6 +74,11 @@ class TableReading:
         with self._engine.connect() as conn:
             foreign = _foreign_rows(conn, self.spec, sources)
         return findings.row_counts(self.proofs, foreign)
+
+    def rows(self) -> Finding:
+        """Return the result of V02."""
+        with self._engine.connect() as conn:
+            return findings.bit_for_bit(self.proofs, _other_search_texts(conn, self.spec))
 
     def ledger(self) -> Finding:
         """Return the result of V27."""
@@ -163,6 +169,23 @@ def _strangers(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> 
     return list(found.scalars())
 
 
+def _other_search_texts(conn: sa.Connection, spec: TableSpec) -> list[str]:
+    """Name the rows whose generated words for search are not what their texts give today.
+
+    PostgreSQL keeps what it generated when the row was written. V15 checks the functions.
+    """
+    table = table_of(spec)
+    generated = table.c.get(SEARCH_TEXT)
+    if generated is None or generated.computed is None:
+        return []
+    found = conn.execute(
+        sa.select(table.c.source, table.c.source_rowid)
+        .where(generated.is_distinct_from(sa.literal_column(str(generated.computed.sqltext))))
+        .order_by(table.c.source, table.c.source_rowid)
+    )
+    return [f"{source}: differs: rowid {rowid} {SEARCH_TEXT}" for source, rowid in found]
+
+
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
     table = table_of(spec)
     served = 0
@@ -242,19 +265,21 @@ CHECKS: tuple[AnyCheck, ...] = (
         fix="load the named rows again: memos-assets consolidate --reload",
         where="each table",
         reads="every compared column of every row, vectors and texts as bytes, JSON by value; one "
-        "digest per side",
+        "digest per side; the words for search, generated again from the texts",
         when_failed="Rowid, column and the first differing bytes are named: `memos-assets "
         "consolidate --reload`. If it comes back, the decoder is wrong.",
         subjects=_every_table,
-        judge=_by_table(lambda table: findings.bit_for_bit(table.proofs)),
+        judge=_by_table(TableReading.rows),
     ),
     Check(
         number=3,
         name="v03_derived_columns_recompute",
-        title="Columns that are not copied follow from those that are, on every row.",
+        title="Columns that are not copied follow from those that are, on every row with a usable "
+        "float16; the others are counted.",
         fix="keep the source file: its derived columns hold something that float16 does not",
         where="tables with derived columns",
-        reads="binary, int8, residual and scale, recomputed from float16",
+        reads="binary, int8, residual and scale, recomputed from float16; rows without a usable "
+        "one, and those among them whose derived values are in the file alone",
         when_failed="The file holds something that float16 does not: keep it, and look at the "
         "named rows.",
         subjects=_tables(lambda spec: spec.derivation),
