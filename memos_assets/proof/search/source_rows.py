@@ -92,13 +92,14 @@ class SourceRows:
         elif size is not None:
             seems = f"length({column}) / {size}"
         else:
-            text = f"cast({column} as text)"
-            seems = f"length({text}) - length(replace({text}, ',', '')) + 1"
-        for rowid, dimension in self._connection.execute(
+            # The commas are counted here: SQLite takes a BLOB for text of the file's encoding,
+            # which may be UTF-16.
+            seems = column
+        for rowid, seen in self._connection.execute(
             f"select {self._rowid}, {seems} from {unindexed(self._spec.origin)} "
             f"where {column} is not null order by {self._rowid}"
         ):
-            if isinstance(dimension, int) and not self._is_left_out(rowid):
+            if not self._is_left_out(rowid) and (dimension := _dimension(seen)) is not None:
                 yield rowid, dimension
 
     def at(self, rowid: int) -> SourceRow:
@@ -143,6 +144,15 @@ class SourceRows:
         names = (column.name for column in self.filters)
         json_texts: dict[str, Value] = dict(zip(names, texts, strict=True))
         return SourceRow((self.source, *key), elements, reason, json_texts)
+
+
+def _dimension(seen: Value) -> int | None:
+    """Return a dimension that SQLite states or computes, or count the numbers of JSON."""
+    if isinstance(seen, bytes):
+        return seen.count(b",") + 1
+    if isinstance(seen, str):
+        return seen.count(",") + 1
+    return int(seen) if seen is not None and seen == seen // 1 else None
 
 
 @contextmanager
