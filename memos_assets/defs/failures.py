@@ -1,6 +1,6 @@
 """Our errors as Dagster failures: one line at the top, its code as metadata, no retry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
@@ -29,6 +29,22 @@ def reported() -> Iterator[None]:
             # The same input gives the same error; what may pass by itself is retried inside.
             allow_retries=False,
         ) from raised
+
+
+def failed_by(errors: Sequence[MemosAssetsError]) -> dg.Failure:
+    """Return the failure that names several errors; one of ours each."""
+    first = errors[0]
+    return dg.Failure(
+        description=str(first)
+        if len(errors) == 1
+        else f"{len(errors)} files cannot be read: {'; '.join(map(str, errors))}",
+        metadata={
+            "code": ", ".join(sorted({error.code for error in errors})),
+            "where": ", ".join(error.where for error in errors),
+            "fix": first.fix,
+        },
+        allow_retries=False,
+    )
 
 
 def said(event: dg.DagsterEvent) -> str:

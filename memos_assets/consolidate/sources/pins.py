@@ -224,6 +224,15 @@ def check_copy(pin: Pin) -> None:
     Raises:
         SourceError: M107 when it is gone, M109 when its content changed.
     """
+    contents_of_copy(pin)
+
+
+def contents_of_copy(pin: Pin) -> tuple[ChunkContent, ...]:
+    """Return every chunk of a pinned copy that holds rows, counted and digested in the copy.
+
+    Raises:
+        SourceError: M107 when it is gone, M109 when its content changed.
+    """
     try:
         status = pin.path.stat()
     except OSError as error:
@@ -235,7 +244,8 @@ def check_copy(pin: Pin) -> None:
         ) from error
     # The inode's change time cannot be set by hand, as the modification time can.
     state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if _digest_of_copy(pin.path, state, pin.kind, pin.chunk_rows) != pin.digest:
+    contents = _contents_of_copy(pin.path, state, pin.kind, pin.chunk_rows)
+    if content_digest(contents, pin.chunk_rows) != pin.digest:
         raise SourceError(
             "M109",
             f"the content of the pinned copy of {pin.source} changed",
@@ -243,18 +253,18 @@ def check_copy(pin: Pin) -> None:
             fix="stop the program that wrote to the copy, delete the copy, then: "
             f"memos-assets observe --data {pin.origin}",
         )
+    return contents
 
 
 @lru_cache(maxsize=64)
-def _digest_of_copy(
+def _contents_of_copy(
     path: Path,
     state: tuple[int, ...],  # noqa: ARG001  part of what the cache goes by
     kind: FileKind,
     chunk_rows: int,
-) -> str:
+) -> tuple[ChunkContent, ...]:
     with sqlite_file.opened(path) as connection:
-        chunks = tuple(chunk_contents(connection, kind, chunk_rows))
-    return content_digest(chunks, chunk_rows)
+        return tuple(chunk_contents(connection, kind, chunk_rows))
 
 
 def content_digest(chunks: Sequence[ChunkContent], chunk_rows: int) -> str:
