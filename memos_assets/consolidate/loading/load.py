@@ -33,6 +33,9 @@ from memos_assets.thread_switches import prompt_switches
 _WAITING, _WAITING_BYTES = 2, 8 * 1024 * 1024
 #: Bytes of rejected rows that are kept until the COPY is interrupted for them.
 _REJECT_BYTES = 4 * 1024 * 1024
+#: PostgreSQL keeps so many rows of a binary COPY in memory before it writes them, of whatever size
+#: (copyfrom.c, MAX_BUFFERED_TUPLES; its bound in bytes counts text alone). The COPY ends earlier.
+_KEPT_ROWS, _KEPT_BYTES = 1_000, 32 * 1024 * 1024
 #: Temporary tables come first in every search path.
 _STAGING = "memos_staging"
 
@@ -65,6 +68,11 @@ class Counts:
         self.without_embedding += other.without_embedding
         self.repaired += other.repaired
         self.faults |= other.faults
+
+    @property
+    def copied(self) -> int:
+        """Rows in PostgreSQL, mirrored ones included."""
+        return self.rows + self.mirrored
 
     def as_ledger(self) -> dict[str, Any]:
         """Return the columns of the ledger that these counts fill."""
@@ -222,11 +230,11 @@ def _load_chunk(
 def _copied(
     conn: sa.Connection, statement: pgsql.Composed, batches: Iterator[_Encoded], counts: Counts
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Copy batches; yield the rejects between two COPYs, each time that there are enough bytes."""
+    """Copy batches; yield the rejects between two COPYs, each time that bytes are enough."""
     ended = False
     while not ended:
         rejects: list[Mapping[str, Any]] = []
-        size = 0
+        rows = reject_bytes = kept_bytes = 0
         ended = True
         with driver_of(conn).cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(copy_binary.HEADER)
@@ -235,10 +243,14 @@ def _copied(
                     copy.write(part)
                 counts.add(encoded.counts)
                 rejects += encoded.rejects
-                size += encoded.reject_bytes
+                reject_bytes += encoded.reject_bytes
+                if (rows + encoded.counts.copied) // _KEPT_ROWS > rows // _KEPT_ROWS:
+                    kept_bytes = 0
+                rows += encoded.counts.copied
+                kept_bytes += sum(map(len, encoded.payload))
                 # The next one is awaited without this one in memory.
                 del encoded
-                if size >= _REJECT_BYTES:
+                if reject_bytes >= _REJECT_BYTES or kept_bytes >= _KEPT_BYTES:
                     ended = False
                     break
             copy.write(copy_binary.TRAILER)
@@ -359,7 +371,7 @@ class _Ahead:
 
     def _work(self) -> None:
         try:
-            while not self._stopped.is_set() and (batch := self._read()) is not None:
+            while self._has_room() and (batch := self._read()) is not None:
                 encoded = self._encode(batch)
                 # The next one is read without these in memory.
                 del batch
@@ -370,6 +382,13 @@ class _Ahead:
             self._put(_unwrapped(error))
         finally:
             self._reader.close()
+
+    def _has_room(self) -> bool:
+        """Wait until a long row that was read ahead is on its way; False when nobody waits."""
+        while not self._stopped.is_set():
+            if self._queue.wait_for_room(timeout=0.1):
+                return True
+        return False
 
     def _read(self) -> pa.RecordBatch | None:
         try:
