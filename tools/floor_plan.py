@@ -30,7 +30,8 @@ FLOORS = (
 INNER_FLOORS = {
     "postgres": (
         "storable_text",
-        *("schemas", "connection", "advisory_locks", "upsert", "build_lock", "server"),
+        *("schemas", "connection", "channel", "vector_names", "advisory_locks", "upsert"),
+        *("build_lock", "server"),
         *("copy", "schema", "application", "engine", "sessions", "migrations", "backup"),
         *("versions", "target", "dagster_storage"),
     ),

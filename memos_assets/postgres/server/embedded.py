@@ -22,6 +22,7 @@ from psycopg import sql
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from memos_assets.errors import ServerError
+from memos_assets.postgres import channel
 from memos_assets.postgres.server import cluster
 from memos_assets.postgres.server.ownership import Account, account_for, open_path, open_programs
 
@@ -205,14 +206,13 @@ class EmbeddedServer:
 
     @contextmanager
     def _connect(self, database: str) -> Iterator[psycopg.Connection]:
-        with psycopg.connect(
+        with channel.connect(
             host=str(self._socket_directory),
             port=cluster.PORT,
             user=cluster.USER,
             dbname=database,
             connect_timeout=10,
             application_name="memos_assets:server",
-            autocommit=True,
         ) as conn:
             yield conn
 
