@@ -30,7 +30,15 @@ FLOORS = (
 INNER_FLOORS = {
     "postgres": (
         "storable_text",
-        *("schemas", "connection", "channel", "vector_names", "advisory_locks", "upsert"),
+        *(
+            "schemas",
+            "connection",
+            "refusals",
+            "channel",
+            "vector_names",
+            "advisory_locks",
+            "upsert",
+        ),
         *("build_lock", "server"),
         *("copy", "schema", "application", "engine", "sessions", "migrations", "backup"),
         *("versions", "target", "dagster_storage"),

@@ -4,27 +4,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+import psycopg
+import sqlalchemy as sa
 
 from memos_assets.errors import MemosAssetsError
+from memos_assets.postgres.refusals import refusal
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn a `MemosAssetsError` into a ``dg.Failure`` that the UI shows as its message."""
+    """Turn an error of ours, or a refusal of PostgreSQL, into a failure that the UI shows as it."""
     try:
         yield
     except MemosAssetsError as error:
-        raise dg.Failure(
-            description=str(error),
-            metadata={
-                "code": error.code,
-                "where": error.where,
-                "fix": error.fix,
-                "more": f"memos-assets explain {error.code}",
-            },
-            # The same input gives the same error; what may pass by itself is retried inside.
-            allow_retries=False,
-        ) from error
+        raise _failure(error) from error
+    except (sa.exc.SQLAlchemyError, psycopg.Error) as error:
+        known = refusal(error)
+        if known is None:
+            raise
+        raise _failure(known) from error
+
+
+def _failure(error: MemosAssetsError) -> dg.Failure:
+    return dg.Failure(
+        description=str(error),
+        metadata={
+            "code": error.code,
+            "where": error.where,
+            "fix": error.fix,
+            "more": f"memos-assets explain {error.code}",
+        },
+        # The same input gives the same error; what may pass by itself is retried inside.
+        allow_retries=False,
+    )
 
 
 def said(event: dg.DagsterEvent) -> str:

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.conninfo import make_conninfo
 
 from memos_assets.errors import TargetError
 
@@ -76,6 +77,7 @@ class Channel:
     where: str
     settings: Mapping[str, str] = field(default_factory=dict)
     vector_schema: str | None = None
+    _is_session: bool = field(default=False, repr=False)
 
     def set_up(self, connection: Any) -> None:
         """Set a new connection up, and check that the server took it. One round trip.
@@ -85,21 +87,18 @@ class Channel:
                 transaction. It is left so.
 
         Raises:
-            TargetError: M308 the database's encoding is not UTF8; M309 a setting was not taken.
+            TargetError: M308 the database's encoding is not UTF8; M309 a setting was not taken;
+                M312 a pooler gives each transaction another session.
         """
         wanted = {**SETTINGS, **self.settings}
         names = [*wanted, *(name for name in _SINCE if _version(connection) >= _SINCE[name])]
         values = [wanted.get(name, "0") for name in names]
         before, connection.autocommit = connection.autocommit, True
-        try:
-            cursor = connection.cursor()
-            try:
-                cursor.execute(_statement(names, values))
-                server, replaying, vector, *taken = cursor.fetchone()
-            finally:
-                cursor.close()
-        finally:
-            connection.autocommit = before
+        cursor = connection.cursor()
+        cursor.execute(_statement(names, values))
+        server, process, replaying, vector, *taken = cursor.fetchone()
+        cursor.close()
+        connection.autocommit = before
         if server != ENCODING:
             raise self._wrong_encoding(server)
         self.vector_schema = vector
@@ -114,7 +113,37 @@ class Channel:
         if (by_driver := _encoding(connection)) not in ("utf-8", "utf8"):
             differing.append(f"the driver's encoding is {by_driver}")
         if differing:
-            raise self.not_taken("; ".join(differing))
+            raise TargetError(
+                "M309",
+                f"the connection does not take its settings ({'; '.join(differing)})",
+                where=self.where,
+                fix="connect to PostgreSQL directly, or through a pooler in session mode; undo the "
+                "setting by alter role ROLE reset NAME, or alter database NAME reset NAME",
+            )
+        driver = _driver(connection)
+        if not self._is_session and isinstance(driver, psycopg.BaseConnection):
+            if driver.info.backend_pid != process:  # something is between us and PostgreSQL
+                self._need_session(driver, process)
+            self._is_session = True
+
+    def _need_session(self, driver: psycopg.BaseConnection[Any], process: int) -> None:
+        """Refuse a pooler whose clients share a session of PostgreSQL between transactions.
+
+        A second client that gets the session of the first, which is idle, proves it.
+        """
+        request = {**driver.info.get_parameters(), "password": driver.info.password, **REQUEST}
+        with psycopg.connect(make_conninfo("", **request), autocommit=True) as other:
+            row = other.execute("select pg_catalog.pg_backend_pid()").fetchone()
+        if row is not None and row[0] != process:
+            return
+        raise TargetError(
+            "M312",
+            "a pooler in transaction mode is in between: it drops settings of sessions, advisory "
+            "locks and prepared statements",
+            where=self.where,
+            fix="connect to PostgreSQL directly (its own port, often 5432 and not 6543), or "
+            "through the pooler in session mode",
+        )
 
     def find_vector(self, conn: sa.Connection) -> None:
         """Find out in which schema pgvector is, after it was created or moved."""
@@ -129,16 +158,6 @@ class Channel:
             "encoding 'UTF8') and name it in MEMOS_DATABASE_URL; nothing was written",
         )
 
-    def not_taken(self, what: str) -> TargetError:
-        """Return the error of a connection that is not as we set it."""
-        return TargetError(
-            "M309",
-            f"the connection does not keep its settings ({what})",
-            where=self.where,
-            fix="connect to PostgreSQL directly, or through a pooler in session mode; take the "
-            "setting back with alter role ... reset, or alter database ... reset",
-        )
-
 
 def _statement(names: list[str], values: list[str]) -> str:
     """Return the one statement; every name in it is qualified, because the path is not ours yet."""
@@ -148,6 +167,7 @@ def _statement(names: list[str], values: list[str]) -> str:
     )
     return (
         "select pg_catalog.current_setting('server_encoding'::pg_catalog.text), "
+        "pg_catalog.pg_backend_pid(), "
         "pg_catalog.current_setting('session_replication_role'::pg_catalog.text), "
         f"{_VECTOR_SCHEMA}, {put}"
     )

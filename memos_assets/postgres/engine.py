@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.postgres import advisory_locks, channel, schemas, vector_names
+from memos_assets.postgres.refusals import refusal
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
@@ -118,11 +119,10 @@ def set_up_connections(engine: sa.Engine, settings: Settings) -> None:
     channel.keep_channel(engine, channel.Channel(shown(engine.url), timeouts))
     vector_names.qualify(engine.dialect)
 
-    def name_the_default(*_: object) -> None:
-        # SQLAlchemy takes the first schema of the path for it, once.
-        engine.dialect.default_schema_name = schemas.APPLICATION.name
+    def tell_sqlalchemy(*_: object) -> None:
+        vector_names.recognise(engine.dialect)
 
-    sa.event.listen(engine, "connect", name_the_default)
+    sa.event.listen(engine, "connect", tell_sqlalchemy)
 
 
 def pool_options(settings: Settings) -> dict[str, Any]:
@@ -162,10 +162,22 @@ def check_server(engine: sa.Engine, *, create_extension: bool = True) -> ServerF
 
 @contextmanager
 def reachable(engine: sa.Engine) -> Iterator[None]:
-    """Turn the driver's refusals in a block into M304, whose cause is left out: it may print."""
+    """Turn the driver's refusals in a block into errors whose cause is left out: it may print.
+
+    Raises:
+        TargetError: M304 the server cannot be reached, or what `refusals.refusal` makes of it.
+    """
     try:
         yield
     except sa.exc.DBAPIError as error:
+        known = refusal(error, shown(engine.url))
+        if known is not None and known.code != "M306":
+            raise TargetError(
+                known.code,
+                without_password(known.what, engine.url),
+                where=known.where,
+                fix=known.fix,
+            ) from None
         raise TargetError(
             "M304",
             f"cannot be used: {masked(error, engine.url)}",
@@ -208,6 +220,7 @@ def _check(conn: sa.Connection, where: str, *, create_extension: bool) -> Server
         found = channel.channel_of(conn.dialect)
         if found is not None:
             found.find_vector(conn)
+            vector_names.recognise(conn.dialect)
             conn.engine.clear_compiled_cache()
     return ServerFacts(server=server, pgvector=str(installed or available))
 

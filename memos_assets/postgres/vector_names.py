@@ -127,3 +127,13 @@ def qualify(dialect: sa.Dialect) -> None:
 
     dialect.statement_compiler = Statements
     dialect.type_compiler_instance = Types(dialect)
+
+
+def recognise(dialect: sa.Dialect) -> None:
+    """Have SQLAlchemy's inspection know pgvector's types as PostgreSQL spells them for us."""
+    assert isinstance(dialect, PGDialect)
+    channel = channel_of(dialect)
+    if channel is not None and channel.vector_schema is not None:
+        spelt = f"{dialect.identifier_preparer.quote(channel.vector_schema)}.{{}}".format
+        types = {spelt(t.__name__.lower()): t for t in _SQLALCHEMY_TYPES}
+        dialect.ischema_names = {**dialect.ischema_names, **types}

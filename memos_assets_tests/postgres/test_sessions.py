@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 import numpy as np
 import pytest
@@ -39,6 +39,7 @@ class Base(DeclarativeBase):
 
 class Note(Base):
     __tablename__ = "notes"
+    __table_args__: ClassVar = {"schema": "public"}
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str]
     whole = mapped_column(VECTOR(3))
