@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import ClassVar, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ class Base(DeclarativeBase):
 
 class Note(Base):
     __tablename__ = "notes"
-    __table_args__: ClassVar = {"schema": "public"}
+    __table_args__ = {"schema": "public"}  # noqa: RUF012  SQLAlchemy declares it so
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str]
     whole = mapped_column(VECTOR(3))
