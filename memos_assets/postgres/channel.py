@@ -211,13 +211,22 @@ def keep_channel(engine: sa.Engine, channel: Channel) -> None:
     _channels[engine.dialect] = channel
 
     def set_up(connection: Any, _record: object) -> None:
+        before = channel.vector_schema
         try:
             channel.set_up(connection)
         except BaseException:
             connection.close()
             raise
+        if channel.vector_schema != before:
+            engine.clear_compiled_cache()
+
+    def look_again(connection: Any, record: Any, _proxy: object) -> None:
+        # Somebody else may have created the extension since this connection was made.
+        if channel.vector_schema is None:
+            set_up(connection, record)
 
     sa.event.listen(engine, "connect", set_up, insert=True)
+    sa.event.listen(engine, "checkout", look_again)
 
 
 @contextmanager
