@@ -8,6 +8,7 @@ from rich.table import Table
 from memos_assets.cli.display import console, print_error, reasons_table, tables_table, titled_table
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
+from memos_assets.consolidate.loading.load import integral_note
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.report.formatting import size
 
@@ -32,6 +33,9 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
         console.print()
         console.print(table)
     console.print(indexes_note(indexes, budget_mb), soft_wrap=True)
+    for forecast in forecasts:
+        if note := integral_note(forecast.spec, forecast.integral_reals):
+            console.print(f"{forecast.source}: {note}", markup=False, soft_wrap=True)
     console.print()
     rows = sum(forecast.rows for forecast in forecasts)
     loaded = sum(forecast.loaded for forecast in forecasts)
@@ -65,6 +69,7 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
                 "mirrored": forecast.mirrored,
                 "rejects": dict(forecast.rejects),
                 "null_embeddings": dict(forecast.null_embeddings),
+                "reals_read_as_integers": dict(forecast.integral_reals),
                 "strategies": [
                     {"dimension": dimension, "embeddings": count, "strategy": strategy}
                     for dimension, count, strategy in forecast.strategies()

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from memos_assets.catalog import FileKind, TableSpec
+from memos_assets.consolidate.decoding.batches import integral_reals
 from memos_assets.consolidate.decoding.reader import read_table, rejects_of
 from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.consolidate.sources import layout as kind_layout
@@ -25,6 +26,7 @@ class TableForecast:
         null_embeddings: reason -> rows that would be loaded without an embedding.
         dimensions: (vector column, dimension) -> usable embeddings.
         mirrored: rows that would be added for the reverse direction.
+        integral_reals: SQLite column -> REAL values that would be read as the integers they equal.
     """
 
     source: str
@@ -34,6 +36,7 @@ class TableForecast:
     null_embeddings: Counter[str] = field(default_factory=Counter)
     dimensions: Counter[tuple[str, int]] = field(default_factory=Counter)
     mirrored: int = 0
+    integral_reals: Counter[str] = field(default_factory=Counter)
 
     @property
     def loaded(self) -> int:
@@ -87,6 +90,7 @@ def _forecast(file: FoundFile, kind: FileKind, spec: TableSpec) -> TableForecast
     forecast = TableForecast(file.source, spec)
     for batch in read_table(spec, kind, file.path, file.source):
         rejects = rejects_of(batch)
+        forecast.integral_reals += integral_reals(batch)
         forecast.rejects.update(str(reject["reason"]) for reject in rejects)
         if spec.mirrored:
             mirrored = batch.column("reversed").true_count

@@ -1,5 +1,6 @@
 """Results of V01 to V05: the comparisons of a table's sources, summed up per check."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from memos_assets.finding import Finding
@@ -55,6 +56,9 @@ def bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
     differing = sum(proof.fault_counts["differs"] for proof in proofs)
     equal = all(proof.source_digest == proof.target_digest for proof in proofs)
     rows = sum(proof.loaded_rows for proof in proofs)
+    integral: Counter[str] = Counter()
+    for proof in proofs:
+        integral += Counter({f"{proof.source}.{c}": n for c, n in proof.integral_reals.items()})
     return Finding(
         equal and not differing,
         expected=f"{rows} rows equal on both sides",
@@ -63,6 +67,7 @@ def bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
         else f"digests {'equal' if equal else 'differ'}, {differing} values differ",
         evidence={
             "differing_values": differing,
+            "reals_read_as_integers": dict(sorted(integral.items())),
             "faults": _named(proofs, ("differs", "missing", "extra")),
             "sources": [
                 {

@@ -97,6 +97,7 @@ class SourceRows:
             f"select {self._rowid}, {seems} from {quoted(self._spec.origin)} "
             f"where {column} is not null order by {self._rowid}"
         ):
+            dimension = canonical.whole(dimension)
             if isinstance(dimension, int) and not self._is_left_out(rowid):
                 yield rowid, dimension
 
