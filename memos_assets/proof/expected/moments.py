@@ -5,8 +5,9 @@ point and digits, perhaps ``Z`` or an offset: a sign and ``HH``, ``HHMM``, ``HH:
 ``HH:MM:SS``. All digits are ASCII.
 """
 
+import re
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Final
 
 #: Where the years 1 to 9999 begin and end, in seconds since 1970.
@@ -35,6 +36,30 @@ class Moment:
         tie = self.microseconds % 2 == 1
         up = self.finer > half or (self.finer == half and tie)
         return self.microseconds + up
+
+
+#: What memOS writes: to the second or the microsecond, in UTC.
+_USUAL = re.compile(
+    r"[0-9]{4}(?:-[0-9]{2}){2}[ T](?:[01][0-9]|2[0-3])(?::[0-5][0-9]){2}"
+    r"(?:\.[0-9]{6})?(?P<utc>\+00:00)?"
+)
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  all of these are in UTC
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def usual(text: str) -> tuple[int, bool] | None:
+    """Return the microseconds since 1970 of what memOS writes, and whether the offset is stated.
+
+    None for anything else, which is for `moment`; this takes a tenth of its time.
+    """
+    match = _USUAL.fullmatch(text)
+    if match is None:
+        return None
+    try:
+        written = datetime.fromisoformat(text.removesuffix("+00:00"))
+    except ValueError:
+        return None
+    return (written - _EPOCH) // _MICROSECOND, match["utc"] is not None
 
 
 def moment(text: str) -> Moment:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from memos_assets.catalog.columns import MODEL_DIMENSIONS, ColumnKind, VectorColumn
 from memos_assets.proof.expected.json_texts import LONGEST, jsonb_text
-from memos_assets.proof.expected.moments import moment
+from memos_assets.proof.expected.moments import moment, usual
 from memos_assets.sqlite.row_codec import Value
 
 _POSTGRES_EPOCH = 946_684_800
@@ -64,17 +64,22 @@ def _flag(value: Any) -> bytes:
     return {0: b"\x00", 1: b"\x01"}[value]
 
 
-def _moment(value: Any) -> bytes:
+def _moment(value: Any, *, must_have_zone: bool = False) -> bytes:
+    microseconds, has_zone = usual(value) or _read(value)
+    if must_have_zone and not has_zone:
+        raise ValueError(f"{value[:60]!r} lacks its offset")
+    return struct.pack("!q", microseconds - _POSTGRES_EPOCH * 1_000_000)
+
+
+def _read(value: str) -> tuple[int, bool]:
     read = moment(value)
     if read.finer:
         raise ValueError(f"{value[:60]!r} is finer than a microsecond")
-    return struct.pack("!q", read.microseconds - _POSTGRES_EPOCH * 1_000_000)
+    return read.microseconds, read.has_zone
 
 
 def _zoned_moment(value: Any) -> bytes:
-    if not moment(value).has_zone:
-        raise ValueError(f"{value[:60]!r} lacks its offset")
-    return _moment(value)
+    return _moment(value, must_have_zone=True)
 
 
 def _unix(value: Any) -> bytes:
