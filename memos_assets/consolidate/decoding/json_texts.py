@@ -167,6 +167,11 @@ def json_text(value: Value) -> str:
     return value
 
 
+def _is_token_id(term: str) -> bool:
+    # Other scripts have digits, too, but no tokenizer numbers its tokens with them.
+    return term.isascii() and term.isdecimal()
+
+
 def sparse_vocabulary(value: Value) -> str | None:
     """Name the vocabulary of stored sparse weights by the form of its terms.
 
@@ -179,7 +184,7 @@ def sparse_vocabulary(value: Value) -> str | None:
         return "unknown"
     if not parsed:
         return None
-    return "xlmr_token_ids" if all(term.isdecimal() for term in parsed) else "words"
+    return "xlmr_token_ids" if all(map(_is_token_id, parsed)) else "words"
 
 
 class _Number(str):

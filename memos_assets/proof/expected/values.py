@@ -100,7 +100,7 @@ def vocabulary(value: Any) -> Wire:
         return b"unknown"
     if not weights:
         return None
-    numeric = [term for term in weights if term.isdecimal()]
+    numeric = [term for term in weights if term and not term.strip("0123456789")]
     return b"xlmr_token_ids" if len(numeric) == len(weights) else b"words"
 
 
