@@ -1,6 +1,6 @@
 """The ledger in `memos_ops`: which chunks are loaded, from which pin, and which are pending."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,13 +37,17 @@ class LoadedChunk:
     run_id: str
 
 
-def loaded_chunks(conn: sa.Connection, source: str, spec: TableSpec) -> dict[int, LoadedChunk]:
-    """Return the ledger of one table and source, by chunk number."""
+def loaded_chunks(
+    conn: sa.Connection, source: str, spec: TableSpec, numbers: Collection[int] | None = None
+) -> dict[int, LoadedChunk]:
+    """Return the ledger of one table and source, or of some chunks of it, by chunk number."""
+    wanted = sa.true() if numbers is None else tables.chunks.c.chunk.in_(numbers)
     rows = conn.execute(
         sa.select(tables.chunks).where(
             tables.chunks.c.target == tables.schema_in(conn, spec.schema),
             tables.chunks.c.source == source,
             tables.chunks.c.table_name == spec.name,
+            wanted,
         )
     )
     return {
@@ -109,8 +113,10 @@ def record_chunk(
             upsert(tables.rejects),
             [{**place, **reject, "run_id": run_id} for reject in rejects],
         )
+    # By the server's clock and at the end of the load: a proof that begins while rows are copied
+    # reads the former ones.
     conn.execute(
-        upsert(tables.chunks),
+        upsert(tables.chunks).values(loaded_at=sa.func.clock_timestamp()),
         {
             **place,
             "pin_digest": task.pin_digest,

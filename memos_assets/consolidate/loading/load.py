@@ -91,11 +91,20 @@ class _Encoded:
 def load_stream(
     engine: sa.Engine, spec: TableSpec, reader: pa.RecordBatchReader, *, run_id: str
 ) -> list[tuple[ChunkTask, Counts]]:
-    """Replace every chunk that the stream names, each in a transaction of its own.
+    """Replace every chunk that the stream names, and return them; as `load_chunks`."""
+    return list(load_chunks(engine, spec, reader, run_id=run_id))
 
-    SQLite is read and decoded in one thread while PostgreSQL is fed from another. Readers of the
-    table see a chunk's old rows or its new ones. A failure leaves earlier chunks loaded and
-    recorded, and the rest as they were.
+
+def load_chunks(
+    engine: sa.Engine, spec: TableSpec, reader: pa.RecordBatchReader, *, run_id: str
+) -> Iterator[tuple[ChunkTask, Counts]]:
+    """Replace every chunk that the stream names; yield each once it is committed.
+
+    Each is a transaction of its own. SQLite is read and decoded in one thread while PostgreSQL is
+    fed from another. Readers of the table see a chunk's old rows or its new ones. A chunk that is
+    refused stays as it was, and the ones after it are loaded all the same; what was refused is
+    raised at the end. Nothing more is tried once the server cannot be reached, or the stream ends
+    with an error.
 
     Args:
         engine: of the target database.
@@ -104,26 +113,50 @@ def load_stream(
         run_id: recorded in the ledger.
 
     Raises:
-        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way.
+        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way;
+            M380 where that happened to more than one chunk.
     """
     tasks = tasks_of(reader.schema)
     total_rows = sum(task.source_rows for task in tasks)
     total_bytes = sum(task.source_bytes for task in tasks)
     report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
-    done = []
+    refused: list[MemosAssetsError] = []
+    tried = 0
     integral: Counter[str] = Counter()
     with prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
         for task in tasks:
             last = task is tasks[-1]
+            tried += 1
             try:
                 counts = _load_chunk(engine, spec, task, ahead.batches_of(task), run_id, last=last)
             except (sa.exc.DBAPIError, psycopg.Error) as error:
-                raise _refused(spec, task, error) from error
-            done.append((task, counts))
-            integral += counts.integral_reals
-            report(Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes))
+                refused.append(_refused(spec, task, error))
+                if not _answers(engine):
+                    break
+            except MemosAssetsError as error:
+                refused.append(error)
+            else:
+                integral += counts.integral_reals
+                yield task, counts
+                report(
+                    Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes)
+                )
+                continue
+            if not ahead.skipped(task):
+                break
+    if refused:
+        untried = len(tasks) - tried
+        raise refused[0] if len(refused) == 1 else _refused_all(spec, refused, tried, untried)
     report(Progress("load", spec.qualified, done=True, note=integral_note(spec, integral)))
-    return done
+
+
+def _answers(engine: sa.Engine) -> bool:
+    """Whether the server takes a connection, so that it makes sense to try another chunk."""
+    try:
+        with engine.connect():
+            return True
+    except (sa.exc.DBAPIError, psycopg.Error, TargetError):
+        return False
 
 
 def integral_note(spec: TableSpec, integral: Mapping[str, int]) -> str:
@@ -227,6 +260,20 @@ def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
     )
 
 
+def _refused_all(
+    spec: TableSpec, refused: Sequence[MemosAssetsError], tried: int, untried: int
+) -> TargetError:
+    others = f", {untried} were not tried" if untried else ""
+    return TargetError(
+        "M380",
+        f"{len(refused)} of {tried} chunks could not be loaded and are as they were"
+        f"{others}, the rest is in the ledger: "
+        + "; ".join(f"{error.code} {error.where}: {error.what}" for error in refused),
+        where=spec.qualified,
+        fix="remove the causes and run again; chunks in the ledger are not copied twice",
+    )
+
+
 class _Ahead:
     """Reads, decodes and encodes in a thread of its own, a few batches ahead of PostgreSQL."""
 
@@ -252,11 +299,22 @@ class _Ahead:
             item = self._next if self._next is not None else self._queue.get()
             self._next = None
             if isinstance(item, BaseException):
+                # Nothing follows it, so it is also what the next one who asks gets.
+                self._next = item
                 raise item
             if item is self._END or item.task is not task:
                 self._next = item
                 return
             yield item
+
+    def skipped(self, task: ChunkTask) -> bool:
+        """Pass over what is left of a chunk; return whether the stream goes on behind it."""
+        try:
+            for _ in self.batches_of(task):
+                pass
+        except MemosAssetsError:
+            return False
+        return True
 
     def close(self) -> None:
         """Stop reading, and drop the batches that were read ahead."""

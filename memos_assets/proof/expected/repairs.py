@@ -1,4 +1,4 @@
-"""The proof's own implementation of the rules: the value that a decided rule leaves.
+"""The proof's own reading of a value that cannot be loaded: its faults, and what a rule leaves.
 
 It shares no code with the rules of the loader. It finds the faults of a value and applies the
 decided rule to each; any other change by the loader shows as a difference.
@@ -27,6 +27,25 @@ from memos_assets.sqlite.row_codec import Value
 
 _DOUBLE = "double precision"
 _REPLACEMENT = "\ufffd"
+#: What else is wrong with a value shows once its characters can be stored, its keys differ and its
+#: digits fit.
+_SHOWN = {
+    **dict.fromkeys(
+        ("nul_character", "invalid_utf8", "json_nul", "json_surrogate"), "replace_characters"
+    ),
+    "json_duplicate_key": "keep_all",
+    "timestamp_too_fine": "round_fraction",
+}
+
+
+def faults_of(column: Column, value: Value) -> frozenset[str]:
+    """Return every reason why a value cannot be loaded as it is; none for one that can.
+
+    Args:
+        column: the column of the value.
+        value: as stored in SQLite; not NULL.
+    """
+    return frozenset(_read(column, value, _SHOWN)[1])
 
 
 def repaired(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
@@ -37,7 +56,13 @@ def repaired(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
         value: as stored in SQLite.
         rules: reason -> rule, as decided for the row.
     """
+    value, wrong = _read(column, value, rules)
     nulling = {reason for reason, rule in rules.items() if rule == "null_value"}
+    return None if wrong & nulling and column.nullable else value
+
+
+def _read(column: Column, value: Value, rules: Mapping[str, str]) -> tuple[Value, set[str]]:
+    """Return a value as the rules for its characters change it, and its faults."""
     wrong: set[str] = set()
     if not _is_of_kind(column, value):
         wrong.add("wrong_type")
@@ -55,7 +80,7 @@ def repaired(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
     elif isinstance(value, int) and column.postgres_type == _DOUBLE and not is_exact(value):
         wrong.add("integer_inexact")
         value = float(value) if rules.get("integer_inexact") == "round_number" else value
-    return None if wrong & nulling and column.nullable else value
+    return value, wrong
 
 
 def _is_of_kind(column: Column, value: Value) -> bool:
