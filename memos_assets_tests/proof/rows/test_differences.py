@@ -1,15 +1,22 @@
 """How the proof names a difference: the row by its key, the column, the place in the value."""
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
+from memos_assets.catalog import MEMOS, tables
+from memos_assets.catalog.columns import ColumnKind
+from memos_assets.consolidate.decoding.values import DECODERS
 from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.demo import corpus
 from memos_assets.proof.expected.json_texts import jsonb_text
 from memos_assets.proof.rows.compare import SourceProof, prove_table
 from memos_assets_tests.consolidate import builders as b
@@ -169,3 +176,50 @@ def test_a_difference_says_where_in_the_value_it_is(
     named = proven(engine, pin, "semantic_memories").faults["differs"]
     assert all(one.startswith("memory-1 (rowid 1) ") for one in named)
     assert any(fault in one for one in named), named
+
+
+@pytest.mark.parametrize(
+    ("kind", "read", "changes", "said"),
+    [
+        ("json", str, {"attributes": '{"a": 1, "a": 2}'}, "a key that is repeated"),
+        (
+            "iso_offset",
+            lambda value: int(datetime.fromisoformat(value).timestamp() * 1_000_000),
+            {"first_seen": "2025-12-20T08:00:00.1234567+00:00"},
+            "finer than a microsecond",
+        ),
+        (
+            "iso_offset",
+            lambda value: int(datetime.fromisoformat(value).timestamp() * 1_000_000),
+            {"first_seen": "2025-12-20x08:00:00+00:00"},
+            "is not a time stamp",
+        ),
+        ("real", float, {"confidence": 2**53 + 1}, "float64 has no 9007199254740993"),
+    ],
+)
+def test_the_proof_sees_for_itself_what_a_former_decoder_lost(
+    kind: ColumnKind,
+    read: Callable[[Any], Any],
+    changes: dict[str, Any],
+    said: str,
+    engine: sa.Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    layout = [statement.replace(" REAL", "") for statement in corpus.LAYOUT]
+    path = b.write_file(
+        tmp_path / "data" / "fanuc_robotics.db",
+        layout,
+        entities=[b.entity(1), b.entity(2, **changes)],
+    )
+    with monkeypatch.context() as former:
+        former.setattr(tables, "DECODER_VERSION", 2)
+        former.setitem(DECODERS, kind, replace(DECODERS[kind], value=read, column=None))
+        pin = b.consolidate(engine, path)
+        assert b.rejects(engine, "corpus_entities") == []
+    (named,) = proven(engine, pin, "corpus_entities").faults["differs"][:1]
+    assert named.startswith("rowid 2 cannot be loaded as it is: ")
+    assert said in named
+    assert b.load_stale(engine, pin)["corpus_entities"] == [0]
+    assert [rowid for rowid, _ in b.rejects(engine, "corpus_entities")] == [2]
+    assert not proven(engine, pin, "corpus_entities").faults
