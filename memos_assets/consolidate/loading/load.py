@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from psycopg import sql as pgsql
 
 from memos_assets.catalog import TableSpec
+from memos_assets.consolidate.decoding.batches import integral_reals
 from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejects_of, tasks_of
 from memos_assets.consolidate.decoding.repair_rules import rules_of
 from memos_assets.consolidate.loading import ledger
@@ -50,6 +51,7 @@ class Counts:
         mirrored: added for the reverse direction.
         without_embedding: reason -> loaded rows.
         repaired: rule -> loaded rows that it changed.
+        integral_reals: SQLite column -> REAL values that were read as the integers they equal.
         faults: every reason that was found, settled or not.
     """
 
@@ -58,6 +60,7 @@ class Counts:
     mirrored: int = 0
     without_embedding: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)
+    integral_reals: Counter[str] = field(default_factory=Counter)
     faults: set[str] = field(default_factory=set)
 
     def add(self, other: "Counts") -> None:
@@ -67,6 +70,7 @@ class Counts:
         self.mirrored += other.mirrored
         self.without_embedding += other.without_embedding
         self.repaired += other.repaired
+        self.integral_reals += other.integral_reals
         self.faults |= other.faults
 
     @property
@@ -139,6 +143,7 @@ def load_chunks(
     report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
     refused: list[MemosAssetsError] = []
     tried = 0
+    integral: Counter[str] = Counter()
     with prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
         for task in tasks:
             last = task is tasks[-1]
@@ -152,6 +157,7 @@ def load_chunks(
             except MemosAssetsError as error:
                 refused.append(error)
             else:
+                integral += counts.integral_reals
                 yield task, counts
                 report(
                     Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes)
@@ -162,7 +168,7 @@ def load_chunks(
     if refused:
         untried = len(tasks) - tried
         raise refused[0] if len(refused) == 1 else _refused_all(spec, refused, tried, untried)
-    report(Progress("load", spec.qualified, done=True))
+    report(Progress("load", spec.qualified, done=True, note=integral_note(spec, integral)))
 
 
 def _answers(engine: sa.Engine) -> bool:
@@ -172,6 +178,14 @@ def _answers(engine: sa.Engine) -> bool:
             return True
     except (sa.exc.DBAPIError, psycopg.Error, TargetError):
         return False
+
+
+def integral_note(spec: TableSpec, integral: Mapping[str, int]) -> str:
+    """Return a line about REAL values that were read as integers, by SQLite column; or nothing."""
+    if not integral:
+        return ""
+    columns = ", ".join(f"{column} {count:,}" for column, count in sorted(integral.items()))
+    return f"{spec.qualified}: REAL values read as the integers they equal: {columns}"
 
 
 def _load_chunk(
@@ -400,7 +414,7 @@ class _Ahead:
         place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
         rejects = rejects_of(batch)
         keep = None
-        counts = Counts()
+        counts = Counts(integral_reals=integral_reals(batch))
         if rejects:
             keep = is_loaded(batch)
             for reject in rejects:

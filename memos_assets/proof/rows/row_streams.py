@@ -2,6 +2,7 @@
 
 import sqlite3
 import struct
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -87,6 +88,15 @@ class SourceSide:
         place = self._place.get(origin) if origin else None
         return None if place is None else row[place]
 
+    def integral_reals(self, rows: Sequence[Sequence[Value]]) -> Counter[str]:
+        """Return SQLite column -> REAL values of these rows that are read as integers."""
+        found: Counter[str] = Counter()
+        for origin in self.spec.integer_origins:
+            if (place := self._place.get(origin)) is not None:
+                reals = [row[place] for row in rows if type(row[place]) is float]
+                found[origin] += sum(isinstance(canonical.whole(real), int) for real in reals)
+        return +found
+
     def digest(self, row: Sequence[Value]) -> bytes:
         """Return the sha256 of a row as stored."""
         return row_digest(row[1:])
@@ -94,7 +104,7 @@ class SourceSide:
     def fields(self, row: Sequence[Value], rules: Mapping[str, str]) -> list[bytes | None]:
         """Return the bytes that PostgreSQL must have for a row, in the order of `compared_columns`.
 
-        JSON is spelled as by jsonb, as far as `canonical.jsonb_text` can tell.
+        JSON is spelled as by jsonb, numbers with all their digits.
 
         Args:
             row: as `batches` yields it.
