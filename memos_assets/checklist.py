@@ -9,6 +9,7 @@ from memos_assets.maintenance import checks as maintenance
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
 from memos_assets.proof.rows import checks as proof_rows
+from memos_assets.proof.rows import loaded as proof_loaded
 from memos_assets.proof.search import checks as proof_search
 from memos_assets.search import checks as search
 
@@ -18,6 +19,7 @@ CHECKLIST = Checklist.gather(
     search.CHECKS,
     archive.CHECKS,
     proof_rows.CHECKS,
+    proof_loaded.CHECKS,
     proof_search.CHECKS,
     maintenance.CHECKS,
 )

@@ -7,7 +7,7 @@ Both sides are read at once, each into one digest per chunk; where two differ,
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,7 +112,9 @@ class SourceProof:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
+def prove_table(
+    conn: sa.Connection, spec: TableSpec, pin: Pin, chunks: Collection[int] | None = None
+) -> SourceProof:
     """Compare one table of one source on both sides, every value of every row.
 
     Memory use does not grow with the number of rows.
@@ -121,6 +123,7 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         conn: to the target database.
         spec: the table.
         pin: the pinned copy that was loaded.
+        chunks: compare these alone; None for the whole table.
 
     Raises:
         SourceError: M107 when that copy is gone, M109 when it is not as it was pinned.
@@ -131,9 +134,13 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
     what = f"{spec.qualified} {pin.source}"
     report(Progress("verify", what, total_rows=pin.rows.get(spec.origin, 0)))
     rejected = rejected_rows(conn, spec, pin.source)
+    if chunks is not None:
+        rejected = {
+            rowid: entry for rowid, entry in rejected.items() if chunk_of(pin, rowid) in chunks
+        }
     with prompt_switches(), ThreadPoolExecutor(2, thread_name_prefix="prove") as pool:
-        stored = pool.submit(_read_target, conn, spec, pin.source, proof)
-        source = _SourceReading(spec, pin, rejected, proof)
+        stored = pool.submit(_read_target, conn, spec, pin.source, proof, chunks)
+        source = _SourceReading(spec, pin, rejected, proof, chunks)
         source.read(pool, what)
         found = stored.result()
     proof.loaded_rows = sum(side.rows for side in found.values())
@@ -143,18 +150,29 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         if here.digest != there.digest:
             proof.reread_chunks.append(chunk)
             _add_differences(conn, DifferingChunk(spec, pin, chunk, rejected), proof)
-    for fault in _ledger_faults(conn, spec, pin.source, source.counted):
+    for fault in _ledger_faults(conn, spec, pin.source, source.counted, chunks):
         proof.fault("ledger", fault)
     report(Progress("verify", what, done=True))
     return proof
+
+
+def chunk_of(pin: Pin, rowid: int) -> int:
+    """Return the chunk that a row of the SQLite table belongs to."""
+    return max(rowid // pin.chunk_rows, 0)
 
 
 class _SourceReading:
     """Digests the rows that PostgreSQL must have, chunk by chunk."""
 
     def __init__(
-        self, spec: TableSpec, pin: Pin, rejected: Mapping[int, Rejected], proof: SourceProof
+        self,
+        spec: TableSpec,
+        pin: Pin,
+        rejected: Mapping[int, Rejected],
+        proof: SourceProof,
+        chunks: Collection[int] | None = None,
     ) -> None:
+        self._chunks = chunks
         self._spec, self._pin, self._rejected, self._proof = spec, pin, rejected, proof
         self._places = _vector_places(spec)
         self._unseen = set(rejected)
@@ -171,7 +189,7 @@ class _SourceReading:
             with sqlite_file.opened(self._pin.path) as connection:
                 side = SourceSide(connection, self._spec)
                 derived: Future[None] | None = None
-                for batch in side.batches():
+                for batch in self._batches(side):
                     if derived is not None:
                         derived.result()
                     derived = pool.submit(proof.derived.add, batch, side.value)
@@ -184,9 +202,19 @@ class _SourceReading:
             proof.fault("reject of another row", f"rowid {rowid} is not in the source")
         proof.source_rows = self.counted.total()
 
+    def _batches(self, side: SourceSide) -> Iterator[list[tuple[Any, ...]]]:
+        if self._chunks is None:
+            yield from side.batches()
+            return
+        width = self._pin.chunk_rows
+        for chunk in sorted(self._chunks):
+            # Rowids below zero are in the first chunk.
+            first = chunk * width if chunk else -(2**63)
+            yield from side.batches(first, (chunk + 1) * width - 1)
+
     def _take(self, side: SourceSide, row: Sequence[Any]) -> None:
         rowid = row[0]
-        chunk = max(rowid // self._pin.chunk_rows, 0)
+        chunk = chunk_of(self._pin, rowid)
         self.counted[chunk] += 1
         entry = self._rejected.get(rowid)
         if entry is not None:
@@ -210,13 +238,17 @@ class _SourceReading:
 
 
 def _read_target(
-    conn: sa.Connection, spec: TableSpec, source: str, proof: SourceProof
+    conn: sa.Connection,
+    spec: TableSpec,
+    source: str,
+    proof: SourceProof,
+    chunks: Collection[int] | None = None,
 ) -> dict[int, Side]:
     """Digest the rows that PostgreSQL has, chunk by chunk."""
     found: dict[int, Side] = {}
     positions = _vector_places(spec)
     places = [(vector, positions[vector.name]) for vector in spec.vectors]
-    with target_rows(conn, spec, source) as rows:
+    with target_rows(conn, spec, source, chunks=chunks) as rows:
         for chunk, rowid, fields in rows:
             for vector, place in places:
                 proof.embedded_target[vector.name] += canonical.is_embedded(vector, fields[place])
@@ -244,13 +276,19 @@ def _add_differences(conn: sa.Connection, where: DifferingChunk, proof: SourcePr
 
 
 def _ledger_faults(
-    conn: sa.Connection, spec: TableSpec, source: str, per_chunk: Mapping[int, int]
+    conn: sa.Connection,
+    spec: TableSpec,
+    source: str,
+    per_chunk: Mapping[int, int],
+    chunks: Collection[int] | None = None,
 ) -> list[str]:
     """Compare the ledger with the rows per chunk in SQLite and in PostgreSQL."""
     loaded = ledger.loaded_chunks(conn, source, spec)
     stored = ledger.stored_rows(conn, spec, source)
     faults = []
     for chunk in sorted({*loaded, *per_chunk, *stored}):
+        if chunks is not None and chunk not in chunks:
+            continue
         entry = loaded.get(chunk)
         sides = (
             ("", per_chunk.get(chunk, 0), entry.source_rows if entry else 0),

@@ -61,7 +61,7 @@ def locate_differences(
             goes to both.
     """
     names = compared_columns(where.spec)
-    with target_rows(conn, where.spec, where.pin.source, chunk=where.chunk) as stored:
+    with target_rows(conn, where.spec, where.pin.source, chunks=[where.chunk]) as stored:
         for rowid, expected, found in _pairs(where, stored):
             key = _key(where.spec, names, expected or found, rowid)
             if found is not None and rowid in where.rejected:
