@@ -1,7 +1,25 @@
-"""Write a file whole or not at all."""
+"""Write a file whole or not at all, for its user alone whatever the umask is."""
 
 import os
 from pathlib import Path
+from typing import TextIO
+
+#: Modes of files and folders that may hold rows.
+PRIVATE_FILE = 0o600
+PRIVATE_FOLDER = 0o700
+
+
+def append_private(path: Path) -> TextIO:
+    """Open a text file for appending that only its user may read, also if it was open to others.
+
+    Raises:
+        OSError: it cannot be opened, or is a link.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    descriptor = os.open(path, flags, PRIVATE_FILE)
+    if os.fstat(descriptor).st_uid == os.geteuid():
+        os.fchmod(descriptor, PRIVATE_FILE)
+    return os.fdopen(descriptor, "a", encoding="utf-8")
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -31,11 +31,11 @@ INNER_FLOORS = {
     "postgres": (
         "storable_text",
         *("schemas", "connection", "advisory_locks", "upsert", "build_lock", "server"),
-        *("copy", "schema", "application", "engine", "sessions", "migrations", "backup"),
+        *("copy", "schema", "shape", "application", "engine", "sessions", "migrations", "backup"),
         *("versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),
-    "proof": ("expected", "rows", "search"),
+    "proof": ("expected", "shape", "rows", "search"),
 }
 
 

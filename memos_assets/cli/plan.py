@@ -1,6 +1,8 @@
 """Print a dry run: files, forecasts of their tables, rejects, index strategies."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
@@ -9,15 +11,19 @@ from memos_assets.cli.display import console, print_error, reasons_table, tables
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
 from memos_assets.consolidate.sources.discover import FoundFile
+from memos_assets.consolidate.sources.shrinkage import Shrunken, last_pinned, shrunken
 from memos_assets.report.formatting import size
 
 
-def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Mapping[str, object]]:
+def print_plan(
+    files: Sequence[FoundFile], *, budget_mb: int, pins_folder: Path
+) -> tuple[bool, Mapping[str, object]]:
     """Print a dry run; return whether every file is usable, and the content for ``--json``.
 
     Args:
         files: the files that were found.
         budget_mb: memory that index builds may take together.
+        pins_folder: of earlier pins, by which lost rows are noticed.
     """
     console.print(_files_table(files))
     forecasts = [
@@ -40,6 +46,14 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
         "Nothing was written.",
         soft_wrap=True,
     )
+    lost = [table for file in files for table in _shrunken(file, pins_folder)]
+    for shrunk in lost:
+        console.print(
+            f"Note: {shrunk.source}: {shrunk}. consolidate refuses that unless you pass "
+            f"{shrunk.acceptance}",
+            markup=False,
+            soft_wrap=True,
+        )
     unusable = [file for file in files if file.error is not None]
     for file in unusable:
         print_error(str(file.error))
@@ -73,7 +87,15 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
             for forecast in forecasts
         ],
         "indexes": [index.as_json() for index in indexes],
+        "lost": [asdict(table) for table in lost],
     }
+
+
+def _shrunken(file: FoundFile, pins_folder: Path) -> list[Shrunken]:
+    if file.treatment != "consolidate" or file.kind is None:
+        return []
+    former = last_pinned(pins_folder, file.source, file.kind)
+    return shrunken(file.source, file.kind, former, file.tables) if former else []
 
 
 def _files_table(files: Sequence[FoundFile]) -> Table:

@@ -5,15 +5,19 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from memos_assets.errors import MemosAssetsError
+from memos_assets.errors import MemosAssetsError, out_of_memory
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn a `MemosAssetsError` into a ``dg.Failure`` that the UI shows as its message."""
+    """Turn a `MemosAssetsError` into a ``dg.Failure`` that the UI shows as its message.
+
+    A process that gets no more memory says so likewise (M120).
+    """
     try:
         yield
-    except MemosAssetsError as error:
+    except (MemosAssetsError, MemoryError) as raised:
+        error = raised if isinstance(raised, MemosAssetsError) else out_of_memory("step")
         raise dg.Failure(
             description=str(error),
             metadata={
@@ -24,7 +28,7 @@ def reported() -> Iterator[None]:
             },
             # The same input gives the same error; what may pass by itself is retried inside.
             allow_retries=False,
-        ) from error
+        ) from raised
 
 
 def failed_by(errors: Sequence[MemosAssetsError]) -> dg.Failure:

@@ -3,6 +3,7 @@
 No alembic.ini and no logging configuration: the connection is ours, and so is the log.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -24,6 +25,7 @@ SCRIPTS = PROJECT_ROOT / "sql" / "migrations"
 #: memOS's own database has a public.alembic_version; ours stands beside our own tables.
 VERSION_SCHEMA = schemas.OPS.name
 VERSION_TABLE = "alembic_version"
+_FUNCTION_NAME = re.compile(r"create (?:or replace )?function \w+\.(\w+)\(")
 
 
 def upgrade(engine: sa.Engine) -> list[str]:
@@ -65,6 +67,20 @@ def current(engine: sa.Engine) -> str | None:
 def head() -> str | None:
     """Return the newest revision of this checkout, or None while there is none."""
     return ScriptDirectory.from_config(_config()).get_current_head()
+
+
+def functions_made() -> dict[str, str]:
+    """Return name -> statement of the functions that the revisions make, the newest of a name.
+
+    A revision that makes functions lists their statements as ``FUNCTIONS``.
+    """
+    revisions = list(ScriptDirectory.from_config(_config()).walk_revisions())
+    statements = (
+        statement.strip()
+        for revision in reversed(revisions)
+        for statement in getattr(revision.module, "FUNCTIONS", ())
+    )
+    return {_FUNCTION_NAME.match(one)[1]: one for one in statements}  # type: ignore[index]
 
 
 def _config() -> Config:

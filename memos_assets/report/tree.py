@@ -67,6 +67,7 @@ class SourceFile:
         pinned_at: when the copy was taken.
         state: result of comparing the file with its pin, in words.
         newer: whether the file holds other rows than were loaded, or is gone.
+        is_demo: whether the demo wrote it.
     """
 
     source: str
@@ -80,6 +81,7 @@ class SourceFile:
     pinned_at: str | None
     state: str
     newer: bool
+    is_demo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,13 @@ def forget(
                 where=name,
                 fix=f"delete them, too: memos-assets forget {name} --with-rows",
             )
-        of_source = [tables.pins, tables.consolidation_pins, tables.repairs, tables.rejects]
+        of_source = [
+            tables.pins,
+            tables.consolidation_pins,
+            tables.accepted_counts,
+            tables.repairs,
+            tables.rejects,
+        ]
         for target in _targets(conn, source):
             options = {"schema_translate_map": {catalog.schema: target}}
             for spec in source.kind.tables:

@@ -113,8 +113,10 @@ def record_chunk(
             upsert(tables.rejects),
             [{**place, **reject, "run_id": run_id} for reject in rejects],
         )
+    # By the server's clock and at the end of the load: a proof that begins while rows are copied
+    # reads the former ones.
     conn.execute(
-        upsert(tables.chunks),
+        upsert(tables.chunks).values(loaded_at=sa.func.clock_timestamp()),
         {
             **place,
             "pin_digest": task.pin_digest,

@@ -12,14 +12,20 @@ from memos_assets.catalog import FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin, fingerprint, take_pin
-from memos_assets.errors import MemosAssetsError
+from memos_assets.consolidate.sources.shrinkage import refuse_shrinkage, use_up
+from memos_assets.errors import MemosAssetsError, UsageError
 from memos_assets.progress import Progress, report
 
 
 def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> list[str]:
-    """Register the files to consolidate, all of them or none; return a note for each that moved."""
+    """Register the files to consolidate, all of them or none; return a note for each that moved.
+
+    Raises:
+        UsageError: as `registry.register`; M564 the rows of a demo would be mixed with others.
+    """
     notes = []
     with engine.begin() as conn:
+        registry.refuse_mixing(conn, files)
         for file in files:
             if file.treatment == "consolidate":
                 former = registry.register(conn, file)
@@ -40,7 +46,7 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
         folder: of the pinned copies.
 
     Raises:
-        SourceError: M101 to M106, as `take_pin`.
+        SourceError: M101 to M106, as `take_pin`; M561 when a table lost most of its rows.
     """
     with engine.connect() as conn:
         former = (
@@ -63,7 +69,15 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
         chunk_rows=former.chunk_rows if former else 0,
     )
     with engine.begin() as conn:
+        if former is not None:
+            try:
+                refuse_shrinkage(conn, former, pin)
+            except UsageError:
+                if registry.recorded_pin(conn, source, pin.digest) is None:
+                    pin.path.unlink(missing_ok=True)
+                raise
         registry.record_pin(conn, pin)
+        use_up(conn, source.name)
         superseded = registry.superseded_pins(conn, source.name)
     for path in superseded:
         if path != pin.path:

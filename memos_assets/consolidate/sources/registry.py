@@ -45,9 +45,11 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
     Raises:
         UsageError: M525 when the name belongs to another file: its rows would be replaced by
             foreign ones. M529 when it belongs to a retired one and this holds other bytes: memOS
-            made a file anew, and the rows of the retired one would give way to it.
+            made a file anew, and the rows of the retired one would give way to it. M563 when the
+            file is a source of another name.
     """
     assert file.kind is not None
+    _refuse_second_name(conn, file)
     known = conn.execute(
         sa.select(tables.sources, tables.pins.c.fingerprint)
         .join(
@@ -83,14 +85,63 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
                 f"the name belongs to {known.path} ({known.kind}), "
                 f"this is {file.path} ({file.kind.name})",
                 where=file.source,
-                fix="give this file a name of its own: "
+                fix="move the former file out of the way if this one takes its place, and the name "
+                "moves along; or give this one a name of its own: "
                 f"--data {spare_name(file.source)}={file.path}",
             )
     conn.execute(
-        upsert(tables.sources, "path"),
-        {"source": file.source, "kind": file.kind.name, "path": str(file.path)},
+        upsert(tables.sources, "path", "is_demo"),
+        {
+            "source": file.source,
+            "kind": file.kind.name,
+            "path": str(file.path),
+            "is_demo": is_demo(file.path),
+        },
     )
     return known.path if known is not None and moved else None
+
+
+def _refuse_second_name(conn: sa.Connection, file: FoundFile) -> None:
+    source = tables.sources.c
+    name = conn.execute(
+        sa.select(source.source).where(
+            source.path == str(file.path),
+            source.source != file.source,
+            source.retired_to.is_(None),
+        )
+    ).scalar()
+    if name is not None:
+        raise UsageError(
+            "M563",
+            f"the file is the source {name} already; as {file.source}, too, each of its rows "
+            "would be there twice",
+            where=str(file.path),
+            fix=f"use the name that it has: --data {name}={file.path}",
+        )
+
+
+def refuse_mixing(conn: sa.Connection, files: Iterable[FoundFile]) -> None:
+    """Refuse to load the files of a demo beside others, or others beside those of a demo.
+
+    Raises:
+        UsageError: M564.
+    """
+    found = [(file.path, is_demo(file.path)) for file in files if file.treatment == "consolidate"]
+    source = tables.sources.c
+    known = [
+        (Path(row.path), row.is_demo or is_demo(Path(row.path)))
+        for row in conn.execute(sa.select(source.path, source.is_demo))
+    ]
+    for path, demo in found:
+        other = next((other for other, is_other in (*known, *found) if is_other != demo), None)
+        if other is not None:
+            raise UsageError(
+                "M564",
+                f"rows of a demo would be mixed with those of {other if demo else path}",
+                where=str(path if demo else other),
+                fix="give the demo a database of its own: MEMOS_HOME=DIR memos-assets "
+                "consolidate --data DEMO, or another MEMOS_DATABASE_URL",
+            )
 
 
 def is_demo(path: Path) -> bool:

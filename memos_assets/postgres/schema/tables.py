@@ -68,6 +68,13 @@ sources = sa.Table(
     sa.Column("pin_digest", sa.Text(), comment="The pin that loads work from."),
     sa.Column("retired_to", sa.Text(), comment="Where the file lies since it was retired."),
     _moment("registered_at"),
+    sa.Column(
+        "is_demo",
+        sa.Boolean(),
+        nullable=False,
+        server_default=sa.false(),
+        comment="Of a folder that the demo wrote.",
+    ),
     schema=OPS_SCHEMA,
     comment="Consolidated SQLite files by name.",
 )
@@ -106,6 +113,19 @@ pin_chunks = sa.Table(
     ),
     schema=OPS_SCHEMA,
     comment="Content of each chunk of a pin.",
+)
+
+accepted_counts = sa.Table(
+    "accepted_counts",
+    metadata,
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("origin_table", sa.Text(), nullable=False),
+    sa.Column("rows", sa.BigInteger(), nullable=False),
+    sa.Column("accepted_by", sa.Text(), nullable=False),
+    _moment("accepted_at"),
+    sa.PrimaryKeyConstraint("source", "origin_table"),
+    schema=OPS_SCHEMA,
+    comment="Counts of tables that lost most of their rows, until the next pin is taken.",
 )
 
 consolidation_pins = sa.Table(

@@ -1,4 +1,4 @@
-"""V01 to V05, V08 to V10 and V12: rows, links and files, each read on both sides.
+"""V01 to V05, V08 to V10, V12 and V27: rows, links and files, each read on both sides.
 
 A table is read once for all of its checks, and the pins of a kind once for both of its own.
 """
@@ -18,9 +18,9 @@ from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import DROP
-from memos_assets.proof.expected.rejects import rejected_rows
 from memos_assets.proof.rows import findings
 from memos_assets.proof.rows.compare import SourceProof, prove_table
+from memos_assets.proof.rows.ledger import ledger_recomputes, prove_ledger
 from memos_assets.proof.rows.links import LinkProof, prove_links
 from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 
@@ -66,8 +66,13 @@ class TableReading:
         sources = [pin.source for pin in self.pins]
         with self._engine.connect() as conn:
             foreign = _foreign_rows(conn, self.spec, sources)
-            undecided = _undecided(conn, self.spec, sources)
-        return findings.row_counts(self.proofs, foreign, undecided)
+        return findings.row_counts(self.proofs, foreign)
+
+    def ledger(self) -> Finding:
+        """Return the result of V27."""
+        with self._engine.connect() as conn:
+            proofs = {pin.source: prove_ledger(conn, self.spec, pin) for pin in self.pins}
+            return ledger_recomputes(proofs, _strangers(conn, self.spec, list(proofs)))
 
     def indexed(self) -> Finding:
         """Return the result of V10."""
@@ -124,14 +129,20 @@ def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) 
     return count_rows(conn, table, table.c.source.not_in(sources))
 
 
-def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
-    """Name the rejects whose resolution no decision explains."""
-    return [
-        f"{source}: settled without a decision: rowid {rowid}, as {entry.resolution}"
-        for source in sources
-        for rowid, entry in sorted(rejected_rows(conn, spec, source).items())
-        if not entry.is_decided
-    ]
+def _strangers(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
+    """Name the sources that the ledger of a table has and the registry has not."""
+    entry = tables.chunks.c
+    found = conn.execute(
+        sa.select(entry.source)
+        .where(
+            entry.target == tables.schema_in(conn, spec.schema),
+            entry.table_name == spec.name,
+            entry.source.not_in(sources),
+        )
+        .distinct()
+        .order_by(entry.source)
+    )
+    return list(found.scalars())
 
 
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
@@ -194,14 +205,15 @@ CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=1,
         name="v01_row_counts_match",
-        title="Every source row is loaded or rejected, once, in every chunk, and nothing else is "
-        "there.",
+        title="Every source row is loaded or rejected for a reason that it has, once, in every "
+        "chunk, and nothing else is there.",
         fix="load the named chunks again: memos-assets consolidate --reload",
         where="each table",
-        reads="every rowid on both sides, the rejects (with the digest of the source row), the "
-        "ledger per chunk, rows of unregistered sources",
-        when_failed="The named rows are missing, extra, or rejected and loaded, or the ledger "
-        "disagrees: `memos-assets consolidate --reload`.",
+        reads="every rowid on both sides; each row in the rejects, judged anew from the pinned "
+        "file: its digest, whether it can be loaded, its reason, the decision that settled it; "
+        "the ledger per chunk; rows of unregistered sources",
+        when_failed="The named rows are missing, extra, rejected and loaded, or rejected wrongly, "
+        "or the ledger disagrees: `memos-assets consolidate --reload`.",
         subjects=_every_table,
         judge=_by_table(TableReading.row_counts),
     ),
@@ -301,5 +313,20 @@ CHECKS: tuple[AnyCheck, ...] = (
         judge=_by_table(TableReading.settled),
         severity="warning",
         left_to_do="open_rejects",
+    ),
+    Check(
+        number=27,
+        name="v27_ledger_recomputes",
+        title="Every column of the ledger follows from the pinned file, the rows and the rejects.",
+        fix="load the named chunks again: memos-assets consolidate --reload",
+        where="each table",
+        reads="digest, counts, rules and bounds of every chunk in `memos_ops.chunks`, computed "
+        "again from the pinned copy, the table, the rejects and the decisions; its code version "
+        "among those of this table; its time by the server's clock, after its source was "
+        "registered and not in the future",
+        when_failed="The ledger was changed, or is of other rows: chunk and column are named. "
+        "`memos-assets consolidate --reload` writes it anew with the rows.",
+        subjects=_every_table,
+        judge=_by_table(TableReading.ledger),
     ),
 )

@@ -17,13 +17,12 @@ def _named(proofs: Sequence[SourceProof], kinds: Sequence[str]) -> list[str]:
     ][:MOST_NAMED]
 
 
-def row_counts(proofs: Sequence[SourceProof], foreign: int, undecided: Sequence[str]) -> Finding:
+def row_counts(proofs: Sequence[SourceProof], foreign: int) -> Finding:
     """V01: add up rows of both sides; faults and rows of no source are named."""
     source = sum(proof.source_rows for proof in proofs)
     loaded = sum(proof.loaded_rows for proof in proofs)
     rejected = sum(proof.rejected_rows for proof in proofs)
     faults = sum(proof.fault_counts[kind] for proof in proofs for kind in COUNT_FAULTS)
-    faults += len(undecided)
     passed = source == loaded + rejected and not faults and not foreign
     extra = f", {foreign} of no registered source" if foreign else ""
     wrong = f", {faults} faults" if faults else ""
@@ -35,7 +34,7 @@ def row_counts(proofs: Sequence[SourceProof], foreign: int, undecided: Sequence[
             "source_rows": source,
             "loaded_rows": loaded,
             "rejected_rows": rejected,
-            "faults": [*_named(proofs, COUNT_FAULTS), *undecided][:MOST_NAMED],
+            "faults": _named(proofs, COUNT_FAULTS),
             "sources": [
                 {
                     "source": proof.source,

@@ -14,20 +14,19 @@ from memos_assets.catalog import Column, TableSpec
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import tables
 from memos_assets.proof.expected import values as canonical
-from memos_assets.proof.expected.rejects import Rejected, dangling, rejected_rows
+from memos_assets.proof.expected.rejects import Judged, Rejects, dangling
 from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value, row_digest
 
 __all__ = [
     "UNENCODABLE",
     "Fields",
-    "Rejected",
     "SourceSide",
     "compared_columns",
     "joined",
-    "rejected_rows",
+    "judged_rows",
     "target_rows",
 ]
 
@@ -74,7 +73,7 @@ class SourceSide:
         """Yield rows in the order of rowids, ``last`` included: the rowid, then every column."""
         names = ", ".join([self._rowid, *map(quoted, self._columns)])
         cursor = self._connection.execute(
-            f"select {names} from {quoted(self.spec.origin)} "
+            f"select {names} from {unindexed(self.spec.origin)} "
             f"where {self._rowid} between ? and ? order by {self._rowid}",
             (first, last),
         )
@@ -89,9 +88,9 @@ class SourceSide:
         place = self._place.get(origin) if origin else None
         return None if place is None else row[place]
 
-    def digest(self, row: Sequence[Value]) -> str:
+    def digest(self, row: Sequence[Value]) -> bytes:
         """Return the sha256 of a row as stored."""
-        return row_digest(row[1:]).hex()
+        return row_digest(row[1:])
 
     def fields(self, row: Sequence[Value], rules: Mapping[str, str]) -> list[bytes | None]:
         """Return the bytes that PostgreSQL must have for a row, in the order of `compared_columns`.
@@ -129,6 +128,24 @@ class SourceSide:
             same = (c for c in self.spec.columns if c.origin == column.origin and not c.computed)
             column = next(same, column)
         return repaired(column, value, rules)
+
+
+def judged_rows(
+    side: SourceSide, batch: Sequence[Sequence[Any]], rejects: Rejects
+) -> tuple[dict[int, Judged], list[int]]:
+    """Judge the rejects up to the end of a batch of rows; batches come in the order of rowids.
+
+    Returns:
+        Rowid -> the judged reject, and rowids of rejects of which the file has no row.
+    """
+    found = dict(rejects.until(batch[-1][0]))
+    if not found:
+        return {}, []
+    rows = {row[0]: row for row in batch if row[0] in found}
+    strangers = [rowid for rowid in found if rowid not in rows]
+    entries = {rowid: found[rowid] for rowid in rows}
+    judged = rejects.judge(entries, lambda rowid, origin: side.value(rows[rowid], origin))
+    return judged, strangers
 
 
 @contextmanager

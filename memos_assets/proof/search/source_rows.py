@@ -22,7 +22,7 @@ from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Rejected, rejected_rows
 from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value
 
 #: The source, then the values of the key, as PostgreSQL returns them.
@@ -94,7 +94,7 @@ class SourceRows:
             text = f"cast({column} as text)"
             seems = f"length({text}) - length(replace({text}, ',', '')) + 1"
         for rowid, dimension in self._connection.execute(
-            f"select {self._rowid}, {seems} from {quoted(self._spec.origin)} "
+            f"select {self._rowid}, {seems} from {unindexed(self._spec.origin)} "
             f"where {column} is not null order by {self._rowid}"
         ):
             if isinstance(dimension, int) and not self._is_left_out(rowid):
@@ -128,7 +128,7 @@ class SourceRows:
             quoted(stated) if stated else "null",
             *(quoted(c.origin) if c.origin in self._layout else "null" for c in self.filters),
         ]
-        return f"select {', '.join(names)} from {quoted(self._spec.origin)}"
+        return f"select {', '.join(names)} from {unindexed(self._spec.origin)}"
 
     def _row(self, row: Sequence[Any]) -> SourceRow:
         rowid, *values = row
