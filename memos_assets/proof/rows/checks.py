@@ -21,6 +21,11 @@ from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.proof.rows import findings
 from memos_assets.proof.rows.compare import SourceProof, prove_table
+from memos_assets.proof.rows.decided_losses import (
+    decided_counts,
+    losses_of,
+    no_reading_takes_much,
+)
 from memos_assets.proof.rows.ledger import ledger_recomputes, prove_ledger
 from memos_assets.proof.rows.links import LinkProof, prove_links
 from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
@@ -84,6 +89,12 @@ class TableReading:
         """Return the result of V10."""
         with self._engine.connect() as conn:
             return _indexed(conn, self.spec)
+
+    def lost(self) -> Finding:
+        """Return the result of V30."""
+        with self._engine.connect() as conn:
+            decided = decided_counts(conn, self.spec)
+        return no_reading_takes_much(list(losses_of(self.spec, self.proofs)), decided)
 
     def settled(self) -> Finding:
         """Return the result of V12."""
@@ -338,6 +349,23 @@ CHECKS: tuple[AnyCheck, ...] = (
         judge=_by_table(TableReading.settled),
         severity="warning",
         left_to_do="open_rejects",
+    ),
+    Check(
+        number=30,
+        name="v30_no_reading_takes_much_of_a_table",
+        title="No reason of our reading takes all of a table's rows or embeddings, or five and "
+        "more than 5 %, unless somebody decided on so many.",
+        fix="see what is lost, and decide on it with its count: memos-assets rejects list",
+        where="each table",
+        reads="the pinned file: rows in the rejects and embeddings that are NULL, by reason and "
+        "source; what was decided, and on how many",
+        when_failed="A whole column may be of another class than the catalog says: repair the file "
+        "or the catalog. If the loss is right, `memos-assets rejects decide` or `memos-assets "
+        "rejects accept` says so for so many; more of them fail again. Embeddings that are "
+        "missing, empty, zero or NaN, links that lead nowhere, keys that are NULL and NUL in texts "
+        "are facts of the file, and only named.",
+        subjects=_every_table,
+        judge=_by_table(TableReading.lost),
     ),
     Check(
         number=27,

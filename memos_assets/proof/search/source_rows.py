@@ -22,6 +22,7 @@ from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Rejected, rejected_rows
 from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.batches import batched
 from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value
 
@@ -108,11 +109,9 @@ class SourceRows:
     def batches(self) -> Iterator[list[SourceRow]]:
         """Yield loaded rows in the order of rowids; memory does not grow with the table."""
         cursor = self._connection.execute(f"{self._select} order by {self._rowid}")
-        wanted = 16
-        while rows := cursor.fetchmany(wanted):
-            size = sum(len(v) for row in rows for v in row if isinstance(v, str | bytes))
-            wanted = max(16, min(_BATCH_ROWS, _BATCH_BYTES * len(rows) // max(size, 1)))
+        for rows in batched(cursor, most_rows=_BATCH_ROWS, most_bytes=_BATCH_BYTES):
             yield [self._row(row) for row in rows if not self._is_left_out(row[0])]
+            del rows
 
     def _is_left_out(self, rowid: int) -> bool:
         entry = self._rejected.get(rowid)
