@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from memos_assets.catalog import Catalog, FileKind
+from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.observe import current_pins
 from memos_assets.defs.failures import reported
@@ -23,6 +24,7 @@ def due_keys(instance: dg.DagsterInstance, catalog: Catalog, kind: FileKind) -> 
     settings = load_settings()
     declared = catalog.with_encodings(settings.declared_encodings)
     with open_target(settings, "memos_assets:schedule") as engine:
+        adopt(engine, settings.archive_folder)
         pins = current_pins(engine, settings.pins_folder, declared.kind(kind.name))
         chunk_versions(engine, instance, catalog.names, kind, pins)
         with engine.connect() as conn:

@@ -1,19 +1,23 @@
 """Retirement from a terminal: judge, run the job that moves, and show the archive as it is then."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
+from memos_assets.consolidate.archive import records
 from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.eligibility import Candidate, find_candidates, judge
-from memos_assets.consolidate.archive.manifests import Archived, entry_named
+from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
+from memos_assets.consolidate.archive.repair import repair
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.defs.assets.archive import checks_seen
 from memos_assets.defs.jobs import ARCHIVE
 from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, ROOTS_TAG
-from memos_assets.errors import UsageError
+from memos_assets.errors import MemosAssetsError, UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs.consolidation import run_job
 from memos_assets.settings import Settings
@@ -90,21 +94,71 @@ def retire(
 def restore(
     instance: dg.DagsterInstance, engine: sa.Engine, settings: Settings, catalog: Catalog, name: str
 ) -> tuple[Archived | None, list[str]]:
-    """Put a retired file back; return it, None where a repair already did, and what was repaired.
+    """Put a retired file back; return it, None where a repair already did, and notes.
 
     Raises:
-        UsageError: M550 no such file, M551 several, M552 another file is at its original path.
-        SourceError: M112 to M114, as `archive.restore`.
+        UsageError: M371 the archive is locked, M550 no such file, M551 several, M552 another file
+            is at its original path.
+        SourceError: M101, M113, M114, M372, M373 as `archive.restore`.
     """
-    with archive.locked(settings.archive_folder):
-        said = archive.repair(engine, settings.archive_folder)
-        if any(line.startswith(f"{name} is restored") for line in said):
+    folder, roots = settings.archive_folder, known_roots(settings)
+    with archive.locked(folder):
+        repaired = repair(engine, folder, named=[name], roots=roots)
+        said = [str(one) for one in repaired]
+        if any(one.name == name and one.became == "restored" for one in repaired):
             entry = None
         else:
-            entry = entry_named(settings.archive_folder, name)
-            archive.restore(engine, entry)
+            entry = entry_named(folder, name)
+            records.require_known(engine, entry, roots)
+            if note := archive.restore(engine, entry):
+                said.append(f"{name}: {note}")
     show(instance, catalog)
     return entry, said
+
+
+def known_roots(settings: Settings) -> list[Path]:
+    """Return the folders of MEMOS_DATA, which files without a record may have come from."""
+    roots = []
+    for argument in settings.data:
+        # A folder that is gone explains no path.
+        with suppress(UsageError):
+            roots.append(Root.parse(argument).path)
+    return roots
+
+
+def purge(
+    instance: dg.DagsterInstance,
+    engine: sa.Engine,
+    settings: Settings,
+    catalog: Catalog,
+    folders: Sequence[str],
+) -> tuple[list[str], list[MemosAssetsError]]:
+    """Delete retired files; one that is deleted already is a note, one that fails stops no other.
+
+    Args:
+        instance: where the archive is shown.
+        engine: of the target database.
+        settings: where the archive is.
+        catalog: whose archive is shown.
+        folders: names of the files' folders in the archive.
+
+    Returns:
+        Notes, and the errors of files that are still there.
+    """
+    archived, roots = settings.archive_folder, known_roots(settings)
+    errors: list[MemosAssetsError] = []
+    with archive.locked(archived):
+        said = [str(one) for one in repair(engine, archived, named=folders, roots=roots)]
+        for entry in read_archive(archived)[0]:
+            if entry.folder.name not in folders or entry.manifest.state == "purged":
+                continue
+            try:
+                records.require_known(engine, entry, roots)
+                archive.purge(engine, entry)
+            except MemosAssetsError as error:
+                errors.append(error)
+    show(instance, catalog)
+    return said, errors
 
 
 def show(instance: dg.DagsterInstance, catalog: Catalog) -> Consolidation:

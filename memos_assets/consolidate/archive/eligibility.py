@@ -16,10 +16,12 @@ from memos_assets.consolidate.archive.manifests import MANIFEST, Manifest, file_
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
+from memos_assets.consolidate.sources.layout import left_behind
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
 from memos_assets.errors import SourceError
 from memos_assets.postgres.engine import check_server
 from memos_assets.postgres.schema import tables
+from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.locks import OpenFiles, locks_on, logs_beside, open_files
 
 #: The part of a file in a retirement: a registered source, a test or legacy file, or neither.
@@ -178,6 +180,12 @@ def _about_place(path: Path, archive: Path, roots: Sequence[Root]) -> list[Unmet
         return [Unmet("the path is not a regular file", "retire the file that it leads to")]
     if not any(path.resolve().is_relative_to(root.path) for root in roots):
         return [Unmet("the file is outside the roots", f"--data {path.parent}")]
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return [Unmet("its path is not UTF-8, as a manifest is", "give it and its folder a name")]
+    if archive.is_symlink():
+        return [Unmet("the archive is a link", f"MEMOS_ARCHIVE={archive.resolve()}")]
     if path.name == MANIFEST:
         return [Unmet(f"a file called {MANIFEST} hides its manifest", "give it another name")]
     if _existing(archive).stat().st_dev != status.st_dev:
@@ -222,9 +230,16 @@ def _about_rows(
             stale = sum(len(ledger.stale_tasks(conn, s, pin)) for s in registry.specs_in(pin))
             open_rejects = {} if accept_open_rejects else _open_rejects(conn, source)
         unchanged = is_unchanged(replace(pin, origin=source.path))
+        behind = _left_behind(source.path, pin)
     except SourceError as error:
         return [Unmet(error.what, error.fix)]
-    unmet = []
+    unmet = [
+        Unmet(
+            f"{what}, which nothing loads",
+            "describe it in memos_assets/catalog and consolidate again, or remove it from the file",
+        )
+        for what in behind
+    ]
     if not unchanged:
         unmet.append(Unmet("it holds other rows than were loaded", again))
     if stale:
@@ -238,6 +253,12 @@ def _about_rows(
             )
         )
     return unmet
+
+
+def _left_behind(path: Path, pin: Pin) -> list[str]:
+    """Return what a file holds that was neither loaded nor described, as its bytes are now."""
+    with sqlite_file.opened(path) as connection:
+        return left_behind(connection, pin.kind)
 
 
 def _open_rejects(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
@@ -327,11 +348,17 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
 
 
 def _require_content(candidate: Candidate, pin: Pin) -> None:
-    """Refuse a file that changed since it was checked; its digest was taken before this."""
-    if not is_unchanged(replace(pin, origin=candidate.path)):
+    """Refuse a file that changed since it was checked; its digest was taken before this.
+
+    The bytes of that digest are what is proven here and what is moved: its rows are those that were
+    loaded, and every table of it is described.
+    """
+    behind = _left_behind(candidate.path, pin)
+    if behind or not is_unchanged(replace(pin, origin=candidate.path)):
         raise SourceError(
             "M110",
-            "not retired: the file changed after its check",
+            "not retired: the file changed after its check"
+            + (f" and holds {behind[0]}, which nothing loads" if behind else ""),
             where=str(candidate.path),
             fix="stop memOS, consolidate again, then retire it",
         )

@@ -30,9 +30,11 @@ def forget(
 
     Raises:
         UsageError: M526 no such source; M554 its rows are loaded; M555 it is retired.
+        TargetError: M370 its file is half moved into the archive.
     """
     with engine.begin() as conn:
         source = registry.source_named(conn, catalog.kinds, name)
+        registry.refuse_half_moved(conn, name)
         if source.retired_to is not None and not is_purged(source.retired_to):
             raise UsageError(
                 "M555",

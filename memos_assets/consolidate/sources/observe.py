@@ -38,9 +38,10 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
         folder: of the pinned copies.
 
     Raises:
-        SourceError: M101 to M106, as `take_pin`.
+        SourceError: M101 to M106, as `take_pin`; M370 its file is half moved into the archive.
     """
     with engine.connect() as conn:
+        registry.refuse_half_moved(conn, source.name)
         former = (
             registry.recorded_pin(conn, source, source.pin_digest) if source.pin_digest else None
         )

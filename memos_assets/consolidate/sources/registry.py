@@ -1,5 +1,7 @@
 """The registry in `memos_ops`: which SQLite files are sources, and their pinned copies."""
 
+import hashlib
+import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from memos_assets.catalog.folder_markers import DEMO_MANIFEST
 from memos_assets.consolidate.sources.chunks import ChunkContent
 from memos_assets.consolidate.sources.discover import FoundFile, spare_name
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
-from memos_assets.errors import SourceError, UsageError
+from memos_assets.errors import SourceError, TargetError, UsageError
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.upsert import upsert
 
@@ -46,8 +48,10 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
         UsageError: M525 when the name belongs to another file: its rows would be replaced by
             foreign ones. M529 when it belongs to a retired one and this holds other bytes: memOS
             made a file anew, and the rows of the retired one would give way to it.
+        TargetError: M370 as `refuse_half_moved`.
     """
     assert file.kind is not None
+    refuse_half_moved(conn, file.source)
     known = conn.execute(
         sa.select(tables.sources, tables.pins.c.fingerprint)
         .join(
@@ -91,6 +95,53 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
         {"source": file.source, "kind": file.kind.name, "path": str(file.path)},
     )
     return known.path if known is not None and moved else None
+
+
+def refuse_half_moved(conn: sa.Connection, name: str) -> None:
+    """Refuse to take a file for a source whose own file is on its way into the archive or back.
+
+    Its rows would give way to those of whatever is at its path meanwhile.
+
+    Raises:
+        TargetError: M370.
+    """
+    row = tables.archived.c
+    for entry in conn.execute(
+        sa.select(tables.archived).where(
+            row.name == name, row.is_source, row.state.in_(("moving", "restoring"))
+        )
+    ):
+        origin, folder = Path(entry.path), Path(entry.folder)
+        if not _half_moved(entry.state, origin, folder, entry.sha256):
+            continue
+        command = f"restore-source {name}"
+        if entry.state == "moving":
+            command = f"retire {name} --data {origin.parent}"
+        raise TargetError(
+            "M370",
+            f"a command that moved its file was interrupted ({entry.state}); the file that was "
+            f"loaded is at {folder / origin.name} or {origin}, and nothing is loaded over its rows",
+            where=name,
+            fix=f"finish or undo the move: memos-assets {command}",
+        )
+
+
+def _half_moved(state: str, origin: Path, folder: Path, sha256: str) -> bool:
+    archived = folder / origin.name
+    if state == "restoring":
+        return os.path.lexists(origin)
+    if not os.path.lexists(archived):
+        # It was not moved yet; unless the archive is not there to be looked into.
+        return not (folder.parent.is_dir() or _has_bytes(origin, sha256))
+    return not (origin.exists() and archived.samefile(origin))
+
+
+def _has_bytes(path: Path, sha256: str) -> bool:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+    except OSError:
+        return False
 
 
 def is_demo(path: Path) -> bool:

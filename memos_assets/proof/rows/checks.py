@@ -271,7 +271,8 @@ CHECKS: tuple[AnyCheck, ...] = (
         title="No table or column of the file is left behind unnamed.",
         fix="describe the table or column in memos_assets/catalog, then consolidate again",
         where="each kind of file",
-        reads="tables and columns of the file against the catalog",
+        reads="tables and columns of the pinned copy and of the file as it is now, against the "
+        "catalog",
         when_failed="Describe the table or column in `memos_assets/catalog`.",
         subjects=_sources,
         judge=_by_pins(source_accounted_for),

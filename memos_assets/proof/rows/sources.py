@@ -1,8 +1,10 @@
 """V08 and V09: the pinned files themselves, their content and their layout."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from memos_assets.consolidate.archive.manifests import is_purged
+from memos_assets.consolidate.sources.layout import left_behind
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
@@ -36,19 +38,21 @@ def source_unchanged(pins: Sequence[Pin]) -> Finding:
 
 
 def source_accounted_for(pins: Sequence[Pin]) -> Finding:
-    """V09: every table with rows and every column of a kind's files is in the catalog."""
+    """V09: every table with rows and every column of a kind's files is in the catalog.
+
+    The file is read as well as its pinned copy: a table that was added since is moved with it.
+    """
     left = []
     for pin in pins:
-        described = {spec.origin: spec for spec in pin.kind.tables}
         with sqlite_file.opened(pin.path) as connection:
-            layout = sqlite_file.layout(connection)
-        for table, columns in sorted(layout.items()):
-            spec = described.get(table)
-            if spec is None:
-                if pin.rows[table]:
-                    left.append(f"{pin.source}: table {table} with {pin.rows[table]} rows")
-            elif unknown := sorted(columns - spec.known_origins):
-                left.append(f"{pin.source}: {table} columns {', '.join(unknown)}")
+            found = left_behind(connection, pin.kind)
+        # A file that cannot be read is a matter of V08.
+        with suppress(SourceError):
+            if pin.origin.exists():
+                with sqlite_file.opened(pin.origin) as connection:
+                    since = left_behind(connection, pin.kind)
+                found += [what for what in since if what not in found]
+        left += [f"{pin.source}: {what}" for what in found]
     return Finding(
         not left,
         expected="0 tables or columns left behind",
