@@ -100,6 +100,8 @@ def _changed(entry: Archived) -> str | None:
 
 
 def _misplaced(entry: Archived, source: registry.Source | None) -> str | None:
+    if entry.manifest.is_source and source is not None and source.path != entry.origin:
+        return f"its manifest says {entry.origin}, and the registry {source.path}"
     if entry.manifest.is_source and (source is None or source.retired_to != entry.file):
         said = "lacks it" if source is None else f"says {source.retired_to or 'not retired'}"
         return f"the file is at {entry.file}, and the registry {said}"

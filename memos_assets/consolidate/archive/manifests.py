@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -49,7 +49,7 @@ def _plain_path(text: str) -> str:
 
 def _moment(text: str) -> str:
     when = datetime.fromisoformat(text)
-    if when.tzinfo is None or when.astimezone(UTC).year not in _YEARS:
+    if when.tzinfo is None or when.year not in _YEARS:
         raise ValueError("is not a time with an offset from UTC in this century or the next")
     return text
 

@@ -108,8 +108,8 @@ def not_believed(entry: Archived, reason: str) -> TargetError:
         "M373",
         reason,
         where=str(entry.folder),
-        fix="put back the manifest from a backup; if an earlier version wrote it: set MEMOS_DATA to "
-        "the folder that the file came from",
+        fix="put back the manifest from a backup; if an earlier version wrote it: set MEMOS_DATA "
+        "to the folder that the file came from",
     )
 
 
