@@ -15,6 +15,7 @@ from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.data import Data, roots_from
 from memos_assets.cli.display import console, print_error, titled_table
 from memos_assets.consolidate.archive import records
+from memos_assets.consolidate.archive.confirmation import confirmation_of, retirement_plan
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.forget import forget, rows_of
 from memos_assets.consolidate.archive.lock import locked
@@ -63,7 +64,8 @@ def retire_command(
     ] = False,
 ) -> int:
     """Move sources that are loaded and proven, test and legacy files into the archive."""
-    from memos_assets.runs.retirement import known_roots, look, retire, show
+    from memos_assets.defs.retirement import look
+    from memos_assets.runs.retirement import known_roots, retire, show
 
     settings = load_settings()
     catalog, roots = catalog_of(settings), roots_from(data, settings)
@@ -102,9 +104,22 @@ def retire_command(
                 "that they have open is noticed only while they lock it."
             )
         if dry_run:
+            plan = retirement_plan(
+                ready, settings.archive_folder, accept_open_rejects=accept_open_rejects
+            )
+            if ready:
+                _print_confirmation(confirmation_of(engine, plan))
             console.print("Nothing was moved.")
             return 1 if refused else 0
-        done = retire(instance, catalog, roots, ready, accept_open_rejects=accept_open_rejects)
+        done = retire(
+            instance,
+            engine,
+            settings,
+            catalog,
+            roots,
+            ready,
+            accept_open_rejects=accept_open_rejects,
+        )
     for failure in done.failures:
         print_error(failure)
     gone = {candidate.path for candidate in ready}
@@ -117,6 +132,15 @@ def retire_command(
         soft_wrap=True,
     )
     return 1 if refused or done.failures else 0
+
+
+def _print_confirmation(confirmation: str) -> None:
+    console.print(f"confirmation: {confirmation}", soft_wrap=True)
+    console.print(
+        "It is of these files as they are now, and works once: in the configuration of the job "
+        "retire_files, beside the same options. `memos-assets retire` needs none.",
+        soft_wrap=True,
+    )
 
 
 def _candidates_table(

@@ -10,83 +10,49 @@ import sqlalchemy as sa
 from memos_assets.catalog import Catalog
 from memos_assets.consolidate.archive import records
 from memos_assets.consolidate.archive import store as archive
-from memos_assets.consolidate.archive.eligibility import Candidate, find_candidates, judge
+from memos_assets.consolidate.archive.confirmation import confirmation_of, retirement_plan
+from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
 from memos_assets.consolidate.archive.repair import repair
-from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.defs.assets.archive import checks_seen
-from memos_assets.defs.jobs import ARCHIVE
-from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, ROOTS_TAG
+from memos_assets.consolidate.sources.discover import Root
+from memos_assets.defs.jobs import ARCHIVE, RETIRE
+from memos_assets.defs.retirement import Retirement, retire_step
+from memos_assets.defs.tags import CONSOLIDATION_TAG
 from memos_assets.errors import MemosAssetsError, UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs.consolidation import run_job
 from memos_assets.settings import Settings
 
 
-def look(
+def retire(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
-    catalog: Catalog,
-    roots: Sequence[Root],
-    files: Sequence[FoundFile],
-    names: Sequence[str] = (),
-    *,
-    accept_open_rejects: bool = False,
-) -> tuple[list[Candidate], int]:
-    """Return every candidate with its unmet conditions, and how many processes were not seen.
-
-    Args:
-        instance: that knows what was checked.
-        engine: of the target database.
-        settings: where the archive is.
-        catalog: whose files are retired.
-        roots: the folders that files may be taken from.
-        files: what was found in them.
-        names: of the candidates meant; all of them if there are none.
-        accept_open_rejects: retire sources although some of their rows are in the rejects.
-
-    Raises:
-        UsageError: M553 when a name is none of a candidate.
-    """
-    with engine.connect() as conn:
-        found = find_candidates(conn, catalog, files)
-    known = {candidate.name for candidate in found}
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                "M553",
-                f"no such file to retire; there are: {', '.join(sorted(known)) or 'none'}",
-                where=name,
-                fix="see them: memos-assets retire --dry-run",
-            )
-    return judge(
-        engine,
-        [candidate for candidate in found if not names or candidate.name in names],
-        archive=settings.archive_folder,
-        roots=roots,
-        evaluations=lambda kind: checks_seen(instance, engine, catalog, kind),
-        accept_open_rejects=accept_open_rejects,
-    )
-
-
-def retire(
-    instance: dg.DagsterInstance,
     catalog: Catalog,
     roots: Sequence[Root],
     candidates: Sequence[Candidate],
     *,
     accept_open_rejects: bool = False,
 ) -> Consolidation:
-    """Move the candidates that meet every condition, each judged again before it is moved."""
+    """Move the candidates that meet every condition, each judged again before it is moved.
+
+    The confirmation that the run needs is of what the candidates were when they were judged.
+    """
     done = new_consolidation(catalog.schema)
-    tags = {
-        CONSOLIDATION_TAG: done.id,
-        ROOTS_TAG: "\n".join(str(root.path) for root in roots),
-        RETIRE_TAG: "\n".join(f"{c.name}={c.path}" for c in candidates if c.would_be_retired),
-    }
-    if accept_open_rejects:
-        tags[ACCEPT_TAG] = "true"
+    ready = [candidate for candidate in candidates if candidate.would_be_retired]
+    tags = {CONSOLIDATION_TAG: done.id}
+    if ready:
+        plan = retirement_plan(
+            ready, settings.archive_folder, accept_open_rejects=accept_open_rejects
+        )
+        config = Retirement(
+            data=[f"{r.name}={r.path}" if r.name else str(r.path) for r in roots],
+            names=[candidate.name for candidate in ready],
+            accept_open_rejects=accept_open_rejects,
+            confirmation=confirmation_of(engine, plan),
+        )
+        ops = {retire_step(catalog.names): {"config": config.model_dump()}}
+        run_job(instance, catalog, RETIRE, tags, done, ops)
     run_job(instance, catalog, ARCHIVE, tags, done)
     return done
 

@@ -168,7 +168,7 @@ def test_a_manifest_of_an_earlier_version_is_taken_over_where_the_registry_expla
     refused(retiring, entry, "its manifest is not the one that was written")
 
 
-def test_a_former_manifest_of_a_test_file_is_held_to_known_folders(
+def test_a_former_manifest_of_a_test_file_stays_in_known_folders(
     retiring: Archive, tmp_path: Path
 ) -> None:
     entry = retiring.store()
