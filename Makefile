@@ -16,6 +16,10 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m compileall -q $(VENV)/lib >/dev/null || true
 	touch $(READY)
 
+# The demo has a home of its own: its rows never meet those that you load into `.memos`.
+DEMO_HOME := $(CURDIR)/.memos/demo-home
+demo ui pictures: export MEMOS_HOME := $(DEMO_HOME)
+
 demo: $(READY)
 	$(BIN)/memos-assets demo .memos/demo --scale small --seed 1
 	$(BIN)/memos-assets consolidate --data .memos/demo
@@ -70,4 +74,5 @@ pictures: $(READY)
 
 clean:
 	-$(BIN)/memos-assets down
+	-MEMOS_HOME=$(DEMO_HOME) $(BIN)/memos-assets down
 	rm -rf $(VENV) .memos

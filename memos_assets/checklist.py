@@ -5,11 +5,13 @@ Numbers are stable, because docs, reports and people cite them. A check is defin
 
 from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
+from memos_assets.consolidate.sources import checks as sources
 from memos_assets.maintenance import checks as maintenance
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
 from memos_assets.proof.rows import checks as proof_rows
 from memos_assets.proof.search import checks as proof_search
+from memos_assets.proof.shape import checks as proof_shape
 from memos_assets.search import checks as search
 
 CHECKLIST = Checklist.gather(
@@ -17,7 +19,9 @@ CHECKLIST = Checklist.gather(
     versions.CHECKS,
     search.CHECKS,
     archive.CHECKS,
+    sources.CHECKS,
     proof_rows.CHECKS,
+    proof_shape.CHECKS,
     proof_search.CHECKS,
     maintenance.CHECKS,
 )

@@ -45,3 +45,18 @@ class UsageError(MemosAssetsError):
 
 class ServerError(MemosAssetsError):
     """M6xx: the embedded PostgreSQL could not be started, reached or stopped."""
+
+
+def out_of_memory(where: str) -> SourceError:
+    """Return M120: the process got no more memory, which says nothing about any file or table.
+
+    Args:
+        where: what was worked on.
+    """
+    return SourceError(
+        "M120",
+        "this process ran out of memory at work on it, which may be as sound as any",
+        where=where,
+        fix="give the process more memory (the limit of the shell, the container or the service), "
+        "or stop what else runs on this machine, then run again",
+    )

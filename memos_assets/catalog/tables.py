@@ -87,7 +87,15 @@ class TableSpec:
     @property
     def fingerprint(self) -> str:
         """Changes when the description or the decoder does; the asset's code version."""
-        return hashlib.sha256(f"{DECODER_VERSION}{self!r}".encode()).hexdigest()[:12]
+        return self._fingerprint(DECODER_VERSION)
+
+    @property
+    def former_fingerprints(self) -> frozenset[str]:
+        """Fingerprints of this description under every former version of the decoder."""
+        return frozenset(map(self._fingerprint, range(1, DECODER_VERSION)))
+
+    def _fingerprint(self, decoder_version: int) -> str:
+        return hashlib.sha256(f"{decoder_version}{self!r}".encode()).hexdigest()[:12]
 
     @property
     def primary_key(self) -> tuple[str, ...]:

@@ -1,11 +1,14 @@
 """Commands about data: plan, observe, consolidate, verify, demo."""
 
+import getpass
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
+import sqlalchemy as sa
 import typer
 
+from memos_assets.catalog import Catalog
 from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.display import console, live_progress, print_error
 from memos_assets.cli.outcome import conclude, conclude_unchanged, write_json
@@ -13,9 +16,10 @@ from memos_assets.cli.plan import print_plan
 from memos_assets.cli.versions import announce_swap, print_exchange
 from memos_assets.consolidate.archive.manifests import read_archive
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
+from memos_assets.consolidate.sources.shrinkage import Acceptance, accept
 from memos_assets.demo import write_demo
 from memos_assets.errors import UsageError
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated, open_target
 from memos_assets.report.formatting import size
 from memos_assets.report.render import find_report, reports_folder
 from memos_assets.report.unchanged import results_if_unchanged
@@ -32,6 +36,16 @@ Data = Annotated[
 ]
 JsonFile = Annotated[
     Path | None, typer.Option("--json", metavar="FILE", help="Write the outcome as JSON, too.")
+]
+
+AcceptedRows = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-rows",
+        metavar="SOURCE.TABLE=ROWS",
+        help="Accept that a table lost most of its rows, with the count that M561 named; "
+        "may be repeated.",
+    ),
 ]
 
 
@@ -78,25 +92,35 @@ def _refuse_unusable(files: Sequence[FoundFile], *, none_will_do: bool = False) 
         )
 
 
+def _accept(engine: sa.Engine, catalog: Catalog, accepted: Sequence[Acceptance]) -> None:
+    if accepted:
+        with engine.begin() as conn:
+            accept(conn, catalog.consolidated, accepted, getpass.getuser())
+
+
 def plan(data: Data = None, json_file: JsonFile = None) -> int:
     """List the files and forecast a consolidation. Writes nothing and needs no database."""
     settings = load_settings()
     catalog = catalog_of(settings)
     files = find_files(catalog, roots_from(data, settings))
-    usable, content = print_plan(files, budget_mb=settings.maintenance_work_mem_mb)
+    usable, content = print_plan(
+        files, budget_mb=settings.maintenance_work_mem_mb, pins_folder=settings.pins_folder
+    )
     write_json(json_file, content)
     return 0 if usable else 2
 
 
-def observe(data: Data = None) -> int:
+def observe(data: Data = None, accept_rows: AcceptedRows = None) -> int:
     """Register and pin the files without loading them, as the source assets do."""
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
     catalog, roots = catalog_of(settings), roots_from(data, settings)
+    accepted = [Acceptance.parse(argument) for argument in accept_rows or ()]
     files = find_files(catalog, roots)
     _refuse_unusable(files)
     with open_target(settings, "memos_assets:observe") as engine, live_progress():
+        _accept(engine, catalog, accepted)
         launch.observe(engine, settings, catalog, roots, files)
     return 0
 
@@ -114,14 +138,17 @@ def consolidate_command(
             help="Load every registered source into a shadow, and make it live once it is proven.",
         ),
     ] = False,
+    accept_rows: AcceptedRows = None,
 ) -> int:
     """Make the tables match the files, build the indexes, and prove every row."""
     settings = load_settings()
     catalog, roots = catalog_of(settings), roots_from(data, settings)
+    accepted = [Acceptance.parse(argument) for argument in accept_rows or ()]
     retired = _retired_from(roots, settings)
     files = find_files(catalog, roots, none_will_do=retired)
     _refuse_unusable(files, none_will_do=retired)
     with open_target(settings, "memos_assets:consolidate") as engine:
+        _accept(engine, catalog, accepted)
         if not reload and not swap:
             results = results_if_unchanged(engine, catalog, files)
             if results is not None:
@@ -143,11 +170,12 @@ def consolidate_command(
 
 def verify_command(json_file: JsonFile = None) -> int:
     """Read both sides again and run the whole checklist; nothing is loaded."""
-    from memos_assets.runs import instance as launch
-
     settings = load_settings()
     catalog = catalog_of(settings)
-    with open_target(settings, "memos_assets:verify") as engine:
+    with open_consolidated(settings, "memos_assets:verify") as engine:
+        # Dagster takes a second to import, which a refusal need not wait for.
+        from memos_assets.runs import instance as launch
+
         with live_progress():
             done = launch.verify(engine, settings, catalog)
         return conclude(engine, settings, catalog, done, json_file)

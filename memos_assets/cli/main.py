@@ -17,7 +17,7 @@ from typer.exceptions import TyperException
 from memos_assets import __version__
 from memos_assets.cli import exit_codes
 from memos_assets.cli.display import console, errors, print_error
-from memos_assets.errors import MemosAssetsError, TargetError
+from memos_assets.errors import MemosAssetsError, TargetError, out_of_memory
 from memos_assets.postgres.connection import first_line
 from memos_assets.settings import load_settings
 
@@ -146,6 +146,9 @@ def run(arguments: list[str] | None = None) -> int:
         errors.print(_INTERRUPTED)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
+        return exit_codes.FAILED
+    except MemoryError:
+        print_error(str(out_of_memory("memos-assets")))
         return exit_codes.FAILED
     except Exception as error:  # noqa: BLE001  a traceback at a user is a bug; it goes to a file
         lost = _refusal_of_database(error)

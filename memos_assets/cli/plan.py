@@ -1,6 +1,8 @@
 """Print a dry run: files, forecasts of their tables, rejects, index strategies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
@@ -9,15 +11,20 @@ from memos_assets.cli.display import console, print_error, reasons_table, tables
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
 from memos_assets.consolidate.sources.discover import FoundFile
+from memos_assets.consolidate.sources.shrinkage import Shrunken, last_pinned, shrunken
+from memos_assets.losses import Loss, by_table, sentence
 from memos_assets.report.formatting import size
 
 
-def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Mapping[str, object]]:
+def print_plan(
+    files: Sequence[FoundFile], *, budget_mb: int, pins_folder: Path
+) -> tuple[bool, Mapping[str, object]]:
     """Print a dry run; return whether every file is usable, and the content for ``--json``.
 
     Args:
         files: the files that were found.
         budget_mb: memory that index builds may take together.
+        pins_folder: of earlier pins, by which lost rows are noticed.
     """
     console.print(_files_table(files))
     forecasts = [
@@ -40,6 +47,16 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
         "Nothing was written.",
         soft_wrap=True,
     )
+    for line in _about_losses([loss for forecast in forecasts for loss in forecast.losses]):
+        console.print(line, markup=False, soft_wrap=True)
+    lost = [table for file in files for table in _shrunken(file, pins_folder)]
+    for shrunk in lost:
+        console.print(
+            f"Note: {shrunk.source}: {shrunk}. consolidate refuses that unless you pass "
+            f"{shrunk.acceptance}",
+            markup=False,
+            soft_wrap=True,
+        )
     unusable = [file for file in files if file.error is not None]
     for file in unusable:
         print_error(str(file.error))
@@ -65,6 +82,17 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
                 "mirrored": forecast.mirrored,
                 "rejects": dict(forecast.rejects),
                 "null_embeddings": dict(forecast.null_embeddings),
+                "losses": [
+                    {
+                        "column": loss.column or None,
+                        "reason": loss.reason,
+                        "count": loss.count,
+                        "of": loss.of,
+                        "is_fact": loss.is_fact,
+                        "needs_decision": loss.takes_much,
+                    }
+                    for loss in forecast.losses
+                ],
                 "strategies": [
                     {"dimension": dimension, "embeddings": count, "strategy": strategy}
                     for dimension, count, strategy in forecast.strategies()
@@ -73,7 +101,27 @@ def print_plan(files: Sequence[FoundFile], *, budget_mb: int) -> tuple[bool, Map
             for forecast in forecasts
         ],
         "indexes": [index.as_json() for index in indexes],
+        "lost": [asdict(table) for table in lost],
     }
+
+
+def _about_losses(found: Sequence[Loss]) -> Iterator[str]:
+    """Yield what would turn V30 red, and the share of every loss by table."""
+    for loss in found:
+        if loss.takes_much:
+            yield (
+                f"Not proven until somebody decides on it (V30): {loss.source}, {loss.table}: "
+                f"{loss}. It may be our reading of the file: look at it first."
+            )
+    if summed := sentence(by_table(found)):
+        yield f"{summed.replace('Lost by table', 'Would be lost by table')}"
+
+
+def _shrunken(file: FoundFile, pins_folder: Path) -> list[Shrunken]:
+    if file.treatment != "consolidate" or file.kind is None:
+        return []
+    former = last_pinned(pins_folder, file.source, file.kind)
+    return shrunken(file.source, file.kind, former, file.tables) if former else []
 
 
 def _files_table(files: Sequence[FoundFile]) -> Table:

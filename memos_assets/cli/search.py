@@ -15,7 +15,7 @@ from memos_assets.cli.outcome import write_json
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.errors import UsageError
 from memos_assets.postgres.storable_text import storable_text
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
 from memos_assets.search.across_tables import (
     Answer,
@@ -79,7 +79,7 @@ def search(
     )
     settings = load_settings()
     like = None if like is None else storable_text(like)
-    with open_target(settings, "memos_assets:search") as engine:
+    with open_consolidated(settings, "memos_assets:search") as engine:
         with engine.connect() as conn:
             if source is not None and (only is None or only.owner == "source"):
                 source_named(conn, MEMOS.kinds, source)

@@ -1,19 +1,23 @@
 """Our errors as Dagster failures: one line at the top, its code as metadata, no retry."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
 
-from memos_assets.errors import MemosAssetsError
+from memos_assets.errors import MemosAssetsError, out_of_memory
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn a `MemosAssetsError` into a ``dg.Failure`` that the UI shows as its message."""
+    """Turn a `MemosAssetsError` into a ``dg.Failure`` that the UI shows as its message.
+
+    A process that gets no more memory says so likewise (M120).
+    """
     try:
         yield
-    except MemosAssetsError as error:
+    except (MemosAssetsError, MemoryError) as raised:
+        error = raised if isinstance(raised, MemosAssetsError) else out_of_memory("step")
         raise dg.Failure(
             description=str(error),
             metadata={
@@ -24,7 +28,23 @@ def reported() -> Iterator[None]:
             },
             # The same input gives the same error; what may pass by itself is retried inside.
             allow_retries=False,
-        ) from error
+        ) from raised
+
+
+def failed_by(errors: Sequence[MemosAssetsError]) -> dg.Failure:
+    """Return the failure that names several errors; one of ours each."""
+    first = errors[0]
+    return dg.Failure(
+        description=str(first)
+        if len(errors) == 1
+        else f"{len(errors)} files cannot be read: {'; '.join(map(str, errors))}",
+        metadata={
+            "code": ", ".join(sorted({error.code for error in errors})),
+            "where": ", ".join(error.where for error in errors),
+            "fix": first.fix,
+        },
+        allow_retries=False,
+    )
 
 
 def said(event: dg.DagsterEvent) -> str:

@@ -1,6 +1,6 @@
 """Typed values in and out of PostgreSQL by annotation: tables, streams, frames, references."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -8,9 +8,11 @@ import dagster as dg
 import pyarrow as pa
 
 from memos_assets.catalog import ApplicationTable, Catalog, TableSpec
-from memos_assets.consolidate.decoding.reader import CHUNKS, tasks_of
+from memos_assets.consolidate.decoding.reader import CHUNKS, ChunkTask, tasks_of
 from memos_assets.consolidate.loading import ledger
-from memos_assets.consolidate.loading.load import load_stream
+from memos_assets.consolidate.loading.load import Counts, load_chunks
+from memos_assets.defs.dagster_internals import materialized, without_events_of_dagster
+from memos_assets.defs.dropped_indexes import announce_drop, judge_again
 from memos_assets.defs.failures import reported
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import by_source, chunk_key
@@ -23,6 +25,9 @@ from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
 from memos_assets.postgres.schema.tables import schema_in
+
+#: Data version of a chunk without a row in the ledger: its source never had rows there.
+_NO_ROWS = "no rows"
 
 
 class PostgresTableIOManager(dg.ConfigurableIOManager):
@@ -40,69 +45,88 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
     catalogs: ClassVar[Sequence[Catalog]] = ()
     postgres: dg.ResourceDependency[Postgres]
 
-    def handle_output(self, context: dg.OutputContext, obj: object) -> None:
-        """Replace the chunks that the value consists of."""
+    # Dagster takes a generator, which its annotation does not say.
+    def handle_output(  # type: ignore[override]
+        self, context: dg.OutputContext, obj: object
+    ) -> Iterator[dg.DagsterEvent]:
+        """Replace the chunks that the value consists of; yield each partition as it is committed.
+
+        A partition that is up to date is told first. One whose chunk is refused is not: the others
+        are loaded, and told, before the refusal is raised. So partitions of a run that fails, or is
+        killed, are materialised as far as the ledger has them.
+        """
         with reported():
             spec = self._written_table(context.asset_key)
             reader = _as_reader(spec, obj)
-            tasks = tasks_of(reader.schema)
-            # pandas and Parquet leave metadata of their own, which names no chunks either.
-            if CHUNKS not in (reader.schema.metadata or {}):
-                raise UsageError(
-                    "M532",
-                    "the rows do not say which chunks they are, so none could be replaced",
-                    where=spec.qualified,
-                    fix="return chunk_stream(...), or its read_all()",
-                )
-            allowed = set(context.asset_partition_keys)
-            stray = sorted(
-                key for task in tasks if (key := chunk_key(task.source, task.chunk)) not in allowed
+            tasks = _tasks(spec, reader, set(context.asset_partition_keys))
+            yield from self._materialized(
+                context,
+                spec,
+                set(context.asset_partition_keys)
+                - {chunk_key(task.source, task.chunk) for task in tasks},
             )
-            if stray:
-                raise UsageError(
-                    "M533",
-                    f"rows of the chunks {', '.join(stray)} in a run of other chunks",
-                    where=spec.qualified,
-                    fix="stream only the chunks in context.partition_keys",
-                )
-            incoming = sum(task.source_rows for task in tasks)
-            dropped = drop_before_bulk_load(self.postgres.engine, spec, incoming)
-            done = load_stream(self.postgres.engine, spec, reader, run_id=context.run_id)
-            if done:
-                analyze(self.postgres.engine, spec)
+            dropped = self._drop_indexes(context, spec, sum(task.source_rows for task in tasks))
+            done: list[Counts] = []
+            try:
+                for task, counts in load_chunks(
+                    self.postgres.engine, spec, reader, run_id=context.run_id
+                ):
+                    done.append(counts)
+                    key = chunk_key(task.source, task.chunk)
+                    yield from self._materialized(context, spec, {key})
+            finally:
+                if done:
+                    analyze(self.postgres.engine, spec)
+        # Of the run, and so on no partition.
         context.add_output_metadata(
             {
-                "rows_copied": sum(counts.rows for _, counts in done),
+                "rows_copied": sum(counts.rows for counts in done),
                 "bytes_read": sum(task.source_bytes for task in tasks),
                 "chunks_copied": len(tasks),
-                "chunks_up_to_date": len(allowed) - len(tasks),
+                "chunks_up_to_date": len(context.asset_partition_keys) - len(tasks),
                 "indexes_dropped": ", ".join(dropped) or "none",
             }
         )
-        self._describe_chunks(context, spec)
+        without_events_of_dagster(context)
 
-    def _describe_chunks(self, context: dg.OutputContext, spec: TableSpec) -> None:
-        """Give every partition of the run its own numbers, from the ledger."""
-        for source, numbers in by_source(context.asset_partition_keys).items():
+    def _drop_indexes(
+        self, context: dg.OutputContext, spec: TableSpec, incoming: int
+    ) -> Sequence[str]:
+        """Drop search indexes before a bulk load; until they are built again it is shown so."""
+        engine, instance = self.postgres.engine, context.step_context.instance
+        catalog = self._catalog_of(spec)
+        announced: list[str] = []
+
+        def announce(names: Sequence[str]) -> None:
+            announced.extend(names)
+            announce_drop(instance, engine, catalog, names, rows=incoming, run_id=context.run_id)
+
+        dropped = drop_before_bulk_load(engine, spec, incoming, announce)
+        if announced and not dropped:
+            judge_again(
+                instance,
+                engine,
+                catalog,
+                announced,
+                run_id=context.run_id,
+                settings=self.postgres.settings,
+            )
+        return dropped
+
+    def _materialized(
+        self, context: dg.OutputContext, spec: TableSpec, keys: Collection[str]
+    ) -> Iterator[dg.DagsterEvent]:
+        """Yield the event of each partition, with its own numbers and digest, from the ledger."""
+        for source, numbers in by_source(keys).items():
             with self.postgres.engine.connect() as conn:
-                loaded = ledger.loaded_chunks(conn, source, spec)
+                loaded = ledger.loaded_chunks(conn, source, spec, numbers)
             for number in numbers:
                 chunk = loaded.get(number)
-                if chunk is None:
-                    continue
-                context.step_context.add_asset_metadata(
-                    {
-                        "dagster/partition_row_count": chunk.rows + chunk.mirrored,
-                        "source_rows": chunk.source_rows,
-                        "source_bytes": chunk.source_bytes,
-                        "rows_rejected": chunk.rejected,
-                        "rows_mirrored": chunk.mirrored,
-                        "rows_without_embedding": sum(chunk.without_embedding.values()),
-                        "source_digest": chunk.digest,
-                        "loaded_by_run": chunk.run_id,
-                    },
-                    asset_key=context.asset_key,
-                    partition_key=chunk_key(source, number),
+                yield materialized(
+                    context,
+                    chunk_key(source, number),
+                    chunk.digest if chunk else _NO_ROWS,
+                    _numbers_of(chunk) if chunk else {},
                 )
 
     def load_input(self, context: dg.InputContext) -> object:
@@ -151,6 +175,9 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
             )
         return found
 
+    def _catalog_of(self, spec: TableSpec) -> Catalog:
+        return next(catalog for catalog in self.catalogs if catalog.schema == spec.schema)
+
     def _written_table(self, key: dg.AssetKey) -> TableSpec:
         table = self._table_of(key)
         if isinstance(table, ApplicationTable):
@@ -184,6 +211,49 @@ def table_io_manager(postgres: Postgres, catalogs: Sequence[Catalog]) -> Postgre
     # Not a field: Dagster makes the resource anew from its fields, and shows them.
     _OfCatalogs.catalogs = catalogs
     return _OfCatalogs(postgres=postgres)
+
+
+def _tasks(
+    spec: TableSpec, reader: pa.RecordBatchReader, allowed: Collection[str]
+) -> list[ChunkTask]:
+    """Return the chunks that a stream consists of.
+
+    Raises:
+        UsageError: M532 when it names none; M533 when one is not of this run.
+    """
+    tasks = tasks_of(reader.schema)
+    # pandas and Parquet leave metadata of their own, which names no chunks either.
+    if CHUNKS not in (reader.schema.metadata or {}):
+        raise UsageError(
+            "M532",
+            "the rows do not say which chunks they are, so none could be replaced",
+            where=spec.qualified,
+            fix="return chunk_stream(...), or its read_all()",
+        )
+    stray = sorted(
+        key for task in tasks if (key := chunk_key(task.source, task.chunk)) not in allowed
+    )
+    if stray:
+        raise UsageError(
+            "M533",
+            f"rows of the chunks {', '.join(stray)} in a run of other chunks",
+            where=spec.qualified,
+            fix="stream only the chunks in context.partition_keys",
+        )
+    return tasks
+
+
+def _numbers_of(chunk: ledger.LoadedChunk) -> dict[str, int | str]:
+    return {
+        "dagster/partition_row_count": chunk.rows + chunk.mirrored,
+        "source_rows": chunk.source_rows,
+        "source_bytes": chunk.source_bytes,
+        "rows_rejected": chunk.rejected,
+        "rows_mirrored": chunk.mirrored,
+        "rows_without_embedding": sum(chunk.without_embedding.values()),
+        "source_digest": chunk.digest,
+        "loaded_by_run": chunk.run_id,
+    }
 
 
 def _as_reader(spec: TableSpec, obj: object) -> pa.RecordBatchReader:

@@ -16,6 +16,7 @@ from memos_assets.defs.assets.sources import source_assets
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.assets.version import live_version
 from memos_assets.defs.checks.steps import check_steps
+from memos_assets.defs.index_sensor import build_due_indexes
 from memos_assets.defs.io_managers import table_io_manager
 from memos_assets.defs.jobs import jobs_of
 from memos_assets.defs.resources import Postgres, Webhook
@@ -38,7 +39,7 @@ def location_of(*catalogs: Catalog) -> dg.Definitions:
         asset_checks=[check for catalog in catalogs for check in check_steps(CHECKLIST, catalog)],
         jobs=[job for catalog in catalogs for job in jobs_of(catalog)],
         schedules=[schedule for catalog in catalogs for schedule in schedules_of(catalog)],
-        sensors=[post_failed_checks(catalogs)],
+        sensors=[post_failed_checks(catalogs), *map(build_due_indexes, catalogs)],
         resources={
             "postgres": postgres,
             "postgres_table": table_io_manager(postgres, catalogs),

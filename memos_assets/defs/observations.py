@@ -11,10 +11,9 @@ from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.in_place import Observation, census_of, other_files
 from memos_assets.consolidate.sources.pinned import Pinned
 from memos_assets.consolidate.sources.pins import Pin
+from memos_assets.defs.dagster_internals import DATA_VERSION_TAG, latest_data_versions
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import chunk_key, chunks_name
-
-_DATA_VERSION_TAG = "dagster/data_version"
 
 
 def report_observed(
@@ -36,13 +35,31 @@ def report_observed(
         else:
             # Other files of the kind may be gone by now, and are not part of this consolidation.
             versions = chunk_versions(engine, instance, catalog.names, kind, pinned.of_kind(kind))
-            for key, version in versions.items():
-                instance.report_runless_asset_event(
-                    dg.AssetObservation(
-                        keys.source(kind), partition=key, tags={_DATA_VERSION_TAG: version}
-                    )
-                )
+            _report_chunks(instance, keys.source(kind), versions)
     _report(instance, keys.other_files, other_files(pinned.files))
+
+
+def report_changed(
+    instance: dg.DagsterInstance, names: AssetNames, kind: FileKind, versions: Mapping[str, str]
+) -> None:
+    """Report the chunks whose content is not the one that was observed last.
+
+    So their tables are stale until they are loaded, and fresh afterwards. What is as it was is not
+    reported again: a tick every quarter of an hour would fill the event log with it.
+    """
+    key = Keys(names).source(kind)
+    known = latest_data_versions(instance, key, dg.DagsterEventType.ASSET_OBSERVATION)
+    changed = {name: version for name, version in versions.items() if known.get(name) != version}
+    _report_chunks(instance, key, changed)
+
+
+def _report_chunks(
+    instance: dg.DagsterInstance, key: dg.AssetKey, versions: Mapping[str, str]
+) -> None:
+    for partition, version in versions.items():
+        instance.report_runless_asset_event(
+            dg.AssetObservation(key, partition=partition, tags={DATA_VERSION_TAG: version})
+        )
 
 
 def _report(instance: dg.DagsterInstance, key: dg.AssetKey, observation: Observation) -> None:
@@ -50,7 +67,7 @@ def _report(instance: dg.DagsterInstance, key: dg.AssetKey, observation: Observa
         dg.AssetObservation(
             key,
             metadata=_metadata(observation),
-            tags={_DATA_VERSION_TAG: observation.version},
+            tags={DATA_VERSION_TAG: observation.version},
         )
     )
 

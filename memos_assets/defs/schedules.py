@@ -7,45 +7,61 @@ import dagster as dg
 from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.loading import ledger
-from memos_assets.consolidate.sources.observe import current_pins
-from memos_assets.defs.failures import reported
+from memos_assets.consolidate.sources.observe import Look, look_at_files
+from memos_assets.defs.dagster_internals import request_backfill
+from memos_assets.defs.failures import failed_by, reported
 from memos_assets.defs.jobs import FINISH, HEALTH, migrate_job_name
-from memos_assets.defs.observations import chunk_versions
+from memos_assets.defs.keys import Keys
+from memos_assets.defs.observations import chunk_versions, report_changed
 from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
 
-def due_keys(instance: dg.DagsterInstance, catalog: Catalog, kind: FileKind) -> list[str]:
-    """Return the chunks of a kind that are missing or whose content or code changed.
+def due_keys(
+    instance: dg.DagsterInstance, catalog: Catalog, kind: FileKind
+) -> tuple[list[str], Look]:
+    """Return the chunks of a kind that are missing or changed in content or code, and the look.
 
-    Files are looked at first; what changed is pinned, and new chunks become partition keys.
+    Files are looked at first, each for itself; what changed is pinned and observed, and new chunks
+    become partition keys.
     """
     settings = load_settings()
     declared = catalog.with_encodings(settings.declared_encodings)
-    with open_target(settings, "memos_assets:schedule") as engine:
+    with open_consolidated(settings, "memos_assets:schedule") as engine:
         adopt(engine, settings.archive_folder)
-        pins = current_pins(engine, settings.pins_folder, declared.kind(kind.name))
-        chunk_versions(engine, instance, catalog.names, kind, pins)
+        look = look_at_files(engine, settings.pins_folder, declared.kind(kind.name))
+        versions = chunk_versions(engine, instance, catalog.names, kind, look.pins)
+        report_changed(instance, catalog.names, kind, versions)
         with engine.connect() as conn:
-            return sorted(chunk_key(*chunk) for chunk in ledger.stale_chunks(conn, pins))
+            stale = ledger.stale_chunks(conn, look.pins)
+    return sorted(chunk_key(*chunk) for chunk in stale), look
 
 
 def backfill_schedule(catalog: Catalog, kind: FileKind) -> dg.ScheduleDefinition:
-    """Return the schedule that keeps the tables of a kind up to date."""
+    """Return the schedule that keeps the tables of a kind up to date.
+
+    A tick with files that cannot be read fails, and names them all. Such a tick can request no
+    runs, so what is due of the other files is requested as a backfill before it fails.
+    """
     partitions = chunks_name(catalog.names, kind)
+    name = catalog.names.job(f"backfill_{kind.name}")
 
     @dg.schedule(
-        name=catalog.names.job(f"backfill_{kind.name}"),
+        name=name,
         cron_schedule="*/15 * * * *",
         job_name=migrate_job_name(catalog.names, kind),
         description=f"Loads only the missing or changed chunks of {kind.name} files.",
     )
     def _schedule(context: dg.ScheduleEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
         with reported():
-            stale = due_keys(context.instance, catalog, kind)
+            stale, look = due_keys(context.instance, catalog, kind)
+        if look.unreadable:
+            if stale:
+                request_backfill(context, Keys(catalog.names).tables(kind), stale, name)
+            raise failed_by(look.unreadable)
         if not stale:
-            yield dg.SkipReason("every chunk is loaded as its file holds it")
+            yield dg.SkipReason(_nothing_due(look))
             return
         known = context.instance.get_dynamic_partitions(partitions)
         for first, last in contiguous_ranges(known, stale):
@@ -53,6 +69,17 @@ def backfill_schedule(catalog: Catalog, kind: FileKind) -> dg.ScheduleDefinition
             yield dg.RunRequest(run_key=f"{first}...{last}", tags=range_tags(first, last))
 
     return _schedule
+
+
+def _nothing_due(look: Look) -> str:
+    if not look.gone:
+        return "every chunk is loaded as its file holds it"
+    gone = ", ".join(f"{source.name} ({source.location})" for source in look.gone)
+    return (
+        f"nothing is loaded of files that are gone: {gone}; their rows are as they were loaded "
+        "last, and every chunk of the other files as its file holds it. Fix: bring the file back, "
+        "or memos-assets forget NAME"
+    )
 
 
 def schedules_of(catalog: Catalog) -> list[dg.ScheduleDefinition]:

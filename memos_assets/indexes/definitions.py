@@ -20,6 +20,8 @@ from memos_assets.indexes.forecast import (
 )
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.tables import schema_in
+from memos_assets.postgres.shape.indexes import described_index, read_index
+from memos_assets.postgres.shape.scratch import SCRATCH
 
 
 class Create(Protocol):
@@ -178,6 +180,17 @@ def state_of(conn: sa.Connection, name: str, schema: str) -> IndexState | None:
     if row is None:
         return None
     return IndexState(row.valid, row.definition, row.bytes, row.builder, row.mark)
+
+
+def is_as_described(conn: sa.Connection, index: SearchIndex) -> bool:
+    """Whether PostgreSQL has an index as its statement would make it on its table today.
+
+    The mark says by which definition it was built, and a comment is easily written.
+    """
+    schema = index.schema_in(conn)
+    statement = index.create(SCRATCH, concurrently=False)
+    described = described_index(conn, schema, index.table, index.name, statement)
+    return described is not None and read_index(conn, schema, index.name) == described
 
 
 def drop_index(conn: sa.Connection, name: str, schema: str, *, concurrently: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 import psycopg
 import sqlalchemy as sa
@@ -40,6 +41,12 @@ def has_rows(conn: sa.Connection, table: sql.Identifier) -> bool:
     return row is not None and bool(row[0])
 
 
+def server_time(conn: sa.Connection) -> float:
+    """Return the time by the server's clock, seconds since 1970."""
+    moment: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return moment.timestamp()
+
+
 def put_in_force(conn: sa.Connection, settings: Mapping[str, str], *, local: bool = True) -> None:
     """Set parameters by name, until the transaction ends or, if not ``local``, the session."""
     # `set` takes no bind parameters; set_config does.
@@ -51,3 +58,22 @@ def first_line(error: Exception) -> str:
     """Return the first line of what the driver said; the rest repeats the statement."""
     cause = error.orig if isinstance(error, sa.exc.DBAPIError) and error.orig else error
     return (str(cause).strip().splitlines() or [type(cause).__name__])[0]
+
+
+def database_identity(conn: sa.Connection) -> str:
+    """Return what tells the database apart from every other one: of its cluster, then its own.
+
+    A copy, a restored dump and a database of the same name on another server have another one. A
+    role that may not ask for the cluster gets the name of the database in its place.
+    """
+    asked = "pg_catalog.has_function_privilege('pg_catalog.pg_control_system()', 'execute')"
+    cluster = "pg_catalog.current_database()::text"
+    if conn.execute(sa.text(f"select {asked}")).scalar_one():
+        cluster = "(select system_identifier::text from pg_catalog.pg_control_system())"
+    found = conn.execute(
+        sa.text(
+            f"select {cluster} || '/' || oid from pg_catalog.pg_database "
+            "where datname = pg_catalog.current_database()"
+        )
+    )
+    return str(found.scalar_one())

@@ -79,7 +79,8 @@ def _literal(text: str) -> str:
 
 def markdown_summary(report: Report) -> str:
     """Return the verdict, the things to do, and a plot, for Dagster's UI."""
-    lines = [f"**{_literal(report.verdict.sentence)}**", ""]
+    demo = "Demo data. " if any(source.is_demo for source in report.sources) else ""
+    lines = [f"**{demo}{_literal(report.verdict.sentence)}**", ""]
     lines += [f"- {todo.subject}: {_literal(todo.what)}" for todo in report.to_do[:_MOST_TO_DO]]
     if len(report.to_do) > _MOST_TO_DO:
         lines.append(f"- and {len(report.to_do) - _MOST_TO_DO} more, in the file")

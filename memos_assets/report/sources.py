@@ -26,6 +26,7 @@ def source_files(conn: sa.Connection, catalog: Catalog) -> tuple[SourceFile, ...
             pin.path.label("copy"),
             pin.rows,
             pin.pinned_at,
+            source.is_demo,
         )
         .join(
             tables.pins,
@@ -54,6 +55,7 @@ def _source_file(conn: sa.Connection, source: registry.Source, row: sa.Row) -> S
         pinned_at=row.pinned_at.isoformat(timespec="seconds") if row.pinned_at else None,
         state=f"retired; {state}" if source.retired_to else state,
         newer=newer,
+        is_demo=row.is_demo,
     )
 
 

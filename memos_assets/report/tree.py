@@ -43,11 +43,33 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class LostShare:
+    """Rows, or embeddings of one column, that a table lost for one reason; largest share first.
+
+    Attributes:
+        table: in PostgreSQL, without its schema.
+        column: of the embeddings; None where rows are lost.
+        reason: why.
+        count: how many are lost.
+        of: how many there are.
+        is_fact: whether the file shows the reason by itself; else it is our reading of the file.
+    """
+
+    table: str
+    column: str | None
+    reason: str
+    count: int
+    of: int
+    is_fact: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """The conclusion in one sentence."""
+    """The conclusion in a few sentences, and what each table lost."""
 
     proven: bool
     sentence: str
+    lost: tuple[LostShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +89,7 @@ class SourceFile:
         pinned_at: when the copy was taken.
         state: result of comparing the file with its pin, in words.
         newer: whether the file holds other rows than were loaded, or is gone.
+        is_demo: whether the demo wrote it.
     """
 
     source: str
@@ -80,6 +103,7 @@ class SourceFile:
     pinned_at: str | None
     state: str
     newer: bool
+    is_demo: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def run_job(
         with running(engine, run_id):
             result = job.execute_in_process(
                 instance=instance,
-                tags={**tags, PROCESS_TAG: process_of(run_id)},
+                tags={**tags, PROCESS_TAG: process_of(engine, run_id)},
                 raise_on_error=False,
                 run_config={
                     "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},

@@ -12,7 +12,7 @@ from psycopg import sql
 from memos_assets.catalog import Column, Table, VectorIndex
 from memos_assets.finding import Finding
 from memos_assets.indexes.ddl import gin_name
-from memos_assets.indexes.definitions import SearchIndex, state_of
+from memos_assets.indexes.definitions import SearchIndex, is_as_described, state_of
 from memos_assets.postgres.connection import driver_of, put_in_force
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search.queries import SEARCH_SETTINGS, containing, nearest
@@ -40,7 +40,7 @@ def index_is_valid(conn: sa.Connection, index: SearchIndex) -> Finding:
     """V06: the index exists, is valid and ready, and was built as the catalog defines it."""
     state = state_of(conn, index.name, index.schema)
     observed = "missing" if state is None else ("valid" if state.valid else "invalid")
-    if observed == "valid" and not index.is_built(state):
+    if observed == "valid" and not (index.is_built(state) and is_as_described(conn, index)):
         observed = "valid, but built by another definition"
     evidence = {} if state is None else {"definition": state.definition, "bytes": state.bytes}
     return Finding(observed == "valid", "valid", observed, evidence)

@@ -4,27 +4,48 @@ A file is untrusted data: any program may have written its schema, names, sizes 
 it. Nothing in it is run, and nothing in it makes SQLite touch another file.
 """
 
-import errno
-import os
-import re
-import shutil
 import sqlite3
-import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from memos_assets.errors import SourceError
-from memos_assets.sqlite.errors import BUSY_TIMEOUT_SECONDS, LONGEST_ROW_BYTES, shown, translated
+from memos_assets.errors import SourceError, out_of_memory
+from memos_assets.sqlite.errors import (
+    BUSY_TIMEOUT_SECONDS,
+    LONGEST_ROW_BYTES,
+    changing,
+    damaged,
+    shown,
+    translated,
+)
+from memos_assets.sqlite.live_copy import (
+    attempts,
+    header,
+    is_sqlite,
+    logs,
+    refuse_detour,
+    still,
+)
 
-_MAGIC = b"SQLite format 3\0"
+__all__ = [
+    "has_rowid",
+    "header",
+    "highest_rowid",
+    "is_sqlite",
+    "layout",
+    "logs",
+    "opened",
+    "quoted",
+    "refuse_detour",
+    "row_count",
+    "rowid_name",
+    "unindexed",
+]
 
-_LOGS = ("-wal", "-journal")
-#: The last bytes of a rollback journal that names the journal of several databases.
-_SUPER_JOURNAL = bytes.fromhex("d9d505f920a163d7")
+#: SQLite's errors where a read-only connection would have to roll back a journal.
+_ROLL_BACK = frozenset({"SQLITE_READONLY_ROLLBACK", "SQLITE_READONLY_RECOVERY"})
 #: Everything but these is denied, whatever a schema or a mistake of ours asks for.
 _READING = frozenset(
     {
@@ -35,7 +56,9 @@ _READING = frozenset(
         sqlite3.SQLITE_TRANSACTION,
     }
 )
-_PRAGMAS = frozenset({"table_xinfo", "index_list", "index_info", "quick_check"})
+_PRAGMAS = frozenset(
+    {"encoding", "table_xinfo", "index_list", "index_info", "quick_check", "integrity_check"}
+)
 
 
 def quoted(identifier: str) -> str:
@@ -43,64 +66,12 @@ def quoted(identifier: str) -> str:
     return '"' + identifier.replace('"', '""') + '"'
 
 
-def header(path: Path) -> bytes:
-    """Return the first 20 bytes of a regular file; a pipe or a device is not waited for.
+def unindexed(table: str) -> str:
+    """Return a table as a FROM clause names it whose indexes must answer nothing.
 
-    Raises:
-        OSError: it cannot be read, or is something else.
+    An index that lost entries leaves rows out without any error.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        return os.read(descriptor, 20)
-    finally:
-        os.close(descriptor)
-
-
-def is_sqlite(path: Path) -> bool:
-    """Whether the file begins as a SQLite database does; an empty file does not."""
-    try:
-        return header(path)[:16] == _MAGIC
-    except OSError:
-        return False
-
-
-def logs(path: Path) -> list[Path]:
-    """Return the write-ahead log and the rollback journal beside a database.
-
-    Raises:
-        SourceError: M101 when one is a link or a device: what it leads to is not of this folder.
-    """
-    found = []
-    for suffix in _LOGS:
-        log = path.with_name(path.name + suffix)
-        try:
-            mode = log.lstat().st_mode
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise translated(error, log) from error
-        if not stat.S_ISREG(mode):
-            raise translated(OSError(errno.EINVAL, "not a regular file"), log)
-        found.append(log)
-    return found
-
-
-def refuse_detour(path: Path) -> None:
-    """Refuse a path that was a file of its own when it was found and leads elsewhere since.
-
-    Raises:
-        SourceError: M101.
-    """
-    leads_to = os.path.realpath(path)
-    if leads_to != str(path):
-        raise SourceError(
-            "M101",
-            f"the path leads to {shown(leads_to, 200)} since the file was found",
-            where=str(path),
-            fix="put the file back, or pass the folder that it is in: --data DIR",
-        )
+    return f"{quoted(table)} not indexed"
 
 
 def _text(raw: bytes) -> str:
@@ -136,58 +107,6 @@ def _authorised(action: int, first: str | None, *_: str | None) -> int:
     return sqlite3.SQLITE_DENY
 
 
-def needs_copy(path: Path) -> bool:
-    """Whether opening the file in place would make SQLite write beside it.
-
-    A database in WAL mode, or one with a write-ahead log or a rollback journal beside it, makes
-    even a read-only connection create or replay files in its folder.
-    """
-    first = header(path)
-    return bool(logs(path)) or (len(first) == 20 and 2 in first[18:20])
-
-
-def _signature(path: Path) -> tuple[tuple[str, int, int], ...]:
-    return tuple(
-        (file.name, status.st_size, status.st_mtime_ns)
-        for file in (path, *logs(path))
-        for status in (file.stat(),)
-    )
-
-
-def _copy_with_journal(path: Path, folder: Path) -> Path:
-    """Copy a database and the log beside it at one moment; a writer in between starts it over."""
-    for _ in range(5):
-        before = _signature(path)
-        for name, _, _ in before:
-            shutil.copyfile(path.with_name(name), folder / name)
-        if _signature(path) == before:
-            _refuse_super_journal(path, folder)
-            return folder / path.name
-        for left in folder.iterdir():
-            left.unlink()
-    raise SourceError(
-        "M102",
-        "a writer changed it during each of five attempts to copy it",
-        where=str(path),
-        fix="stop memOS or wait until it is idle, then run again",
-    )
-
-
-def _refuse_super_journal(path: Path, folder: Path) -> None:
-    """Refuse a journal that names another file: replaying it, SQLite deletes the file so named."""
-    journal = folder / f"{path.name}-journal"
-    if journal.exists():
-        with journal.open("rb") as file:
-            file.seek(max(0, journal.stat().st_size - len(_SUPER_JOURNAL)))
-            if file.read() == _SUPER_JOURNAL:
-                raise SourceError(
-                    "M104",
-                    "its rollback journal belongs to a transaction over several databases",
-                    where=str(path),
-                    fix="open it once with the program that wrote it, or restore it from a backup",
-                )
-
-
 @contextmanager
 def opened(path: Path, *, called: Path | None = None) -> Iterator[sqlite3.Connection]:
     """Yield a connection that reads one consistent state of the file and never writes to it.
@@ -201,32 +120,59 @@ def opened(path: Path, *, called: Path | None = None) -> Iterator[sqlite3.Connec
 
     Raises:
         SourceError: M101 unreadable, M102 locked, M103 no database, M104 damaged, M105 in need of
-            code that is not run, M106 no room for a copy, M108 a row too large.
+            code that is not run, M106 no room for a copy, M108 a row too large, M120 out of memory.
     """
     try:
-        if needs_copy(path):
-            with tempfile.TemporaryDirectory(prefix="memos-assets-") as folder:
-                copy = _copy_with_journal(path, Path(folder))
-                # Replays the log into the copy; the original keeps its own.
-                with closing(sqlite3.connect(copy, isolation_level=None)) as writable:
-                    writable.execute("pragma journal_mode = delete").fetchone()
-                with closing(_connect(copy, "ro")) as connection:
-                    yield _begun(connection)
-        else:
-            with closing(_connect(path, "ro")) as connection:
-                yield _begun(connection)
-    except (sqlite3.Error, OSError, UnicodeDecodeError) as error:
-        # sqlite3 decodes SQLite's messages as UTF-8, and those quote names from the file.
+        hot = False
+        for _ in attempts():
+            with still(path, copied=hot) as place:
+                if place is None:
+                    hot = False
+                    continue
+                with closing(_connect(place, "ro")) as connection, _memory(place, called or path):
+                    try:
+                        _begin(connection)
+                    except sqlite3.OperationalError as error:
+                        # The journal of a killed writer, or one that a living writer has begun
+                        # at this moment. It is rolled back in a copy, which takes none that lives.
+                        if getattr(error, "sqlite_errorname", "") not in _ROLL_BACK:
+                            raise
+                        hot = True
+                        continue
+                    yield connection
+                    return
+        raise changing(called or path)
+    except (sqlite3.Error, OSError, UnicodeDecodeError, MemoryError) as error:
         raise translated(error, called or path) from error
+
+
+@contextmanager
+def _memory(place: Path, path: Path) -> Iterator[None]:
+    """Tell memory that there is not from memory that no file needs.
+
+    SQLite asks for as much as a damaged page says that a row has.
+
+    Raises:
+        SourceError: M120 or M104.
+    """
+    try:
+        yield
     except MemoryError as error:
-        text = "database disk image is malformed: it asks for more memory than there is"
-        raise translated(ValueError(text), called or path) from error
+        try:
+            bytearray(2 * LONGEST_ROW_BYTES)
+        except MemoryError:
+            raise out_of_memory(str(path)) from error
+        try:
+            with closing(_connect(place, "ro")) as connection:
+                connection.execute("pragma quick_check").fetchall()
+        except (MemoryError, sqlite3.DatabaseError):
+            raise damaged("it asks for more memory than any row needs", path) from error
+        raise out_of_memory(str(path)) from error
 
 
-def _begun(connection: sqlite3.Connection) -> sqlite3.Connection:
+def _begin(connection: sqlite3.Connection) -> None:
     connection.execute("begin")
     connection.execute("select count(*) from sqlite_master").fetchone()
-    return connection
 
 
 #: The mark of `pragma table_xinfo` for a column that is computed on reading.
@@ -289,32 +235,17 @@ def has_rowid(connection: sqlite3.Connection, table: str, columns: frozenset[str
     """Whether a table has rowids, which chunks are cut by."""
     rowid = rowid_name(columns, table)
     try:
-        connection.execute(f"select {rowid} from {quoted(table)} limit 0")
+        connection.execute(f"select {rowid} from {unindexed(table)} limit 0")
     except sqlite3.OperationalError as error:
-        if "no such column" in str(error):
+        if str(error).startswith("no such column: "):
             return False
         raise
     return True
 
 
-#: Messages of `quick_check` about values, as opposed to the structure of the file.
-_OF_VALUES = re.compile(r"^[\w-]+ value in |^CHECK constraint")
-
-
-def damage(connection: sqlite3.Connection, table: str) -> str | None:
-    """Return the damage of a table in the file, None where there is none.
-
-    A page that lost its place makes rows disappear without any error: this walks all of them.
-    """
-    for (message,) in connection.execute(f"pragma quick_check({quoted(table)})").fetchall():
-        if message != "ok" and not _OF_VALUES.match(message):
-            return shown(message.replace("*** in database main ***\n", ""), 200)
-    return None
-
-
 def row_count(connection: sqlite3.Connection, table: str) -> int:
     """Count the rows of a table; an index, which would be faster, may say something else."""
-    query = f"select count(*) from {quoted(table)} not indexed"
+    query = f"select count(*) from {unindexed(table)}"
     return int(connection.execute(query).fetchone()[0])
 
 
@@ -339,5 +270,6 @@ def rowid_name(columns: frozenset[str], where: str) -> str:
 def highest_rowid(connection: sqlite3.Connection, table: str) -> int:
     """Return the largest rowid of a table, -1 when it is empty."""
     rowid = rowid_name(layout(connection)[table], table)
-    value: Any = connection.execute(f"select max({rowid}) from {quoted(table)}").fetchone()[0]
+    query = f"select max({rowid}) from {unindexed(table)}"
+    value: Any = connection.execute(query).fetchone()[0]
     return -1 if value is None else int(value)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_demo_is_planned_consolidated_and_proven(
 
     code, out, _ = memos_assets("consolidate", "--data", str(demo_folder), "--reload")
     assert code == 0
-    assert "Proven: 19 of 20" in out
+    assert f"Proven: {len(PROOF) - 1} of {len(PROOF)}" in out
 
 
 def test_the_samples_end_green_and_twice_is_once(
@@ -76,21 +77,17 @@ def test_the_samples_end_green_and_twice_is_once(
         assert conn.exec_driver_sql(written).one() == before
 
 
-def test_demo_data_gives_way_to_real_files_of_the_same_name(
+def test_real_files_are_not_loaded_beside_those_of_a_demo(
     memos_assets: Command, database: sa.Engine, demo_folder: Path, samples: Path
 ) -> None:
-    demo = str(demo_folder / "data" / "meta_buffer.db")
-    assert memos_assets("consolidate", "--data", demo)[0] == 0
-    real = (samples / "meta_buffer.db").resolve()
-    code, out, _ = memos_assets("consolidate", "--data", str(real))
-    assert code == 0
-    assert f"Note: meta_buffer is {real} from now on, it was {demo}" in out
-    with database.connect() as conn:
-        loaded = conn.exec_driver_sql("select count(*) from memos.thought_templates").scalar_one()
-    assert loaded == 14
-    code, _, err = memos_assets("consolidate", "--data", demo)
+    demo = demo_folder / "data" / "meta_buffer.db"
+    assert memos_assets("observe", "--data", str(demo))[0] == 0
+    code, _, err = memos_assets("consolidate", "--data", str(samples / "meta_buffer.db"))
     assert code == 2
-    assert err.startswith(f"M525 meta_buffer: the name belongs to {real}")
+    assert err.startswith(f"M564 {demo}: rows of a demo would be mixed with those of ")
+    with database.connect() as conn:
+        sources = conn.exec_driver_sql("select path, is_demo from memos_ops.sources").all()
+    assert [tuple(row) for row in sources] == [(str(demo), True)]
 
 
 def test_two_files_of_a_kind_live_side_by_side_under_their_names(
@@ -100,6 +97,8 @@ def test_two_files_of_a_kind_live_side_by_side_under_their_names(
         (tmp_path / folder).mkdir()
         shutil.copy(samples / "meta_buffer.db", tmp_path / folder / "meta_buffer.db")
         (tmp_path / folder / "meta_buffer.db").chmod(0o644)
+    with closing(sqlite3.connect(tmp_path / "b" / "meta_buffer.db")) as connection, connection:
+        connection.execute("update templates set id = id || '-b'")
     code, _, err = memos_assets("consolidate", "--data", str(tmp_path))
     assert code == 2
     assert err.startswith("M524 meta_buffer: two files")

@@ -9,7 +9,8 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.cli import server
-from memos_assets.postgres.migrations import SCRIPTS, head
+from memos_assets.installation import PROJECT_ROOT
+from memos_assets.postgres.migrations import head
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets_tests.cli.conftest import Command
 
@@ -22,6 +23,8 @@ def test_up_starts_status_tells_url_connects_and_down_stops(
         code, out, _ = memos_assets("up")
         assert code == 0
         assert "with pgvector 0.8.5 is up" in out
+        assert "Note: the database holds no consolidation. Fix: " in out
+        assert memos_assets("migrate")[0] == 0
         code, out, _ = memos_assets("url")
         address = out.strip().splitlines()[-1]
         engine = sa.create_engine(address.replace("postgresql:", "postgresql+psycopg:", 1))
@@ -87,8 +90,9 @@ def test_a_schema_goes_back_and_forth(memos_assets: Command, database: sa.Engine
     assert "base" in memos_assets("migrate", "--to", "base")[1]
     with database.connect() as conn:
         assert conn.exec_driver_sql("select to_regnamespace('memos')").scalar_one() is None
-    revisions = sorted(path.name[:4] for path in (SCRIPTS / "versions").glob("0*.py"))
-    assert memos_assets("migrate")[1].strip() == f"Applied {', '.join(revisions)}."
+    files = (PROJECT_ROOT / "sql" / "migrations" / "versions").glob("*.py")
+    every = ", ".join(sorted(file.name[:4] for file in files))
+    assert memos_assets("migrate")[1].strip() == f"Applied {every}."
     assert memos_assets("migrate")[1].strip() == "Nothing to apply."
 
 

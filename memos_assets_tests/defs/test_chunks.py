@@ -2,6 +2,7 @@
 
 import dagster as dg
 import pytest
+from dagster._core.events import HandledOutputData
 
 from memos_assets.catalog import MEMOS
 from memos_assets.definitions import defs
@@ -85,9 +86,13 @@ def test_a_range_of_chunks_is_one_run_with_an_event_per_chunk(observed: World) -
         assert metadata["source_bytes"] > DIMENSION
         assert metadata["rows_rejected"] == metadata["rows_without_embedding"] == 0
         assert metadata["loaded_by_run"] == result.run_id
-        # And those of the run.
-        assert metadata["rows_copied"] == metadata["chunks_copied"] == 3
-        assert metadata["chunks_up_to_date"] == 0
+        # And none of the run, which are told once.
+        assert "rows_copied" not in metadata
+    (stored,) = (event for event in result.all_events if event.is_handled_output)
+    assert isinstance(stored.event_specific_data, HandledOutputData)
+    of_run = {key: value.value for key, value in stored.event_specific_data.metadata.items()}
+    assert of_run["rows_copied"] == of_run["chunks_copied"] == 3
+    assert of_run["chunks_up_to_date"] == 0
 
 
 def test_a_chunk_that_is_up_to_date_is_not_copied_again(observed: World) -> None:

@@ -6,14 +6,17 @@ from dataclasses import replace
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.partitions.context import partition_loading_context
 from dagster._core.definitions.schedule_definition import ScheduleExecutionData
 from dagster._core.errors import ScheduleExecutionError
 
+from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.definitions import defs
 from memos_assets.defs.jobs import FINISH, HEALTH
+from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import RANGE_END, RANGE_START
-from memos_assets_tests.defs.world import World, put_template, write_templates
+from memos_assets_tests.defs.world import KIND, SPEC, World, put_template, write_templates
 
 
 @pytest.fixture
@@ -98,6 +101,13 @@ def test_a_file_that_is_gone_does_not_stop_the_others_of_its_kind(world: World) 
     # Of one that was pinned the pin is left; V08 says that the file is gone.
     (world.data / "meta_buffer.db").unlink()
     assert tick(world) == ([{"start": "meta_buffer/000", "end": "meta_buffer/000"}], None)
+    (tags,) = request_tags(world)
+    assert world.run("migrate_meta_buffer", tags=tags).success
+    nothing_due, why = tick(world)
+    assert nothing_due == []
+    assert why is not None
+    assert why.startswith("nothing is loaded of files that are gone: meta_buffer (")
+    assert "never_pinned (" in why
 
 
 def test_a_file_that_cannot_be_read_ends_the_tick_with_its_code(world: World) -> None:
@@ -110,6 +120,45 @@ def test_a_file_that_cannot_be_read_ends_the_tick_with_its_code(world: World) ->
     assert isinstance(raised.value.__cause__, dg.Failure)
     said = str(raised.value.__cause__.description)
     assert re.match(r"M10\d .*meta_buffer\.db: .*\. Fix: ", said)
+
+
+def test_files_that_cannot_be_read_are_all_named_and_the_others_are_loaded(world: World) -> None:
+    for name in ("a", "bad", "c", "worse"):
+        write_templates(world.data / f"{name}.db", [1])
+    register_files(world.engine, world.files())
+    (world.data / "bad.db").write_bytes(b"not a database at all")
+    (world.data / "worse.db").write_bytes(b"neither is this")
+    with pytest.raises(ScheduleExecutionError) as raised:
+        tick(world)
+    assert isinstance(raised.value.__cause__, dg.Failure)
+    said = str(raised.value.__cause__.description)
+    assert re.match(r"2 files cannot be read: M10\d .*bad\.db: .*; M10\d .*worse\.db: ", said)
+    (backfill,) = world.instance.get_backfills()
+    assert backfill.asset_selection == [Keys(MEMOS.names).table(SPEC.name)]
+    assert backfill.tags["dagster/schedule_name"] == "backfill_meta_buffer"
+    data = backfill.asset_backfill_data
+    assert data is not None
+    with partition_loading_context(dynamic_partitions_store=world.instance):
+        wanted = {one.partition_key for one in data.target_subset.iterate_asset_partitions()}
+    assert wanted == {"a/000", "c/000"}
+
+
+def test_a_tick_observes_what_it_requests_once(world: World) -> None:
+    write_templates(world.data / "meta_buffer.db", [1])
+    register_files(world.engine, world.files())
+    source = Keys(MEMOS.names).source(KIND)
+
+    def observed() -> list[str]:
+        found = world.instance.fetch_observations(source, limit=9).records
+        return [(one.event_log_entry.tags or {})["dagster/data_version"] for one in found]
+
+    tick(world)
+    tick(world)
+    (first,) = observed()
+    put_template(world.data / "meta_buffer.db", "t2")
+    tick(world)
+    second, again = observed()
+    assert again == first != second
 
 
 def test_the_checklist_and_the_health_of_indexes_are_checked_daily() -> None:

@@ -175,6 +175,15 @@ def test_failures_failed_checks_and_newer_sources_are_listed_as_things_to_do(
     assert "1 step failed, 1 check failed, 1 evaluation missing" in hostile.verdict.sentence
 
 
+def test_a_report_on_rows_of_a_demo_is_stamped(hostile: Report) -> None:
+    stamp = "Demo data, not yours"
+    demo = replace(hostile, sources=tuple(replace(s, is_demo=True) for s in hostile.sources))
+    assert stamp in _Page(as_html(demo)).text
+    assert stamp not in _Page(as_html(hostile)).text
+    assert markdown_summary(demo).startswith("**Demo data. ")
+    assert not markdown_summary(hostile).startswith("**Demo data. ")
+
+
 def test_markdown_shows_what_files_say_and_does_not_follow_it(hostile: Report) -> None:
     summary = markdown_summary(replace(hostile, to_do=hostile.to_do[1:2]))
     assert r"\<script\>alert" in summary

@@ -100,6 +100,27 @@ def test_v06_index_is_valid_fails_when_the_catalog_defines_it_otherwise(built: s
         assert index_is_valid(conn, redefined).passed
 
 
+@pytest.mark.parametrize(
+    ("name", "statement"),
+    [
+        (HNSW, "using hnsw ((embedding::vector(768)) vector_l2_ops) where dimension = 768"),
+        (HNSW, "using hnsw ((embedding::vector(768)) vector_cosine_ops) where dimension = 7"),
+        (GIN, "using gin (domain_hints)"),
+    ],
+    ids=["operator class", "rows", "operator class of GIN"],
+)
+def test_v06_index_is_valid_fails_when_another_index_has_its_comment(
+    built: sa.Engine, name: str, statement: str
+) -> None:
+    execute(
+        built,
+        f"drop index memos.{name}",
+        f"create index {name} on memos.thought_templates {statement}",
+        f"comment on index memos.{name} is '{search_index(name).mark}'",
+    )
+    assert (valid(built, name).passed, valid(built, name).observed) == (False, OUTDATED)
+
+
 def test_v07_nearest_uses_index_fails_when_the_operator_class_is_another(
     built: sa.Engine,
 ) -> None:

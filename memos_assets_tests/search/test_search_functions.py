@@ -350,6 +350,40 @@ def test_v15_search_functions_are_ours_fails_when_a_setting_was_changed(
         assert install(conn, MEMOS.schema, MEMOS.searchable) == ["match_embeddings"]
 
 
+#: Statement -> what it makes V15 observe.
+OTHER_FUNCTIONS = {
+    "create function memos.search_embeddings(embedding text, k integer default 10) returns text "
+    "language sql as 'select null::text'": (
+        "search_embeddings(embedding text, k integer) is another function of that name"
+    ),
+    "create function memos.search_document(value varchar, most integer) returns tsvector "
+    "language sql as 'select null::tsvector'": (
+        "search_document(value character varying, most integer) is another function of that name"
+    ),
+    "create or replace function memos.search_codes(value text) returns text[] language sql "
+    "immutable parallel safe as 'select null::text[]'": "search_codes differs",
+    "alter function memos.search_codes(text) volatile": "search_codes differs",
+    "alter function memos.search_terms(text) security definer": "search_terms differs",
+    "alter function memos.search_terms(text) rename to terms": "search_terms is missing",
+}
+
+
+@pytest.mark.parametrize(("statement", "fault"), OTHER_FUNCTIONS.items())
+def test_v15_search_functions_are_ours_fails_when_a_call_may_find_another(
+    engine: sa.Engine, statement: str, fault: str
+) -> None:
+    with engine.begin() as conn:
+        install(conn, MEMOS.schema, MEMOS.searchable)
+        conn.exec_driver_sql(
+            "create function memos.theirs() returns int language sql as 'select 1'"
+        )
+        assert functions_are_ours(conn, MEMOS.schema, MEMOS.searchable).passed
+        conn.exec_driver_sql(statement)
+        finding = functions_are_ours(conn, MEMOS.schema, MEMOS.searchable)
+        assert (finding.passed, finding.observed) == (False, fault)
+        install(conn, MEMOS.schema, MEMOS.searchable)
+
+
 def test_v19_text_search_uses_index_fails_without_the_index(engine: sa.Engine) -> None:
     table = searchable("hybrid_documents", MEMOS.searchable)
     with engine.begin() as conn:

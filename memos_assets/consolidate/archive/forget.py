@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import Catalog
 from memos_assets.consolidate.archive.manifests import is_purged
 from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.half_moved import refuse_half_moved
 from memos_assets.errors import UsageError
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
@@ -34,7 +35,7 @@ def forget(
     """
     with engine.begin() as conn:
         source = registry.source_named(conn, catalog.kinds, name)
-        registry.refuse_half_moved(conn, name)
+        refuse_half_moved(conn, name)
         if source.retired_to is not None and not is_purged(source.retired_to):
             raise UsageError(
                 "M555",
@@ -50,7 +51,10 @@ def forget(
                 where=name,
                 fix=f"delete them, too: memos-assets forget {name} --with-rows",
             )
-        of_source = [tables.pins, tables.consolidation_pins, tables.repairs, tables.rejects]
+        of_source = [
+            *(tables.pins, tables.consolidation_pins, tables.accepted_counts, tables.repairs),
+            *(tables.rejects, tables.accepted_losses, tables.acknowledgements),
+        ]
         for target in _targets(conn, source):
             options = {"schema_translate_map": {catalog.schema: target}}
             for spec in source.kind.tables:

@@ -57,7 +57,7 @@ def decode_batch(
     chunk: int,
     schema: pa.Schema,
     rules: Rules,
-    unloadable: Mapping[str, frozenset[str]],
+    unloadable: Mapping[str, frozenset[Value]],
     seen: set[tuple[Value, ...]],
     stored_row: Callable[[int], Mapping[str, Value]],
 ) -> pa.RecordBatch:
@@ -186,7 +186,7 @@ def _check_links(
     decoded: Mapping[str, list[Any]],
     verdicts: dict[int, Verdict],
     rules: Rules,
-    unloadable: Mapping[str, frozenset[str]],
+    unloadable: Mapping[str, frozenset[Value]],
 ) -> list[list[str] | None]:
     """Reject rows with a dangling declared link; return the loose ends of the others."""
     loose: list[list[str] | None] = [None] * len(batch.rowids)

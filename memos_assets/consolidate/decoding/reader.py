@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from memos_assets.consolidate.sources.pins import Pin, check_copy
 from memos_assets.postgres.copy.arrow_schema import stream_schema
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.batches import batched
+from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value
 
-#: Bytes of values in one batch, about; it bounds memory for rows of any size.
+#: Rows and bytes of values in one batch; a single row may be larger.
+BATCH_ROWS = 4_096
 BATCH_BYTES = 2 * 1024 * 1024
 
 #: Schema metadata key under which a stream names the chunks it consists of.
@@ -159,9 +161,8 @@ def read_rows(
     spec = as_declared(spec, source, kind.encodings)
     with sqlite_file.opened(path) as connection:
         layout = sqlite_file.layout(connection)
-        reader = _TableReader(connection, kind, spec, layout[spec.origin])
-        unloadable = {
-            link.table: _rejected_keys(
+        linked = {
+            link.table: _linked_keys(
                 path,
                 path.stat().st_mtime_ns,
                 kind,
@@ -172,19 +173,36 @@ def read_rows(
             )
             for link in spec.links
         }
+        reader = _TableReader(connection, spec, layout[spec.origin], linked)
         seen: set[tuple[Value, ...]] = set()
-        for batch in reader.batches(first, last):
-            yield decode_batch(
-                spec,
-                batch,
-                source=source,
-                chunk=chunk,
-                schema=schema,
-                rules=rules.get(spec.name, {}),
-                unloadable=unloadable,
-                seen=seen,
-                stored_row=reader.stored_row,
-            )
+        decode = partial(
+            decode_batch,
+            spec,
+            source=source,
+            chunk=chunk,
+            schema=schema,
+            rules=rules.get(spec.name, {}),
+            unloadable={table: keys.unloadable for table, keys in linked.items()},
+            seen=seen,
+            stored_row=reader.stored_row,
+        )
+        yield from map(decode, reader.batches(first, last))
+
+
+@dataclass(frozen=True, slots=True)
+class _LinkedKeys:
+    """Keys of a table that others link to.
+
+    Attributes:
+        loaded: keys of rows that are loaded.
+        unloadable: keys that exist only on rows that cannot be loaded.
+    """
+
+    loaded: frozenset[Value]
+    unloadable: frozenset[Value]
+
+    def __contains__(self, key: Value) -> bool:
+        return key in self.loaded or key in self.unloadable
 
 
 class _TableReader:
@@ -193,13 +211,13 @@ class _TableReader:
     def __init__(
         self,
         connection: sqlite3.Connection,
-        kind: FileKind,
         spec: TableSpec,
         columns: frozenset[str],
+        linked: Mapping[str, _LinkedKeys] | None = None,
         *,
         vectors: bool = True,
     ) -> None:
-        self._connection, self._kind, self._spec = connection, kind, spec
+        self._connection, self._spec, self._linked = connection, spec, linked
         self._rowid = rowid_name(columns, spec.origin)
         self._every_column = sorted(columns)
         origins: dict[str, None] = dict.fromkeys(column.origin for column in spec.columns)
@@ -213,46 +231,45 @@ class _TableReader:
 
     def batches(self, first: int, last: int) -> Iterator[RawBatch]:
         """Yield batches of the rows from rowid ``first`` to ``last``, inclusive."""
-        spec, origin_of = self._spec, {column.name: column.origin for column in self._spec.columns}
-        linked = {link.table: self._kind.table(link.table) for link in spec.links}
-        links = [
-            # PostgreSQL compares bytes, whatever the file says of letters.
-            f"{quoted(origin_of[link.column])} collate binary in "
-            f"(select {quoted(linked[link.table].column(link.key).origin)} "
-            f"from {quoted(linked[link.table].origin)})"
-            for link in spec.links
-        ]
-        selected = ", ".join([self._rowid, *map(quoted, self._origins), *links])
+        selected = ", ".join([self._rowid, *map(quoted, self._origins)])
         cursor = self._connection.execute(
-            f"select {selected} from {quoted(spec.origin)} "
+            f"select {selected} from {unindexed(self._spec.origin)} "
             f"where {self._rowid} between ? and ? order by {self._rowid}",
             (first, last),
         )
-        rows_wanted = 64
-        while rows := cursor.fetchmany(rows_wanted):
-            # Every eighth row tells the size of the next batch well enough.
-            sample = rows[::8]
-            size = sum(len(v) for row in sample for v in row if isinstance(v, str | bytes))
-            rows_wanted = max(16, min(4_096, BATCH_BYTES * len(sample) // max(size, 1)))
-            columns = list(zip(*rows, strict=True))
-            values: dict[str, Sequence[Value]] = dict(
-                zip(self._origins, columns[1 : 1 + len(self._origins)], strict=True)
-            )
-            for name in self._absent:
-                values[name] = (None,) * len(rows)
-            yield RawBatch(columns[0], values, columns[1 + len(self._origins) :])
+        # `map` refers to no batch while its consumer works on it.
+        yield from map(self._raw, batched(cursor, most_rows=BATCH_ROWS, most_bytes=BATCH_BYTES))
+
+    def _raw(self, rows: Sequence[tuple[Any, ...]]) -> RawBatch:
+        columns = list(zip(*rows, strict=True))
+        values: dict[str, Sequence[Value]] = dict(zip(self._origins, columns[1:], strict=True))
+        for name in self._absent:
+            values[name] = (None,) * len(rows)
+        return RawBatch(columns[0], values, self._resolved(values))
+
+    def _resolved(self, values: Mapping[str, Sequence[Value]]) -> Sequence[Sequence[int | None]]:
+        if self._linked is None:
+            return ()
+        return [
+            [
+                None if end is None else int(end in self._linked[link.table])
+                for end in values[self._spec.column(link.column).origin]
+            ]
+            for link in self._spec.links
+        ]
 
     def stored_row(self, rowid: int) -> Mapping[str, Value]:
         """Return one row as stored, all its columns by name, in the order of names."""
         names = ", ".join(map(quoted, self._every_column))
         row = self._connection.execute(
-            f"select {names} from {quoted(self._spec.origin)} where {self._rowid} = ?", (rowid,)
+            f"select {names} from {unindexed(self._spec.origin)} where {self._rowid} = ?",
+            (rowid,),
         ).fetchone()
         return dict(zip(self._every_column, row, strict=True))
 
 
-@lru_cache(maxsize=64)
-def _rejected_keys(
+@lru_cache(maxsize=4)
+def _linked_keys(
     path: Path,
     modified_ns: int,  # noqa: ARG001  part of what the cache goes by
     kind: FileKind,
@@ -260,29 +277,28 @@ def _rejected_keys(
     key: str,
     source_bytes: int,
     rules: tuple[tuple[str, str], ...],
-) -> frozenset[str]:
-    """Return the keys of ``table`` that exist in the file only on rows that cannot be loaded.
+) -> _LinkedKeys:
+    """Read the keys of a table that others link to, row by row: an index may have lost some.
 
-    A link to such a row would dangle in PostgreSQL; to one that is loaded as ``rules`` change it,
-    it does not. The answer is kept for the file as it was at
-    ``modified_ns``; pins never change.
+    A link to a row that cannot be loaded would dangle in PostgreSQL; to one that is loaded as
+    ``rules`` change it, it does not. The answer is kept for the file as it was at ``modified_ns``;
+    pins never change.
     """
     spec = kind.table(table)
     if any(link.declared for link in spec.links):
         raise NotImplementedError(f"links into {table}, which itself has declared links")
-    rejected: set[str] = set()
-    loaded: set[str] = set()
+    rejected: set[Value] = set()
+    loaded: set[Value] = set()
     with sqlite_file.opened(path) as connection:
         layout = sqlite_file.layout(connection)
-        reader = _TableReader(connection, kind, spec, layout[spec.origin], vectors=False)
+        reader = _TableReader(connection, spec, layout[spec.origin], vectors=False)
         for batch in reader.batches(-(2**63), 2**63 - 1):
             keys = batch.values[spec.column(key).origin]
             left_out = rejected_rows(spec, batch, dict(rules), set(), source_bytes)
             for row, value in enumerate(keys):
-                if isinstance(value, str):
-                    (rejected if row in left_out else loaded).add(value)
+                (rejected if row in left_out else loaded).add(value)
     # A link may name part of a key, which other rows share.
-    return frozenset(rejected - loaded)
+    return _LinkedKeys(frozenset(loaded), frozenset(rejected - loaded))
 
 
 def rejects_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:

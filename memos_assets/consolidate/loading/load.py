@@ -17,6 +17,7 @@ from memos_assets.catalog import TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejects_of, tasks_of
 from memos_assets.consolidate.decoding.repair_rules import rules_of
 from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.loading.byte_queue import ByteQueue
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
@@ -28,8 +29,10 @@ from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.progress import Progress, report
 from memos_assets.thread_switches import prompt_switches
 
-#: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
-_WAITING = 2
+#: Encoded batches and bytes of them that may wait for PostgreSQL; it bounds memory.
+_WAITING, _WAITING_BYTES = 2, 8 * 1024 * 1024
+#: Bytes of rejected rows that are kept until the COPY is interrupted for them.
+_REJECT_BYTES = 4 * 1024 * 1024
 #: Temporary tables come first in every search path.
 _STAGING = "memos_staging"
 
@@ -79,19 +82,38 @@ class _Encoded:
     """One batch on its way: COPY tuples, its rejects and its counts."""
 
     task: ChunkTask
-    payload: bytes
+    payload: Sequence[bytes]
     rejects: Sequence[Mapping[str, Any]]
     counts: Counts
+
+    @property
+    def reject_bytes(self) -> int:
+        """Bytes of the rejected rows."""
+        return sum(len(reject["row"]) for reject in self.rejects)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all."""
+        return sum(map(len, self.payload)) + self.reject_bytes
 
 
 def load_stream(
     engine: sa.Engine, spec: TableSpec, reader: pa.RecordBatchReader, *, run_id: str
 ) -> list[tuple[ChunkTask, Counts]]:
-    """Replace every chunk that the stream names, each in a transaction of its own.
+    """Replace every chunk that the stream names, and return them; as `load_chunks`."""
+    return list(load_chunks(engine, spec, reader, run_id=run_id))
 
-    SQLite is read and decoded in one thread while PostgreSQL is fed from another. Readers of the
-    table see a chunk's old rows or its new ones. A failure leaves earlier chunks loaded and
-    recorded, and the rest as they were.
+
+def load_chunks(
+    engine: sa.Engine, spec: TableSpec, reader: pa.RecordBatchReader, *, run_id: str
+) -> Iterator[tuple[ChunkTask, Counts]]:
+    """Replace every chunk that the stream names; yield each once it is committed.
+
+    Each is a transaction of its own. SQLite is read and decoded in one thread while PostgreSQL is
+    fed from another. Readers of the table see a chunk's old rows or its new ones. A chunk that is
+    refused stays as it was, and the ones after it are loaded all the same; what was refused is
+    raised at the end. Nothing more is tried once the server cannot be reached, or the stream ends
+    with an error.
 
     Args:
         engine: of the target database.
@@ -100,24 +122,48 @@ def load_stream(
         run_id: recorded in the ledger.
 
     Raises:
-        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way.
+        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way;
+            M380 where that happened to more than one chunk.
     """
     tasks = tasks_of(reader.schema)
     total_rows = sum(task.source_rows for task in tasks)
     total_bytes = sum(task.source_bytes for task in tasks)
     report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
-    done = []
+    refused: list[MemosAssetsError] = []
+    tried = 0
     with prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
         for task in tasks:
             last = task is tasks[-1]
+            tried += 1
             try:
                 counts = _load_chunk(engine, spec, task, ahead.batches_of(task), run_id, last=last)
             except (sa.exc.DBAPIError, psycopg.Error) as error:
-                raise _refused(spec, task, error) from error
-            done.append((task, counts))
-            report(Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes))
+                refused.append(_refused(spec, task, error))
+                if not _answers(engine):
+                    break
+            except MemosAssetsError as error:
+                refused.append(error)
+            else:
+                yield task, counts
+                report(
+                    Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes)
+                )
+                continue
+            if not ahead.skipped(task):
+                break
+    if refused:
+        untried = len(tasks) - tried
+        raise refused[0] if len(refused) == 1 else _refused_all(spec, refused, tried, untried)
     report(Progress("load", spec.qualified, done=True))
-    return done
+
+
+def _answers(engine: sa.Engine) -> bool:
+    """Whether the server takes a connection, so that it makes sense to try another chunk."""
+    try:
+        with engine.connect():
+            return True
+    except (sa.exc.DBAPIError, psycopg.Error, TargetError):
+        return False
 
 
 def _load_chunk(
@@ -130,7 +176,6 @@ def _load_chunk(
     last: bool,
 ) -> Counts:
     counts = Counts()
-    rejects: list[Mapping[str, Any]] = []
     table = table_of(spec)
     with engine.begin() as conn:
         if not last:
@@ -150,14 +195,10 @@ def _load_chunk(
         others = ledger.has_chunks_of_other_pins(conn, spec, task)
         target = _staging(conn, schema, table) if others else table
         names = (target.name,) if others else (schema, target.name)
-        driver = driver_of(conn)
-        with driver.cursor() as cursor, cursor.copy(_copy_statement(spec, names)) as copy:
-            copy.write(copy_binary.HEADER)
-            for encoded in batches:
-                copy.write(encoded.payload)
-                rejects += encoded.rejects
-                counts.add(encoded.counts)
-            copy.write(copy_binary.TRAILER)
+        ledger.clear_rejects(conn, spec, task)
+        statement = _copy_statement(spec, names)
+        for rejects in _copied(conn, statement, batches, counts):
+            ledger.add_rejects(conn, spec, task, rejects, run_id)
         if others:
             _merge(conn, spec, table, target)
         if counts.rows + counts.rejected != task.source_rows:
@@ -172,10 +213,36 @@ def _load_chunk(
             **counts.as_ledger(),
             "rules": {reason: decided.get(reason) for reason in sorted(counts.faults)},
         }
-        ledger.record_chunk(conn, spec, task, entry, rejects, run_id)
+        ledger.record_chunk(conn, spec, task, entry, run_id)
         # Else PostgreSQL may count these rows after the ANALYZE that saw them, and so twice.
         conn.execute(sa.select(sa.func.pg_stat_force_next_flush()))
     return counts
+
+
+def _copied(
+    conn: sa.Connection, statement: pgsql.Composed, batches: Iterator[_Encoded], counts: Counts
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Copy batches; yield the rejects between two COPYs, each time that there are enough bytes."""
+    ended = False
+    while not ended:
+        rejects: list[Mapping[str, Any]] = []
+        size = 0
+        ended = True
+        with driver_of(conn).cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(copy_binary.HEADER)
+            for encoded in batches:
+                for part in copy_binary.written(encoded.payload):
+                    copy.write(part)
+                counts.add(encoded.counts)
+                rejects += encoded.rejects
+                size += encoded.reject_bytes
+                # The next one is awaited without this one in memory.
+                del encoded
+                if size >= _REJECT_BYTES:
+                    ended = False
+                    break
+            copy.write(copy_binary.TRAILER)
+        yield rejects
 
 
 def _staging(conn: sa.Connection, schema: str, table: sa.Table) -> sa.Table:
@@ -213,6 +280,20 @@ def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
     )
 
 
+def _refused_all(
+    spec: TableSpec, refused: Sequence[MemosAssetsError], tried: int, untried: int
+) -> TargetError:
+    others = f", {untried} were not tried" if untried else ""
+    return TargetError(
+        "M380",
+        f"{len(refused)} of {tried} chunks could not be loaded and are as they were"
+        f"{others}, the rest is in the ledger: "
+        + "; ".join(f"{error.code} {error.where}: {error.what}" for error in refused),
+        where=spec.qualified,
+        fix="remove the causes and run again; chunks in the ledger are not copied twice",
+    )
+
+
 class _Ahead:
     """Reads, decodes and encodes in a thread of its own, a few batches ahead of PostgreSQL."""
 
@@ -224,7 +305,7 @@ class _Ahead:
         self._names = table_schema(spec).names
         self._spec, self._reader = spec, reader
         self._tasks = {(task.source, task.chunk): task for task in tasks}
-        self._queue: queue.Queue[Any] = queue.Queue(_WAITING)
+        self._queue: ByteQueue[Any] = ByteQueue(_WAITING, _WAITING_BYTES)
         self._stopped = threading.Event()
         self._next: Any = None
         self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
@@ -238,11 +319,25 @@ class _Ahead:
             item = self._next if self._next is not None else self._queue.get()
             self._next = None
             if isinstance(item, BaseException):
+                # Nothing follows it, so it is also what the next one who asks gets.
+                self._next = item
                 raise item
             if item is self._END or item.task is not task:
                 self._next = item
                 return
-            yield item
+            only = [item]
+            # It is referred to by nothing here while the next one is awaited.
+            del item
+            yield only.pop()
+
+    def skipped(self, task: ChunkTask) -> bool:
+        """Pass over what is left of a chunk; return whether the stream goes on behind it."""
+        try:
+            for _ in self.batches_of(task):
+                pass
+        except MemosAssetsError:
+            return False
+        return True
 
     def close(self) -> None:
         """Stop reading, and drop the batches that were read ahead."""
@@ -254,25 +349,33 @@ class _Ahead:
                 continue
         self._thread.join()
 
-    def _put(self, item: Any) -> None:
+    def _put(self, item: Any, size: int = 0) -> None:
         while not self._stopped.is_set():
             try:
-                self._queue.put(item, timeout=0.1)
+                self._queue.put(item, size, timeout=0.1)
             except queue.Full:
                 continue
             return
 
     def _work(self) -> None:
         try:
-            for batch in self._reader:
-                if self._stopped.is_set():
-                    break
-                self._put(self._encode(batch))
+            while not self._stopped.is_set() and (batch := self._read()) is not None:
+                encoded = self._encode(batch)
+                # The next one is read without these in memory.
+                del batch
+                self._put(encoded, encoded.size_bytes)
+                del encoded
             self._put(self._END)
         except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
             self._put(_unwrapped(error))
         finally:
             self._reader.close()
+
+    def _read(self) -> pa.RecordBatch | None:
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
 
     def _encode(self, batch: pa.RecordBatch) -> _Encoded:
         place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
@@ -295,7 +398,7 @@ class _Ahead:
                 counts.without_embedding.update(
                     f"{vector.name}: {reason}" for reason in reasons.drop_null().to_pylist()
                 )
-        payload = copy_binary.encode(batch.select(self._names), keep)
+        payload = copy_binary.encoded_parts(batch.select(self._names), keep)
         return _Encoded(self._tasks[place], payload, rejects, counts)
 
 

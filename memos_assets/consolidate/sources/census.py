@@ -8,7 +8,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted
+from memos_assets.sqlite.file import quoted, unindexed
 from memos_assets.sqlite.row_codec import Value
 
 #: Columns that count uses, in either cache.
@@ -60,7 +60,7 @@ def take_census(
             )
             row = connection.execute(
                 f"select count(*), {'sum(expires_at < ?)' if 'expires_at' in columns else '?'}, "
-                f"{f'sum({hits})' if hits else 'null'}, sum({size}) from {quoted(table)}",
+                f"{f'sum({hits})' if hits else 'null'}, sum({size}) from {unindexed(table)}",
                 (moment if "expires_at" in columns else None,),
             ).fetchone()
             rows, expired, hit_count, size_bytes = row
@@ -82,7 +82,7 @@ def take_census(
 def _times(
     connection: sqlite3.Connection, table: str, column: str, zone: ZoneInfo
 ) -> list[datetime | None]:
-    rows = connection.execute(f"select {quoted(column)} from {quoted(table)}")
+    rows = connection.execute(f"select {quoted(column)} from {unindexed(table)}")
     return [_instant(value, zone) for (value,) in rows]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from memos_assets.catalog import FileKind
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.errors import shown
-from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import row_bytes
 
 #: An event costs Dagster 10 to 30 ms and a chunk costs a few events: no file gets more chunks.
@@ -97,16 +97,16 @@ def _rows(
     last = -(2**63)
     try:
         for row in connection.execute(
-            f"select {rowid}, {names} from {quoted(table)} order by {rowid}"
+            f"select {rowid}, {names} from {unindexed(table)} order by {rowid}"
         ):
             last = row[0]
             yield row
     except sqlite3.DataError as error:
         # Some versions of sqlite3 step one row ahead of the one they return.
         for (number,) in connection.execute(
-            f"select {rowid} from {quoted(table)} where {rowid} >= ? order by {rowid}", (last,)
+            f"select {rowid} from {unindexed(table)} where {rowid} >= ? order by {rowid}", (last,)
         ):
-            where = f"from {quoted(table)} where {rowid} = ?"
+            where = f"from {unindexed(table)} where {rowid} = ?"
             try:
                 connection.execute(f"select {names} {where}", (number,)).fetchone()
             except sqlite3.DataError:

@@ -3,7 +3,7 @@
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Literal
 from memos_assets.catalog import Catalog, FileKind
 from memos_assets.catalog.folder_markers import ARCHIVE_MARKER, PINS_MARKER
 from memos_assets.consolidate.sources import layout as kind_layout
+from memos_assets.consolidate.sources.copies import Copy, copies_among
 from memos_assets.errors import MemosAssetsError, SourceError, UsageError
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.errors import shown, translated
+from memos_assets.sqlite.errors import not_a_database, shown, translated
 
 Treatment = Literal["consolidate", "keep", "list", "unusable"]
 
@@ -132,9 +133,9 @@ def find_files(
 
     Raises:
         UsageError: M523 no SQLite file at all, unless ``none_will_do``: once all are retired,
-            nothing is left; M524 two files of one name.
+            nothing is left; M524 two files of one name; M560 one file under two names.
     """
-    named = {root.path: root.name for root in roots if root.name}
+    named = _names(roots)
     found: dict[Path, FoundFile] = {}
     for root in roots:
         for path in _candidates(root.path):
@@ -149,9 +150,27 @@ def find_files(
             where=places,
             fix="pass the folder that holds memOS's *.db files: --data DIR",
         )
-    files = _without_second_names(files, named)
+    files = _without_copies(_without_second_names(files, named), named)
     _refuse_same_names(file for file in files if file.treatment == "consolidate")
     return files
+
+
+def _names(roots: Sequence[Root]) -> Mapping[Path, str]:
+    """Return path -> name of the files that were given one.
+
+    Raises:
+        UsageError: M560 when a file was given two.
+    """
+    named: dict[Path, str] = {}
+    for root in roots:
+        if root.name and named.setdefault(root.path, root.name) != root.name:
+            raise UsageError(
+                "M560",
+                f"one file under two names, {named[root.path]} and {root.name}",
+                where=str(root.path),
+                fix="give it one of them",
+            )
+    return named
 
 
 def _candidates(root: Path) -> Iterator[Path]:
@@ -206,14 +225,8 @@ def _sayable(path: Path) -> Path:
     return path
 
 
-def _without_second_names(
-    files: Sequence[FoundFile], named: Mapping[Path, str | None]
-) -> list[FoundFile]:
-    """Leave all names but one of the same file alone; otherwise its rows would be loaded twice.
-
-    The one that stays has been named by the caller, or has a log beside it (SQLite puts one beside
-    the name that it was opened by), or is what memOS calls such files, or comes first.
-    """
+def _without_second_names(files: Sequence[FoundFile], named: Mapping[Path, str]) -> list[FoundFile]:
+    """Leave all names but one of the same file alone; otherwise its rows would be loaded twice."""
     by_inode: dict[tuple[int, int], list[FoundFile]] = {}
     for file in files:
         if file.treatment == "consolidate":
@@ -221,16 +234,7 @@ def _without_second_names(
                 status = file.path.stat()
                 by_inode.setdefault((status.st_dev, status.st_ino), []).append(file)
 
-    def rank(file: FoundFile) -> tuple[bool, bool, bool, str]:
-        assert file.kind is not None
-        return (
-            file.path not in named,
-            not sqlite_file.logs(file.path),
-            not file.kind.is_usual_name(file.path.name),
-            str(file.path),
-        )
-
-    first = {inode: min(same, key=rank) for inode, same in by_inode.items()}
+    first = {inode: min(same, key=_rank(named)) for inode, same in by_inode.items()}
     second = {
         file.path: first[inode].path
         for inode, same in by_inode.items()
@@ -243,6 +247,45 @@ def _without_second_names(
         else file
         for file in files
     ]
+
+
+def _without_copies(files: Sequence[FoundFile], named: Mapping[Path, str]) -> list[FoundFile]:
+    """Leave files alone whose rows another file of their kind holds; those with a name stay."""
+    by_kind: dict[str, list[FoundFile]] = {}
+    for file in files:
+        if file.kind is not None and file.treatment == "consolidate" and file.path not in named:
+            by_kind.setdefault(file.kind.name, []).append(file)
+    copies: dict[Path, Copy] = {}
+    for same in by_kind.values():
+        kind = same[0].kind
+        if kind is not None and len(same) > 1:
+            copies |= copies_among(kind, [file.path for file in sorted(same, key=_rank(named))])
+    return [_left_alone(file, copies[file.path]) if file.path in copies else file for file in files]
+
+
+def _left_alone(file: FoundFile, copy: Copy) -> FoundFile:
+    anyway = f"--data {spare_name(file.source)}={file.path}"
+    return replace(file, treatment="list", why=f"{copy.why}. To take it anyway: {anyway}")
+
+
+def _rank(named: Mapping[Path, str]) -> Callable[[FoundFile], tuple[bool, bool, bool, int, str]]:
+    """Return the order in which files with the same rows are preferred.
+
+    First the one that the caller named, or that has a log beside it (SQLite puts one beside the
+    name that it was opened by), or is called as memOS calls such files, or is less deep.
+    """
+
+    def rank(file: FoundFile) -> tuple[bool, bool, bool, int, str]:
+        assert file.kind is not None
+        return (
+            file.path not in named,
+            not sqlite_file.logs(file.path),
+            not file.kind.is_usual_name(file.path.name),
+            len(file.path.parts),
+            str(file.path),
+        )
+
+    return rank
 
 
 def _recognise(catalog: Catalog, path: Path, root: Path, name: str | None) -> FoundFile:
@@ -296,7 +339,7 @@ def _first_bytes(path: Path) -> bytes:
     except OSError as error:
         raise translated(error, path) from error
     if first and not sqlite_file.is_sqlite(path):
-        raise translated(ValueError("file is not a database"), path)
+        raise not_a_database(path)
     return first
 
 

@@ -15,7 +15,7 @@ from memos_assets.catalog import Encodings, FileKind, TableSpec
 from memos_assets.catalog.columns import EXACT_ENCODINGS, MODEL_DIMENSIONS, VectorColumn
 from memos_assets.errors import CodecError, UsageError
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted
+from memos_assets.sqlite.file import quoted, unindexed
 
 #: Fewer odd rows than this say nothing about a column.
 LEAST_ODD_ROWS = 5
@@ -138,7 +138,7 @@ def _shapes(
     does not.
     """
     columns = sqlite_file.layout(connection)[spec.origin]
-    column, table = quoted(vector.origin), quoted(spec.origin)
+    column, table = quoted(vector.origin), unindexed(spec.origin)
     rowid = sqlite_file.rowid_name(columns, spec.origin)
     stated = quoted(vector.dimension_origin) if vector.dimension_origin else "null"
     among = "true"

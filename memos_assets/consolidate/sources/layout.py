@@ -8,7 +8,8 @@ from memos_assets.catalog import Catalog, FileKind, TableSpec
 from memos_assets.consolidate.sources import encodings
 from memos_assets.errors import MemosAssetsError, SourceError
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.errors import translated
+from memos_assets.sqlite.damage import damage as damage_of
+from memos_assets.sqlite.errors import damaged, damaged_index
 
 
 def misfit(
@@ -43,13 +44,16 @@ def misfit(
 
 
 def damage(connection: sqlite3.Connection, path: Path, kind: FileKind) -> SourceError | None:
-    """Return M104 when a table of a file is damaged, None when every row is where it belongs."""
+    """Return M104 when a table of a file or an index is damaged, None when all is in its place."""
     layout = sqlite_file.layout(connection)
     for spec in kind.tables:
-        found = sqlite_file.damage(connection, spec.origin) if spec.origin in layout else None
-        if found:
-            text = f"database disk image is malformed: {spec.origin}: {found}"
-            return translated(ValueError(text), path)
+        if spec.origin not in layout:
+            continue
+        found = damage_of(connection, spec.origin, _key_origins(spec))
+        if found is not None and found.of_index:
+            return damaged_index(f"{spec.origin}: {found.text}", path)
+        if found is not None:
+            return damaged(f"database disk image is malformed: {spec.origin}: {found.text}", path)
     return None
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -10,14 +11,22 @@ import sqlalchemy as sa
 from memos_assets.catalog import FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile
+from memos_assets.consolidate.sources.half_moved import refuse_half_moved
 from memos_assets.consolidate.sources.pins import Pin, fingerprint, take_pin
+from memos_assets.consolidate.sources.shrinkage import refuse_shrinkage, use_up
+from memos_assets.errors import MemosAssetsError, UsageError
 from memos_assets.progress import Progress, report
 
 
 def register_files(engine: sa.Engine, files: Sequence[FoundFile]) -> list[str]:
-    """Register the files to consolidate, all of them or none; return a note for each that moved."""
+    """Register the files to consolidate, all of them or none; return a note for each that moved.
+
+    Raises:
+        UsageError: as `registry.register`; M564 the rows of a demo would be mixed with others.
+    """
     notes = []
     with engine.begin() as conn:
+        registry.refuse_mixing(conn, files)
         for file in files:
             if file.treatment == "consolidate":
                 former = registry.register(conn, file)
@@ -38,10 +47,11 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
         folder: of the pinned copies.
 
     Raises:
-        SourceError: M101 to M106, as `take_pin`; M370 its file is half moved into the archive.
+        SourceError: M101 to M106, as `take_pin`; M561 when a table lost most of its rows.
+        TargetError: M370 its file is half moved into the archive.
     """
     with engine.connect() as conn:
-        registry.refuse_half_moved(conn, source.name)
+        refuse_half_moved(conn, source.name)
         former = (
             registry.recorded_pin(conn, source, source.pin_digest) if source.pin_digest else None
         )
@@ -62,7 +72,15 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
         chunk_rows=former.chunk_rows if former else 0,
     )
     with engine.begin() as conn:
+        if former is not None:
+            try:
+                refuse_shrinkage(conn, former, pin)
+            except UsageError:
+                if registry.recorded_pin(conn, source, pin.digest) is None:
+                    pin.path.unlink(missing_ok=True)
+                raise
         registry.record_pin(conn, pin)
+        use_up(conn, source.name)
         superseded = registry.superseded_pins(conn, source.name)
     for path in superseded:
         if path != pin.path:
@@ -104,11 +122,38 @@ def pins_for(
         return [future.result() for future in futures]
 
 
-def current_pins(engine: sa.Engine, folder: Path, kind: FileKind) -> list[Pin]:
-    """Return pins of a kind's files as they are now, of no consolidation."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one look at the files of a kind found, each looked at for itself.
+
+    Attributes:
+        pins: of the files as they are now, of no consolidation; of one that is gone its last pin.
+        unreadable: why the other files have none.
+        gone: registered sources that were not retired and whose files are not there.
+    """
+
+    pins: Sequence[Pin]
+    unreadable: Sequence[MemosAssetsError]
+    gone: Sequence[registry.Source]
+
+
+def look_at_files(engine: sa.Engine, folder: Path, kind: FileKind) -> Look:
+    """Pin the files of a kind that changed; one that cannot be read does not stop the others."""
     with engine.connect() as conn:
         sources = observable_sources(conn, kind)
-    return [observe_source(engine, source, folder) for source in sources]
+        registered = registry.registered_sources(conn, [kind])
+    pins: list[Pin] = []
+    unreadable: list[MemosAssetsError] = []
+    for source in sources:
+        try:
+            pins.append(observe_source(engine, source, folder))
+        except MemosAssetsError as error:
+            unreadable.append(error)
+    return Look(
+        pins,
+        unreadable,
+        [one for one in registered if one.retired_to is None and not one.location.exists()],
+    )
 
 
 def observable_sources(conn: sa.Connection, kind: FileKind) -> list[registry.Source]:

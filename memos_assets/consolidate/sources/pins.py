@@ -17,7 +17,8 @@ from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.consolidate.sources.chunks import ChunkContent, chunk_contents, chunk_rows_for
 from memos_assets.errors import SourceError
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.errors import translated
+from memos_assets.sqlite.errors import changing, translated
+from memos_assets.sqlite.live_copy import attempts
 
 #: SQLite's errors when the copy, not the original, is at fault. SQLite does not report a quota or a
 #: limit on the size of files as SQLITE_FULL.
@@ -81,18 +82,27 @@ def file_digests(path: Path) -> dict[str, bytes]:
     """Return the sha256 of a database file, under "", and of each log beside it, by its suffix.
 
     Raises:
-        SourceError: M101 when the file cannot be read.
+        SourceError: M101 when the file cannot be read; M102 when logs come and go all the time.
     """
-    digests = {}
     try:
-        sqlite_file.header(path)
-        for part in (path, *sqlite_file.logs(path)):
-            with part.open("rb") as file:
-                suffix = part.name.removeprefix(path.name)
-                digests[suffix] = hashlib.file_digest(file, "sha256").digest()
+        for _ in attempts():
+            sqlite_file.header(path)
+            try:
+                return {
+                    part.name.removeprefix(path.name): _file_digest(part)
+                    for part in (path, *sqlite_file.logs(path))
+                }
+            except FileNotFoundError:
+                # A log that its writer has deleted meanwhile, unless the database itself is gone.
+                path.stat()
     except OSError as error:
         raise translated(error, path) from error
-    return digests
+    raise changing(path)
+
+
+def _file_digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def fingerprint_of(digests: Mapping[str, bytes]) -> str:
@@ -214,6 +224,15 @@ def check_copy(pin: Pin) -> None:
     Raises:
         SourceError: M107 when it is gone, M109 when its content changed.
     """
+    contents_of_copy(pin)
+
+
+def contents_of_copy(pin: Pin) -> tuple[ChunkContent, ...]:
+    """Return every chunk of a pinned copy that holds rows, counted and digested in the copy.
+
+    Raises:
+        SourceError: M107 when it is gone, M109 when its content changed.
+    """
     try:
         status = pin.path.stat()
     except OSError as error:
@@ -225,7 +244,8 @@ def check_copy(pin: Pin) -> None:
         ) from error
     # The inode's change time cannot be set by hand, as the modification time can.
     state = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-    if _digest_of_copy(pin.path, state, pin.kind, pin.chunk_rows) != pin.digest:
+    contents = _contents_of_copy(pin.path, state, pin.kind, pin.chunk_rows)
+    if content_digest(contents, pin.chunk_rows) != pin.digest:
         raise SourceError(
             "M109",
             f"the content of the pinned copy of {pin.source} changed",
@@ -233,18 +253,18 @@ def check_copy(pin: Pin) -> None:
             fix="stop the program that wrote to the copy, delete the copy, then: "
             f"memos-assets observe --data {pin.origin}",
         )
+    return contents
 
 
 @lru_cache(maxsize=64)
-def _digest_of_copy(
+def _contents_of_copy(
     path: Path,
     state: tuple[int, ...],  # noqa: ARG001  part of what the cache goes by
     kind: FileKind,
     chunk_rows: int,
-) -> str:
+) -> tuple[ChunkContent, ...]:
     with sqlite_file.opened(path) as connection:
-        chunks = tuple(chunk_contents(connection, kind, chunk_rows))
-    return content_digest(chunks, chunk_rows)
+        return tuple(chunk_contents(connection, kind, chunk_rows))
 
 
 def content_digest(chunks: Sequence[ChunkContent], chunk_rows: int) -> str:

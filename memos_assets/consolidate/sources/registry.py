@@ -1,7 +1,5 @@
 """The registry in `memos_ops`: which SQLite files are sources, and their pinned copies."""
 
-import hashlib
-import os
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +11,9 @@ from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.catalog.folder_markers import DEMO_MANIFEST
 from memos_assets.consolidate.sources.chunks import ChunkContent
 from memos_assets.consolidate.sources.discover import FoundFile, spare_name
+from memos_assets.consolidate.sources.half_moved import refuse_half_moved
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
-from memos_assets.errors import SourceError, TargetError, UsageError
+from memos_assets.errors import SourceError, UsageError
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.upsert import upsert
 
@@ -47,11 +46,13 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
     Raises:
         UsageError: M525 when the name belongs to another file: its rows would be replaced by
             foreign ones. M529 when it belongs to a retired one and this holds other bytes: memOS
-            made a file anew, and the rows of the retired one would give way to it.
+            made a file anew, and the rows of the retired one would give way to it. M563 when the
+            file is a source of another name.
         TargetError: M370 as `refuse_half_moved`.
     """
     assert file.kind is not None
     refuse_half_moved(conn, file.source)
+    _refuse_second_name(conn, file)
     known = conn.execute(
         sa.select(tables.sources, tables.pins.c.fingerprint)
         .join(
@@ -87,61 +88,63 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
                 f"the name belongs to {known.path} ({known.kind}), "
                 f"this is {file.path} ({file.kind.name})",
                 where=file.source,
-                fix="give this file a name of its own: "
+                fix="move the former file out of the way if this one takes its place, and the name "
+                "moves along; or give this one a name of its own: "
                 f"--data {spare_name(file.source)}={file.path}",
             )
     conn.execute(
-        upsert(tables.sources, "path"),
-        {"source": file.source, "kind": file.kind.name, "path": str(file.path)},
+        upsert(tables.sources, "path", "is_demo"),
+        {
+            "source": file.source,
+            "kind": file.kind.name,
+            "path": str(file.path),
+            "is_demo": is_demo(file.path),
+        },
     )
     return known.path if known is not None and moved else None
 
 
-def refuse_half_moved(conn: sa.Connection, name: str) -> None:
-    """Refuse to take a file for a source whose own file is on its way into the archive or back.
+def _refuse_second_name(conn: sa.Connection, file: FoundFile) -> None:
+    source = tables.sources.c
+    name = conn.execute(
+        sa.select(source.source).where(
+            source.path == str(file.path),
+            source.source != file.source,
+            source.retired_to.is_(None),
+        )
+    ).scalar()
+    if name is not None:
+        raise UsageError(
+            "M563",
+            f"the file is the source {name} already; as {file.source}, too, each of its rows "
+            "would be there twice",
+            where=str(file.path),
+            fix=f"use the name that it has: --data {name}={file.path}",
+        )
 
-    Its rows would give way to those of whatever is at its path meanwhile.
+
+def refuse_mixing(conn: sa.Connection, files: Iterable[FoundFile]) -> None:
+    """Refuse to load the files of a demo beside others, or others beside those of a demo.
 
     Raises:
-        TargetError: M370.
+        UsageError: M564.
     """
-    row = tables.archived.c
-    for entry in conn.execute(
-        sa.select(tables.archived).where(
-            row.name == name, row.is_source, row.state.in_(("moving", "restoring"))
-        )
-    ):
-        origin, folder = Path(entry.path), Path(entry.folder)
-        if not _half_moved(entry.state, origin, folder, entry.sha256):
-            continue
-        command = f"restore-source {name}"
-        if entry.state == "moving":
-            command = f"retire {name} --data {origin.parent}"
-        raise TargetError(
-            "M370",
-            f"a command that moved its file was interrupted ({entry.state}); the file that was "
-            f"loaded is at {folder / origin.name} or {origin}, and nothing is loaded over its rows",
-            where=name,
-            fix=f"finish or undo the move: memos-assets {command}",
-        )
-
-
-def _half_moved(state: str, origin: Path, folder: Path, sha256: str) -> bool:
-    archived = folder / origin.name
-    if state == "restoring":
-        return os.path.lexists(origin)
-    if not os.path.lexists(archived):
-        # It was not moved yet; unless the archive is not there to be looked into.
-        return not (folder.parent.is_dir() or _has_bytes(origin, sha256))
-    return not (origin.exists() and archived.samefile(origin))
-
-
-def _has_bytes(path: Path, sha256: str) -> bool:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
-    except OSError:
-        return False
+    found = [(file.path, is_demo(file.path)) for file in files if file.treatment == "consolidate"]
+    source = tables.sources.c
+    known = [
+        (Path(row.path), row.is_demo or is_demo(Path(row.path)))
+        for row in conn.execute(sa.select(source.path, source.is_demo))
+    ]
+    for path, demo in found:
+        other = next((other for other, is_other in (*known, *found) if is_other != demo), None)
+        if other is not None:
+            raise UsageError(
+                "M564",
+                f"rows of a demo would be mixed with those of {other if demo else path}",
+                where=str(path if demo else other),
+                fix="give the demo a database of its own: MEMOS_HOME=DIR memos-assets "
+                "consolidate --data DEMO, or another MEMOS_DATABASE_URL",
+            )
 
 
 def is_demo(path: Path) -> bool:

@@ -11,6 +11,7 @@ from functools import cache
 from pathlib import Path
 
 from memos_assets.errors import ServerError
+from memos_assets.files import append_private
 from memos_assets.postgres.server.ownership import Account, open_path, take_directory
 
 USER = "postgres"
@@ -140,7 +141,7 @@ def initialise(data_directory: Path, account: Account, *, durable: bool, log: Pa
         lines = output.read().splitlines()
     if done.returncode != 0:
         shutil.rmtree(unfinished, ignore_errors=True)
-        with log.open("a", encoding="utf-8") as kept:
+        with append_private(log) as kept:
             kept.writelines(f"{line}\n" for line in lines)
         # The first complaint is the cause; the later ones are about clearing up after it.
         said = [line for line in lines if "error:" in line or "FATAL:" in line] or lines[-1:]

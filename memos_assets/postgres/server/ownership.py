@@ -23,9 +23,17 @@ class Account:
     switch: bool
 
     def run(
-        self, arguments: list[str], *, cwd: Path, output: int, errors: int = subprocess.STDOUT
+        self,
+        arguments: list[str],
+        *,
+        cwd: Path,
+        output: int,
+        errors: int = subprocess.STDOUT,
+        inherited: tuple[int, ...] = (),
     ) -> subprocess.CompletedProcess[bytes]:
         """Run a program as this user, its output to the file descriptors given.
+
+        It keeps the descriptors ``inherited``, and so do the programs that it starts.
 
         The environment is ours alone: PGPORT, PGDATA or PGOPTIONS of the caller mean other servers.
         """
@@ -41,6 +49,7 @@ class Account:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=errors,
+            pass_fds=inherited,
             check=False,
         )
 

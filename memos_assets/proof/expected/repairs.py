@@ -1,4 +1,4 @@
-"""The proof's own implementation of the rules: the value that a decided rule leaves.
+"""The proof's own reading of a value that cannot be loaded: its faults, and what a rule leaves.
 
 It shares no code with the rules of the loader. It finds the faults of a value and applies the
 decided rule to each; any other change by the loader shows as a difference.
@@ -19,6 +19,18 @@ _LONGEST = 8_000_000
 _WIDEST = 16_000
 #: Where the years 1 to 9999 begin and end, in seconds since 1970.
 _BEGIN, _END = -62_135_596_800, 253_402_300_800
+#: What is wrong with a JSON or a time stamp shows once its characters can be stored.
+_CHARACTERS = dict.fromkeys(("nul_character", "invalid_utf8"), "replace_characters")
+
+
+def faults_of(column: Column, value: Value) -> frozenset[str]:
+    """Return every reason why a value cannot be loaded as it is; none for one that can.
+
+    Args:
+        column: the column of the value.
+        value: as stored in SQLite; not NULL.
+    """
+    return frozenset(_read(column, value, _CHARACTERS)[1])
 
 
 def repaired(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
@@ -29,7 +41,13 @@ def repaired(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
         value: as stored in SQLite.
         rules: reason -> rule, as decided for the row.
     """
+    value, wrong = _read(column, value, rules)
     nulling = {reason for reason, rule in rules.items() if rule == "null_value"}
+    return None if wrong & nulling and column.nullable else value
+
+
+def _read(column: Column, value: Value, rules: Mapping[str, str]) -> tuple[Value, set[str]]:
+    """Return a value as the rules for its characters change it, and its faults."""
     wrong: set[str] = set()
     if not _is_of_kind(column, value):
         wrong.add("wrong_type")
@@ -44,7 +62,7 @@ def repaired(column: Column, value: Value, rules: Mapping[str, str]) -> Value:
             wrong |= in_time
     elif column.kind == "unix_seconds" and not _is_moment(value):
         wrong.add("timestamp_unreadable")
-    return None if wrong & nulling and column.nullable else value
+    return value, wrong
 
 
 def _is_of_kind(column: Column, value: Value) -> bool:

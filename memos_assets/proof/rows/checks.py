@@ -1,4 +1,4 @@
-"""V01 to V05, V08 to V10 and V12: rows, links and files, each read on both sides.
+"""V01 to V05, V08 to V10, V12 and V27: rows, links and files, each read on both sides.
 
 A table is read once for all of its checks, and the pins of a kind once for both of its own.
 """
@@ -10,6 +10,7 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog, FileKind, TableSpec
+from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin
@@ -18,9 +19,14 @@ from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import DROP
-from memos_assets.proof.expected.rejects import rejected_rows
 from memos_assets.proof.rows import findings
 from memos_assets.proof.rows.compare import SourceProof, prove_table
+from memos_assets.proof.rows.decided_losses import (
+    decided_counts,
+    losses_of,
+    no_reading_takes_much,
+)
+from memos_assets.proof.rows.ledger import ledger_recomputes, prove_ledger
 from memos_assets.proof.rows.links import LinkProof, prove_links
 from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
 
@@ -66,13 +72,29 @@ class TableReading:
         sources = [pin.source for pin in self.pins]
         with self._engine.connect() as conn:
             foreign = _foreign_rows(conn, self.spec, sources)
-            undecided = _undecided(conn, self.spec, sources)
-        return findings.row_counts(self.proofs, foreign, undecided)
+        return findings.row_counts(self.proofs, foreign)
+
+    def rows(self) -> Finding:
+        """Return the result of V02."""
+        with self._engine.connect() as conn:
+            return findings.bit_for_bit(self.proofs, _other_search_texts(conn, self.spec))
+
+    def ledger(self) -> Finding:
+        """Return the result of V27."""
+        with self._engine.connect() as conn:
+            proofs = {pin.source: prove_ledger(conn, self.spec, pin) for pin in self.pins}
+            return ledger_recomputes(proofs, _strangers(conn, self.spec, list(proofs)))
 
     def indexed(self) -> Finding:
         """Return the result of V10."""
         with self._engine.connect() as conn:
             return _indexed(conn, self.spec)
+
+    def lost(self) -> Finding:
+        """Return the result of V30."""
+        with self._engine.connect() as conn:
+            decided = decided_counts(conn, self.spec)
+        return no_reading_takes_much(list(losses_of(self.spec, self.proofs)), decided)
 
     def settled(self) -> Finding:
         """Return the result of V12."""
@@ -124,14 +146,37 @@ def _foreign_rows(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) 
     return count_rows(conn, table, table.c.source.not_in(sources))
 
 
-def _undecided(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
-    """Name the rejects whose resolution no decision explains."""
-    return [
-        f"{source}: settled without a decision: rowid {rowid}, as {entry.resolution}"
-        for source in sources
-        for rowid, entry in sorted(rejected_rows(conn, spec, source).items())
-        if not entry.is_decided
-    ]
+def _strangers(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> list[str]:
+    """Name the sources that the ledger of a table has and the registry has not."""
+    entry = tables.chunks.c
+    found = conn.execute(
+        sa.select(entry.source)
+        .where(
+            entry.target == tables.schema_in(conn, spec.schema),
+            entry.table_name == spec.name,
+            entry.source.not_in(sources),
+        )
+        .distinct()
+        .order_by(entry.source)
+    )
+    return list(found.scalars())
+
+
+def _other_search_texts(conn: sa.Connection, spec: TableSpec) -> list[str]:
+    """Name the rows whose generated words for search are not what their texts give today.
+
+    PostgreSQL keeps what it generated when the row was written. V15 checks the functions.
+    """
+    table = table_of(spec)
+    generated = table.c.get(SEARCH_TEXT)
+    if generated is None or generated.computed is None:
+        return []
+    found = conn.execute(
+        sa.select(table.c.source, table.c.source_rowid)
+        .where(generated.is_distinct_from(sa.literal_column(str(generated.computed.sqltext))))
+        .order_by(table.c.source, table.c.source_rowid)
+    )
+    return [f"{source}: differs: rowid {rowid} {SEARCH_TEXT}" for source, rowid in found]
 
 
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
@@ -194,14 +239,15 @@ CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=1,
         name="v01_row_counts_match",
-        title="Every source row is loaded or rejected, once, in every chunk, and nothing else is "
-        "there.",
+        title="Every source row is loaded or rejected for a reason that it has, once, in every "
+        "chunk, and nothing else is there.",
         fix="load the named chunks again: memos-assets consolidate --reload",
         where="each table",
-        reads="every rowid on both sides, the rejects (with the digest of the source row), the "
-        "ledger per chunk, rows of unregistered sources",
-        when_failed="The named rows are missing, extra, or rejected and loaded, or the ledger "
-        "disagrees: `memos-assets consolidate --reload`.",
+        reads="every rowid on both sides; each row in the rejects, judged anew from the pinned "
+        "file: its digest, whether it can be loaded, its reason, the decision that settled it; "
+        "the ledger per chunk; rows of unregistered sources",
+        when_failed="The named rows are missing, extra, rejected and loaded, or rejected wrongly, "
+        "or the ledger disagrees: `memos-assets consolidate --reload`.",
         subjects=_every_table,
         judge=_by_table(TableReading.row_counts),
     ),
@@ -212,19 +258,21 @@ CHECKS: tuple[AnyCheck, ...] = (
         fix="load the named rows again: memos-assets consolidate --reload",
         where="each table",
         reads="every compared column of every row, vectors and texts as bytes, JSON by value; one "
-        "digest per side",
+        "digest per side; the words for search, generated again from the texts",
         when_failed="Rowid, column and the first differing bytes are named: `memos-assets "
         "consolidate --reload`. If it comes back, the decoder is wrong.",
         subjects=_every_table,
-        judge=_by_table(lambda table: findings.bit_for_bit(table.proofs)),
+        judge=_by_table(TableReading.rows),
     ),
     Check(
         number=3,
         name="v03_derived_columns_recompute",
-        title="Columns that are not copied follow from those that are, on every row.",
+        title="Columns that are not copied follow from those that are, on every row with a usable "
+        "float16; the others are counted.",
         fix="keep the source file: its derived columns hold something that float16 does not",
         where="tables with derived columns",
-        reads="binary, int8, residual and scale, recomputed from float16",
+        reads="binary, int8, residual and scale, recomputed from float16; rows without a usable "
+        "one, and those among them whose derived values are in the file alone",
         when_failed="The file holds something that float16 does not: keep it, and look at the "
         "named rows.",
         subjects=_tables(lambda spec: spec.derivation),
@@ -302,5 +350,37 @@ CHECKS: tuple[AnyCheck, ...] = (
         judge=_by_table(TableReading.settled),
         severity="warning",
         left_to_do="open_rejects",
+    ),
+    Check(
+        number=30,
+        name="v30_no_reading_takes_much_of_a_table",
+        title="No reason of our reading takes all of a table's rows or embeddings, or five and "
+        "more than 5 %, unless somebody decided on so many.",
+        fix="see what is lost, and decide on it with its count: memos-assets rejects list",
+        where="each table",
+        reads="the pinned file: rows in the rejects and embeddings that are NULL, by reason and "
+        "source; what was decided, and on how many",
+        when_failed="A whole column may be of another class than the catalog says: repair the file "
+        "or the catalog. If the loss is right, `memos-assets rejects decide` or `memos-assets "
+        "rejects accept` says so for so many; more of them fail again. Embeddings that are "
+        "missing, empty, zero or NaN, links that lead nowhere, keys that are NULL and NUL in texts "
+        "are facts of the file, and only named.",
+        subjects=_every_table,
+        judge=_by_table(TableReading.lost),
+    ),
+    Check(
+        number=27,
+        name="v27_ledger_recomputes",
+        title="Every column of the ledger follows from the pinned file, the rows and the rejects.",
+        fix="load the named chunks again: memos-assets consolidate --reload",
+        where="each table",
+        reads="digest, counts, rules and bounds of every chunk in `memos_ops.chunks`, computed "
+        "again from the pinned copy, the table, the rejects and the decisions; its code version "
+        "among those of this table; its time by the server's clock, after its source was "
+        "registered and not in the future",
+        when_failed="The ledger was changed, or is of other rows: chunk and column are named. "
+        "`memos-assets consolidate --reload` writes it anew with the rows.",
+        subjects=_every_table,
+        judge=_by_table(TableReading.ledger),
     ),
 )

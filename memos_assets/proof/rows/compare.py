@@ -1,13 +1,14 @@
 """Read every row of a table on both sides and compare: SQLite's pinned copy, PostgreSQL by COPY.
 
-The proof does not trust the bookkeeping tables: it compares the ledger and the rejects, too.
+The proof does not trust the bookkeeping tables: it compares the ledger, counts the pinned file,
+and judges every reject for itself.
 Both sides are read at once, each into one digest per chunk; where two differ,
 `locate_differences` reads that chunk again and names rows, columns and values.
 """
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,22 +21,25 @@ from memos_assets.consolidate.sources.encodings import as_declared
 from memos_assets.consolidate.sources.pins import Pin, check_copy
 from memos_assets.progress import Progress, report
 from memos_assets.proof.expected import values as canonical
+from memos_assets.proof.expected.rejects import Judged, Rejects
 from memos_assets.proof.rows.derived import MOST_NAMED, DerivedCheck
 from memos_assets.proof.rows.differences import DifferingChunk, locate_differences
 from memos_assets.proof.rows.row_streams import (
     UNENCODABLE,
-    Rejected,
     SourceSide,
     compared_columns,
     joined,
-    rejected_rows,
+    judged_rows,
     target_rows,
 )
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.thread_switches import prompt_switches
 
 #: Kinds of fault of V01: the row counts do not add up. `differs` belongs to V02.
-COUNT_FAULTS = ("missing", "extra", "rejected and loaded", "reject of another row", "ledger")
+COUNT_FAULTS = (
+    *("rejected wrongly", "settled without a decision", "missing", "extra"),
+    *("rejected and loaded", "reject of another row", "pin", "ledger"),
+)
 
 
 @dataclass(slots=True)
@@ -45,10 +49,11 @@ class Side:
     rows: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, row: bytes) -> None:
-        """Take the next row."""
+    def add(self, row: Sequence[bytes]) -> None:
+        """Take the next row, in parts."""
         self.rows += 1
-        self.sha256.update(row)
+        for part in row:
+            self.sha256.update(part)
 
     @property
     def digest(self) -> str:
@@ -69,9 +74,11 @@ class SourceProof:
         rejected_rows: rows in the rejects that are not loaded.
         chunks: chunk -> digest in SQLite, digest in PostgreSQL.
         reread_chunks: chunks whose digests differed, so that they were read again row by row.
+        reject_reasons: reason -> rows in the rejects, those too that a rule changed.
         embedded_source: vector column -> rows with a usable embedding in SQLite.
         embedded_target: vector column -> rows with a non-NULL, non-zero one in PostgreSQL.
         null_reasons: reason -> rows whose embedding is NULL in PostgreSQL.
+        null_in_source: ``column: reason`` -> loaded rows whose embedding is unusable in SQLite.
         faults: faults by kind; each entry names a row.
         fault_counts: number of faults by kind.
     """
@@ -84,9 +91,11 @@ class SourceProof:
     rejected_rows: int = 0
     chunks: dict[int, tuple[str, str]] = field(default_factory=dict)
     reread_chunks: list[int] = field(default_factory=list)
+    reject_reasons: Counter[str] = field(default_factory=Counter)
     embedded_source: Counter[str] = field(default_factory=Counter)
     embedded_target: Counter[str] = field(default_factory=Counter)
     null_reasons: Counter[str] = field(default_factory=Counter)
+    null_in_source: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=dict)
     fault_counts: Counter[str] = field(default_factory=Counter)
 
@@ -130,19 +139,22 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
     proof = SourceProof(pin.source, pin.digest, DerivedCheck(spec))
     what = f"{spec.qualified} {pin.source}"
     report(Progress("verify", what, total_rows=pin.rows.get(spec.origin, 0)))
-    rejected = rejected_rows(conn, spec, pin.source)
-    with prompt_switches(), ThreadPoolExecutor(2, thread_name_prefix="prove") as pool:
-        stored = pool.submit(_read_target, conn, spec, pin.source, proof)
-        source = _SourceReading(spec, pin, rejected, proof)
-        source.read(pool, what)
-        found = stored.result()
-    proof.loaded_rows = sum(side.rows for side in found.values())
-    for chunk in sorted({*source.wanted, *found}):
-        here, there = source.wanted.get(chunk, Side()), found.get(chunk, Side())
-        proof.chunks[chunk] = here.digest, there.digest
-        if here.digest != there.digest:
-            proof.reread_chunks.append(chunk)
-            _add_differences(conn, DifferingChunk(spec, pin, chunk, rejected), proof)
+    # COPY occupies the connection while the rejects are read.
+    with conn.engine.connect() as beside:
+        beside = beside.execution_options(**conn.get_execution_options())
+        rejects = Rejects(beside, spec, pin.source)
+        with prompt_switches(), ThreadPoolExecutor(2, thread_name_prefix="prove") as pool:
+            stored = pool.submit(_read_target, conn, spec, pin.source, proof)
+            source = _SourceReading(spec, pin, rejects, proof)
+            source.read(pool, what)
+            found = stored.result()
+        proof.loaded_rows = sum(side.rows for side in found.values())
+        for chunk in sorted({*source.wanted, *found}):
+            here, there = source.wanted.get(chunk, Side()), found.get(chunk, Side())
+            proof.chunks[chunk] = here.digest, there.digest
+            if here.digest != there.digest:
+                proof.reread_chunks.append(chunk)
+                _add_differences(conn, DifferingChunk(spec, pin, chunk, rejects), proof)
     for fault in _ledger_faults(conn, spec, pin.source, source.counted):
         proof.fault("ledger", fault)
     report(Progress("verify", what, done=True))
@@ -152,12 +164,9 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
 class _SourceReading:
     """Digests the rows that PostgreSQL must have, chunk by chunk."""
 
-    def __init__(
-        self, spec: TableSpec, pin: Pin, rejected: Mapping[int, Rejected], proof: SourceProof
-    ) -> None:
-        self._spec, self._pin, self._rejected, self._proof = spec, pin, rejected, proof
+    def __init__(self, spec: TableSpec, pin: Pin, rejects: Rejects, proof: SourceProof) -> None:
+        self._spec, self._pin, self._rejects, self._proof = spec, pin, rejects, proof
         self._places = _vector_places(spec)
-        self._unseen = set(rejected)
         #: Chunk -> rows of the SQLite table.
         self.counted: Counter[int] = Counter()
         #: Chunk -> its rows that must be loaded.
@@ -165,36 +174,49 @@ class _SourceReading:
 
     def read(self, pool: ThreadPoolExecutor, what: str) -> None:
         """Read the table to the end; derived columns are recomputed by a thread of the pool."""
-        proof, rejected = self._proof, self._rejected
-        proof.rejected_rows = sum(not entry.is_loaded for entry in rejected.values())
-        if self._spec.origin in self._pin.rows:
-            with sqlite_file.opened(self._pin.path) as connection:
+        proof, origin = self._proof, self._spec.origin
+        with sqlite_file.opened(self._pin.path) as connection:
+            # What the pin is said to hold is compared, and not believed.
+            is_there = origin in sqlite_file.layout(connection)
+            if is_there:
                 side = SourceSide(connection, self._spec)
                 derived: Future[None] | None = None
                 for batch in side.batches():
                     if derived is not None:
                         derived.result()
                     derived = pool.submit(proof.derived.add, batch, side.value)
-                    for row in batch:
-                        self._take(side, row)
+                    self._take_batch(side, batch)
                     report(Progress("verify", what, rows=len(batch)))
+                    # The next one is read without this one in memory.
+                    del batch, row
                 if derived is not None:
                     derived.result()
-        for rowid in sorted(self._unseen):
-            proof.fault("reject of another row", f"rowid {rowid} is not in the source")
+        self._strangers(rowid for rowid, _ in self._rejects.rest())
         proof.source_rows = self.counted.total()
+        recorded = self._pin.rows.get(origin)
+        if recorded != (proof.source_rows if is_there else None):
+            there = f"{proof.source_rows} rows" if is_there else "no such table"
+            said = "no such table" if recorded is None else f"{recorded} rows"
+            proof.fault("pin", f"{origin}: {there} in the pinned copy, {said} by memos_ops.pins")
 
-    def _take(self, side: SourceSide, row: Sequence[Any]) -> None:
+    def _take_batch(self, side: SourceSide, batch: Sequence[Sequence[Any]]) -> None:
+        judged, strangers = judged_rows(side, batch, self._rejects)
+        self._strangers(strangers)
+        for row in batch:
+            self._take(side, row, judged.get(row[0]))
+
+    def _strangers(self, rowids: Iterable[int]) -> None:
+        for rowid in rowids:
+            self._proof.rejected_rows += 1
+            self._proof.fault("reject of another row", f"rowid {rowid} is not in the source")
+
+    def _take(self, side: SourceSide, row: Sequence[Any], judged: Judged | None) -> None:
         rowid = row[0]
         chunk = max(rowid // self._pin.chunk_rows, 0)
         self.counted[chunk] += 1
-        entry = self._rejected.get(rowid)
-        if entry is not None:
-            self._unseen.discard(rowid)
-            if entry.digest != side.digest(row):
-                self._proof.fault("reject of another row", f"rowid {rowid}")
-            if not entry.is_loaded:
-                return
+        entry = judged.entry if judged else None
+        if judged is not None and not self._is_expected(side, row, judged):
+            return
         try:
             fields = side.fields(row, entry.rules if entry else {})
         except UNENCODABLE as error:
@@ -203,10 +225,25 @@ class _SourceReading:
             fields = [None] * len(compared_columns(self._spec))
         for name, place in self._places.items():
             self._proof.embedded_source[name] += fields[place] is not None
+            if (reason := fields[place + 2]) is not None:
+                self._proof.null_in_source[f"{name}: {reason.decode()}"] += 1
         wanted = self.wanted.get(chunk)
         if wanted is None:
             wanted = self.wanted[chunk] = Side()
         wanted.add(joined(rowid, fields))
+
+    def _is_expected(self, side: SourceSide, row: Sequence[Any], judged: Judged) -> bool:
+        """Whether a row in the rejects must be in the table too; notes what is wrong with it."""
+        proof, rowid, entry = self._proof, row[0], judged.entry
+        proof.reject_reasons[entry.reason] += 1
+        if entry.digest != side.digest(row):
+            proof.fault("reject of another row", f"rowid {rowid}")
+        elif judged.wrongly:
+            proof.fault("rejected wrongly", f"rowid {rowid} {judged.wrongly}")
+        elif judged.unsettled:
+            proof.fault("settled without a decision", f"rowid {rowid}, {judged.unsettled}")
+        proof.rejected_rows += not entry.is_loaded
+        return entry.is_loaded
 
 
 def _read_target(

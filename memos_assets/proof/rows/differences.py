@@ -1,6 +1,6 @@
 """Locate the differences in a chunk whose digests differ: row, column, place in the value."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,13 +12,14 @@ from memos_assets.catalog.columns import VectorColumn
 from memos_assets.consolidate.sources.chunks import chunk_bounds
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.proof.expected import values as canonical
+from memos_assets.proof.expected.rejects import Rejects
 from memos_assets.proof.rows.row_streams import (
     UNENCODABLE,
     Fields,
-    Rejected,
     SourceSide,
     compared_columns,
     joined,
+    judged_rows,
     target_rows,
 )
 from memos_assets.sqlite import file as sqlite_file
@@ -29,12 +30,12 @@ _SHOWN = 24
 
 @dataclass(frozen=True, slots=True)
 class DifferingChunk:
-    """A chunk of a table in a pinned copy whose digests differ, and its rejects by rowid."""
+    """A chunk of a table in a pinned copy whose digests differ, and the rejects of the table."""
 
     spec: TableSpec
     pin: Pin
     chunk: int
-    rejected: Mapping[int, Rejected]
+    rejects: Rejects
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ class Fault:
 def locate_differences(
     conn: sa.Connection,
     where: DifferingChunk,
-    here: Callable[[bytes], None],
-    there: Callable[[bytes], None],
+    here: Callable[[Sequence[bytes]], None],
+    there: Callable[[Sequence[bytes]], None],
 ) -> Iterator[Fault]:
     """Read a chunk on both sides again, side by side, and yield every fault.
 
@@ -62,67 +63,81 @@ def locate_differences(
     """
     names = compared_columns(where.spec)
     with target_rows(conn, where.spec, where.pin.source, chunk=where.chunk) as stored:
-        for rowid, expected, found in _pairs(where, stored):
-            key = _key(where.spec, names, expected or found, rowid)
-            if found is not None and rowid in where.rejected:
-                entry = where.rejected[rowid]
-                if not entry.is_loaded:
-                    yield Fault("rejected and loaded", key)
+        for row, found in _pairs(where, stored):
+            expected = row.fields
+            key = _key(where.spec, names, expected or found, row.rowid)
+            if found is not None and row.is_left_out:
+                yield Fault("rejected and loaded", key)
             if found is None:
                 assert expected is not None
-                here(joined(rowid, expected))
+                here(joined(row.rowid, expected))
                 yield Fault("missing", key)
             elif expected is None:
-                there(joined(rowid, found))
-                if rowid not in where.rejected:
+                there(joined(row.rowid, found))
+                if not row.is_left_out:
                     yield Fault("extra", key)
             else:
                 agreed = _agreed(where.spec, expected, found)
-                here(joined(rowid, agreed))
-                there(joined(rowid, found))
+                here(joined(row.rowid, agreed))
+                there(joined(row.rowid, found))
                 for place, name in enumerate(names):
                     if agreed[place] != found[place]:
                         what = _difference(where.spec, name, agreed[place], found[place])
                         yield Fault("differs", f"{key} {name}: {what}")
 
 
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    """A row that SQLite has, or that only PostgreSQL has.
+
+    ``fields`` are None for one that must not be loaded; ``is_left_out``: because it is a reject.
+    """
+
+    rowid: int
+    fields: list[bytes | None] | None = None
+    is_left_out: bool = False
+
+
 def _pairs(
     where: DifferingChunk, stored: Iterator[tuple[int, int, list[bytes | None]]]
-) -> Iterator[tuple[int, list[bytes | None] | None, list[bytes | None] | None]]:
-    """Merge both sides by rowid: expected and found fields; None where a side has no such row."""
+) -> Iterator[tuple[_Expected, list[bytes | None] | None]]:
+    """Merge both sides by rowid: the expected row, and found fields, None where there are none."""
     ahead = next(stored, None)
-    for rowid, expected in _expected_rows(where):
-        while ahead is not None and ahead[1] < rowid:
-            yield ahead[1], None, ahead[2]
+    for row in _expected_rows(where):
+        while ahead is not None and ahead[1] < row.rowid:
+            yield _Expected(ahead[1]), ahead[2]
             ahead = next(stored, None)
-        if ahead is not None and ahead[1] == rowid:
-            yield rowid, expected, ahead[2]
+        if ahead is not None and ahead[1] == row.rowid:
+            yield row, ahead[2]
             ahead = next(stored, None)
-        elif expected is not None:
-            yield rowid, expected, None
+        elif row.fields is not None:
+            yield row, None
     while ahead is not None:
-        yield ahead[1], None, ahead[2]
+        yield _Expected(ahead[1]), ahead[2]
         ahead = next(stored, None)
 
 
-def _expected_rows(where: DifferingChunk) -> Iterator[tuple[int, list[bytes | None] | None]]:
-    """Yield the fields of each SQLite row that must be loaded, None for one that must not be."""
+def _expected_rows(where: DifferingChunk) -> Iterator[_Expected]:
+    """Yield the rows of SQLite in the chunk."""
     spec, pin = where.spec, where.pin
-    if spec.origin not in pin.rows:
-        return
+    bounds = chunk_bounds(where.chunk, pin.chunk_rows)
     with sqlite_file.opened(pin.path) as connection:
+        if spec.origin not in sqlite_file.layout(connection):
+            return
         side = SourceSide(connection, spec)
-        for batch in side.batches(*chunk_bounds(where.chunk, pin.chunk_rows)):
+        where.rejects.start(*bounds)
+        for batch in side.batches(*bounds):
+            judged, _ = judged_rows(side, batch, where.rejects)
             for row in batch:
-                entry = where.rejected.get(row[0])
+                entry = judged[row[0]].entry if row[0] in judged else None
                 if entry is not None and not entry.is_loaded:
-                    yield row[0], None
+                    yield _Expected(row[0], is_left_out=True)
                     continue
                 try:
-                    yield row[0], side.fields(row, entry.rules if entry else {})
+                    yield _Expected(row[0], side.fields(row, entry.rules if entry else {}))
                 except UNENCODABLE:
                     # `_SourceReading` already reported it as a row that cannot be loaded.
-                    yield row[0], [None] * len(compared_columns(spec))
+                    yield _Expected(row[0], [None] * len(compared_columns(spec)))
 
 
 def _agreed(spec: TableSpec, expected: Fields, found: Fields) -> list[bytes | None]:

@@ -17,13 +17,12 @@ def _named(proofs: Sequence[SourceProof], kinds: Sequence[str]) -> list[str]:
     ][:MOST_NAMED]
 
 
-def row_counts(proofs: Sequence[SourceProof], foreign: int, undecided: Sequence[str]) -> Finding:
+def row_counts(proofs: Sequence[SourceProof], foreign: int) -> Finding:
     """V01: add up rows of both sides; faults and rows of no source are named."""
     source = sum(proof.source_rows for proof in proofs)
     loaded = sum(proof.loaded_rows for proof in proofs)
     rejected = sum(proof.rejected_rows for proof in proofs)
     faults = sum(proof.fault_counts[kind] for proof in proofs for kind in COUNT_FAULTS)
-    faults += len(undecided)
     passed = source == loaded + rejected and not faults and not foreign
     extra = f", {foreign} of no registered source" if foreign else ""
     wrong = f", {faults} faults" if faults else ""
@@ -35,7 +34,7 @@ def row_counts(proofs: Sequence[SourceProof], foreign: int, undecided: Sequence[
             "source_rows": source,
             "loaded_rows": loaded,
             "rejected_rows": rejected,
-            "faults": [*_named(proofs, COUNT_FAULTS), *undecided][:MOST_NAMED],
+            "faults": _named(proofs, COUNT_FAULTS),
             "sources": [
                 {
                     "source": proof.source,
@@ -50,20 +49,27 @@ def row_counts(proofs: Sequence[SourceProof], foreign: int, undecided: Sequence[
     )
 
 
-def bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
-    """V02: compare the digests of both sides."""
+def bit_for_bit(proofs: Sequence[SourceProof], search_texts: Sequence[str]) -> Finding:
+    """V02: compare the digests of both sides.
+
+    Args:
+        proofs: of the sources.
+        search_texts: rows whose words for search are not those of their texts.
+    """
     differing = sum(proof.fault_counts["differs"] for proof in proofs)
     equal = all(proof.source_digest == proof.target_digest for proof in proofs)
     rows = sum(proof.loaded_rows for proof in proofs)
     return Finding(
-        equal and not differing,
+        equal and not differing and not search_texts,
         expected=f"{rows} rows equal on both sides",
-        observed="digests equal"
-        if equal and not differing
-        else f"digests {'equal' if equal else 'differ'}, {differing} values differ",
+        observed=("digests equal" if equal else "digests differ")
+        + ("" if equal and not differing else f", {differing} values differ")
+        + (f", {len(search_texts)} rows with other words for search" if search_texts else ""),
         evidence={
             "differing_values": differing,
-            "faults": _named(proofs, ("differs", "missing", "extra")),
+            "faults": [*_named(proofs, ("differs", "missing", "extra")), *search_texts][
+                :MOST_NAMED
+            ],
             "sources": [
                 {
                     "source": proof.source,
@@ -84,18 +90,24 @@ def bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
 
 
 def derived(proofs: Sequence[SourceProof]) -> Finding:
-    """V03: count derived values that differ from those recomputed from float16."""
+    """V03: count derived values that differ from those recomputed from float16.
+
+    Rows without a usable float16 are counted apart: nothing can be computed from them.
+    """
     different = sum(proof.derived.different for proof in proofs)
     recomputed = sum(proof.derived.recomputed for proof in proofs)
     skipped = sum(proof.derived.not_recomputable for proof in proofs)
+    kept = sum(proof.derived.only_in_file for proof in proofs)
+    only = f", {kept} of them with derived values that the file alone holds" if kept else ""
     return Finding(
         different == 0,
         expected=f"{recomputed} rows recomputed without a difference",
-        observed=f"{different} differ, {skipped} without a usable embedding to derive from",
+        observed=f"{different} differ; {skipped} without a usable float16, not judged{only}",
         evidence={
             "recomputed_rows": recomputed,
             "differing_values": different,
             "not_recomputable_rows": skipped,
+            "only_in_file": kept,
             "faults": [what for proof in proofs for what in proof.derived.differences][:MOST_NAMED],
         },
     )

@@ -1,7 +1,8 @@
 """Prove that no link dangles: both ends exist, or its row is rejected or marks the loose end."""
 
 import json
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
@@ -14,7 +15,8 @@ from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.proof.rows.derived import MOST_NAMED
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.file import quoted, rowid_name, unindexed
+from memos_assets.sqlite.row_codec import Value
 
 
 @dataclass(slots=True)
@@ -132,22 +134,36 @@ def _rejected_links(conn: sa.Connection, spec: TableSpec, pin: Pin) -> tuple[int
     checked = 0
     with sqlite_file.opened(pin.path) as connection:
         rowid_column = rowid_name(sqlite_file.layout(connection)[spec.origin], spec.origin)
+        names = [quoted(spec.column(link.column).origin) for link in declared]
+        ends: dict[int, Sequence[Value]] = {}
         for rowid, resolution in rejected:
             checked += resolution in (None, DROP)
-            dangles = False
-            for link in declared:
-                linked = pin.kind.table(link.table)
-                end = connection.execute(
-                    f"select t.{quoted(spec.column(link.column).origin)}, exists(select 1 from "
-                    f"{quoted(linked.origin)} l where l.{quoted(linked.column(link.key).origin)}"
-                    f" = t.{quoted(spec.column(link.column).origin)} collate binary) "
-                    f"from {quoted(spec.origin)} t where t.{rowid_column} = ?",
-                    (rowid,),
-                ).fetchone()
-                dangles |= end is None or not end[1] or end[0] in gone[link.table]
+            query = f"select {', '.join(names)} from {unindexed(spec.origin)}"
+            row = connection.execute(f"{query} where {rowid_column} = ?", (rowid,)).fetchone()
+            ends[rowid] = row or [None] * len(names)
+        existing = [
+            _existing(connection, pin, link, {row[place] for row in ends.values()})
+            - gone[link.table]
+            for place, link in enumerate(declared)
+        ]
+        for rowid, row in ends.items():
+            dangles = any(end not in keys for end, keys in zip(row, existing, strict=True))
             if not dangles and len(faults) < MOST_NAMED:
                 faults.append(f"rowid {rowid} is rejected as dangling, and both its ends exist")
     return checked, faults
+
+
+def _existing(connection: sqlite3.Connection, pin: Pin, link: Link, ends: Set[Value]) -> set[Value]:
+    """Return those of some ends that the linked table has; its keys are read to the last."""
+    if not ends:
+        return set()
+    linked = pin.kind.table(link.table)
+    key = quoted(linked.column(link.key).origin)
+    return {
+        value
+        for (value,) in connection.execute(f"select {key} from {unindexed(linked.origin)}")
+        if value in ends
+    }
 
 
 def _rejected_keys(conn: sa.Connection, pin: Pin, link: Link) -> frozenset[str]:

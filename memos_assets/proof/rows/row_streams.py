@@ -14,20 +14,20 @@ from memos_assets.catalog import Column, TableSpec
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import tables
 from memos_assets.proof.expected import values as canonical
-from memos_assets.proof.expected.rejects import Rejected, dangling, rejected_rows
+from memos_assets.proof.expected.rejects import Judged, Rejects, dangling
 from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.batches import batched
+from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value, row_digest
 
 __all__ = [
     "UNENCODABLE",
     "Fields",
-    "Rejected",
     "SourceSide",
     "compared_columns",
     "joined",
-    "rejected_rows",
+    "judged_rows",
     "target_rows",
 ]
 
@@ -36,8 +36,10 @@ Fields = Sequence[bytes | None]
 #: Errors of `SourceSide.fields` for a row that PostgreSQL cannot store.
 UNENCODABLE = (ValueError, TypeError, AttributeError, ArithmeticError, struct.error)
 
-#: Bytes of values read from SQLite at a time, about.
-_BATCH_BYTES = 1024 * 1024
+#: Rows and bytes of values read from SQLite at a time; a single row may be larger.
+_BATCH_ROWS, _BATCH_BYTES = 2_048, 1024 * 1024
+#: Bytes of a row that enter a digest field by field: a longer one would be copied once more.
+_JOINED_BYTES = 256 * 1024
 
 
 def compared_columns(spec: TableSpec) -> list[str]:
@@ -49,12 +51,12 @@ def compared_columns(spec: TableSpec) -> list[str]:
     ]
 
 
-def joined(rowid: int, fields: Fields) -> bytes:
-    """Return a row as it enters a digest."""
+def joined(rowid: int, fields: Fields) -> list[bytes]:
+    """Return a row as it enters a digest: parts of it, one after the other."""
     parts = [b"%d:" % rowid]
     for value in fields:
         parts += (b"n",) if value is None else (b"%d:" % len(value), value)
-    return b"".join(parts)
+    return [b"".join(parts)] if sum(map(len, parts)) <= _JOINED_BYTES else parts
 
 
 class SourceSide:
@@ -74,24 +76,20 @@ class SourceSide:
         """Yield rows in the order of rowids, ``last`` included: the rowid, then every column."""
         names = ", ".join([self._rowid, *map(quoted, self._columns)])
         cursor = self._connection.execute(
-            f"select {names} from {quoted(self.spec.origin)} "
+            f"select {names} from {unindexed(self.spec.origin)} "
             f"where {self._rowid} between ? and ? order by {self._rowid}",
             (first, last),
         )
-        wanted = 16
-        while rows := cursor.fetchmany(wanted):
-            size = sum(len(v) for row in rows for v in row if isinstance(v, str | bytes))
-            wanted = max(16, min(2_048, _BATCH_BYTES * len(rows) // max(size, 1)))
-            yield rows
+        yield from batched(cursor, most_rows=_BATCH_ROWS, most_bytes=_BATCH_BYTES)
 
     def value(self, row: Sequence[Value], origin: str | None) -> Value:
         """Return a column of a row; None where an older layout lacks it."""
         place = self._place.get(origin) if origin else None
         return None if place is None else row[place]
 
-    def digest(self, row: Sequence[Value]) -> str:
+    def digest(self, row: Sequence[Value]) -> bytes:
         """Return the sha256 of a row as stored."""
-        return row_digest(row[1:]).hex()
+        return row_digest(row[1:])
 
     def fields(self, row: Sequence[Value], rules: Mapping[str, str]) -> list[bytes | None]:
         """Return the bytes that PostgreSQL must have for a row, in the order of `compared_columns`.
@@ -129,6 +127,24 @@ class SourceSide:
             same = (c for c in self.spec.columns if c.origin == column.origin and not c.computed)
             column = next(same, column)
         return repaired(column, value, rules)
+
+
+def judged_rows(
+    side: SourceSide, batch: Sequence[Sequence[Any]], rejects: Rejects
+) -> tuple[dict[int, Judged], list[int]]:
+    """Judge the rejects up to the end of a batch of rows; batches come in the order of rowids.
+
+    Returns:
+        Rowid -> the judged reject, and rowids of rejects of which the file has no row.
+    """
+    found = dict(rejects.until(batch[-1][0]))
+    if not found:
+        return {}, []
+    rows = {row[0]: row for row in batch if row[0] in found}
+    strangers = [rowid for rowid in found if rowid not in rows]
+    entries = {rowid: found[rowid] for rowid in rows}
+    judged = rejects.judge(entries, lambda rowid, origin: side.value(rows[rowid], origin))
+    return judged, strangers
 
 
 @contextmanager

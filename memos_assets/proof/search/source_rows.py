@@ -22,7 +22,8 @@ from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Rejected, rejected_rows
 from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted, rowid_name
+from memos_assets.sqlite.batches import batched
+from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value
 
 #: The source, then the values of the key, as PostgreSQL returns them.
@@ -94,7 +95,7 @@ class SourceRows:
             text = f"cast({column} as text)"
             seems = f"length({text}) - length(replace({text}, ',', '')) + 1"
         for rowid, dimension in self._connection.execute(
-            f"select {self._rowid}, {seems} from {quoted(self._spec.origin)} "
+            f"select {self._rowid}, {seems} from {unindexed(self._spec.origin)} "
             f"where {column} is not null order by {self._rowid}"
         ):
             if isinstance(dimension, int) and not self._is_left_out(rowid):
@@ -108,11 +109,9 @@ class SourceRows:
     def batches(self) -> Iterator[list[SourceRow]]:
         """Yield loaded rows in the order of rowids; memory does not grow with the table."""
         cursor = self._connection.execute(f"{self._select} order by {self._rowid}")
-        wanted = 16
-        while rows := cursor.fetchmany(wanted):
-            size = sum(len(v) for row in rows for v in row if isinstance(v, str | bytes))
-            wanted = max(16, min(_BATCH_ROWS, _BATCH_BYTES * len(rows) // max(size, 1)))
+        for rows in batched(cursor, most_rows=_BATCH_ROWS, most_bytes=_BATCH_BYTES):
             yield [self._row(row) for row in rows if not self._is_left_out(row[0])]
+            del rows
 
     def _is_left_out(self, rowid: int) -> bool:
         entry = self._rejected.get(rowid)
@@ -128,7 +127,7 @@ class SourceRows:
             quoted(stated) if stated else "null",
             *(quoted(c.origin) if c.origin in self._layout else "null" for c in self.filters),
         ]
-        return f"select {', '.join(names)} from {quoted(self._spec.origin)}"
+        return f"select {', '.join(names)} from {unindexed(self._spec.origin)}"
 
     def _row(self, row: Sequence[Any]) -> SourceRow:
         rowid, *values = row

@@ -238,7 +238,11 @@ def test_nothing_else_is_rejected_and_the_checks_pass(kind: str, world: sa.Engin
     assert set(rejected(world, kind)) == wanted
     found = b.findings(world, TABLES[kind][1])
     # The embedding was changed without the columns that memOS derives from it.
-    expected = {"v03_derived_columns_recompute", "v12_rejects_are_settled"}
+    # So many odd rows of one reason have to be decided on, too.
+    expected = {
+        *("v03_derived_columns_recompute", "v12_rejects_are_settled"),
+        "v30_no_reading_takes_much_of_a_table",
+    }
     red = {name: finding for name, finding in found.items() if not finding.passed}
     assert set(red) - expected == set(), red
 

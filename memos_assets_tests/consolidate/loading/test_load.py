@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import CHUNKS, chunk_stream, chunk_task, tasks_of
-from memos_assets.consolidate.loading.load import load_stream
+from memos_assets.consolidate.loading.load import load_chunks, load_stream
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.errors import SourceError, TargetError
 from memos_assets.postgres import build_lock
@@ -284,6 +284,38 @@ def test_rows_that_go_missing_on_the_way_are_noticed(engine: sa.Engine, tmp_path
     with pytest.raises(TargetError, match=r"^M311 .*: 1 loaded and 0 rejected of 2 rows"):
         load_stream(engine, SPEC, reader, run_id="short")
     assert stored(engine) == []
+
+
+def refuse(engine: sa.Engine, *ids: str) -> None:
+    """Have PostgreSQL refuse rows, as a constraint of somebody does."""
+    with engine.begin() as conn:
+        named = ", ".join(f"'{one}'" for one in ids)
+        conn.execute(
+            sa.text(
+                "alter table memos.semantic_memories add constraint somebodys "
+                f"check (id not in ({named}))"
+            )
+        )
+
+
+def test_a_refused_chunk_does_not_stop_the_ones_after_it(engine: sa.Engine, tmp_path: Path) -> None:
+    pin = b.observe(engine, memories(tmp_path / "data"))
+    refuse(engine, f"memory-{CHUNK + 1}")
+    reader = chunk_stream(SPEC, [(pin, chunk_task(pin, SPEC, chunk)) for chunk in (0, 1, 2)])
+    told = load_chunks(engine, SPEC, reader, run_id="goes-on")
+    # A chunk is in the table by the time it is told.
+    assert [(next(told)[0].chunk, len(stored(engine))) for _ in range(2)] == [(0, 1), (2, 2)]
+    with pytest.raises(TargetError, match=r"^M310 .*semantic_memory/001: .*somebodys"):
+        next(told)
+    assert b.rows(engine, "select chunk from memos_ops.chunks order by 1") == [(0,), (2,)]
+
+
+def test_every_refused_chunk_is_named_at_the_end(engine: sa.Engine, tmp_path: Path) -> None:
+    pin = b.observe(engine, memories(tmp_path / "data"))
+    refuse(engine, "memory-1", f"memory-{2 * CHUNK + 1}")
+    with pytest.raises(TargetError, match=r"^M380 .*: 2 of 3 chunks .*/000: .*; M310 .*/002: "):
+        load(engine, pin, 0, 1, 2)
+    assert [row[0] for row in stored(engine)] == [f"memory-{CHUNK + 1}"]
 
 
 def test_a_damaged_pin_fails_with_its_own_error(engine: sa.Engine, tmp_path: Path) -> None:

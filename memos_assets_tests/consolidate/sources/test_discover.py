@@ -191,8 +191,9 @@ def test_a_folder_without_any_sqlite_file_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("stem", ["semantic_memory", "s" * 100])
 def test_two_files_of_one_name_are_refused_with_a_fix_that_works(stem: str, tmp_path: Path) -> None:
-    for folder in ("server", "backup"):
-        semantic_file(tmp_path / folder).rename(tmp_path / folder / f"{stem}.db")
+    for number, folder in enumerate(("server", "laptop")):
+        path = b.write_kind(tmp_path / folder, "semantic_memory", memories=[b.memory(number)])
+        path.rename(tmp_path / folder / f"{stem}.db")
     with pytest.raises(UsageError, match=r"^M524 ") as refused:
         b.found(tmp_path)
     assert refused.value.where == stem
@@ -366,3 +367,9 @@ def test_pinned_copies_are_not_sources_and_hidden_folders_are_searched(tmp_path:
     assert file.kind is not None
     take_pin(file.source, file.kind, file.path, tmp_path / "home" / "pins")
     assert [found.path for found in b.found(tmp_path)] == [file.path]
+
+
+def test_a_file_under_two_names_is_refused(tmp_path: Path) -> None:
+    path = semantic_file(tmp_path)
+    with pytest.raises(UsageError, match=r"^M560 .*under two names, agent and planner"):
+        b.found(f"agent={path}", f"planner={path}")

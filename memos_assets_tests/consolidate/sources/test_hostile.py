@@ -13,7 +13,7 @@ from memos_assets.consolidate.loading.dry_run import forecast_file
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pins import take_pin
-from memos_assets.errors import SourceError, TargetError, UsageError
+from memos_assets.errors import SourceError, UsageError
 from memos_assets_tests.consolidate import builders as b
 
 SEMANTIC, _ = b.LAYOUTS["semantic_memory"]
@@ -196,21 +196,25 @@ def with_a_damaged_index(folder: Path, rowid: int) -> Path:
     return path
 
 
-def test_a_key_that_a_damaged_index_let_in_twice_is_rejected(
-    engine: sa.Engine, tmp_path: Path
+@pytest.mark.parametrize("rowid", [2, 5_000])
+def test_a_key_that_a_damaged_index_let_in_twice_is_refused_before_a_chunk_is_loaded(
+    rowid: int, engine: sa.Engine, tmp_path: Path
 ) -> None:
-    pin = b.consolidate(engine, with_a_damaged_index(tmp_path / "data", 2))
-    assert b.rejects(engine, "semantic_memories") == [(2, "duplicate_key")]
-    assert b.red(engine, pin) == {}
-
-
-def test_a_key_that_comes_again_in_another_chunk_loads_nothing_of_that_chunk(
-    engine: sa.Engine, tmp_path: Path
-) -> None:
-    path = with_a_damaged_index(tmp_path / "data", 5_000)
-    with pytest.raises(TargetError, match=r"^M310 memos\.semantic_memories semantic_memory/002: "):
+    path = with_a_damaged_index(tmp_path / "data", rowid)
+    with pytest.raises(SourceError, match=r"^M104 .*memories: .*index.*Fix: .*reindex.* twice"):
         b.consolidate(engine, path)
+    with closing(sqlite3.connect(path)) as connection:
+        layout = connection.execute("select sql from sqlite_master where name = 'memories'")
+        b.change(
+            path,
+            layout.fetchone()[0].replace("memories", "whole", 1),
+            f"insert into whole select * from memories not indexed where rowid <> {rowid}",
+            "drop table memories",
+            "alter table whole rename to memories",
+        )
+    pin = b.consolidate(engine, path)
     assert b.rows(engine, "select source_rowid from memos.semantic_memories") == [(1,)]
+    assert b.red(engine, pin) == {}
 
 
 def test_a_page_that_hides_a_row_from_sqlite_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.chunks import MOST_CHUNKS, chunk_bounds
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged, take_pin
 from memos_assets.errors import SourceError
-from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite import live_copy
 from memos_assets_tests.consolidate import builders as b
 
 SEMANTIC = MEMOS.kind("semantic_memory")
@@ -187,15 +187,15 @@ def test_a_commit_while_the_pin_is_taken_is_not_taken_for_pinned(
     with closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("pragma journal_mode = wal")
         writer.execute("update memories set content = 'before'")
-        copied = sqlite_file._copy_with_journal
+        copied = live_copy._copied_with_logs
 
-        def copied_then_written(source: Path, folder: Path) -> Path:
-            copy = copied(source, folder)
+        def copied_then_written(source: Path, folder: Path) -> bool:
+            whole = copied(source, folder)
             if source == path:
                 writer.execute("update memories set content = 'after'")
-            return copy
+            return whole
 
-        monkeypatch.setattr(sqlite_file, "_copy_with_journal", copied_then_written)
+        monkeypatch.setattr(live_copy, "_copied_with_logs", copied_then_written)
         pin = pinned(path)
         monkeypatch.undo()
         assert not is_unchanged(pin)

@@ -2,7 +2,7 @@
 
 Manifests that are in the archive already are entered by the first command that reads them.
 
-Revision: 0007, after 0005.
+Revision: 0007, after 0006.
 """
 
 import secrets
@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "0007"
-down_revision = "0005"
+down_revision = "0006"
 branch_labels = None
 depends_on = None
 
