@@ -15,8 +15,9 @@ from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.archive.manifests import MANIFEST, Manifest, file_sha256
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.accounted import account
+from memos_assets.consolidate.sources.acknowledged import acknowledged
 from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.consolidate.sources.layout import left_behind
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
 from memos_assets.errors import SourceError
 from memos_assets.postgres.engine import check_server
@@ -229,14 +230,14 @@ def _about_rows(
             pin = registry.pin_required(conn, source)
             stale = sum(len(ledger.stale_tasks(conn, s, pin)) for s in registry.specs_in(pin))
             open_rejects = {} if accept_open_rejects else _open_rejects(conn, source)
+            behind = _left_behind(conn, source.path, pin)
         unchanged = is_unchanged(replace(pin, origin=source.path))
-        behind = _left_behind(source.path, pin)
     except SourceError as error:
         return [Unmet(error.what, error.fix)]
     unmet = [
         Unmet(
             f"{what}, which nothing loads",
-            "describe it in memos_assets/catalog and consolidate again, or remove it from the file",
+            f"leave it behind knowingly: memos-assets acknowledge {source.name} NAME --reason TEXT",
         )
         for what in behind
     ]
@@ -255,10 +256,11 @@ def _about_rows(
     return unmet
 
 
-def _left_behind(path: Path, pin: Pin) -> list[str]:
-    """Return what a file holds that was neither loaded nor described, as its bytes are now."""
+def _left_behind(conn: sa.Connection, path: Path, pin: Pin) -> list[str]:
+    """Return what a file holds that nothing loads and nobody named, as its bytes are now."""
     with sqlite_file.opened(path) as connection:
-        return left_behind(connection, pin.kind)
+        found = account(connection, pin.source, pin.kind, acknowledged(conn, [pin.source]))
+    return [what.removeprefix(f"{pin.source}: ") for what in found.left]
 
 
 def _open_rejects(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
@@ -324,7 +326,8 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
     checked: dict[str, set[str]] = {"loads": load_runs}
     for seen in candidate.checklist:
         checked.setdefault(seen.consolidation or "checks", set()).add(seen.run_id)
-    _require_content(candidate, pin)
+        behind = _left_behind(conn, candidate.path, pin)
+    _require_content(candidate, pin, behind)
     return replace(
         manifest,
         tables=dict(pin.rows),
@@ -347,13 +350,12 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
     )
 
 
-def _require_content(candidate: Candidate, pin: Pin) -> None:
+def _require_content(candidate: Candidate, pin: Pin, behind: Sequence[str]) -> None:
     """Refuse a file that changed since it was checked; its digest was taken before this.
 
     The bytes of that digest are what is proven here and what is moved: its rows are those that were
     loaded, and every table of it is described.
     """
-    behind = _left_behind(candidate.path, pin)
     if behind or not is_unchanged(replace(pin, origin=candidate.path)):
         raise SourceError(
             "M110",

@@ -10,6 +10,7 @@ from pathlib import Path
 from memos_assets.catalog.folder_markers import ARCHIVE_MARKER
 from memos_assets.consolidate.archive.manifests import immovable
 from memos_assets.errors import TargetError
+from memos_assets.files import make_private
 from memos_assets.sqlite.locks import open_files
 
 #: Longest wait for a process that moves files.
@@ -31,7 +32,8 @@ def locked(archive: Path, wait_seconds: float | None = None) -> Iterator[None]:
     """
     refuse_link(archive)
     try:
-        archive.mkdir(parents=True, exist_ok=True)
+        if not archive.exists():
+            make_private(archive)
         marker = os.open(
             archive / ARCHIVE_MARKER, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
         )

@@ -27,6 +27,7 @@ from memos_assets.consolidate.archive.manifests import (
     write,
 )
 from memos_assets.errors import SourceError, UsageError
+from memos_assets.files import make_private
 from memos_assets.postgres.schema import tables
 from memos_assets.sqlite.file import refuse_detour
 from memos_assets.sqlite.locks import kept_from_writers, locks_on, logs_beside, open_files
@@ -53,7 +54,7 @@ def store(engine: sa.Engine, archive: Path, manifest: Manifest) -> Archived:
     with kept_from_writers(entry.origin) as kept:
         _require_same(entry, kept=kept)
         try:
-            entry.folder.mkdir(exist_ok=True)
+            make_private(entry.folder)
         except OSError as error:
             raise immovable(entry.folder, error) from error
         sync(archive)

@@ -57,20 +57,6 @@ def damage(connection: sqlite3.Connection, path: Path, kind: FileKind) -> Source
     return None
 
 
-def left_behind(connection: sqlite3.Connection, kind: FileKind) -> list[str]:
-    """Return tables with rows, and columns, of a file that its kind does not describe."""
-    described = {spec.origin: spec for spec in kind.tables}
-    left = []
-    for table, columns in sorted(sqlite_file.layout(connection).items()):
-        spec = described.get(table)
-        if spec is None:
-            if rows := sqlite_file.row_count(connection, table):
-                left.append(f"table {table} with {rows} rows")
-        elif unknown := sorted(columns - spec.known_origins):
-            left.append(f"{table} columns {', '.join(unknown)}")
-    return left
-
-
 def near_miss(
     catalog: Catalog, path: Path, layout: Mapping[str, frozenset[str]]
 ) -> tuple[FileKind, SourceError] | None:

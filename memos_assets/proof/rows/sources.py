@@ -1,10 +1,11 @@
 """V08 and V09: the pinned files themselves, their content and their layout."""
 
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 from memos_assets.consolidate.archive.manifests import is_purged
-from memos_assets.consolidate.sources.layout import left_behind
+from memos_assets.consolidate.sources.accounted import Accounted, account
+from memos_assets.consolidate.sources.acknowledged import Acknowledged
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
@@ -37,25 +38,36 @@ def source_unchanged(pins: Sequence[Pin]) -> Finding:
     )
 
 
-def source_accounted_for(pins: Sequence[Pin]) -> Finding:
+def source_accounted_for(pins: Sequence[Pin], acknowledged: Sequence[Acknowledged] = ()) -> Finding:
     """V09: every table with rows and every column of a kind's files is in the catalog.
 
-    The file is read as well as its pinned copy: a table that was added since is moved with it.
+    Left out are those that somebody acknowledged, and tables of a full-text index over a table that
+    is in the catalog: they hold nothing that its rows do not. The file is read as well as its
+    pinned copy: a table that was added since is moved with it.
     """
-    left = []
+    read = Accounted()
     for pin in pins:
-        with sqlite_file.opened(pin.path) as connection:
-            found = left_behind(connection, pin.kind)
-        # A file that cannot be read is a matter of V08.
-        with suppress(SourceError):
-            if pin.origin.exists():
-                with sqlite_file.opened(pin.origin) as connection:
-                    since = left_behind(connection, pin.kind)
-                found += [what for what in since if what not in found]
-        left += [f"{pin.source}: {what}" for what in found]
+        for path in (pin.path, pin.origin):
+            # A file that is gone or cannot be read is a matter of V08.
+            with suppress(SourceError) if path == pin.origin else nullcontext():
+                if path == pin.path or path.exists():
+                    with sqlite_file.opened(path) as connection:
+                        _add(read, account(connection, pin.source, pin.kind, acknowledged))
+    also = f", {len(read.known)} acknowledged" if read.known else ""
     return Finding(
-        not left,
+        not read.left,
         expected="0 tables or columns left behind",
-        observed="; ".join(left) or "0",
-        evidence={"left_behind": left, "pins": {pin.source: pin.digest for pin in pins}},
+        observed=("; ".join(read.left) or "0") + also,
+        evidence={
+            "left_behind": read.left,
+            "acknowledged": read.known,
+            "indexes": read.indexes,
+            "pins": {pin.source: pin.digest for pin in pins},
+        },
     )
+
+
+def _add(read: Accounted, more: Accounted) -> None:
+    for name in ("left", "known", "indexes"):
+        known = getattr(read, name)
+        known += [what for what in getattr(more, name) if what not in known]
