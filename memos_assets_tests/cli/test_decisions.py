@@ -1,4 +1,4 @@
-"""Losses at the terminal: the plan names them, `accept` and `acknowledge` settle their checks."""
+"""Losses at the terminal: `plan` names them, `accept` and `acknowledge` settle their checks."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ def write(folder: Path) -> Path:
     return b.write_kind(folder, SOURCE, embeddings=rows)
 
 
-def test_the_plan_says_what_will_wait_for_a_decision(
+def test_plan_says_what_will_wait_for_a_decision(
     memos_assets: Command, home: Path, tmp_path: Path
 ) -> None:
     assert home
