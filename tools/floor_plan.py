@@ -30,8 +30,10 @@ FLOORS = (
 INNER_FLOORS = {
     "postgres": (
         "storable_text",
-        *("schemas", "connection", "advisory_locks", "upsert", "build_lock", "server"),
-        *("copy", "schema", "shape", "application", "engine", "sessions", "migrations", "backup"),
+        *("schemas", "connection", "foreign_content", "advisory_locks", "upsert", "build_lock"),
+        "pools",
+        *("server", "copy", "schema", "shape", "application", "engine", "sessions", "migrations"),
+        *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),

@@ -10,7 +10,7 @@ from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.rejects import decisions
 from memos_assets.consolidate.rejects.listing import Selection
 from memos_assets.consolidate.sources import registry
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
 Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only this source.")]
@@ -25,7 +25,7 @@ All = Annotated[bool, typer.Option("--all", help="Settled ones, too.")]
 
 def open_engine(name: str) -> AbstractContextManager[sa.Engine]:
     """Open the target database for the command of this name."""
-    return open_target(load_settings(), f"memos_assets:rejects_{name}")
+    return open_consolidated(load_settings(), f"memos_assets:rejects_{name}")
 
 
 def selection(

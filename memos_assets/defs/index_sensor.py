@@ -17,7 +17,7 @@ from memos_assets.defs.jobs import FINISH, UPKEEP, migrate_job_name
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.tags import CONSOLIDATION_TAG
 from memos_assets.indexes.definitions import SearchIndex, search_indexes, state_of
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.search import checks as search
 from memos_assets.settings import load_settings
 
@@ -84,7 +84,7 @@ def due_indexes(instance: dg.DagsterInstance, catalog: Catalog) -> tuple[list[dg
     """
     keys = Keys(catalog.names)
     settings = load_settings()
-    with open_target(settings, "memos_assets:sensor") as engine:
+    with open_consolidated(settings, "memos_assets:sensor") as engine:
         settle_abandoned_runs(instance, engine)
         at_work = next(_at_work(instance, catalog), None)
         if at_work is not None:

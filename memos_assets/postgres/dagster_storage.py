@@ -26,6 +26,7 @@ from sqlalchemy.engine.interfaces import CreateEnginePlugin
 from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.engine import create_engine, database_url, reachable, shown
+from memos_assets.postgres.first_write import refuse_foreign_schemas
 from memos_assets.settings import Settings, load_settings
 
 SCHEMA = schemas.DAGSTER.name
@@ -153,6 +154,7 @@ def _tables(url: sa.URL, settings: Settings) -> Iterator[None]:
     with reachable(engine), engine.connect() as conn:
         made = conn.execute(sa.select(sa.func.to_regclass(f"{SCHEMA}.jobs"))).scalar_one()
         if made is None:
+            refuse_foreign_schemas(conn, shown(url), [SCHEMA])
             back_up_foreign(url, settings)
             advisory_locks.DAGSTER_TABLES.wait(conn)  # until we disconnect
             conn.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.postgres import advisory_locks
+from memos_assets.postgres.pools import AsyncPool, Pool
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
@@ -118,9 +119,13 @@ def connection_options(
     }
 
 
-def pool_options(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of SQLAlchemy's pools; a connection is tested before each use."""
+def pool_options(settings: Settings, *, asynchronous: bool = False) -> dict[str, Any]:
+    """Return the arguments of SQLAlchemy's pools; a connection is tested before each use.
+
+    Waits for a connection end with TargetError M348.
+    """
     return {
+        "poolclass": AsyncPool if asynchronous else Pool,
         "pool_pre_ping": True,
         "pool_size": settings.pool_size,
         "max_overflow": settings.max_overflow,

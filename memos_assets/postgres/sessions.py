@@ -37,7 +37,7 @@ def create_async_engine(url: sa.URL, settings: Settings, *, application_name: st
     return sqlalchemy_async_engine(
         url,
         connect_args=connection_options(url, settings, application_name),
-        **pool_options(settings),
+        **pool_options(settings, asynchronous=True),
     )
 
 

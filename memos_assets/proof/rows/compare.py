@@ -49,10 +49,11 @@ class Side:
     rows: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, row: bytes) -> None:
-        """Take the next row."""
+    def add(self, row: Sequence[bytes]) -> None:
+        """Take the next row, in parts."""
         self.rows += 1
-        self.sha256.update(row)
+        for part in row:
+            self.sha256.update(part)
 
     @property
     def digest(self) -> str:
@@ -189,6 +190,8 @@ class _SourceReading:
                     proof.integral_reals += side.integral_reals(batch)
                     self._take_batch(side, batch)
                     report(Progress("verify", what, rows=len(batch)))
+                    # The next one is read without this one in memory.
+                    del batch
                 if derived is not None:
                     derived.result()
         self._strangers(rowid for rowid, _ in self._rejects.rest())

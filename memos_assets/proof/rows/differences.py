@@ -48,8 +48,8 @@ class Fault:
 def locate_differences(
     conn: sa.Connection,
     where: DifferingChunk,
-    here: Callable[[bytes], None],
-    there: Callable[[bytes], None],
+    here: Callable[[Sequence[bytes]], None],
+    there: Callable[[Sequence[bytes]], None],
 ) -> Iterator[Fault]:
     """Read a chunk on both sides again, side by side, and yield every fault.
 
