@@ -42,7 +42,7 @@ class Outcome:
 
     @property
     def is_seen(self) -> bool:
-        """Whether a check that should be red is red; a change that is no lie need not be seen."""
+        """Whether a check that should be red is red; a harmless change need not be seen."""
         return bool(self.tampering.why) or bool(self.noticed.keys() & {*self.tampering.red})
 
 
@@ -54,7 +54,7 @@ def judged(world: World, settings: Settings, tampering: Tampering) -> Outcome:
             with engine.begin() as conn:
                 if tampering.sql:
                     # Without parameters, so that a percent sign is one.
-                    driver_of(conn).execute(_completed(tampering.sql).encode())
+                    driver_of(conn).execute(completed(tampering.sql).encode())
             return Outcome(tampering, red(engine, settings, tampering.table))
 
 
@@ -128,7 +128,7 @@ def _tampered_pin(engine: sa.Engine, tampering: Tampering) -> Iterator[None]:
         kept.replace(path)
 
 
-def _completed(statement: str) -> str:
+def completed(statement: str) -> str:
     """Put in the statement that makes the function of the words for search as it was."""
     made = migrations.functions_made()["search_document"]
     again = made.replace("create function", "create or replace function", 1)
