@@ -30,7 +30,8 @@ FLOORS = (
 INNER_FLOORS = {
     "postgres": (
         "storable_text",
-        *("schemas", "connection", "foreign_content", "advisory_locks", "upsert", "build_lock"),
+        *("schemas", "connection", "refusals", "channel", "vector_names", "foreign_content"),
+        *("advisory_locks", "upsert", "build_lock", "pools"),
         *("server", "copy", "schema", "shape", "application", "engine", "sessions", "migrations"),
         *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),

@@ -59,13 +59,18 @@ def _observe_jobs(catalog: Catalog) -> list[Job]:
 
 
 def _migrate_jobs(catalog: Catalog) -> list[Job]:
+    keys = Keys(catalog.names)
+    of_loads = check_keys(CHECKLIST.of_group("load"), catalog)
     return [
         dg.define_asset_job(
             migrate_job_name(catalog.names, kind),
-            selection=dg.AssetSelection.assets(*Keys(catalog.names).tables(kind))
-            - dg.AssetSelection.all_asset_checks(),
-            description=f"Load chunks of {kind.name} files. Chunks in the ledger are not copied "
-            "again.",
+            selection=dg.AssetSelection.assets(*keys.tables(kind))
+            - dg.AssetSelection.all_asset_checks()
+            | dg.AssetSelection.checks(
+                *(key for key in of_loads if key.asset_key in keys.tables(kind))
+            ),
+            description=f"Load chunks of {kind.name} files, and compare them. Chunks in the "
+            "ledger are not copied again.",
         )
         for kind in catalog.consolidated
     ]

@@ -162,6 +162,7 @@ def test_the_check_names_are_an_api() -> None:
         "v23_statistics_are_there",
         "v24_indexes_are_used",
         "v25_application_tables_are_whole",
+        "v33_loaded_chunks_match",
     }
 
 

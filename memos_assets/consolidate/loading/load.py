@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from psycopg import sql as pgsql
 
 from memos_assets.catalog import TableSpec
+from memos_assets.consolidate.decoding.batches import integral_reals
 from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejects_of, tasks_of
 from memos_assets.consolidate.decoding.repair_rules import rules_of
 from memos_assets.consolidate.loading import ledger
@@ -33,6 +34,9 @@ from memos_assets.thread_switches import prompt_switches
 _WAITING, _WAITING_BYTES = 2, 8 * 1024 * 1024
 #: Bytes of rejected rows that are kept until the COPY is interrupted for them.
 _REJECT_BYTES = 4 * 1024 * 1024
+#: PostgreSQL keeps so many rows of a binary COPY in memory before it writes them, of whatever size
+#: (copyfrom.c, MAX_BUFFERED_TUPLES; its bound in bytes counts text alone). The COPY ends earlier.
+_KEPT_ROWS, _KEPT_BYTES = 1_000, 32 * 1024 * 1024
 #: Temporary tables come first in every search path.
 _STAGING = "memos_staging"
 
@@ -47,6 +51,7 @@ class Counts:
         mirrored: added for the reverse direction.
         without_embedding: reason -> loaded rows.
         repaired: rule -> loaded rows that it changed.
+        integral_reals: SQLite column -> REAL values that were read as the integers they equal.
         faults: every reason that was found, settled or not.
     """
 
@@ -55,6 +60,7 @@ class Counts:
     mirrored: int = 0
     without_embedding: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)
+    integral_reals: Counter[str] = field(default_factory=Counter)
     faults: set[str] = field(default_factory=set)
 
     def add(self, other: "Counts") -> None:
@@ -64,7 +70,13 @@ class Counts:
         self.mirrored += other.mirrored
         self.without_embedding += other.without_embedding
         self.repaired += other.repaired
+        self.integral_reals += other.integral_reals
         self.faults |= other.faults
+
+    @property
+    def copied(self) -> int:
+        """Rows in PostgreSQL, mirrored ones included."""
+        return self.rows + self.mirrored
 
     def as_ledger(self) -> dict[str, Any]:
         """Return the columns of the ledger that these counts fill."""
@@ -122,8 +134,8 @@ def load_chunks(
         run_id: recorded in the ledger.
 
     Raises:
-        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way;
-            M380 where that happened to more than one chunk.
+        TargetError: M310 when PostgreSQL refused chunks; M311 when rows went missing on the way;
+            M380 where chunks were refused with different codes.
     """
     tasks = tasks_of(reader.schema)
     total_rows = sum(task.source_rows for task in tasks)
@@ -131,6 +143,7 @@ def load_chunks(
     report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
     refused: list[MemosAssetsError] = []
     tried = 0
+    integral: Counter[str] = Counter()
     with prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
         for task in tasks:
             last = task is tasks[-1]
@@ -144,6 +157,7 @@ def load_chunks(
             except MemosAssetsError as error:
                 refused.append(error)
             else:
+                integral += counts.integral_reals
                 yield task, counts
                 report(
                     Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes)
@@ -154,7 +168,7 @@ def load_chunks(
     if refused:
         untried = len(tasks) - tried
         raise refused[0] if len(refused) == 1 else _refused_all(spec, refused, tried, untried)
-    report(Progress("load", spec.qualified, done=True))
+    report(Progress("load", spec.qualified, done=True, note=integral_note(spec, integral)))
 
 
 def _answers(engine: sa.Engine) -> bool:
@@ -164,6 +178,14 @@ def _answers(engine: sa.Engine) -> bool:
             return True
     except (sa.exc.DBAPIError, psycopg.Error, TargetError):
         return False
+
+
+def integral_note(spec: TableSpec, integral: Mapping[str, int]) -> str:
+    """Return a line about REAL values that were read as integers, by SQLite column; or nothing."""
+    if not integral:
+        return ""
+    columns = ", ".join(f"{column} {count:,}" for column, count in sorted(integral.items()))
+    return f"{spec.qualified}: REAL values read as the integers they equal: {columns}"
 
 
 def _load_chunk(
@@ -222,11 +244,11 @@ def _load_chunk(
 def _copied(
     conn: sa.Connection, statement: pgsql.Composed, batches: Iterator[_Encoded], counts: Counts
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Copy batches; yield the rejects between two COPYs, each time that there are enough bytes."""
+    """Copy batches; yield the rejects between two COPYs, each time that bytes are enough."""
     ended = False
     while not ended:
         rejects: list[Mapping[str, Any]] = []
-        size = 0
+        rows = reject_bytes = kept_bytes = 0
         ended = True
         with driver_of(conn).cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(copy_binary.HEADER)
@@ -235,10 +257,14 @@ def _copied(
                     copy.write(part)
                 counts.add(encoded.counts)
                 rejects += encoded.rejects
-                size += encoded.reject_bytes
+                reject_bytes += encoded.reject_bytes
+                if (rows + encoded.counts.copied) // _KEPT_ROWS > rows // _KEPT_ROWS:
+                    kept_bytes = 0
+                rows += encoded.counts.copied
+                kept_bytes += sum(map(len, encoded.payload))
                 # The next one is awaited without this one in memory.
                 del encoded
-                if size >= _REJECT_BYTES:
+                if reject_bytes >= _REJECT_BYTES or kept_bytes >= _KEPT_BYTES:
                     ended = False
                     break
             copy.write(copy_binary.TRAILER)
@@ -283,12 +309,18 @@ def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
 def _refused_all(
     spec: TableSpec, refused: Sequence[MemosAssetsError], tried: int, untried: int
 ) -> TargetError:
+    """Return one error for several chunks: of their code, or M380 where they have several."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for error in refused:
+        chunk = error.where.removeprefix(spec.qualified).strip()
+        by_reason.setdefault((error.code, error.what), []).append(chunk)
+    codes = {code for code, _ in by_reason}
     others = f", {untried} were not tried" if untried else ""
     return TargetError(
-        "M380",
-        f"{len(refused)} of {tried} chunks could not be loaded and are as they were"
-        f"{others}, the rest is in the ledger: "
-        + "; ".join(f"{error.code} {error.where}: {error.what}" for error in refused),
+        codes.pop() if len(codes) == 1 else "M380",
+        f"{len(refused)} of {tried} chunks could not be loaded and are as they were{others}, the "
+        "rest is in the ledger: "
+        + "; ".join(f"{', '.join(of)}: {code} {what}" for (code, what), of in by_reason.items()),
         where=spec.qualified,
         fix="remove the causes and run again; chunks in the ledger are not copied twice",
     )
@@ -359,7 +391,7 @@ class _Ahead:
 
     def _work(self) -> None:
         try:
-            while not self._stopped.is_set() and (batch := self._read()) is not None:
+            while self._has_room() and (batch := self._read()) is not None:
                 encoded = self._encode(batch)
                 # The next one is read without these in memory.
                 del batch
@@ -371,6 +403,13 @@ class _Ahead:
         finally:
             self._reader.close()
 
+    def _has_room(self) -> bool:
+        """Wait until a long row that was read ahead is on its way; False when nobody waits."""
+        while not self._stopped.is_set():
+            if self._queue.wait_for_room(timeout=0.1):
+                return True
+        return False
+
     def _read(self) -> pa.RecordBatch | None:
         try:
             return self._reader.read_next_batch()
@@ -381,7 +420,7 @@ class _Ahead:
         place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
         rejects = rejects_of(batch)
         keep = None
-        counts = Counts()
+        counts = Counts(integral_reals=integral_reals(batch))
         if rejects:
             keep = is_loaded(batch)
             for reject in rejects:
