@@ -52,8 +52,7 @@ def _too_small(pool: sa.QueuePool) -> TargetError:
     most = pool.size() + pool._max_overflow  # noqa: SLF001  SQLAlchemy shows it nowhere
     return TargetError(
         "M348",
-        f"all {most} connections of this process were in use for "
-        f"{pool.timeout():g} s",
+        f"all {most} connections of this process were in use for {pool.timeout():g} s",
         where="pool",
         fix="set MEMOS_POOL_SIZE to the number of calls at once, or give sessions back sooner; "
         "MEMOS_POOL_TIMEOUT_SECONDS says how long to wait",
