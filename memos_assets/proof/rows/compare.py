@@ -188,7 +188,7 @@ class _SourceReading:
                     self._take_batch(side, batch)
                     report(Progress("verify", what, rows=len(batch)))
                     # The next one is read without this one in memory.
-                    del batch, row
+                    del batch
                 if derived is not None:
                     derived.result()
         self._strangers(rowid for rowid, _ in self._rejects.rest())
