@@ -1,8 +1,8 @@
 """Pools that serve calls in their order, and say which setting is too small.
 
 SQLAlchemy's pool gives a connection that comes back to the thread that asks first, so that of 50
-busy threads some never get one: with 30 connections, 40 of 12,000 calls waited for more than 5 s where
-half of them took 34 ms (2026-11). In order, none waits for longer than its turn.
+busy threads some never get one: with 30 connections, 40 of 12,000 calls waited for more than 5 s
+where half of them took 34 ms (2026-11). In order, none waits for longer than its turn.
 """
 
 import threading
@@ -52,8 +52,7 @@ def _too_small(pool: sa.QueuePool) -> TargetError:
     most = pool.size() + pool._max_overflow  # noqa: SLF001  SQLAlchemy shows it nowhere
     return TargetError(
         "M348",
-        f"all {most} connections of this process were in use for "
-        f"{pool.timeout():g} s",
+        f"all {most} connections of this process were in use for {pool.timeout():g} s",
         where="pool",
         fix="set MEMOS_POOL_SIZE to the number of calls at once, or give sessions back sooner; "
         "MEMOS_POOL_TIMEOUT_SECONDS says how long to wait",
