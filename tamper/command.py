@@ -28,7 +28,7 @@ _console = Console(highlight=False)
 
 
 def main() -> None:
-    """Tamper, and exit: 0 when every lie is seen, else 1."""
+    """Tamper, and exit: 0 when each that is not harmless is seen, else 1."""
     # A terminated campaign, too, has a server to stop and a folder to remove.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)

@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
@@ -17,9 +18,10 @@ from memos_assets.check import CheckContext
 from memos_assets.checklist import PROOF
 from memos_assets.errors import MemosAssetsError
 from memos_assets.postgres import migrations
-from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.connection import driver_of, first_line, put_in_force
 from memos_assets.postgres.engine import create_engine
 from memos_assets.postgres.server.embedded import DATABASE
+from memos_assets.search.functions import vector_schema
 from memos_assets.settings import Settings
 from tamper.tampering import Tampering
 
@@ -42,7 +44,9 @@ class Outcome:
 
     @property
     def is_seen(self) -> bool:
-        """Whether a check that should be red is red; a change that is no lie need not be seen."""
+        """Whether a check that should be red is red; a harmless change need not be seen."""
+        if "not made" in self.noticed:
+            return False
         return bool(self.tampering.why) or bool(self.noticed.keys() & {*self.tampering.red})
 
 
@@ -51,11 +55,20 @@ def judged(world: World, settings: Settings, tampering: Tampering) -> Outcome:
     with copied(world, settings) as engine:
         holder = _tampered_pin(engine, tampering) if tampering.pin else nullcontext()
         with holder:
-            with engine.begin() as conn:
-                if tampering.sql:
-                    # Without parameters, so that a percent sign is one.
-                    driver_of(conn).execute(_completed(tampering.sql).encode())
+            try:
+                make(engine, tampering)
+            except psycopg.Error as error:
+                return Outcome(tampering, {"not made": first_line(error)})
             return Outcome(tampering, red(engine, settings, tampering.table))
+
+
+def make(engine: sa.Engine, tampering: Tampering) -> None:
+    """Run the statements of a tampering, which name types and operators without a schema."""
+    with engine.begin() as conn:
+        put_in_force(conn, {"search_path": f"pg_catalog, {vector_schema(conn)}"})
+        if tampering.sql:
+            # Without parameters, so that a percent sign is one.
+            driver_of(conn).execute(completed(tampering.sql).encode())
 
 
 def red(engine: sa.Engine, settings: Settings, table: str | None) -> Noticed:
@@ -128,7 +141,7 @@ def _tampered_pin(engine: sa.Engine, tampering: Tampering) -> Iterator[None]:
         kept.replace(path)
 
 
-def _completed(statement: str) -> str:
+def completed(statement: str) -> str:
     """Put in the statement that makes the function of the words for search as it was."""
     made = migrations.functions_made()["search_document"]
     again = made.replace("create function", "create or replace function", 1)

@@ -132,7 +132,7 @@ ROWS = (
         "corpus_entities",
     ),
     Tampering(
-        "a truth value is another",
+        "a boolean is another",
         "update memos.semantic_links set bidirectional = not bidirectional where "
         + _where("semantic_links"),
         ("V02", "V05"),
@@ -210,7 +210,7 @@ LINKS = (
         "semantic_links",
     ),
     Tampering(
-        "an extra reversed link that claims to go both ways",
+        "an extra reversed link that goes both ways",
         _LINK.format(
             ends="from_id, to_id",
             flag="true",

@@ -167,7 +167,7 @@ TABLES = (
         "a table of a user's own in our schema",
         "create table memos.theirs (id integer)",
         table="corpora",
-        why="no claim is about it; V26 lists it",
+        why="no check is about it; V26 lists it",
     ),
     Tampering(
         "the sequence of versions is set back",

@@ -11,12 +11,12 @@ _MOST = 90
 def sheet_of(outcomes: Sequence[Outcome]) -> Sheet:
     """Return one line per tampering: what, the checks that are red, what they name."""
     rows = [_row(outcome) for outcome in outcomes]
-    lies = [outcome for outcome in outcomes if not outcome.tampering.why]
-    seen = sum(outcome.is_seen for outcome in lies)
+    matter = [outcome for outcome in outcomes if not outcome.tampering.why]
+    seen = sum(outcome.is_seen for outcome in matter)
     return Sheet(
         "tamper",
-        f"{len(outcomes)} tamperings: {seen} of {len(lies)} lies are seen",
-        ("tampered", "red", "named, or why it is not a lie"),
+        f"{len(outcomes)} tamperings: {seen} of {len(matter)} that matter are seen",
+        ("tampered", "red", "named, or why it is harmless"),
         rows,
         "Each is made on a copy of the consolidated demo, and judged by the checks of its table "
         "and of the whole database, without those that search (V16 to V18). All that is red is "

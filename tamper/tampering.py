@@ -15,7 +15,7 @@ class Tampering:
         table: whose checks are judged, beside those of the database; None: those of every table.
         pin: statement that is run on the pinned copy of the source, for tampering with files.
         source: of the pinned copy.
-        why: the reason why it is no lie; then nothing need be red.
+        why: the reason why it is harmless; then nothing need be red.
     """
 
     what: str
