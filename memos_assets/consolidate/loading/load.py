@@ -19,6 +19,7 @@ from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejec
 from memos_assets.consolidate.decoding.repair_rules import rules_of
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.loading.byte_queue import ByteQueue
+from memos_assets.consolidate.loading.summary import integral_note
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
@@ -178,14 +179,6 @@ def _answers(engine: sa.Engine) -> bool:
             return True
     except (sa.exc.DBAPIError, psycopg.Error, TargetError):
         return False
-
-
-def integral_note(spec: TableSpec, integral: Mapping[str, int]) -> str:
-    """Return a line about REAL values that were read as integers, by SQLite column; or nothing."""
-    if not integral:
-        return ""
-    columns = ", ".join(f"{column} {count:,}" for column, count in sorted(integral.items()))
-    return f"{spec.qualified}: REAL values read as the integers they equal: {columns}"
 
 
 def _load_chunk(
