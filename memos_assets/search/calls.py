@@ -16,6 +16,7 @@ from memos_assets.catalog import MEMOS, Table
 from memos_assets.errors import MemosAssetsError, TargetError, UsageError
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.storable_text import storable_text
+from memos_assets.postgres.vector_names import TYPES as VECTOR_TYPES
 from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
 from memos_assets.search.searchable import MOST_HITS, searchable
 from memos_assets.sqlite.printable import shown_value
@@ -127,7 +128,7 @@ class Call:
                 "M574",
                 f"{shown_value(text)} has no word to search for",
                 where=f"table {self.table.name}",
-                fix="pass words that are no stop words",
+                fix="pass words other than stop words",
             )
 
     def _need_keys(self, conn: sa.Connection) -> None:
@@ -149,7 +150,13 @@ class Call:
 @lru_cache(maxsize=256)
 def _calling(schema: str, function: str, types: tuple[tuple[str, str], ...]) -> sa.TextClause:
     """Return the call of a function with named arguments, each cast to its type."""
-    given = ", ".join(f"{name} => cast(:{name} as {type_name})" for name, type_name in types)
+    # Types of pgvector may be in any schema: the function's argument says which.
+    given = ", ".join(
+        f"{name} => :{name}"
+        if type_name in VECTOR_TYPES
+        else f"{name} => cast(:{name} as {type_name})"
+        for name, type_name in types
+    )
     return sa.text(f"select * from {schema}.{function}({given})")
 
 

@@ -166,7 +166,9 @@ def test_a_usable_server_tells_its_versions_and_gets_the_extension(
     assert facts.server == server.status().version
     assert facts.pgvector == "0.8.5"
     with engine.connect() as conn:
-        distance = conn.exec_driver_sql("select '[1,2]'::public.vector <-> '[1,4]'").scalar_one()
+        distance = conn.exec_driver_sql(
+            "select '[1,2]'::public.vector operator(public.<->) '[1,4]'"
+        ).scalar_one()
     assert distance == 2
 
 

@@ -40,6 +40,7 @@ class Base(DeclarativeBase):
 
 class Note(Base):
     __tablename__ = "notes"
+    __table_args__ = {"schema": "public"}  # noqa: RUF012  SQLAlchemy declares it so
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str]
     whole = mapped_column(VECTOR(3))

@@ -88,8 +88,8 @@ def load_chunks(
         run_id: recorded in the ledger.
 
     Raises:
-        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way;
-            M380 where that happened to more than one chunk.
+        TargetError: M310 when PostgreSQL refused chunks; M311 when rows went missing on the way;
+            M380 where chunks were refused with different codes.
     """
     tasks = tasks_of(reader.schema)
     total_rows = sum(task.source_rows for task in tasks)
@@ -255,12 +255,18 @@ def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
 def _refused_all(
     spec: TableSpec, refused: Sequence[MemosAssetsError], tried: int, untried: int
 ) -> TargetError:
+    """Return one error for several chunks: of their code, or M380 where they have several."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for error in refused:
+        chunk = error.where.removeprefix(spec.qualified).strip()
+        by_reason.setdefault((error.code, error.what), []).append(chunk)
+    codes = {code for code, _ in by_reason}
     others = f", {untried} were not tried" if untried else ""
     return TargetError(
-        "M380",
-        f"{len(refused)} of {tried} chunks could not be loaded and are as they were"
-        f"{others}, the rest is in the ledger: "
-        + "; ".join(f"{error.code} {error.where}: {error.what}" for error in refused),
+        codes.pop() if len(codes) == 1 else "M380",
+        f"{len(refused)} of {tried} chunks could not be loaded and are as they were{others}, the "
+        "rest is in the ledger: "
+        + "; ".join(f"{', '.join(of)}: {code} {what}" for (code, what), of in by_reason.items()),
         where=spec.qualified,
         fix="remove the causes and run again; chunks in the ledger are not copied twice",
     )

@@ -60,7 +60,7 @@ def locate_differences(
         there: called with every row in PostgreSQL.
     """
     names = compared_columns(where.spec)
-    with target_rows(conn, where.spec, where.pin.source, chunk=where.chunk) as stored:
+    with target_rows(conn, where.spec, where.pin.source, chunks=[where.chunk]) as stored:
         for row, found in _pairs(where, stored):
             expected = row.fields
             key = _key(where.spec, names, expected or found, row.rowid)

@@ -3,7 +3,7 @@
 import sqlite3
 import struct
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -159,7 +159,7 @@ def judged_rows(
 
 @contextmanager
 def target_rows(
-    conn: sa.Connection, spec: TableSpec, source: str, *, chunk: int | None = None
+    conn: sa.Connection, spec: TableSpec, source: str, *, chunks: Collection[int] | None = None
 ) -> Iterator[Iterator[tuple[int, int, list[bytes | None]]]]:
     """Yield (chunk, source_rowid, fields) of a source's rows in PostgreSQL, in that order.
 
@@ -169,7 +169,7 @@ def target_rows(
         conn: to the target database; busy until the block ends.
         spec: the table.
         source: the source of the rows.
-        chunk: only this one.
+        chunks: only these.
     """
     statement = pgsql.SQL(
         "copy (select {} from {} where source = {}{}{} order by chunk, source_rowid) "
@@ -180,7 +180,9 @@ def target_rows(
         ),
         pgsql.Identifier(tables.schema_in(conn, spec.schema), spec.name),
         pgsql.Literal(source),
-        pgsql.SQL("" if chunk is None else " and chunk = {}").format(pgsql.Literal(chunk)),
+        pgsql.SQL("" if chunks is None else " and chunk = any({})").format(
+            pgsql.Literal(sorted(chunks or ()))
+        ),
         pgsql.SQL(" and not reversed" if spec.mirrored else ""),
     )
     json_places = [

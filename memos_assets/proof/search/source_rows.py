@@ -87,8 +87,9 @@ class SourceRows:
         """
         column = quoted(self.vector.origin)
         size = self.vector.element_bytes
-        if self.vector.dimension_origin is not None:
-            seems = quoted(self.vector.dimension_origin)
+        stated = self.vector.dimension_origin
+        if stated is not None:
+            seems = quoted(stated)
         elif size is not None:
             seems = f"length({column}) / {size}"
         else:
@@ -99,7 +100,8 @@ class SourceRows:
             f"select {self._rowid}, {seems} from {unindexed(self._spec.origin)} "
             f"where {column} is not null order by {self._rowid}"
         ):
-            if not self._is_left_out(rowid) and (dimension := _dimension(seen)) is not None:
+            dimension = canonical.whole(_counted(seen) if stated is None else seen)
+            if isinstance(dimension, int) and not self._is_left_out(rowid):
                 yield rowid, dimension
 
     def at(self, rowid: int) -> SourceRow:
@@ -146,13 +148,13 @@ class SourceRows:
         return SourceRow((self.source, *key), elements, reason, json_texts)
 
 
-def _dimension(seen: Value) -> int | None:
-    """Return a dimension that SQLite states or computes, or count the numbers of JSON."""
+def _counted(seen: Value) -> Value:
+    """Return a dimension that SQLite computed, or count the numbers of JSON."""
     if isinstance(seen, bytes):
         return seen.count(b",") + 1
     if isinstance(seen, str):
         return seen.count(",") + 1
-    return int(seen) if seen is not None and seen == seen // 1 else None
+    return seen
 
 
 @contextmanager
