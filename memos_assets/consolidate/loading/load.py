@@ -13,7 +13,9 @@ from psycopg import sql as pgsql
 from memos_assets.catalog import TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, tasks_of
 from memos_assets.consolidate.loading import ledger
-from memos_assets.consolidate.loading.read_ahead import Counts, EncodedBatch, ReadAhead
+from memos_assets.consolidate.loading.counts import Counts
+from memos_assets.consolidate.loading.read_ahead import EncodedBatch, ReadAhead
+from memos_assets.consolidate.loading.summary import integral_note
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
@@ -103,14 +105,6 @@ def _answers(engine: sa.Engine) -> bool:
             return True
     except (sa.exc.DBAPIError, psycopg.Error, TargetError):
         return False
-
-
-def integral_note(spec: TableSpec, integral: Mapping[str, int]) -> str:
-    """Return a line about REAL values that were read as integers, by SQLite column; or nothing."""
-    if not integral:
-        return ""
-    columns = ", ".join(f"{column} {count:,}" for column, count in sorted(integral.items()))
-    return f"{spec.qualified}: REAL values read as the integers they equal: {columns}"
 
 
 def _load_chunk(
