@@ -37,7 +37,7 @@ INNER_FLOORS = {
         *("versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),
-    "proof": ("expected", "shape", "rows", "search"),
+    "proof": ("expected", "channel", "shape", "rows", "search"),
 }
 
 

@@ -14,7 +14,7 @@ from memos_assets.cli.outcome import write_json
 from memos_assets.consolidate.sources import acknowledged as known
 from memos_assets.consolidate.sources import registry
 from memos_assets.errors import UsageError
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
 
@@ -41,7 +41,10 @@ def acknowledge(
     if name is not None and not undo and reason is None:
         fix = "say why it may stay behind: --reason TEXT"
         raise UsageError("M558", "no reason is given", where=name, fix=fix)
-    with open_target(load_settings(), "memos_assets:acknowledge") as engine, engine.begin() as conn:
+    with (
+        open_consolidated(load_settings(), "memos_assets:acknowledge") as engine,
+        engine.begin() as conn,
+    ):
         found = registry.registered_sources(conn, MEMOS.kinds)
         if source is not None:
             found = [registry.source_named(conn, MEMOS.kinds, source)]

@@ -9,6 +9,7 @@ from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
+from memos_assets.defs.retirement import retire_files
 
 #: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
 #: the two places of `concurrency.runs` in dagster.yaml is always left to loads.
@@ -17,7 +18,7 @@ UPKEEP = {"memos/upkeep": "true"}
 #: Names of jobs; those of other catalogs than memOS's begin with their prefix.
 FINISH, VERIFY, REPORT = "index_check_report", "verify_checklist", "write_report"
 ARCHIVE, HEALTH, MAINTAIN = "report_archive", "check_index_health", "maintain_indexes"
-IMPACT = "measure_impact"
+IMPACT, RETIRE = "measure_impact", "retire_files"
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
@@ -109,6 +110,10 @@ def _other_jobs(catalog: Catalog) -> list[Job]:
             selection=dg.AssetSelection.groups(names.job("archive")),
             description="Show what is retired, and check it. Files are moved by "
             "`memos-assets retire`.",
+        ),
+        retire_files(catalog).to_job(
+            description="Move proven files into the archive. It needs the confirmation that "
+            "`memos-assets retire --dry-run` prints.",
         ),
         dg.define_asset_job(
             names.job(HEALTH),

@@ -9,6 +9,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
+from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
@@ -50,6 +51,7 @@ def consolidate(
         reload: load chunks again although the ledger says that they are up to date.
     """
     done = new_consolidation(catalog.schema)
+    adopt(engine, settings.archive_folder)
     done.notes = register_files(engine, files)
     pinned = pin_sources(engine, settings.pins_folder, catalog, done.id, roots, files)
     tags = tags_of(pinned)

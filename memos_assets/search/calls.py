@@ -128,7 +128,7 @@ class Call:
                 "M574",
                 f"{shown_value(text)} has no word to search for",
                 where=f"table {self.table.name}",
-                fix="pass words that are no stop words",
+                fix="pass words other than stop words",
             )
 
     def _need_keys(self, conn: sa.Connection) -> None:

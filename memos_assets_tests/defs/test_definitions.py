@@ -189,6 +189,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "observe_mixed_precision_embeddings",
         "observe_semantic_memory",
         "report_archive",
+        "retire_files",
         "verify_checklist",
         "write_report",
     ]

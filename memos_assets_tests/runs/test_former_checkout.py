@@ -80,6 +80,8 @@ def test_jobs_partitions_and_ticks_have_the_names_of_the_former_checkout() -> No
     partitions = (graph.get(key).partitions_def for key in graph.get_all_asset_keys())
     named = {p.name for p in partitions if isinstance(p, dg.DynamicPartitionsDefinition)}
     assert sorted(map(str, named)) == former["partitions"]
-    assert sorted(job.name for job in repository.get_all_jobs()) == former["jobs"]
+    jobs = {job.name for job in repository.get_all_jobs()}
+    assert jobs - set(former["jobs"]) == {"retire_files"}
+    assert set(former["jobs"]) <= jobs
     assert sorted(one.name for one in repository.schedule_defs) == former["schedules"]
     assert sorted(one.name for one in repository.sensor_defs) == former["sensors"]

@@ -327,7 +327,8 @@ CHECKS: tuple[AnyCheck, ...] = (
         fix="leave it behind knowingly: memos-assets acknowledge SOURCE TABLE[.COLUMN] --reason "
         "TEXT; or describe it in memos_assets/catalog, then consolidate again",
         where="each kind of file",
-        reads="tables and columns of the pinned file against the catalog; what was acknowledged. "
+        reads="tables and columns of the pinned copy and of the file as it is now, against the "
+        "catalog; what was acknowledged. "
         "Tables of an FTS5 index over a table of the catalog count as that table",
         when_failed="Leave the table or column behind knowingly, with a reason that the report "
         "shows: `memos-assets acknowledge SOURCE TABLE[.COLUMN] --reason TEXT`. Or describe it in "
