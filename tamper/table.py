@@ -1,11 +1,14 @@
 """The tamperings as one table."""
 
+import re
 from collections.abc import Sequence
 
 from bench.sheets import Sheet
 from tamper.judge import Outcome
 
 _MOST = 90
+#: Of a path; those of a world are gone with it.
+_FOLDER = re.compile(r"(?<!\S)/\S+/")
 
 
 def sheet_of(outcomes: Sequence[Outcome]) -> Sheet:
@@ -32,5 +35,5 @@ def _row(outcome: Outcome) -> tuple[str, str, str]:
     named = next(
         (outcome.noticed[label] for label in tampering.red if label in outcome.noticed), "NOT SEEN"
     )
-    text = " ".join(named.replace("|", "/").replace("`", "'").split())
+    text = _FOLDER.sub("", " ".join(named.replace("|", "/").replace("`", "'").split()))
     return tampering.what, labels, text if len(text) <= _MOST else f"{text[: _MOST - 3]}..."

@@ -17,7 +17,9 @@ from memos_assets_tests.indexes.rows import EVERY_INDEX, put, search_index
 from memos_assets_tests.indexes.test_build import GIN, HNSW, SPEC, invalidate
 
 OUTDATED = "valid, but built by another definition"
-
+_CAST = "using hnsw ((embedding::public.vector(768))"
+OTHER_CLASS = f"{_CAST} public.vector_l2_ops) where dimension = 768"
+OTHER_ROWS = f"{_CAST} public.vector_cosine_ops) where dimension = 7"
 
 TABLE = SPEC.as_table
 
@@ -103,8 +105,8 @@ def test_v06_index_is_valid_fails_when_the_catalog_defines_it_otherwise(built: s
 @pytest.mark.parametrize(
     ("name", "statement"),
     [
-        (HNSW, "using hnsw ((embedding::vector(768)) vector_l2_ops) where dimension = 768"),
-        (HNSW, "using hnsw ((embedding::vector(768)) vector_cosine_ops) where dimension = 7"),
+        (HNSW, OTHER_CLASS),
+        (HNSW, OTHER_ROWS),
         (GIN, "using gin (domain_hints)"),
     ],
     ids=["operator class", "rows", "operator class of GIN"],
@@ -127,8 +129,7 @@ def test_v07_nearest_uses_index_fails_when_the_operator_class_is_another(
     execute(
         built,
         f"drop index memos.{HNSW}",
-        f"create index {HNSW} on memos.thought_templates "
-        "using hnsw ((embedding::vector(768)) vector_l2_ops) where dimension = 768",
+        f"create index {HNSW} on memos.thought_templates {OTHER_CLASS}",
     )
     assert valid(built).observed == OUTDATED
     finding = nearest(built)
