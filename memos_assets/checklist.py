@@ -9,7 +9,9 @@ from memos_assets.consolidate.sources import checks as sources
 from memos_assets.maintenance import checks as maintenance
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
+from memos_assets.proof.channel import checks as proof_channel
 from memos_assets.proof.rows import checks as proof_rows
+from memos_assets.proof.rows import loaded as proof_loaded
 from memos_assets.proof.search import checks as proof_search
 from memos_assets.proof.shape import checks as proof_shape
 from memos_assets.search import checks as search
@@ -20,7 +22,9 @@ CHECKLIST = Checklist.gather(
     search.CHECKS,
     archive.CHECKS,
     sources.CHECKS,
+    proof_channel.CHECKS,
     proof_rows.CHECKS,
+    proof_loaded.CHECKS,
     proof_shape.CHECKS,
     proof_search.CHECKS,
     maintenance.CHECKS,

@@ -30,13 +30,14 @@ FLOORS = (
 INNER_FLOORS = {
     "postgres": (
         "storable_text",
-        *("schemas", "connection", "foreign_content", "advisory_locks", "upsert", "build_lock"),
+        *("schemas", "connection", "refusals", "channel", "vector_names", "foreign_content"),
+        *("advisory_locks", "upsert", "build_lock", "pools"),
         *("server", "copy", "schema", "shape", "application", "engine", "sessions", "migrations"),
         *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),
-    "proof": ("expected", "shape", "rows", "search"),
+    "proof": ("expected", "channel", "shape", "rows", "search"),
 }
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.files import make_private, private_descriptor, write_whole
-from memos_assets.postgres import advisory_locks, schemas
+from memos_assets.postgres import advisory_locks, channel, schemas
 from memos_assets.postgres.engine import (
     create_engine,
     libpq_url,
@@ -165,6 +165,7 @@ def _run_pg_dump(url: sa.URL, settings: Settings, path: Path) -> None:
             str(programs() / "bin" / "pg_dump"),
             "--format=custom",
             "--no-password",
+            f"--encoding={channel.ENCODING}",
             f"--lock-wait-timeout={settings.lock_timeout_ms or 2_000_000_000}",
             f"--file={path}",
             *(f"--exclude-schema={schema}" for schema in schemas.left_out_of_backups()),

@@ -24,6 +24,7 @@ from memos_assets.postgres.application.adoptability import (
 )
 from memos_assets.postgres.application.found_tables import FoundTable, find_table
 from memos_assets.postgres.connection import driver_of, first_line, has_rows, put_in_force
+from memos_assets.postgres.vector_names import VectorName
 
 _log = logging.getLogger(__name__)
 
@@ -277,8 +278,9 @@ def _digest(
 
 def _read(column: str, type_name: str) -> sql.Composable:
     """Return a column as the digest reads it; to write the elements of embeddings out is slow."""
-    plain = "{}" if not type_name.startswith("vector(") else "sha256(vector_send({}))"
-    return sql.SQL(plain).format(sql.Identifier(column))
+    if not type_name.startswith("vector("):
+        return sql.Identifier(column)
+    return sql.SQL("sha256({}({}))").format(VectorName("vector_send"), sql.Identifier(column))
 
 
 def _write_down(

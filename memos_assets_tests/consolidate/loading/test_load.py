@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
+from memos_assets.consolidate.decoding import reader as decoder
 from memos_assets.consolidate.decoding.reader import CHUNKS, chunk_stream, chunk_task, tasks_of
 from memos_assets.consolidate.loading.load import load_chunks, load_stream
 from memos_assets.consolidate.sources.pins import Pin
@@ -253,8 +254,9 @@ def terminate_copy(engine: sa.Engine) -> None:
 
 
 def test_a_connection_that_dies_mid_chunk_leaves_nothing_half_loaded(
-    engine: sa.Engine, tmp_path: Path
+    engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decoder, "BATCH_ROWS", 64)
     path = memories(tmp_path / "data", *range(1, 400))
     pin = b.observe(engine, path)
     b.consolidate(engine, path)
@@ -313,7 +315,7 @@ def test_a_refused_chunk_does_not_stop_the_ones_after_it(engine: sa.Engine, tmp_
 def test_every_refused_chunk_is_named_at_the_end(engine: sa.Engine, tmp_path: Path) -> None:
     pin = b.observe(engine, memories(tmp_path / "data"))
     refuse(engine, "memory-1", f"memory-{2 * CHUNK + 1}")
-    with pytest.raises(TargetError, match=r"^M380 .*: 2 of 3 chunks .*/000: .*; M310 .*/002: "):
+    with pytest.raises(TargetError, match=r"^M310 .*: 2 of 3 chunks .*/000, \S+/002: "):
         load(engine, pin, 0, 1, 2)
     assert [row[0] for row in stored(engine)] == [f"memory-{CHUNK + 1}"]
 
