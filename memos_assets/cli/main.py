@@ -17,7 +17,7 @@ from memos_assets.cli import exit_codes
 from memos_assets.cli.display import console, errors, print_error
 from memos_assets.cli.terminal import show_what_can_be_shown
 from memos_assets.errors import MemosAssetsError, TargetError, out_of_memory
-from memos_assets.postgres.refusals import refusal
+from memos_assets.postgres.driver_errors import refusal
 from memos_assets.settings import load_settings
 
 _INTERRUPTED = "Interrupted. Loaded chunks stay loaded; run the same command again to continue."

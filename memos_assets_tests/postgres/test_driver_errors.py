@@ -10,8 +10,8 @@ import sqlalchemy as sa
 
 from memos_assets.errors import TargetError
 from memos_assets.postgres import channel
+from memos_assets.postgres.driver_errors import is_full, refusal
 from memos_assets.postgres.engine import check_server, create_engine, libpq_url
-from memos_assets.postgres.refusals import is_full, refusal
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 from memos_assets_tests.conftest import FAST
