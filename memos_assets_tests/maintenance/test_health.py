@@ -280,7 +280,8 @@ def search_once(engine: sa.Engine) -> None:
         engine,
         "set local enable_seqscan = off",
         "set local enable_sort = off",
-        f"select id from memos.{TABLE} where dimension = 768 order by {EXPRESSION} operator(public.<=>) "
+        f"select id from memos.{TABLE} where dimension = 768 "
+        f"order by {EXPRESSION} operator(public.<=>) "
         f"'{json.dumps([1.0] * 768)}' limit 1",
     )
 
