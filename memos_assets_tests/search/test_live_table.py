@@ -58,7 +58,7 @@ def live(engine: sa.Engine) -> Iterator[sa.Engine]:
         conn.execute(
             sa.text(
                 "create table agent.notes (id text primary key, agent text not null, "
-                "hidden boolean not null, body text, about jsonb, embedding vector(8), "
+                "hidden boolean not null, body text, about jsonb, embedding public.vector(8), "
                 "search_text tsvector generated always as (memos.search_document(body, 100000)) "
                 "stored)"
             )
@@ -66,7 +66,7 @@ def live(engine: sa.Engine) -> Iterator[sa.Engine]:
         conn.execute(
             sa.text(
                 "insert into agent.notes values (:id, :agent, :hidden, :body, cast(:about as "
-                "jsonb), cast(:embedding as vector))"
+                "jsonb), cast(:embedding as public.vector))"
             ),
             [
                 {
