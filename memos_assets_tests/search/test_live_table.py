@@ -106,7 +106,7 @@ def test_its_functions_are_in_its_schema_and_find_its_rows(live: sa.Engine) -> N
         halls = search(conn, NOTES, vector_of(7), k=ROWS, filters={"about": {"hall": 2}})
         assert {hit.metadata["hall"] for hit in halls} == {2}
         assert len(halls) == ROWS // 3
-        called = sa.text("select id from agent.search_notes(cast(:query as vector), 1)")
+        called = sa.text("select id from agent.search_notes(cast(:query as public.vector), 1)")
         assert conn.execute(called, {"query": str(vector_of(9).tolist())}).scalar_one() == "n9"
 
 
