@@ -15,9 +15,10 @@ from typer.exceptions import TyperException
 from memos_assets import __version__
 from memos_assets.cli import exit_codes
 from memos_assets.cli.display import console, errors, print_error
+from memos_assets.cli.terminal import show_what_can_be_shown
 from memos_assets.errors import MemosAssetsError, TargetError, out_of_memory
 from memos_assets.files import PRIVATE_FOLDER, write_private
-from memos_assets.postgres.refusals import refusal
+from memos_assets.postgres.driver_errors import refusal
 from memos_assets.settings import load_settings
 
 _INTERRUPTED = "Interrupted. Loaded chunks stay loaded; run the same command again to continue."
@@ -125,6 +126,7 @@ def run(arguments: list[str] | None = None) -> int:
     # A connection that was lost in the middle of a COPY cannot be rolled back; PostgreSQL does it,
     # and pool and driver need not log it. dagster-postgres tries to reach a server that is gone
     # for some seconds, and would log each attempt.
+    show_what_can_be_shown()
     logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
     logging.getLogger("psycopg").setLevel(logging.ERROR)
     logging.getLogger().addFilter(_is_not_retry)

@@ -8,7 +8,7 @@ import psycopg
 import sqlalchemy as sa
 
 from memos_assets.errors import MemosAssetsError, out_of_memory
-from memos_assets.postgres.refusals import refusal
+from memos_assets.postgres.driver_errors import refusal
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The channel: what every connection of ours sets, and the check that the server took it.
 
 A database, a role, a pooler or the environment may set an encoding, a date style, a search path or
-a timeout for whoever connects. What we write and read must not depend on it, so each connection
+a timeout for every client. What we write and read must not depend on it, so each connection
 sets all of it itself, in one round trip, after it is made: poolers such as PgBouncer refuse or drop
 settings that come with the connection request (``options``).
 

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.postgres import advisory_locks, channel, schemas, vector_names
+from memos_assets.postgres.driver_errors import refusal
 from memos_assets.postgres.pools import AsyncPool, Pool
-from memos_assets.postgres.refusals import refusal
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
@@ -170,7 +170,7 @@ def reachable(engine: sa.Engine) -> Iterator[None]:
     """Turn the driver's refusals in a block into errors whose cause is left out: it may print.
 
     Raises:
-        TargetError: M304 the server cannot be reached, or what `refusals.refusal` makes of it.
+        TargetError: M304 the server cannot be reached, or what `driver_errors.refusal` makes of it.
     """
     try:
         yield

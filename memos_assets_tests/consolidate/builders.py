@@ -356,13 +356,19 @@ def red(engine: sa.Engine, pin: Pin) -> dict[tuple[str, str], str]:
     }
 
 
+#: The path of another client; that of our connections has PostgreSQL's schema alone.
+AS_ANOTHER_CLIENT = sa.text("set local search_path = public")
+
+
 def rows(engine: sa.Engine, query: str, **values: Any) -> list[tuple[Any, ...]]:
     with engine.connect() as conn:
+        conn.execute(AS_ANOTHER_CLIENT)
         return [tuple(row) for row in conn.execute(sa.text(query), values)]
 
 
 def execute(engine: sa.Engine, *statements: str, **values: Any) -> None:
     with engine.begin() as conn:
+        conn.execute(AS_ANOTHER_CLIENT)
         for statement in statements:
             conn.execute(sa.text(statement), values)
 

@@ -27,7 +27,7 @@ TABLE = SPEC.name
 INDEX = EVERY_INDEX[HNSW]
 BUILT = search_index(HNSW)
 #: The expression that the index stores.
-EXPRESSION = "(l2_normalize(embedding)::halfvec(768))"
+EXPRESSION = "(public.l2_normalize(embedding)::public.halfvec(768))"
 
 
 @pytest.fixture
@@ -265,9 +265,9 @@ def test_v24_indexes_are_used_fails_when_another_does_the_same(loaded: sa.Engine
     change(
         loaded,
         f"create index theirs on memos.{TABLE} using hnsw "
-        f"({EXPRESSION} halfvec_cosine_ops) with (m = 8) where dimension = 768",
+        f"({EXPRESSION} public.halfvec_cosine_ops) with (m = 8) where dimension = 768",
         f"create index other on memos.{TABLE} using hnsw "
-        f"({EXPRESSION} halfvec_l2_ops) where dimension = 768",
+        f"({EXPRESSION} public.halfvec_l2_ops) where dimension = 768",
     )
     finding = use(loaded)
     assert not finding.passed
@@ -280,7 +280,8 @@ def search_once(engine: sa.Engine) -> None:
         engine,
         "set local enable_seqscan = off",
         "set local enable_sort = off",
-        f"select id from memos.{TABLE} where dimension = 768 order by {EXPRESSION} <=> "
+        f"select id from memos.{TABLE} where dimension = 768 "
+        f"order by {EXPRESSION} operator(public.<=>) "
         f"'{json.dumps([1.0] * 768)}' limit 1",
     )
 

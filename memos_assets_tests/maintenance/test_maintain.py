@@ -165,7 +165,8 @@ def test_rows_are_written_and_searched_while_an_index_is_rebuilt(loaded: sa.Engi
     query = json.dumps([3.0, *[1.0] * 767])
     search = (
         f"select id from memos.{TABLE} where dimension = 768 "
-        "order by l2_normalize(embedding)::halfvec(768) <=> %s limit 1"
+        "order by public.l2_normalize(embedding)::public.halfvec(768) "
+        "operator(public.<=>) %s limit 1"
     )
     with rebuilding(loaded) as (writer, future, _), session(loaded) as other:
         other.execute("set lock_timeout = '1s'")

@@ -58,7 +58,7 @@ def live(engine: sa.Engine) -> Iterator[sa.Engine]:
         conn.execute(
             sa.text(
                 "create table agent.notes (id text primary key, agent text not null, "
-                "hidden boolean not null, body text, about jsonb, embedding vector(8), "
+                "hidden boolean not null, body text, about jsonb, embedding public.vector(8), "
                 "search_text tsvector generated always as (memos.search_document(body, 100000)) "
                 "stored)"
             )
@@ -66,7 +66,7 @@ def live(engine: sa.Engine) -> Iterator[sa.Engine]:
         conn.execute(
             sa.text(
                 "insert into agent.notes values (:id, :agent, :hidden, :body, cast(:about as "
-                "jsonb), cast(:embedding as vector))"
+                "jsonb), cast(:embedding as public.vector))"
             ),
             [
                 {
@@ -106,7 +106,7 @@ def test_its_functions_are_in_its_schema_and_find_its_rows(live: sa.Engine) -> N
         halls = search(conn, NOTES, vector_of(7), k=ROWS, filters={"about": {"hall": 2}})
         assert {hit.metadata["hall"] for hit in halls} == {2}
         assert len(halls) == ROWS // 3
-        called = sa.text("select id from agent.search_notes(cast(:query as vector), 1)")
+        called = sa.text("select id from agent.search_notes(cast(:query as public.vector), 1)")
         assert conn.execute(called, {"query": str(vector_of(9).tolist())}).scalar_one() == "n9"
 
 

@@ -33,6 +33,7 @@ def built(engine: sa.Engine) -> sa.Engine:
 
 def execute(engine: sa.Engine, *statements: str) -> None:
     with engine.begin() as conn:
+        conn.execute(sa.text("set local search_path = public"))
         for statement in statements:
             conn.execute(sa.text(statement))
 

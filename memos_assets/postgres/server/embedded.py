@@ -23,7 +23,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 from memos_assets.errors import ServerError
 from memos_assets.files import append_private
 from memos_assets.postgres import channel
-from memos_assets.postgres.refusals import full, is_full
+from memos_assets.postgres.driver_errors import full, is_full
 from memos_assets.postgres.server import cluster, serving_lock
 from memos_assets.postgres.server.ownership import Account, account_for, open_path, open_programs
 

@@ -25,7 +25,7 @@ COUNT = 16
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows of 0.4 MB are long where batches are of 0.1 MB."""
     monkeypatch.setattr(reader, "BATCH_BYTES", 100_000)
-    monkeypatch.setattr(ahead, "_WAITING_BYTES", 100_000)
+    monkeypatch.setattr(read_ahead, "_WAITING_BYTES", 100_000)
     monkeypatch.setattr(load, "_REJECT_BYTES", 100_000)
     monkeypatch.setattr(load, "_KEPT_BYTES", 100_000)
     monkeypatch.setattr(row_streams, "_BATCH_BYTES", 100_000)

@@ -17,13 +17,16 @@ from memos_assets_tests.consolidate import builders as b
 
 #: Kind of object -> the statement that makes it, and how it is named.
 HANGING = {
-    "view": ("create view public.theirs as select id from memos.semantic_memories", "view theirs"),
+    "view": (
+        "create view public.theirs as select id from memos.semantic_memories",
+        "view public.theirs",
+    ),
     "foreign key": (
         (
             "create table public.theirs (source text, id text, "
             "foreign key (source, id) references memos.semantic_memories)"
         ),
-        "constraint theirs_source_id_fkey on table theirs",
+        "constraint theirs_source_id_fkey on table public.theirs",
     ),
     "trigger": (
         (
@@ -65,18 +68,18 @@ HANGING = {
     ),
     "child": (
         "create table public.theirs () inherits (memos.corpora)",
-        "table theirs",
+        "table public.theirs",
     ),
     "column of its type": (
         "create table public.theirs (one memos.corpora, many memos.corpora[])",
-        "column one of table theirs",
+        "column one of table public.theirs",
     ),
     "function": (
         (
             "create function public.theirs() returns bigint begin atomic "
             "select count(*) from memos.corpora; end"
         ),
-        "function theirs()",
+        "function public.theirs()",
     ),
 }
 

@@ -101,7 +101,7 @@ _NO_ROOM = re.compile(
     r"FATAL:\s+(?:sorry, too many clients already|remaining connection slots are reserved|"
     r"too many connections for |no more connections allowed|Max ?[Cc]lient)"
 )
-_OF_PGVECTOR = re.compile(r'"?\b(?:vector|halfvec|sparsevec)\b|\$libdir/vector')
+_OF_PGVECTOR = re.compile(r"\b(?:vector|halfvec|sparsevec)")
 
 
 def is_full(error: BaseException) -> bool:
