@@ -16,7 +16,7 @@ PACKAGE = "memos_assets"
 #: Rooms that any room above may import; they import one another at most.
 GROUND = (
     *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
-    *("installation", "thread_switches"),
+    *("installation", "thread_switches", "losses"),
 )
 #: From the ground up. A room imports rooms before it in this list, and itself.
 FLOORS = (
@@ -30,8 +30,10 @@ FLOORS = (
 INNER_FLOORS = {
     "postgres": (
         "storable_text",
-        *("schemas", "connection", "advisory_locks", "upsert", "build_lock", "server"),
-        *("copy", "schema", "shape", "application", "engine", "sessions", "migrations", "backup"),
+        *("schemas", "connection", "refusals", "channel", "vector_names", "foreign_content"),
+        *("advisory_locks", "upsert", "build_lock", "pools"),
+        *("server", "copy", "schema", "shape", "application", "engine", "sessions", "migrations"),
+        *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),

@@ -19,7 +19,7 @@ from memos_assets.consolidate.sources.discover import FoundFile, Root, find_file
 from memos_assets.consolidate.sources.shrinkage import Acceptance, accept
 from memos_assets.demo import write_demo
 from memos_assets.errors import UsageError
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated, open_target
 from memos_assets.report.formatting import size
 from memos_assets.report.render import find_report, reports_folder
 from memos_assets.report.unchanged import results_if_unchanged
@@ -170,11 +170,12 @@ def consolidate_command(
 
 def verify_command(json_file: JsonFile = None) -> int:
     """Read both sides again and run the whole checklist; nothing is loaded."""
-    from memos_assets.runs import instance as launch
-
     settings = load_settings()
     catalog = catalog_of(settings)
-    with open_target(settings, "memos_assets:verify") as engine:
+    with open_consolidated(settings, "memos_assets:verify") as engine:
+        # Dagster takes a second to import, which a refusal need not wait for.
+        from memos_assets.runs import instance as launch
+
         with live_progress():
             done = launch.verify(engine, settings, catalog)
         return conclude(engine, settings, catalog, done, json_file)

@@ -17,7 +17,7 @@ from memos_assets.impact.measure import (
     disk_needed,
     measure_impact,
 )
-from memos_assets.postgres.target import free_bytes, open_target
+from memos_assets.postgres.target import free_bytes, open_consolidated
 from memos_assets.report.formatting import seconds, size
 from memos_assets.report.impact import in_words, records
 from memos_assets.settings import load_settings
@@ -41,7 +41,7 @@ def impact(
     console.print(
         f"Up to {needed} of disk space are used, one table after the other, and freed again."
     )
-    with open_target(settings, "memos_assets:impact") as engine, live_progress():
+    with open_consolidated(settings, "memos_assets:impact") as engine, live_progress():
         measured = measure_impact(
             engine, MEMOS, rows=counts, dimension=dimension, free_bytes=free_bytes(settings)
         )

@@ -8,9 +8,7 @@ from datetime import UTC, datetime
 from importlib.abc import MetaPathFinder
 from typing import Annotated
 
-import psycopg
 import pyarrow as pa
-import sqlalchemy as sa
 import typer
 from typer.exceptions import TyperException
 
@@ -18,7 +16,8 @@ from memos_assets import __version__
 from memos_assets.cli import exit_codes
 from memos_assets.cli.display import console, errors, print_error
 from memos_assets.errors import MemosAssetsError, TargetError, out_of_memory
-from memos_assets.postgres.connection import first_line
+from memos_assets.files import PRIVATE_FOLDER, write_private
+from memos_assets.postgres.refusals import refusal
 from memos_assets.settings import load_settings
 
 _INTERRUPTED = "Interrupted. Loaded chunks stay loaded; run the same command again to continue."
@@ -49,6 +48,7 @@ COMMANDS = {
     "rollback": "versions:rollback",
     "versions": "versions:versions",
     "rejects": "rejects:group",
+    "acknowledge": "acknowledge:acknowledge",
 }
 
 
@@ -167,17 +167,11 @@ def _is_not_retry(record: logging.LogRecord) -> bool:
 
 
 def _refusal_of_database(error: BaseException) -> TargetError | None:
-    """Return the error of a database that went away or ran out of a resource, or None."""
+    """Return the error of a database that refused, went away or ran out of a resource, or None."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, psycopg.OperationalError | sa.exc.OperationalError):
-            return TargetError(
-                "M306",
-                f"the server stopped serving this command ({first_line(cause)})",
-                where="database",
-                fix="check that the server runs and has free disk space and memory, then run the "
-                "same command again; loaded chunks stay loaded",
-            )
+        if (found := refusal(cause)) is not None:
+            return found
         cause = cause.__cause__ or cause.__context__
     return None
 
@@ -186,8 +180,9 @@ def _unexpected(error: Exception) -> int:
     name = f"crash-{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
     try:
         path = load_settings().home / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+        with write_private(path) as file:
+            file.writelines(traceback.format_exception(error))
         where = f"the traceback is in {path}"
     except (OSError, MemosAssetsError):
         where = "the traceback could not be written"

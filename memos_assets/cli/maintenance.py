@@ -8,7 +8,7 @@ from rich.table import Table
 from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console, live_progress, print_error, titled_table
 from memos_assets.maintenance.pending import Work, pending_work, scope_of
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
 
@@ -31,13 +31,14 @@ def maintain(
     settings = load_settings()
     scope = scope_of(MEMOS, names or (), rebuild=rebuild)
     if dry_run:
-        with open_target(settings, "memos_assets:maintain") as engine:
+        with open_consolidated(settings, "memos_assets:maintain") as engine:
             found = pending_work(engine, scope)
         console.print(_table(found) if found else "Nothing is pending.")
         return 1 if found else 0
-    from memos_assets.runs import instance as launch
+    with open_consolidated(settings, "memos_assets:maintain"), live_progress() as display:
+        # Dagster takes a second to import, which a refusal need not wait for.
+        from memos_assets.runs import instance as launch
 
-    with live_progress() as display:
         done = launch.maintain(settings, MEMOS, names or (), rebuild=rebuild)
     for failure in done.failures:
         print_error(failure)

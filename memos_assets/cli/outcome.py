@@ -113,6 +113,7 @@ def _as_json(
         "consolidation": done.id or None,
         "proven": done.proven,
         "verdict": concluded.sentence,
+        "lost": [asdict(one) for one in concluded.lost],
         "report": str(page) if page else None,
         "stale_chunks": done.stale_chunks,
         "schema": done.schema,

@@ -1,6 +1,6 @@
 """Print a dry run: files, forecasts of their tables, rejects, index strategies."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from rich.table import Table
 from memos_assets.cli.display import console, print_error, reasons_table, tables_table, titled_table
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
+from memos_assets.consolidate.loading.load import integral_note
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.shrinkage import Shrunken, last_pinned, shrunken
+from memos_assets.losses import Loss, by_table, sentence
 from memos_assets.report.formatting import size
 
 
@@ -38,6 +40,9 @@ def print_plan(
         console.print()
         console.print(table)
     console.print(indexes_note(indexes, budget_mb), soft_wrap=True)
+    for forecast in forecasts:
+        if note := integral_note(forecast.spec, forecast.integral_reals):
+            console.print(f"{forecast.source}: {note}", markup=False, soft_wrap=True)
     console.print()
     rows = sum(forecast.rows for forecast in forecasts)
     loaded = sum(forecast.loaded for forecast in forecasts)
@@ -46,6 +51,8 @@ def print_plan(
         "Nothing was written.",
         soft_wrap=True,
     )
+    for line in _about_losses([loss for forecast in forecasts for loss in forecast.losses]):
+        console.print(line, markup=False, soft_wrap=True)
     lost = [table for file in files for table in _shrunken(file, pins_folder)]
     for shrunk in lost:
         console.print(
@@ -79,6 +86,18 @@ def print_plan(
                 "mirrored": forecast.mirrored,
                 "rejects": dict(forecast.rejects),
                 "null_embeddings": dict(forecast.null_embeddings),
+                "reals_read_as_integers": dict(forecast.integral_reals),
+                "losses": [
+                    {
+                        "column": loss.column or None,
+                        "reason": loss.reason,
+                        "count": loss.count,
+                        "of": loss.of,
+                        "is_fact": loss.is_fact,
+                        "needs_decision": loss.takes_much,
+                    }
+                    for loss in forecast.losses
+                ],
                 "strategies": [
                     {"dimension": dimension, "embeddings": count, "strategy": strategy}
                     for dimension, count, strategy in forecast.strategies()
@@ -89,6 +108,18 @@ def print_plan(
         "indexes": [index.as_json() for index in indexes],
         "lost": [asdict(table) for table in lost],
     }
+
+
+def _about_losses(found: Sequence[Loss]) -> Iterator[str]:
+    """Yield what would turn V30 red, and the share of every loss by table."""
+    for loss in found:
+        if loss.takes_much:
+            yield (
+                f"Not proven until somebody decides on it (V30): {loss.source}, {loss.table}: "
+                f"{loss}. It may be our reading of the file: look at it first."
+            )
+    if summed := sentence(by_table(found)):
+        yield f"{summed.replace('Lost by table', 'Would be lost by table')}"
 
 
 def _shrunken(file: FoundFile, pins_folder: Path) -> list[Shrunken]:

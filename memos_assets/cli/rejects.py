@@ -1,10 +1,6 @@
-"""Commands about rejects: list, show, export, decide, withdraw, replay."""
+"""Commands about rejects: list, show, export; those that decide are in `decisions`."""
 
-import os
-import pwd
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,52 +11,22 @@ from rich.text import Text
 
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.columns import MODEL_DIMENSIONS
-from memos_assets.cli.catalog import catalog_of
+from memos_assets.cli import decisions as deciding
 from memos_assets.cli.data import JsonFile
-from memos_assets.cli.display import console, errors, live_progress, titled_table
-from memos_assets.cli.outcome import conclude, write_json
+from memos_assets.cli.display import console, titled_table
+from memos_assets.cli.outcome import write_json
+from memos_assets.cli.rejects_options import All, Filter, OfReason, Source, open_engine
+from memos_assets.cli.rejects_options import selection as selected
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
 from memos_assets.consolidate.decoding.repair_rules import RULES
+from memos_assets.consolidate.loading import accepted
 from memos_assets.consolidate.rejects import decisions
 from memos_assets.consolidate.rejects import listing as rejects
 from memos_assets.consolidate.rejects.listing import RejectedRow, RejectGroup, Selection
 from memos_assets.consolidate.sources import registry
-from memos_assets.consolidate.sources.discover import Root, find_files
-from memos_assets.errors import UsageError
-from memos_assets.postgres.target import open_target
+from memos_assets.losses import Loss
 from memos_assets.report.formatting import plural
-from memos_assets.settings import load_settings
 from memos_assets.sqlite.printable import shown_value
-
-Source = Annotated[str | None, typer.Option("--source", metavar="NAME", help="Only this source.")]
-Filter = Annotated[str | None, typer.Option("--table", metavar="TABLE", help="Only this table.")]
-OfReason = Annotated[
-    str | None, typer.Option("--reason", metavar="REASON", help="Only this reason.")
-]
-OfTable = Annotated[str, typer.Option("--table", metavar="TABLE", help="Rows of which table.")]
-Reason = Annotated[str, typer.Option("--reason", metavar="REASON", help="Why they were rejected.")]
-All = Annotated[bool, typer.Option("--all", help="Settled ones, too.")]
-
-
-def _engine(name: str) -> AbstractContextManager[sa.Engine]:
-    return open_target(load_settings(), f"memos_assets:rejects_{name}")
-
-
-def _selection(
-    conn: sa.Connection,
-    source: str | None,
-    table: str | None,
-    reason: str | None,
-    *,
-    settled: bool,
-) -> Selection:
-    """Return the selected rejects; an unknown name is an error, not an empty selection."""
-    if source is not None:
-        registry.source_named(conn, MEMOS.kinds, source)
-    if reason is not None:
-        decisions.check_reason(reason)
-    name = None if table is None else decisions.table_named(MEMOS, table).name
-    return Selection(MEMOS, source, name, reason, only_open=not settled)
 
 
 def list_command(
@@ -71,14 +37,45 @@ def list_command(
     json_file: JsonFile = None,
 ) -> int:
     """Count the open rejects, with their meaning and the rules that fit."""
-    with _engine("list") as engine, engine.connect() as conn:
-        found = rejects.groups(conn, _selection(conn, source, table, reason, settled=settled))
+    with open_engine("list") as engine, engine.connect() as conn:
+        found = rejects.groups(conn, selected(conn, source, table, reason, settled=settled))
+        undecided = _undecided(conn, source, table, reason)
     console.print(_groups_table(found, settled=settled))
     console.print()
-    for line in _next_commands(found):
+    for line in (*_next_commands(found), *_to_accept(undecided)):
         console.print(line, markup=False, soft_wrap=True)
     write_json(json_file, [_group_json(group) for group in found])
     return 0
+
+
+def _undecided(
+    conn: sa.Connection, source: str | None, table: str | None, reason: str | None
+) -> list[Loss]:
+    """Return NULL embeddings that take much of a table, and of which not so many are accepted."""
+    known = {
+        (one.source, one.table, one.column, one.reason): one.rows
+        for one in accepted.accepted(conn, MEMOS)
+    }
+    name = None if table is None else decisions.table_named(MEMOS, table).name
+    return [
+        loss
+        for loss in accepted.null_embeddings(conn, MEMOS)
+        if loss.takes_much
+        and known.get((loss.source, loss.table, loss.column, loss.reason), 0) < loss.count
+        and source in (None, loss.source)
+        and name in (None, loss.table)
+        and reason in (None, loss.reason)
+    ]
+
+
+def _to_accept(losses: Sequence[Loss]) -> Iterator[str]:
+    if losses:
+        yield "Embeddings are NULL in much of a table. Repair the files or the catalog, or accept:"
+    for loss in losses:
+        yield (
+            f"  memos-assets rejects accept --source {loss.source} --table {loss.table} "
+            f"--column {loss.column} --reason {loss.reason} --count {loss.count}"
+        )
 
 
 def _groups_table(found: Sequence[RejectGroup], *, settled: bool) -> Table:
@@ -139,7 +136,7 @@ def show(
     json_file: JsonFile = None,
 ) -> int:
     """Show one rejected row column by column, as it was."""
-    with _engine("show") as engine, engine.connect() as conn:
+    with open_engine("show") as engine, engine.connect() as conn:
         registry.source_named(conn, MEMOS.kinds, source)
         whose = Selection(MEMOS, source, decisions.table_named(MEMOS, table).name)
         row = rejects.rejected_row(conn, whose, name)
@@ -193,193 +190,11 @@ def export(
     settled: All = False,  # noqa: FBT002
 ) -> int:
     """Write rejected rows, exactly as they were, to a SQLite file or as JSON lines."""
-    with _engine("export") as engine, engine.connect() as conn:
-        selection = _selection(conn, source, table, reason, settled=settled)
+    with open_engine("export") as engine, engine.connect() as conn:
+        selection = selected(conn, source, table, reason, settled=settled)
         count = rejects.export(conn, selection, path)
     console.print(f"Wrote {plural(count, 'row')} to {path}", markup=False, soft_wrap=True)
     return 0
-
-
-def decide(
-    table: OfTable,
-    reason: Reason,
-    rule: Annotated[
-        str, typer.Option("--rule", metavar="RULE", help=f"What is done: {', '.join(RULES)}.")
-    ],
-    source: Source = None,
-    note: Annotated[
-        str | None, typer.Option("--note", metavar="TEXT", help="Why; it is kept.")
-    ] = None,
-) -> int:
-    """Decide what is done with rejects of a reason. `replay` applies it."""
-    with _engine("decide") as engine:
-        _decide(engine, table, reason, rule, source, note)
-    console.print("Apply it: memos-assets rejects replay")
-    return 0
-
-
-def _decide(
-    engine: sa.Engine, table: str, reason: str, rule: str, source: str | None, note: str | None
-) -> None:
-    spec = decisions.table_named(MEMOS, table)
-    with engine.begin() as conn:
-        if source is not None:
-            registry.source_named(conn, MEMOS.kinds, source)
-        concerned = decisions.decide(conn, spec, reason, rule, source=source, by=_who(), note=note)
-    for one in concerned:
-        left = ""
-        if one.untouchable:
-            left = f", of which {one.untouchable:,} stay open: the column is a key or a link"
-        console.print(
-            f"Decided {rule} for {reason} in {spec.name} of {one.source}: {RULES[rule]}. "
-            f"The rule concerns {plural(one.rows, 'row')}{left}.",
-            markup=False,
-            soft_wrap=True,
-        )
-
-
-def _who() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"user {os.getuid()}"
-
-
-def withdraw(table: OfTable, reason: Reason, source: Source = None) -> int:
-    """Take a decision back. `replay` opens the rows again."""
-    spec = decisions.table_named(MEMOS, table)
-    with _engine("withdraw") as engine, engine.begin() as conn:
-        if source is not None:
-            registry.source_named(conn, MEMOS.kinds, source)
-        withdrawn = decisions.withdraw(conn, spec, reason, source=source)
-    for name, rule in withdrawn.items():
-        console.print(
-            f"Withdrew {rule} for {reason} in {spec.name} of {name}.", markup=False, soft_wrap=True
-        )
-    console.print("Apply it: memos-assets rejects replay")
-    return 0
-
-
-def replay(
-    source: Source = None,
-    table: Filter = None,
-    rule: Annotated[
-        list[str] | None,
-        typer.Option("--rule", metavar="REASON=RULE", help="Decide this first; needs --table."),
-    ] = None,
-    json_file: JsonFile = None,
-) -> int:
-    """Load rejected rows again, after repairs in the files or decisions, and prove them."""
-    decided = [_parsed(one, table) for one in rule or ()]
-    settings = load_settings()
-    catalog = catalog_of(settings)
-    with _engine("replay") as engine:
-        with engine.connect() as conn:
-            selection = _selection(conn, source, table, None, settled=True)
-        for reason, name in decided:
-            assert table is not None
-            _decide(engine, table, reason, name, source, None)
-        with engine.connect() as conn:
-            names = rejects.sources_with_rejects(conn, selection)
-            registered = registry.registered_sources(conn, catalog.consolidated)
-            known = [source for source in registered if source.name in names]
-            before = rejects.rows_by_state(conn, catalog, names)
-        if not known:
-            console.print("There are no rejects.")
-            write_json(json_file, {"left": [], "open": []})
-            return 0
-        gone = [s for s in known if not s.retired_to and not s.path.exists()]
-        roots = [Root(s.path, s.name) for s in known if s not in gone and s.retired_to is None]
-        for one in gone:
-            errors.print(
-                f"Note: {one.name} is not replayed, because {one.path} is gone.",
-                markup=False,
-                soft_wrap=True,
-            )
-        # Dagster takes a second to import, which refusals need not wait for.
-        from memos_assets.runs import instance as launch
-
-        with live_progress():
-            files = find_files(catalog, roots, none_will_do=True) if roots else []
-            for file in files:
-                if file.error is not None:
-                    raise file.error
-            done = launch.consolidate(
-                engine, settings, catalog, roots, files, reload=False, swap=False
-            )
-        code = conclude(engine, settings, catalog, done, None)
-        with engine.connect() as conn:
-            after = rejects.rows_by_state(conn, catalog, names)
-    left, still = _outcome(before, after)
-    _print_outcome(left, still)
-    write_json(
-        json_file,
-        {
-            "consolidation": done.id,
-            "proven": done.proven,
-            "failures": done.failures,
-            "left": [
-                {"source": s, "table": t, "reason": r, "became": became, "rows": rows}
-                for (s, t, r, became), rows in left.items()
-            ],
-            "open": [
-                {"source": s, "table": t, "reason": r, "rows": rows}
-                for (s, t, r), rows in still.items()
-            ],
-        },
-    )
-    return code
-
-
-def _parsed(argument: str, table: str | None) -> tuple[str, str]:
-    reason, equals, rule = argument.partition("=")
-    if table is None or not (reason and equals and rule):
-        raise UsageError(
-            "M547",
-            "the option needs --table" if table is None else "the value is not REASON=RULE",
-            where=f"--rule {argument}",
-            fix="write --table TABLE --rule REASON=RULE",
-        )
-    return reason, rule
-
-
-def _outcome(
-    before: rejects.States, after: rejects.States
-) -> tuple[Counter[tuple[str, str, str, str]], Counter[tuple[str, str, str]]]:
-    """Return the resolutions of rows that were open, and the rows that are open."""
-    left: Counter[tuple[str, str, str, str]] = Counter()
-    for (source, table, rowid), (reason, resolution) in sorted(before.items()):
-        if resolution is not None:
-            continue
-        _, became = after.get((source, table, rowid), (reason, "as the file holds it"))
-        if became is not None:
-            left[source, table, reason, became] += 1
-    still = Counter(
-        (source, table, reason)
-        for (source, table, _), (reason, resolution) in sorted(after.items())
-        if resolution is None
-    )
-    return left, still
-
-
-def _print_outcome(
-    left: Counter[tuple[str, str, str, str]], still: Counter[tuple[str, str, str]]
-) -> None:
-    console.print()
-    table = titled_table("Left the list")
-    for name in ("table", "source", "reason", "rows", "settled by"):
-        table.add_column(name, overflow="fold")
-    for (source, name, reason, became), rows in left.items():
-        table.add_row(name, Text(source), reason, f"{rows:,}", became)
-    if left:
-        console.print(table)
-    else:
-        console.print("No row left the list.")
-    by_table: Counter[tuple[str, str]] = Counter()
-    for (_, name, reason), rows in still.items():
-        by_table[reason, name] += rows
-    opened = ", ".join(f"{reason} {rows:,} in {name}" for (reason, name), rows in by_table.items())
-    console.print(f"Still open: {opened or 'nothing'}.", markup=False, soft_wrap=True)
 
 
 group = typer.Typer(
@@ -390,6 +205,7 @@ group = typer.Typer(
 group.command("list")(list_command)
 group.command("show")(show)
 group.command("export")(export)
-group.command("decide")(decide)
-group.command("withdraw")(withdraw)
-group.command("replay")(replay)
+group.command("decide")(deciding.decide)
+group.command("accept")(deciding.accept)
+group.command("withdraw")(deciding.withdraw)
+group.command("replay")(deciding.replay)

@@ -20,7 +20,7 @@ from memos_assets.consolidate.archive.forget import forget, rows_of
 from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.registry import source_named
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import size
 from memos_assets.settings import Settings, load_settings
 
@@ -42,7 +42,7 @@ def _opened(settings: Settings, name: str) -> Iterator[tuple["dg.DagsterInstance
     from memos_assets.runs.instance import open_instance
 
     with (
-        open_target(settings, f"memos_assets:{name}") as engine,
+        open_consolidated(settings, f"memos_assets:{name}") as engine,
         open_instance(settings) as instance,
     ):
         yield instance, engine

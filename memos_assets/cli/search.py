@@ -15,7 +15,7 @@ from memos_assets.cli.outcome import write_json
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.errors import UsageError
 from memos_assets.postgres.storable_text import storable_text
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
 from memos_assets.search.across_tables import (
     Answer,
@@ -32,6 +32,10 @@ from memos_assets.settings import load_settings
 
 #: Hits that are shown of one table, and of each where every table is searched.
 _HITS, _HITS_OF_EACH = 10, 3
+_NO_WORD = (
+    "the text has no word that full-text search looks for, only stop words or signs: "
+    "rows are found by meaning alone"
+)
 
 
 def search(
@@ -79,7 +83,7 @@ def search(
     )
     settings = load_settings()
     like = None if like is None else storable_text(like)
-    with open_target(settings, "memos_assets:search") as engine:
+    with open_consolidated(settings, "memos_assets:search") as engine:
         with engine.connect() as conn:
             if source is not None and (only is None or only.owner == "source"):
                 source_named(conn, MEMOS.kinds, source)
@@ -93,6 +97,8 @@ def search(
             answers, refused = ask_all(conn, asked, alone=only is not None)
             notes += refused
             stems = _stems(conn, question.text)
+            if not stems and any(answer.mode == "hybrid" for answer in answers):
+                notes.append(_NO_WORD)
             empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
     if str(json_file) != "-":
         _print(answers, notes, question, stems, empty)

@@ -15,7 +15,6 @@ from memos_assets.consolidate.sources.registry import registered_sources
 from memos_assets.errors import UsageError
 from memos_assets.installation import CHECKOUT, PROJECT_ROOT
 from memos_assets.postgres import migrations
-from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.engine import (
     check_server,
     create_engine,
@@ -25,7 +24,7 @@ from memos_assets.postgres.engine import (
     shown,
 )
 from memos_assets.postgres.server.embedded import EmbeddedServer
-from memos_assets.postgres.target import open_target, prepare_target
+from memos_assets.postgres.target import bring_up_to_date, missing_schema, prepare_target
 from memos_assets.report.formatting import size
 from memos_assets.runs.dagster_home import prepare_dagster_home
 from memos_assets.settings import Settings, environment_for_dagster, load_settings
@@ -34,12 +33,14 @@ from memos_assets.settings import Settings, environment_for_dagster, load_settin
 def up() -> int:
     """Start the embedded PostgreSQL, or check the server that MEMOS_DATABASE_URL names."""
     settings = load_settings()
-    with open_target(settings, "memos_assets:up") as engine:
-        facts = check_server(engine)
-        console.print(
-            f"PostgreSQL {facts.server} with pgvector {facts.pgvector} is up: {shown(engine.url)}",
-            soft_wrap=True,
-        )
+    address = database_url(settings)
+    engine = create_engine(address, settings, application_name="memos_assets:up", pooled=False)
+    facts = check_server(engine, create_extension=False)
+    console.print(
+        f"PostgreSQL {facts.server} with pgvector {facts.pgvector} is up: {shown(address)}",
+        soft_wrap=True,
+    )
+    _print_missing(engine)
     return 0
 
 
@@ -83,7 +84,7 @@ def _print_content(address: sa.URL, settings: Settings) -> None:
             f"PostgreSQL {facts.server}, pgvector {facts.pgvector}, schema revision "
             f"{migrations.current(engine) or 'none'} of {migrations.head()}"
         )
-        if migrations.current(engine) is None:
+        if _print_missing(engine):
             return
         with engine.connect() as conn:
             used = conn.execute(
@@ -95,6 +96,15 @@ def _print_content(address: sa.URL, settings: Settings) -> None:
             console.print(f"  {source.name} ({source.kind.name}): {source.path}", soft_wrap=True)
     finally:
         engine.dispose()
+
+
+def _print_missing(engine: sa.Engine) -> bool:
+    """Print that there is no consolidation, or an older schema; whether it is so."""
+    missing = missing_schema(engine)
+    if missing is not None:
+        said = f"Note: the database {missing.what}. Fix: {missing.fix}"
+        console.print(said, markup=False, soft_wrap=True)
+    return missing is not None
 
 
 def url(
@@ -117,13 +127,13 @@ def migrate(
     address = database_url(settings)
     engine = create_engine(address, settings, application_name="memos_assets:migrate", pooled=False)
     try:
-        back_up_foreign(address, settings)
-        check_server(engine)
         if to is None:
-            applied = migrations.upgrade(engine)
+            applied = bring_up_to_date(engine, settings)
             console.print(f"Applied {', '.join(applied)}." if applied else "Nothing to apply.")
         else:
-            migrations.downgrade(engine, to)
+            check_server(engine, create_extension=False)
+            if migrations.current(engine) is not None:
+                migrations.downgrade(engine, to)
             console.print(f"The schema is at revision {migrations.current(engine) or 'base'}.")
     finally:
         engine.dispose()

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from memos_assets.catalog import MEMOS, Catalog
 from memos_assets.cli.display import console, titled_table
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.postgres.versions.swap import Exchange, roll_back
 from memos_assets.postgres.versions.versions import (
     Version,
@@ -51,11 +51,12 @@ def rollback(
     ] = None,
 ) -> int:
     """Make the former version live again; a second rollback undoes the first."""
-    from memos_assets.defs.assets.version import report_exchange
-    from memos_assets.runs.instance import open_instance
-
     settings = load_settings()
-    with open_target(settings, "memos_assets:rollback") as engine:
+    with open_consolidated(settings, "memos_assets:rollback") as engine:
+        # Dagster takes a second to import, which a refusal need not wait for.
+        from memos_assets.defs.assets.version import report_exchange
+        from memos_assets.runs.instance import open_instance
+
         exchange = roll_back(
             engine, MEMOS, timeout_seconds=settings.swap_timeout_seconds, number=to
         )
@@ -89,9 +90,9 @@ def versions(
     if swap_in:
         from memos_assets.runs.instance import swap_loaded
 
-        with open_target(settings, "memos_assets:swap") as engine:
+        with open_consolidated(settings, "memos_assets:swap") as engine:
             print_exchange(swap_loaded(engine, settings, MEMOS), settings)
-    with open_target(settings, "memos_assets:versions") as engine:
+    with open_consolidated(settings, "memos_assets:versions") as engine:
         if drop_old:
             dropped = prune(engine, MEMOS, settings.keep_versions_days)
             numbers = ", ".join(map(str, dropped))

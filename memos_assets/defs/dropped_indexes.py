@@ -1,6 +1,5 @@
 """Indexes that a load drops: their check is red and their assets are stale until they are built."""
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import dagster as dg
@@ -13,6 +12,7 @@ from memos_assets.defs.checks.recording import as_evaluation, as_result
 from memos_assets.defs.dagster_internals import DATA_VERSION_TAG
 from memos_assets.defs.keys import Keys
 from memos_assets.finding import Finding
+from memos_assets.postgres.connection import server_time
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.report.evaluations import record
 from memos_assets.settings import Settings
@@ -94,7 +94,8 @@ def _report(
     run_id: str,
     judge: _Judge,
 ) -> None:
-    began = time.time()
+    with engine.connect() as conn:
+        began = server_time(conn)
     subjects = _subjects(VALID, catalog)
     wanted = [subjects[catalog.names.index(name)] for name in names]
     found = [(subject.asset, judge(subject)) for subject in wanted]
@@ -102,7 +103,10 @@ def _report(
         record(
             conn,
             catalog,
-            [as_evaluation(run_id, began, VALID, asset, finding) for asset, finding in found],
+            [
+                as_evaluation(run_id, began, began, VALID, asset, finding)
+                for asset, finding in found
+            ],
         )
     for asset, finding in found:
         result = as_result(VALID, asset, finding)

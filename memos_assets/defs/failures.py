@@ -4,13 +4,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import dagster as dg
+import psycopg
+import sqlalchemy as sa
 
 from memos_assets.errors import MemosAssetsError, out_of_memory
+from memos_assets.postgres.refusals import refusal
 
 
 @contextmanager
 def reported() -> Iterator[None]:
-    """Turn a `MemosAssetsError` into a ``dg.Failure`` that the UI shows as its message.
+    """Turn an error of ours, or a refusal of PostgreSQL, into a failure that the UI shows as it.
 
     A process that gets no more memory says so likewise (M120).
     """
@@ -18,17 +21,26 @@ def reported() -> Iterator[None]:
         yield
     except (MemosAssetsError, MemoryError) as raised:
         error = raised if isinstance(raised, MemosAssetsError) else out_of_memory("step")
-        raise dg.Failure(
-            description=str(error),
-            metadata={
-                "code": error.code,
-                "where": error.where,
-                "fix": error.fix,
-                "more": f"memos-assets explain {error.code}",
-            },
-            # The same input gives the same error; what may pass by itself is retried inside.
-            allow_retries=False,
-        ) from raised
+        raise _failure(error) from raised
+    except (sa.exc.SQLAlchemyError, psycopg.Error) as raised:
+        known = refusal(raised)
+        if known is None:
+            raise
+        raise _failure(known) from raised
+
+
+def _failure(error: MemosAssetsError) -> dg.Failure:
+    return dg.Failure(
+        description=str(error),
+        metadata={
+            "code": error.code,
+            "where": error.where,
+            "fix": error.fix,
+            "more": f"memos-assets explain {error.code}",
+        },
+        # The same input gives the same error; what may pass by itself is retried inside.
+        allow_retries=False,
+    )
 
 
 def failed_by(errors: Sequence[MemosAssetsError]) -> dg.Failure:

@@ -84,6 +84,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
                 "bytes_read": sum(task.source_bytes for task in tasks),
                 "chunks_copied": len(tasks),
                 "chunks_up_to_date": len(context.asset_partition_keys) - len(tasks),
+                "reals_read_as_integers": sum(counts.integral_reals.total() for counts in done),
                 "indexes_dropped": ", ".join(dropped) or "none",
             }
         )

@@ -13,7 +13,7 @@ from memos_assets.defs.jobs import FINISH, HEALTH, migrate_job_name
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.observations import chunk_versions, report_changed
 from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
 
@@ -27,7 +27,7 @@ def due_keys(
     """
     settings = load_settings()
     declared = catalog.with_encodings(settings.declared_encodings)
-    with open_target(settings, "memos_assets:schedule") as engine:
+    with open_consolidated(settings, "memos_assets:schedule") as engine:
         look = look_at_files(engine, settings.pins_folder, declared.kind(kind.name))
         versions = chunk_versions(engine, instance, catalog.names, kind, look.pins)
         report_changed(instance, catalog.names, kind, versions)

@@ -16,6 +16,7 @@ from memos_assets.catalog.columns import Stored
 from memos_assets.impact.trial_tables import Float, Generated, K, Layout
 from memos_assets.postgres.connection import driver_of, put_in_force
 from memos_assets.postgres.schema.tables import schema_in
+from memos_assets.postgres.vector_names import VectorName
 from memos_assets.search.exact import recall
 from memos_assets.search.plans import plan_nodes, plan_of
 from memos_assets.search.query_embedding import query_embedding, send_binary
@@ -63,8 +64,8 @@ def scan(generated: Generated, schema: str, layout: Layout, operator: str = "<=>
         "key": sql.SQL(", ").join(map(sql.Identifier, generated.spec.primary_key)),
         "distance": sql.SQL("{} {} %(embedding)s::{}").format(
             sql.Identifier(generated.vector.name),
-            sql.SQL(operator),
-            sql.SQL(layout.stored or generated.vector.stored),
+            VectorName(operator),
+            VectorName(layout.stored or generated.vector.stored),
         ),
         "table": sql.Identifier(schema, generated.spec.name),
     }

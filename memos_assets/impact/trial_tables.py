@@ -35,6 +35,7 @@ from memos_assets.postgres.copy.arrow_schema import postgres_type, table_schema,
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema.consolidated import stored_in_line, table_of
 from memos_assets.postgres.schema.tables import in_schema, schema_in
+from memos_assets.postgres.vector_names import VectorName
 from memos_assets.progress import Progress, report
 from memos_assets.search.exact import Neighbours, nearest_in
 
@@ -238,7 +239,7 @@ def _store_as(
     if layout.stored is not None and layout.stored != vector.stored:
         driver.execute(
             sql.SQL("alter table {} alter column {} type {}").format(
-                place, column, sql.SQL(layout.stored)
+                place, column, VectorName(layout.stored)
             )
         )
     if layout.in_line:

@@ -19,6 +19,7 @@ from memos_assets.indexes.definitions import (
     SearchIndex,
     drop_index,
     forecast_by_rate,
+    is_as_described,
     measured,
     put_mark,
     state_of,
@@ -95,7 +96,8 @@ def ensure_index(
         with engine.connect() as conn:
             state = _unless_others_build(conn, index)
             rows, column_bytes = measured(conn, index)
-        if state is not None and index.is_built(state):
+            is_built = index.is_built(state) and is_as_described(conn, index)
+        if state is not None and is_built:
             report(Progress("index", index.name, total_rows=rows))
             report(Progress("index", index.name, rows=rows, bytes=state.bytes, done=True))
             return BuiltIndex(index.name, built=False, seconds=0, bytes=state.bytes, rows=rows)

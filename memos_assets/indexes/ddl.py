@@ -4,6 +4,7 @@ from psycopg import sql
 
 from memos_assets.catalog import Column, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
+from memos_assets.postgres.vector_names import VectorName
 
 
 def gin_name(table: str, column: Column) -> str:
@@ -14,16 +15,22 @@ def gin_name(table: str, column: Column) -> str:
 def indexed_expression(index: VectorIndex, value: sql.Composable) -> sql.Composable:
     """Return the expression on ``value`` that the index holds; queries must repeat it exactly."""
     if index.method == "bits":
-        return sql.SQL("(binary_quantize({})::bit({}))").format(value, sql.Literal(index.dimension))
+        return sql.SQL("({}({})::bit({}))").format(
+            VectorName("binary_quantize"), value, sql.Literal(index.dimension)
+        )
     if index.method == "prefix":
-        return sql.SQL("(subvector({}, 1, {})::halfvec({}))").format(
-            value, sql.Literal(index.prefix), sql.Literal(index.prefix)
+        return sql.SQL("({}({}, 1, {})::{}({}))").format(
+            VectorName("subvector"),
+            value,
+            sql.Literal(index.prefix),
+            VectorName("halfvec"),
+            sql.Literal(index.prefix),
         )
     if index.method == "halfvec" and index.reranked:
         # Of length 1 no element is too large or too small for half precision; angles stay.
-        value = sql.SQL("l2_normalize({})").format(value)
+        value = sql.SQL("{}({})").format(VectorName("l2_normalize"), value)
     return sql.SQL("({}::{}({}))").format(
-        value, sql.SQL(index.method), sql.Literal(index.dimension)
+        value, VectorName(index.method), sql.Literal(index.dimension)
     )
 
 
@@ -70,7 +77,7 @@ def create_hnsw(index: VectorIndex, schema: str, *, concurrently: bool = False) 
         sql.Identifier(index.name),
         sql.Identifier(schema, index.table),
         indexed_column(index),
-        sql.SQL(index.operator_class),
+        VectorName(index.operator_class),
         sql.Literal(index.m),
         sql.Literal(index.ef_construction),
         scope,

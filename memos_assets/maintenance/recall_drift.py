@@ -15,6 +15,7 @@ from memos_assets.catalog import Table, VectorIndex
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, state_of
 from memos_assets.postgres.connection import driver_of, put_in_force
+from memos_assets.postgres.vector_names import VectorName
 from memos_assets.search.queries import SEARCH_SETTINGS, columns, nearest
 
 #: Queries, each a stored row, and neighbours that each requests.
@@ -29,13 +30,13 @@ _SEED = 20_261_122
 #: by `<` selects it.
 _CHOSEN = sql.SQL(
     "select row({key})::text, {column}::text from {table} where {offered} "
-    "and ({column} <=> {column}) < 1 "
+    "and ({column} {cosine} {column}) < 1 "
     "order by hashtextextended(row({key})::text, {seed}), {key} limit {count}"
 )
 #: Rows of one distance are equally right: all that are as near as the last one are included.
 _EXACT = sql.SQL(
-    "select {key} from {table} where {offered} and ({column} <=> {query}) < 3 "
-    "order by {column} <=> {query} fetch first %(k)s rows with ties"
+    "select {key} from {table} where {offered} and ({column} {cosine} {query}) < 3 "
+    "order by {column} {cosine} {query} fetch first %(k)s rows with ties"
 )
 #: The planner for an exact scan, and for a search by the index as applications send it.
 _SCAN = {"enable_seqscan": "on", "enable_indexscan": "off", "enable_sort": "on"}
@@ -149,7 +150,8 @@ def sampled_recall(
         "column": sql.Identifier(index.column),
         "table": sql.Identifier(schema, index.table),
         "offered": offered,
-        "query": sql.SQL("{}::{}").format(sql.Placeholder("embedding"), sql.SQL(index.stored)),
+        "query": sql.SQL("{}::{}").format(sql.Placeholder("embedding"), VectorName(index.stored)),
+        "cosine": VectorName("<=>"),
         "seed": sql.Literal(_SEED),
         "count": sql.Literal(queries),
     }

@@ -1,10 +1,12 @@
 """A backup before the first write into a database that holds tables of others."""
 
+import fcntl
 import hashlib
 import logging
 import os
 import re
 import subprocess
+import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,8 +15,8 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
-from memos_assets.files import write_whole
-from memos_assets.postgres import advisory_locks, schemas
+from memos_assets.files import make_private, private_descriptor, write_whole
+from memos_assets.postgres import advisory_locks, channel, schemas
 from memos_assets.postgres.engine import (
     create_engine,
     libpq_url,
@@ -22,10 +24,14 @@ from memos_assets.postgres.engine import (
     shown,
     without_password,
 )
+from memos_assets.postgres.foreign_content import content_digest
 from memos_assets.postgres.server.cluster import MAJOR_VERSION, programs
 from memos_assets.settings import Settings, environment_with_password
 
 _log = logging.getLogger(__name__)
+
+#: Age up to which a dump is used again where the database holds the same.
+_USED_AGAIN_SECONDS = 3600
 
 #: Our schemas are made by the first write; tables of memOS may come later, and the revision that
 #: adopts them writes to them for the first time. Tables of extensions belong to their script.
@@ -54,7 +60,9 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
     The first write is what makes our schemas, or what adopts tables that memOS made since.
 
     ``home/backups/<database>-<utc time>.dump`` is in pg_dump's custom format, with roles and
-    ownership as pg_dump records them; restore it with pg_restore. A file beside it has its sha256.
+    ownership as pg_dump records them; restore it with pg_restore. Files beside it have its sha256
+    and the digest of what was dumped: a dump of the last hour is used again where that is the same.
+    What a backup that was killed left behind is removed.
 
     Returns:
         Path of the dump, None when there was nothing to do.
@@ -78,7 +86,19 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
         conn.commit()
         if not tables:
             return None
-        return _dump(url, settings, database, tables)
+        folder = settings.home / "backups"
+        _remove_unfinished(folder)
+        content = content_digest(conn, schemas.left_out_of_backups())
+        stem = re.sub(r"[^A-Za-z0-9_-]", "_", database)
+        recent = _recent_dump(folder, stem, content)
+        if recent is not None:
+            _log.warning("%s has not changed since its backup, %s", database, recent)
+            return recent
+        path = folder / f"{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
+        _dump(url, settings, path, content)
+        some = ", ".join(tables[:3]) + (", ..." if len(tables) > 3 else "")
+        _log.warning("Backup of %s before the first write (it holds %s): %s", database, some, path)
+        return path
 
 
 def _foreign_tables(conn: sa.Connection) -> list[str]:
@@ -92,34 +112,51 @@ def _foreign_tables(conn: sa.Connection) -> list[str]:
     return [str(name) for name in conn.execute(_FOREIGN, known).scalars()]
 
 
-def _dump(url: sa.URL, settings: Settings, database: str, tables: list[str]) -> Path:
-    folder = settings.home / "backups"
-    stem = re.sub(r"[^A-Za-z0-9_-]", "_", database)
-    path = folder / f"{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
+def _recent_dump(folder: Path, stem: str, content: str | None) -> Path | None:
+    """Return the newest dump of the last hour whose content is that of the database now."""
+    since = time.time() - _USED_AGAIN_SECONDS
+    for path in sorted(folder.glob(f"{stem}-*.dump"), reverse=True):
+        with suppress(OSError):
+            same = path.with_name(f"{path.name}.content").read_text("utf-8").strip() == content
+            if same and path.stat().st_mtime >= since:
+                return path
+    return None
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove dumps that nobody is writing any more: who writes one has it locked."""
+    for path in folder.glob("*.part"):
+        with suppress(OSError), path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            path.unlink()
+            _log.warning("Removed %s, which a backup that was killed left behind", path)
+
+
+def _dump(url: sa.URL, settings: Settings, path: Path, content: str | None) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(partial, os.O_CREAT | os.O_WRONLY | os.O_EXCL, 0o600))
-        _run_pg_dump(url, settings, partial)
-        with partial.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        # First the sum, then the dump: a dump that is there has its sum.
-        write_whole(path.with_name(f"{path.name}.sha256"), f"{digest}  {path.name}\n")
-        partial.rename(path)
+        make_private(path.parent)
+        with os.fdopen(private_descriptor(partial, os.O_WRONLY | os.O_EXCL), "wb") as locked:
+            fcntl.flock(locked, fcntl.LOCK_EX)
+            _run_pg_dump(url, settings, partial)
+            with partial.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            # First the sum, then the dump: a dump that is there has its sum.
+            write_whole(path.with_name(f"{path.name}.sha256"), f"{digest}  {path.name}\n")
+            if content is not None:
+                write_whole(path.with_name(f"{path.name}.content"), f"{content}\n")
+            partial.rename(path)
     except OSError as error:
         raise TargetError(
             "M341",
             f"the backup before the first write cannot be written ({error.strerror})",
-            where=str(folder),
+            where=str(path.parent),
             fix="free space, point MEMOS_HOME to a folder with room, or back the database up "
             "yourself and set MEMOS_BACKUP=skip",
         ) from error
     finally:
         with suppress(OSError):
             partial.unlink()
-    some = ", ".join(tables[:3]) + (", ..." if len(tables) > 3 else "")
-    _log.warning("Backup of %s before the first write (it holds %s): %s", database, some, path)
-    return path
 
 
 def _run_pg_dump(url: sa.URL, settings: Settings, path: Path) -> None:
@@ -128,6 +165,7 @@ def _run_pg_dump(url: sa.URL, settings: Settings, path: Path) -> None:
             str(programs() / "bin" / "pg_dump"),
             "--format=custom",
             "--no-password",
+            f"--encoding={channel.ENCODING}",
             f"--lock-wait-timeout={settings.lock_timeout_ms or 2_000_000_000}",
             f"--file={path}",
             *(f"--exclude-schema={schema}" for schema in schemas.left_out_of_backups()),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 
 import psycopg
 import sqlalchemy as sa
@@ -38,6 +39,12 @@ def has_rows(conn: sa.Connection, table: sql.Identifier) -> bool:
     statement = sql.SQL("select exists (select from {})").format(table)
     row = driver_of(conn).execute(statement).fetchone()
     return row is not None and bool(row[0])
+
+
+def server_time(conn: sa.Connection) -> float:
+    """Return the time by the server's clock, seconds since 1970."""
+    moment: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    return moment.timestamp()
 
 
 def put_in_force(conn: sa.Connection, settings: Mapping[str, str], *, local: bool = True) -> None:

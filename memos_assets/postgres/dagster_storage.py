@@ -23,9 +23,10 @@ from dagster_postgres import DagsterPostgresStorage, PostgresEventLogStorage
 from sqlalchemy.dialects import plugins
 from sqlalchemy.engine.interfaces import CreateEnginePlugin
 
-from memos_assets.postgres import advisory_locks, schemas
+from memos_assets.postgres import advisory_locks, channel, schemas
 from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.engine import create_engine, database_url, reachable, shown
+from memos_assets.postgres.first_write import refuse_foreign_schemas
 from memos_assets.settings import Settings, load_settings
 
 SCHEMA = schemas.DAGSTER.name
@@ -37,10 +38,10 @@ MAX_OVERFLOW = 10
 
 
 class PrePing(CreateEnginePlugin):
-    """Named in the URL's query: every pool of Dagster's engines tests a connection before use.
+    """Named in the URL's query: Dagster's engines set up connections, and test them before use.
 
-    dagster-postgres makes its engines itself, without it; after a restart of the server the first
-    query of each process would fail.
+    dagster-postgres makes its engines itself, without either; after a restart of the server the
+    first query of each process would fail.
     """
 
     def update_url(self, url: sa.URL) -> sa.URL:
@@ -53,6 +54,15 @@ class PrePing(CreateEnginePlugin):
         """Switch it on, except where every use has its own connection."""
         if not issubclass(pool_cls, sa.NullPool):
             pool_args["pre_ping"] = True
+
+    def engine_created(self, engine: sa.Engine) -> None:
+        """Set up its connections as ours, except that Dagster names its tables without a schema.
+
+        Its statement_timeout comes with the connection.
+        """
+        timeouts = {name: "0" for name in channel.NO_TIMEOUTS if name != "statement_timeout"}
+        settings = {**timeouts, "search_path": SCHEMA}
+        channel.keep_channel(engine, channel.Channel(shown(engine.url), settings))
 
 
 plugins.register("memos_pre_ping", __name__, PrePing.__name__)
@@ -134,9 +144,8 @@ def _dagster_url(url: sa.URL) -> str:
     Under psycopg 3, which SQLAlchemy 2.1 takes for a plain ``postgresql://``, the event storage's
     NOTIFY with a bound value is a syntax error; hence psycopg2.
     """
-    options = " ".join(filter(None, [str(url.query.get("options", "")), f"-csearch_path={SCHEMA}"]))
     added = {
-        "options": options,
+        **channel.REQUEST,
         "application_name": "memos_assets:dagster",
         "plugin": "memos_pre_ping",
     }
@@ -153,6 +162,7 @@ def _tables(url: sa.URL, settings: Settings) -> Iterator[None]:
     with reachable(engine), engine.connect() as conn:
         made = conn.execute(sa.select(sa.func.to_regclass(f"{SCHEMA}.jobs"))).scalar_one()
         if made is None:
+            refuse_foreign_schemas(conn, shown(url), [SCHEMA])
             back_up_foreign(url, settings)
             advisory_locks.DAGSTER_TABLES.wait(conn)  # until we disconnect
             conn.execute(sa.schema.CreateSchema(SCHEMA, if_not_exists=True))

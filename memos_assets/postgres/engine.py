@@ -10,7 +10,9 @@ import psycopg
 import sqlalchemy as sa
 
 from memos_assets.errors import TargetError, UsageError
-from memos_assets.postgres import advisory_locks
+from memos_assets.postgres import advisory_locks, channel, schemas, vector_names
+from memos_assets.postgres.pools import AsyncPool, Pool
+from memos_assets.postgres.refusals import refusal
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
@@ -96,31 +98,41 @@ def create_engine(
         application_name: shown by ``pg_stat_activity``, e.g. ``memos_assets:consolidate``.
         pooled: false opens a connection for each use and closes it, for short commands.
     """
-    options = connection_options(url, settings, application_name)
-    if not pooled:
-        return sa.create_engine(url, poolclass=sa.NullPool, connect_args=options)
-    return sa.create_engine(url, connect_args=options, **pool_options(settings))
+    pool = pool_options(settings) if pooled else {"poolclass": sa.NullPool}
+    engine = sa.create_engine(url, **connection_options(application_name), **pool)
+    set_up_connections(engine, settings)
+    return engine
 
 
-def connection_options(
-    url: sa.URL, settings: Settings, application_name: str
-) -> dict[str, str | int]:
-    """Return the arguments by which psycopg connects, synchronously or not; see `create_engine`."""
-    options = [
-        str(url.query.get("options", "")),
-        f"-c lock_timeout={settings.lock_timeout_ms}",
-        "-c timezone=UTC",
-    ]
+def connection_options(application_name: str) -> dict[str, Any]:
+    """Return the arguments by which SQLAlchemy and psycopg connect; see `create_engine`."""
+    request = {**channel.REQUEST, "application_name": application_name, "connect_timeout": 10}
+    # SQLAlchemy would ask each database for a type that nothing here uses.
+    return {"connect_args": request, "use_native_hstore": False}
+
+
+def set_up_connections(engine: sa.Engine, settings: Settings) -> None:
+    """Have each connection of an engine set what `channel` says, and how long it waits for locks.
+
+    Connecting raises TargetError M308 or M309 where the server cannot keep that.
+    """
+    timeouts = {**channel.NO_TIMEOUTS, "lock_timeout": f"{settings.lock_timeout_ms}"}
+    channel.keep_channel(engine, channel.Channel(shown(engine.url), timeouts))
+    vector_names.qualify(engine.dialect)
+
+    def tell_sqlalchemy(*_: object) -> None:
+        vector_names.recognise(engine.dialect)
+
+    sa.event.listen(engine, "connect", tell_sqlalchemy)
+
+
+def pool_options(settings: Settings, *, asynchronous: bool = False) -> dict[str, Any]:
+    """Return the arguments of SQLAlchemy's pools; a connection is tested before each use.
+
+    Waits for a connection end with TargetError M348.
+    """
     return {
-        "application_name": application_name,
-        "connect_timeout": 10,
-        "options": " ".join(filter(None, options)),
-    }
-
-
-def pool_options(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of SQLAlchemy's pools; a connection is tested before each use."""
-    return {
+        "poolclass": AsyncPool if asynchronous else Pool,
         "pool_pre_ping": True,
         "pool_size": settings.pool_size,
         "max_overflow": settings.max_overflow,
@@ -155,10 +167,22 @@ def check_server(engine: sa.Engine, *, create_extension: bool = True) -> ServerF
 
 @contextmanager
 def reachable(engine: sa.Engine) -> Iterator[None]:
-    """Turn the driver's refusals in a block into M304, whose cause is left out: it may print."""
+    """Turn the driver's refusals in a block into errors whose cause is left out: it may print.
+
+    Raises:
+        TargetError: M304 the server cannot be reached, or what `refusals.refusal` makes of it.
+    """
     try:
         yield
     except sa.exc.DBAPIError as error:
+        known = refusal(error, shown(engine.url))
+        if known is not None and known.code != "M306":
+            raise TargetError(
+                known.code,
+                without_password(known.what, engine.url),
+                where=known.where,
+                fix=known.fix,
+            ) from None
         raise TargetError(
             "M304",
             f"cannot be used: {masked(error, engine.url)}",
@@ -198,6 +222,11 @@ def _check(conn: sa.Connection, where: str, *, create_extension: bool) -> Server
         )
     if installed is None and create_extension:
         _create_extension(conn, where)
+        found = channel.channel_of(conn.dialect)
+        if found is not None:
+            found.find_vector(conn)
+            vector_names.recognise(conn.dialect)
+            conn.engine.clear_compiled_cache()
     return ServerFacts(server=server, pgvector=str(installed or available))
 
 
@@ -208,8 +237,11 @@ def _is_enough(version: str | None) -> bool:
 
 
 def _create_extension(conn: sa.Connection, where: str) -> None:
+    # memOS looks for it in `public`, too, and creates it there.
+    schema = schemas.APPLICATION.name
     try:
-        conn.exec_driver_sql("create extension if not exists vector")
+        conn.execute(sa.schema.CreateSchema(schema, if_not_exists=True))
+        conn.exec_driver_sql(f"create extension if not exists vector schema {schema}")
     except sa.exc.ProgrammingError as error:
         if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
             raise

@@ -27,6 +27,13 @@ VERSION_SCHEMA = schemas.OPS.name
 VERSION_TABLE = "alembic_version"
 _FUNCTION_NAME = re.compile(r"create (?:or replace )?function \w+\.(\w+)\(")
 
+_TAKEN = (
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.DuplicateFunction,
+    psycopg.errors.WrongObjectType,
+)
+
 
 def upgrade(engine: sa.Engine) -> list[str]:
     """Bring the schema to this checkout's revision, in one transaction.
@@ -62,6 +69,18 @@ def current(engine: sa.Engine) -> str | None:
     """Return the revision the database is at, or None before the first."""
     with engine.connect() as conn:
         return _current(conn)
+
+
+def known_revision(engine: sa.Engine) -> str | None:
+    """Return the revision the database is at, which this checkout has; None before the first.
+
+    Raises:
+        TargetError: M305 this checkout does not have it.
+    """
+    revision = current(engine)
+    if revision is not None:
+        _require(ScriptDirectory.from_config(_config()), revision, shown(engine.url))
+    return revision
 
 
 def head() -> str | None:
@@ -118,19 +137,62 @@ def _migrating(engine: sa.Engine, *revisions: str) -> Iterator[tuple[sa.Connecti
 
 @contextmanager
 def _permitted(engine: sa.Engine) -> Iterator[None]:
-    """Say who may migrate, where PostgreSQL refuses it to this user."""
+    """Turn refusals of PostgreSQL and of the database's owners into errors with a fix."""
+    where = shown(engine.url)
     try:
         yield
-    except sa.exc.ProgrammingError as error:
-        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
-            raise
-        raise TargetError(
-            "M307",
-            f"this user may not change the schema ({first_line(error)})",
-            where=shown(engine.url),
-            fix=f"run `memos-assets migrate` as the owner of the database and of the schemas "
-            f"{schemas.DATA.name} and {schemas.OPS.name} with their tables, or as a superuser",
-        ) from None
+    except sa.exc.DBAPIError as error:
+        cause, said = error.orig, first_line(error)
+        if isinstance(cause, psycopg.errors.InsufficientPrivilege):
+            raise may_not(where, said) from None
+        if isinstance(cause, _TAKEN):
+            raise TargetError(
+                "M344",
+                f"others have an object where this checkout creates one ({said})",
+                where=where,
+                fix="rename it, drop it, or move it to another schema; or point "
+                "MEMOS_DATABASE_URL to another database",
+            ) from None
+        if isinstance(cause, psycopg.errors.ReadOnlySqlTransaction):
+            raise read_only(where, said) from None
+        triggers = _event_triggers(engine)
+        if isinstance(cause, psycopg.errors.RaiseException) and triggers:
+            raise TargetError(
+                "M347",
+                f"an event trigger of this database ({triggers}) refuses a change: {said}",
+                where=where,
+                fix="as a superuser: alter event trigger ... disable, run `memos-assets migrate`, "
+                "then enable it again",
+            ) from None
+        raise
+
+
+def _event_triggers(engine: sa.Engine) -> str:
+    enabled = "select evtname from pg_catalog.pg_event_trigger where evtenabled <> 'D' order by 1"
+    with engine.connect() as conn:
+        return ", ".join(conn.exec_driver_sql(enabled).scalars())
+
+
+def may_not(where: str, reason: str) -> TargetError:
+    """Return the refusal of a user who lacks the rights, M307."""
+    return TargetError(
+        "M307",
+        f"this user may not change the schema ({reason})",
+        where=where,
+        fix=f"run `memos-assets migrate` as the owner of the database and of the schemas "
+        f"{schemas.DATA.name} and {schemas.OPS.name} with their tables, or as a superuser",
+    )
+
+
+def read_only(where: str, reason: str) -> TargetError:
+    """Return the refusal of a database that takes no writes, M346."""
+    return TargetError(
+        "M346",
+        f"the database takes no writes ({reason})",
+        where=where,
+        fix="point MEMOS_DATABASE_URL to the primary server, or have the role or the database "
+        "reset default_transaction_read_only",
+    )
 
 
 def _require(scripts: ScriptDirectory, revision: str, where: str) -> None:

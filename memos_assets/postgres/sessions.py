@@ -20,6 +20,7 @@ from memos_assets.postgres.engine import (
     connection_options,
     create_engine,
     pool_options,
+    set_up_connections,
 )
 from memos_assets.settings import Settings
 
@@ -34,11 +35,13 @@ def create_async_engine(url: sa.URL, settings: Settings, *, application_name: st
         settings: pool sizes and times, and ``lock_timeout_ms``.
         application_name: shown by ``pg_stat_activity``, e.g. ``memos_assets:memory``.
     """
-    return sqlalchemy_async_engine(
+    engine = sqlalchemy_async_engine(
         url,
-        connect_args=connection_options(url, settings, application_name),
-        **pool_options(settings),
+        **connection_options(application_name),
+        **pool_options(settings, asynchronous=True),
     )
+    set_up_connections(engine.sync_engine, settings)
+    return engine
 
 
 @asynccontextmanager

@@ -43,11 +43,33 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class LostShare:
+    """Rows, or embeddings of one column, that a table lost for one reason; largest share first.
+
+    Attributes:
+        table: in PostgreSQL, without its schema.
+        column: of the embeddings; None where rows are lost.
+        reason: why.
+        count: how many are lost.
+        of: how many there are.
+        is_fact: whether the file shows the reason by itself; else it is our reading of the file.
+    """
+
+    table: str
+    column: str | None
+    reason: str
+    count: int
+    of: int
+    is_fact: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
-    """The conclusion in one sentence."""
+    """The conclusion in a few sentences, and what each table lost."""
 
     proven: bool
     sentence: str
+    lost: tuple[LostShare, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +133,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A decision of a person about rejects of one reason; ``does`` is the effect of the rule."""
+    """A decision of a person; ``does`` is its effect, ``rows`` how many rows it is about.
+
+    About rejects of a reason, about NULL embeddings (``rule`` is then ``accept``), or about a table
+    or column that stays in its file (``acknowledge``).
+    """
 
     source: str
     table: str
@@ -121,6 +147,7 @@ class Repair:
     decided_by: str
     decided_at: str
     note: str | None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 
+from memos_assets import losses
 from memos_assets.consolidate.loading.summary import TableSummary
+from memos_assets.losses import by_table, embedding_losses, row_losses
 from memos_assets.report.formatting import plural
 from memos_assets.report.tree import (
     CheckSummary,
     IndexUse,
+    LostShare,
     ReasonCount,
     SourceFile,
     TableRows,
@@ -20,9 +23,22 @@ Rows = Sequence[TableRows] | Sequence[TableSummary]
 
 def verdict(checklist: Sequence[CheckSummary], rows: Rows, failures: Sequence[str]) -> Verdict:
     """Return the verdict: proven if no step failed and every check passed after the last load."""
+    lost = by_table(
+        loss
+        for row in rows
+        for loss in (
+            *row_losses(row.source, row.table, row.source_rows, row.rejects),
+            *embedding_losses(row.source, row.table, row.rows, row.without_embedding),
+        )
+    )
+    parts = (_checks_sentence(checklist, failures), _rows_sentence(rows), losses.sentence(lost))
     return Verdict(
         proven=not failures and bool(checklist) and all(check.proven for check in checklist),
-        sentence=f"{_checks_sentence(checklist, failures)} {_rows_sentence(rows)}",
+        sentence=" ".join(filter(None, parts)),
+        lost=tuple(
+            LostShare(one.table, one.column or None, one.reason, one.count, one.of, one.is_fact)
+            for one in lost
+        ),
     )
 
 

@@ -16,8 +16,10 @@ from memos_assets.catalog import MEMOS, Table
 from memos_assets.errors import MemosAssetsError, TargetError, UsageError
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.storable_text import storable_text
+from memos_assets.postgres.vector_names import TYPES as VECTOR_TYPES
 from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
 from memos_assets.search.searchable import MOST_HITS, searchable
+from memos_assets.sqlite.printable import shown_value
 
 #: An embedding: elements in order, or an array of shape (dimension,).
 Embedding = Sequence[float] | npt.NDArray[np.floating[Any]]
@@ -76,6 +78,7 @@ class Call:
             raise self._refusal(error) or error from None
         if not hits:
             self._need_keys(conn)
+            self._need_words(conn)
         return hits
 
     def _hits(self, answer: sa.CursorResult[Any]) -> list[Hit]:
@@ -111,6 +114,23 @@ class Call:
             )
         return None
 
+    def _need_words(self, conn: sa.Connection) -> None:
+        """Refuse a text of stop words or signs alone, where the text is all that was searched for.
+
+        The functions do so themselves for a search by words.
+        """
+        if self.values.keys() & {"embedding", "sparse"} or "query" not in self.values:
+            return
+        text = self.values["query"]
+        asked = sa.func.numnode(sa.text(f"{self.table.function_schema}.search_query(:text, false)"))
+        if isinstance(text, str) and not conn.scalar(sa.select(asked), {"text": text}):
+            raise UsageError(
+                "M574",
+                f"{shown_value(text)} has no word to search for",
+                where=f"table {self.table.name}",
+                fix="pass words that are no stop words",
+            )
+
     def _need_keys(self, conn: sa.Connection) -> None:
         """Refuse a filter on a key that no row has: no row would ever pass it."""
         place = self.table
@@ -130,7 +150,13 @@ class Call:
 @lru_cache(maxsize=256)
 def _calling(schema: str, function: str, types: tuple[tuple[str, str], ...]) -> sa.TextClause:
     """Return the call of a function with named arguments, each cast to its type."""
-    given = ", ".join(f"{name} => cast(:{name} as {type_name})" for name, type_name in types)
+    # Types of pgvector may be in any schema: the function's argument says which.
+    given = ", ".join(
+        f"{name} => :{name}"
+        if type_name in VECTOR_TYPES
+        else f"{name} => cast(:{name} as {type_name})"
+        for name, type_name in types
+    )
     return sa.text(f"select * from {schema}.{function}({given})")
 
 

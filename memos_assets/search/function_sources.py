@@ -18,6 +18,8 @@ from psycopg import sql
 
 from memos_assets.catalog import Table
 from memos_assets.installation import PROJECT_ROOT
+from memos_assets.postgres.channel import SEARCH_PATH
+from memos_assets.postgres.vector_names import VectorName, within
 from memos_assets.search.queries import (
     PLENTY,
     SEARCH_SETTINGS,
@@ -36,12 +38,17 @@ TEMPLATES = PROJECT_ROOT / "sql" / "functions"
 #: The table's alias in the functions of former releases, which V15 compares.
 _ROWS = "held"
 
+#: Writes a statement as a literal of a function's body.
+Literal = Callable[[sql.Composable], str]
+
 #: The parts of a rendered template.
 _STATEMENT = re.compile(
     r"create function \S+\((?P<arguments>.*)\)\nreturns (?P<returns>.*)\n"
     r"language (?P<language>.*)\n(?:set .*\n)*as \$function\$(?P<body>(?s:.*))\$function\$"
 )
 Settings = tuple[tuple[str, str], ...]
+#: No schema in which others may create: they could put a function in place of PostgreSQL's.
+_PATH: Settings = (("search_path", f"{SEARCH_PATH}, pg_temp"),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +87,12 @@ def functions(schema: str, tables: Iterable[Table], vector_schema: str) -> list[
         tables: that are searched by them.
         vector_schema: that the extension ``vector`` is in.
     """
-    path = sql.SQL("pg_catalog, {}, pg_temp").format(sql.Identifier(vector_schema)).as_string()
-    settings = (("search_path", path), *SEARCH_SETTINGS.items())
-    found = [_function(schema, name, name, {}) for name in ("search_query", "search_terms")]
+    settings = (*_PATH, *SEARCH_SETTINGS.items())
+    found = [_function(schema, name, name, {}, _PATH) for name in ("search_query", "search_terms")]
     for table in tables:
         found += [
             _function(schema, kind, f"{kind}_{table.name}", values, settings)
-            for kind, values in _kinds(table)
+            for kind, values in _kinds(table, vector_schema)
         ]
     return found
 
@@ -128,8 +134,15 @@ def _value(setting: str, value: str) -> str:
     return value if setting == "search_path" else sql.Literal(value).as_string()
 
 
-def _kinds(table: Table) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _kinds(table: Table, vector_schema: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield the templates of a table's functions, and their values."""
+
+    def literal(statement: sql.Composable) -> str:
+        return sql.Literal(within(statement, vector_schema).as_string()).as_string()
+
+    def pgvector(name: str) -> str:
+        return VectorName(name).within(vector_schema).as_string()
+
     owner = [table.owner] if table.owner else []
     arguments = [f"of_{name}" for name in owner] + [f"{name}_contains" for name in table.filters]
     variables = dict(zip(table.filter_columns, arguments, strict=True))
@@ -142,9 +155,10 @@ def _kinds(table: Table) -> Iterator[tuple[str, Mapping[str, Any]]]:
         "is_filtered": " or ".join(f"{name} is not null" for name in arguments) or "false",
         "most_hits": MOST_HITS,
         "plenty": PLENTY,
+        "pgvector": pgvector,
     }
     if table.vector_indexes:
-        yield "search", {**shared, "nearest": _nearest(table)}
+        yield "search", {**shared, "nearest": _nearest(table, literal)}
     if table.text_index:
         filters = filter_conditions(table, lambda name: sql.SQL(variables[name]), _ROWS).as_string()
         shared |= {
@@ -152,34 +166,30 @@ def _kinds(table: Table) -> Iterator[tuple[str, Mapping[str, Any]]]:
             "condition": f" and {table.condition}" if table.condition else "",
             "filters": filters,
         }
-        yield "match", {**shared, "matching": _matching(table)}
-        yield "hybrid", {**shared, "fused": _fused(table)}
+        yield "match", {**shared, "matching": literal(_matching(table))}
+        yield "hybrid", {**shared, "fused": _fused(table, literal)}
 
 
 def _numbered(names: Sequence[str]) -> Callable[[str], sql.Composable]:
     return lambda name: sql.SQL(f"${names.index(name) + 1}")
 
 
-def _literal(statement: sql.Composable) -> str:
-    return sql.Literal(statement.as_string()).as_string()
-
-
-def _nearest(table: Table) -> Callable[..., str]:
+def _nearest(table: Table, literal: Literal) -> Callable[..., str]:
     bind = _numbered(("embedding", "k", *table.filter_columns))
 
     def statement(dimension: int, *, filtered: bool) -> str:
         index = table.index_for(dimension)
-        return _literal(nearest(table, index, filtered=filtered, hits=True, bind=bind))
+        return literal(nearest(table, index, filtered=filtered, hits=True, bind=bind))
 
     return statement
 
 
-def _matching(table: Table) -> str:
+def _matching(table: Table) -> sql.Composable:
     bind = _numbered(("query", "ranking", "k", *table.filter_columns))
     return _with_text(table, matching(table, filtered=True, bind=bind), "found.rank desc", "rank")
 
 
-def _fused(table: Table) -> Callable[[int | None], str]:
+def _fused(table: Table, literal: Literal) -> Callable[[int | None], str]:
     names = ["query", "ranking", "k", *table.filter_columns]
     names += ["sparse", "vocabulary"] if table.sparse is not None else []
     bind = _numbered([*names, "embedding"])
@@ -187,29 +197,27 @@ def _fused(table: Table) -> Callable[[int | None], str]:
     def statement(dimension: int | None) -> str:
         index = table.index_for(dimension) if dimension else None
         whole = fused(table, index=index, filtered=True, bind=bind)
-        return _with_text(table, whole, "found.score desc", "score", "distance")
+        return literal(_with_text(table, whole, "found.score desc", "score", "distance"))
 
     return statement
 
 
-def _with_text(table: Table, statement: sql.Composable, order: str, *shown: str) -> str:
-    """Return a statement with each row's text and metadata beside it, as a literal of a body."""
-    return _literal(
-        sql.SQL(
-            "select {shown} from ({statement}) as found join {table} as {rows} using ({key}) "
-            "order by {order}"
-        ).format(
-            shown=sql.SQL(", ").join(
-                [
-                    *key_of_hit(table, "found"),
-                    *(sql.Identifier("found", name) for name in shown),
-                    *text_and_metadata(table, _ROWS),
-                ]
-            ),
-            statement=statement,
-            rows=sql.SQL(_ROWS),
-            table=placed(table),
-            key=columns(table.key),
-            order=sql.SQL(order) + sql.SQL(", ") + columns(table.key, "found"),
-        )
+def _with_text(table: Table, statement: sql.Composable, order: str, *shown: str) -> sql.Composable:
+    """Return a statement with each row's text and metadata beside it."""
+    return sql.SQL(
+        "select {shown} from ({statement}) as found join {table} as {rows} using ({key}) "
+        "order by {order}"
+    ).format(
+        shown=sql.SQL(", ").join(
+            [
+                *key_of_hit(table, "found"),
+                *(sql.Identifier("found", name) for name in shown),
+                *text_and_metadata(table, _ROWS),
+            ]
+        ),
+        statement=statement,
+        rows=sql.SQL(_ROWS),
+        table=placed(table),
+        key=columns(table.key),
+        order=sql.SQL(order) + sql.SQL(", ") + columns(table.key, "found"),
     )

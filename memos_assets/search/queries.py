@@ -6,11 +6,13 @@ from psycopg import sql
 
 from memos_assets.catalog import Column, Table, VectorIndex
 from memos_assets.indexes.ddl import embedded_rows, indexed_column, indexed_expression
+from memos_assets.postgres.vector_names import VectorName
 from memos_assets.search.searchable import MOST_HITS
 
 #: Gives a value by name: a named placeholder of psycopg, or a parameter of a function.
 Bind = Callable[[str], sql.Composable]
 named: Bind = sql.Placeholder
+_COSINE = VectorName("<=>")
 
 #: Settings of one search. The planner does not count the costs of reading vectors that are
 #: stored outside of their rows, and would scan a table that the index answers in a millisecond; a
@@ -109,12 +111,12 @@ def nearest(
         hits: show each row's text and metadata, too.
         bind: gives ``embedding`` (a vector, or its text form), ``k`` (integer) and the filters.
     """
-    embedding = sql.SQL("{}::{}").format(bind("embedding"), sql.SQL(index.stored))
+    embedding = sql.SQL("{}::{}").format(bind("embedding"), VectorName(index.stored))
     indexed, requested = indexed_column(index), indexed_expression(index, embedding)
-    ordered = sql.SQL("{} {} {}").format(indexed, sql.SQL(index.operator), requested)
+    ordered = sql.SQL("{} {} {}").format(indexed, VectorName(index.operator), requested)
     distance, limit = ordered, bind("k")
     if index.reranked or filtered or table.condition:
-        distance = sql.SQL("{} <=> {}").format(sql.Identifier(index.column), embedding)
+        distance = sql.SQL("{} {} {}").format(sql.Identifier(index.column), _COSINE, embedding)
         limit = sql.SQL("greatest({} * 2, {})").format(limit, sql.Literal(index.candidates))
     condition = sql.SQL(f" and {table.condition}" if table.condition else "")
     # So texts are also read for candidates that are not hits; a join would look every hit up again,
@@ -148,12 +150,13 @@ def nearest(
 def exhaustive(table: Table, index: VectorIndex, schema: str | None = None) -> sql.Composed:
     """Return the query of `nearest` without an index: every distance is computed."""
     return sql.SQL(
-        "select {key}, {column} <=> {embedding} as distance from {table} where {scope} "
+        "select {key}, {column} {cosine} {embedding} as distance from {table} where {scope} "
         "order by distance limit {k}"
     ).format(
         key=columns(table.key),
         column=sql.Identifier(index.column),
-        embedding=sql.SQL("{}::{}").format(named("embedding"), sql.SQL(index.stored)),
+        cosine=_COSINE,
+        embedding=sql.SQL("{}::{}").format(named("embedding"), VectorName(index.stored)),
         table=placed(table, schema),
         scope=embedded_rows(index),
         k=named("k"),

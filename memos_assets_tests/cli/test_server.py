@@ -23,6 +23,8 @@ def test_up_starts_status_tells_url_connects_and_down_stops(
         code, out, _ = memos_assets("up")
         assert code == 0
         assert "with pgvector 0.8.5 is up" in out
+        assert "Note: the database holds no consolidation. Fix: " in out
+        assert memos_assets("migrate")[0] == 0
         code, out, _ = memos_assets("url")
         address = out.strip().splitlines()[-1]
         engine = sa.create_engine(address.replace("postgresql:", "postgresql+psycopg:", 1))

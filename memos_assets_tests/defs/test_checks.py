@@ -1,6 +1,9 @@
 """The checklist as Dagster shows it: what was expected and observed, and what to do."""
 
+import time
+
 import dagster as dg
+import pytest
 
 from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST, PROOF
@@ -8,9 +11,9 @@ from memos_assets.definitions import defs
 from memos_assets.defs.checks.recording import as_result
 from memos_assets.finding import Finding
 from memos_assets.report.outcomes import describe
-from memos_assets.runs.consolidation import verify
+from memos_assets.runs.consolidation import checklist, verify
+from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import World, failures, write_templates
-from memos_assets_tests.indexes.rows import search_index
 
 HNSW = "thought_templates_embedding_768_hnsw"
 
@@ -23,34 +26,42 @@ def evaluations(
 
 def test_a_red_check_makes_a_consolidation_not_proven_and_says_what_to_do(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1, 2])
-    world.execute(
-        f"create index {HNSW} on memos.thought_templates "
-        "using hnsw ((embedding::vector(768)) vector_l2_ops) where dimension = 768",
-        # Without its mark it would be taken for outdated, and built again.
-        f"comment on index memos.{HNSW} is '{search_index(HNSW).mark}'",
-    )
+    world.execute("alter table memos.thought_templates add constraint theirs check (chunk < 99)")
     done = world.consolidate()
     assert done.failures == []
     assert not done.proven
     (red,) = [outcome for outcome in done.checklist if not outcome.proven]
-    assert red.check.label == "V07"
-    assert red.passed == 14
+    assert red.check.label == "V26"
+    assert red.passed == 16
     (failed,) = red.failed
-    assert failed.asset == f"memos/indexes/{HNSW}"
-    assert failed.expected == f"{HNSW} usable"
-    assert HNSW not in failed.observed
-    assert failed.run_id == done.run_ids[-1]
+    assert failed.asset == "memos/thought_templates"
+    assert failed.observed == "constraint theirs is not described: CHECK ((chunk < 99))"
+    assert failed.run_id in done.run_ids
     said = describe(red.check, failed.expected, failed.observed, passed=False)
     assert said == f"expected {failed.expected}; observed {failed.observed}. Fix: {red.check.fix}"
 
     # What the fix says, done by hand, and verified by the checklist alone.
-    world.execute(f"drop index memos.{HNSW}")
-    key = dg.AssetKey(["memos", "indexes", HNSW])
-    job = defs().resolve_implicit_global_asset_job_def()
-    assert job.execute_in_process(instance=world.instance, asset_selection=[key]).success
+    world.execute("alter table memos.thought_templates drop constraint theirs")
     again = verify(world.instance, world.engine, MEMOS)
     assert again.proven
     assert world.jobs_of(again) == ["verify_checklist"]
+
+
+def test_a_client_whose_clock_is_ahead_takes_no_later_load_for_proven(
+    consolidated: Consolidated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = consolidated([1, 2])
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + 86_400)
+    assert verify(world.instance, world.engine, MEMOS).proven
+    monkeypatch.undo()
+    ((ahead,),) = world.rows(
+        "select count(*) from memos_ops.evaluations where began_at > now() or evaluated_at > now()"
+    )
+    assert ahead == 0
+    world.execute("update memos_ops.chunks set loaded_at = clock_timestamp()")
+    stale = [r.check.label for r in checklist(world.engine, MEMOS) if not r.proven]
+    assert {"V01", "V02", "V27"} <= {*stale}
 
 
 def test_a_check_result_carries_expected_and_observed_first_and_then_its_evidence(

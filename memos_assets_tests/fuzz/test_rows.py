@@ -1,11 +1,12 @@
 """Unexpected rows in memOS's layouts: each is loaded and proven, or rejected with a reason."""
 
 import json
+import re
 import sqlite3
 import struct
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,19 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
+
+
+@st.composite
+def repeated_keys(draw: st.DrawFn) -> str:
+    """Draw a JSON object that repeats keys at any depth, some of them by an escape."""
+    spellings = st.sampled_from(['"a"', r'"\u0061"', '"b"', '"\u00e9"', r'"\u00e9"', '"A"'])
+    inner = st.sampled_from(["1", "1.0", "null", '"x"']) | st.deferred(lambda: pairs)
+    pairs = st.lists(st.tuples(spellings, inner), max_size=4).map(
+        lambda items: "{" + ", ".join(f"{key}: {value}" for key, value in items) + "}"
+    )
+    return draw(pairs | pairs.map(lambda text: f"[0, {text}]"))
+
+
 #: JSON that some reader takes for another value than the next one, or that jsonb refuses.
 ODD_JSON = st.sampled_from(
     [
@@ -59,6 +73,11 @@ ODD_JSON = st.sampled_from(
         r'"\ud83d\ude00"',
         r'{"\udc00": 1}',
         '{"a": 1, "a": 2}',
+        '[{"a" :1.0, "b": {"a": ":"}, "a": 1}]',
+        '{"\\u0061": 1, "a": "\\u0000"}',
+        '{"\\ud800": 1, "\\ud801": 2, "a": NaN, "a": 1e99999}',
+        '{"a": 12345678901234567.8, "b": 1.50e1, "c": -0e3}',
+        "[0e5, 0.10e-3, -1E+2, 1e00000000000000000005]",
         '{"b": 1, "aa": 2, "\u00e9": 3, "a": 4}',
         "[" * 390 + "]" * 390,
         "[" * 500 + "]" * 500,
@@ -68,6 +87,7 @@ ODD_JSON = st.sampled_from(
         '"\u2028"',
         "true",
         "[true, 1, 1.0]",
+        "[0.30000000000000004, 0.3, 123456789012345678]",
         "nul",
     ]
 )
@@ -82,8 +102,21 @@ MOMENTS = st.sampled_from(
         "0001-01-01 00:00:00",
         "0001-01-01T00:00:00+14:00",
         "9999-12-31T23:59:59.999999-14:00",
+        "2025-12-20T08:00:00.1234567+00:00",
+        "2025-12-20T08:00:00.1234560000",
+        "2025-12-20x08:00:00",
+        "2025-12-20T08:00:60Z",
+        "2025-12-20T08:00:00+05:30:15",
         "2025-02-30 00:00:00",
         "2025-12-20 24:00:00",
+        "2025-12-20x08:00:00+00:00",
+        "2025-12-20T08:00:00.1234565+00:00",
+        "9999-12-31 23:59:59.9999999",
+        "2025-12-20 08:00:00.123456000",
+        "2025-12-20T08:00:00,5Z",
+        "2025-12-20 08:00:60",
+        "2025-12-20T08:00-0530",
+        "2025-12-20T08:00:00+05:30:15",
         "20251220T080000",
         "2025-W51-6",
         "\uff12\uff10\uff12\uff15-12-20 08:00:00",
@@ -97,7 +130,7 @@ MOMENTS = st.sampled_from(
 )
 NUMBERS = (
     st.integers(-(2**63), 2**63 - 1)
-    | st.sampled_from([0, 1, -1, 2, 2**31, 2**53 + 1, 768, 16_001])
+    | st.sampled_from([0, 1, -1, 2, 2**31, 2**53 + 1, 768, 768.0, 1.0, 2.0**53, 16_001])
     | st.floats()
 )
 TEXTS = (
@@ -109,7 +142,9 @@ TEXTS = (
 #: Few, so that they repeat and links find them.
 KEYS = st.sampled_from(["k0", "k1", "k2", "k3", "K1", "k1 "])
 DIMENSIONS = st.sampled_from([0, 1, 3, 768, 1_024, 2_560])
-ELEMENTS = st.sampled_from([0.0, 1.0, -1.5, 65_504.0, 1e-7, 3.4e38, float("nan"), float("inf")])
+ELEMENTS = st.sampled_from(
+    [0.0, 1.0, -1.5, 65_504.0, 1e-7, 1e19, 2e19, 3.4e38, 1e-45, float("nan"), float("inf")]
+)
 
 
 def packed(element: float, dimension: int, letter: str) -> bytes:
@@ -126,7 +161,10 @@ def listed(element: float, dimension: int) -> str:
 
 
 VECTORS = st.builds(packed, ELEMENTS, DIMENSIONS, st.sampled_from("ef")) | st.sampled_from(
-    [bytes(768), bytes(2 * 768), bytes(4 * 768), bytes(7)]
+    [
+        *(bytes(768), bytes(2 * 768), bytes(4 * 768), bytes(7)),
+        *(struct.pack("<f", element) * 768 for element in (1e-25, 3e-17, 4e-17, 4e17, 5e17)),
+    ]
 )
 LISTS = st.builds(listed, ELEMENTS | st.just(1e300), DIMENSIONS)
 ANYTHING: st.SearchStrategy[Any] = st.one_of(
@@ -167,7 +205,7 @@ def vectors_of(vector: VectorColumn) -> st.SearchStrategy[Any]:
 #: What is odd in a column of a kind, beside what is odd in any.
 ODD: Mapping[ColumnKind, st.SearchStrategy[Any]] = {
     "text": TEXTS,
-    "json": ODD_JSON | JSON.map(json.dumps) | TEXTS,
+    "json": ODD_JSON | repeated_keys() | JSON.map(json.dumps) | TEXTS,
     "utc_text": MOMENTS,
     "iso_offset": MOMENTS,
     "unix_seconds": MOMENTS | NUMBERS,
@@ -235,9 +273,40 @@ def rows_of(kind: str) -> st.SearchStrategy[Rows]:
     return st.lists(st.one_of(*(row_of(spec, columns[spec.origin]) for spec in specs)), max_size=12)
 
 
-def write(path: Path, rows: Rows) -> None:
-    """Insert rows; one that the layout itself refuses is left out."""
+@dataclass(frozen=True)
+class Manner:
+    """How a file is written.
+
+    Attributes:
+        encoding: of its texts.
+        journal: its journal mode.
+        declared: the type that columns of integers are declared as; a data frame writes REAL.
+    """
+
+    encoding: str = "UTF-8"
+    journal: str = "delete"
+    declared: str = "INTEGER"
+
+    def layout(self, kind: str) -> Sequence[str]:
+        """Return the statements that create a file of a kind."""
+        pattern = r"\bINTEGER\b(?!\s+PRIMARY)"
+        statements = (re.sub(pattern, self.declared, text) for text in b.LAYOUTS[kind][0])
+        return (f"pragma encoding = '{self.encoding}'", *statements)
+
+
+MANNERS = st.builds(
+    Manner,
+    st.sampled_from(["UTF-8", "UTF-8", "UTF-16le", "UTF-16be"]),
+    st.sampled_from(["delete", "truncate", "persist", "wal"]),
+    st.sampled_from(["INTEGER", "INTEGER", "REAL", "TEXT", "BLOB"]),
+)
+
+
+@contextmanager
+def written(path: Path, rows: Rows, manner: Manner) -> Iterator[None]:
+    """Insert rows, and leave the writer connected; a row that the layout refuses is left out."""
     with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"pragma journal_mode = {manner.journal}")
         for table, row in rows:
             names = ", ".join(f'"{name}"' for name in row)
             places = ("cast(? as text)" if isinstance(v, Text) else "?" for v in row.values())
@@ -246,20 +315,22 @@ def write(path: Path, rows: Rows) -> None:
                 [v.raw if isinstance(v, Text) else v for v in row.values()],
             )
         connection.commit()
+        yield
 
 
 @pytest.mark.parametrize("kind", b.LAYOUTS)
 def test_any_row_is_loaded_and_proven_or_rejected_with_a_reason(
     kind: str, shared_engine: sa.Engine
 ) -> None:
-    @given(first=rows_of(kind), then=st.none() | rows_of(kind))
-    def search(first: Rows, then: Rows | None) -> None:
+    @given(first=rows_of(kind), then=st.none() | rows_of(kind), manner=MANNERS)
+    def search(first: Rows, then: Rows | None, manner: Manner) -> None:
         outcomes.forget_everything(shared_engine)
         with tempfile.TemporaryDirectory() as folder, outcomes.in_time():
-            path = b.write_kind(Path(folder).resolve() / "data", kind)
+            path = Path(folder).resolve() / "data" / b.LAYOUTS[kind][1]
+            b.write_file(path, manner.layout(kind))
             for rows in filter(None, (first, then)):
-                write(path, rows)
-                outcome = outcomes.consolidated(shared_engine, path)
+                with written(path, rows, manner):
+                    outcome = outcomes.consolidated(shared_engine, path)
                 if isinstance(outcome, MemosAssetsError):
                     # Most of a column in another encoding than the catalog says.
                     assert isinstance(outcome, CodecError), outcome

@@ -1,7 +1,9 @@
 """Before the first write into a database with tables of others, all of it is dumped; restorable."""
 
+import fcntl
 import hashlib
 import logging
+import os
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -110,7 +112,7 @@ def test_a_database_with_tables_of_others_is_dumped_and_comes_back_row_by_row(
     assert stat.S_IMODE(dump.parent.stat().st_mode) == 0o700
     digest = hashlib.sha256(dump.read_bytes()).hexdigest()
     assert dump.with_name(f"{dump.name}.sha256").read_text() == f"{digest}  {dump.name}\n"
-    assert len(list(dump.parent.iterdir())) == 2
+    assert len(list(dump.parent.iterdir())) == 3
     assert [r.getMessage() for r in caplog.records if r.name == backup.__name__] == [
         (
             f"Backup of their/own database before the first write (it holds odd "
@@ -169,6 +171,7 @@ def test_what_may_not_be_read_stops_the_first_write(
 ) -> None:
     administrator.execute("create role stranger login superuser password 's3kret'")
     administrator.execute("alter role stranger nosuperuser")
+    administrator.execute('grant create on database "their/own database" to stranger')
     try:
         url = foreign.set(username="stranger", password="s3kret")
         with pytest.raises(
@@ -178,6 +181,7 @@ def test_what_may_not_be_read_stops_the_first_write(
             prepare_target(settings_for(url, tmp_path), "tests")
         assert "s3kret" not in str(raised.value)
     finally:
+        administrator.execute('revoke create on database "their/own database" from stranger')
         administrator.execute("drop role stranger")
     assert not schemas(foreign) & {"memos", "memos_ops", "dagster"}
     assert list((tmp_path / "backups").iterdir()) == []
@@ -225,17 +229,43 @@ def test_the_password_goes_through_the_environment_and_never_the_arguments(
     assert (tmp_path / "password").read_text() == "s3kr t'\n"
 
 
-def test_two_processes_that_come_first_each_have_a_whole_dump(
+def test_a_dump_is_used_again_while_the_database_holds_the_same(
     foreign: sa.URL, tmp_path: Path
 ) -> None:
-    """Neither has written anything yet, so both dump, one after the other."""
     settings = settings_for(foreign, tmp_path)
     first = back_up_foreign(foreign, settings)
-    second = back_up_foreign(foreign, settings)
     assert first is not None
-    assert second is not None
-    assert dumps(tmp_path) == [first, second]
+    assert back_up_foreign(foreign, settings) == first
+    assert dumps(tmp_path) == [first]
+    changes = (
+        "update public.recollections set content = content where id = 1",
+        "delete from public.recollections where id = 2",
+        "create function public.f() returns int language sql as 'select 1'",
+        "select nextval('public.recollections_id_seq')",
+    )
+    for number, change in enumerate(changes, start=2):
+        with psycopg.connect(libpq_url(foreign)) as conn:
+            conn.execute(change)
+        back_up_foreign(foreign, settings)
+        assert len(dumps(tmp_path)) == number, change
+    old = dumps(tmp_path)[-1]
+    os.utime(old, (0, 0))
+    assert back_up_foreign(foreign, settings) != old
     engine = create_engine(foreign, settings, application_name="tests", pooled=False)
     with engine.connect() as conn:
         locks = "select count(*) from pg_locks where locktype = 'advisory'"
         assert conn.exec_driver_sql(locks).scalar_one() == 0
+
+
+def test_what_a_killed_backup_left_behind_is_removed_and_said(
+    foreign: sa.URL, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "backups").mkdir(mode=0o755)
+    left, written = (tmp_path / "backups" / f"{name}.part" for name in ("left", "written"))
+    left.touch()
+    with written.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        back_up_foreign(foreign, settings_for(foreign, tmp_path))
+    assert (left.exists(), written.exists()) == (False, True)
+    assert f"Removed {left}" in caplog.text
+    assert stat.S_IMODE(left.parent.stat().st_mode) == 0o700

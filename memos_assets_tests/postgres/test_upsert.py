@@ -15,6 +15,7 @@ THINGS = sa.Table(
     sa.Column("name", sa.Text(), primary_key=True),
     sa.Column("value", sa.Integer()),
     sa.Column("note", sa.Text(), server_default="none"),
+    schema="public",
 )
 
 

@@ -1,7 +1,8 @@
-"""A database of the checkout before the rooms is taken over without a reload.
+"""A database of the checkout before the rooms is taken over: the demo is loaded as it was.
 
 That checkout (2026-11-24) wrote former_checkout.json, from the demo of scale small, seed 1, factor
-0.2. Only a change that is meant to make loaded chunks stale may change a value in it.
+0.2. Only a change that is meant to make loaded chunks stale may change a value in it. Version 3 of
+the decoder changed the ledger and the code versions: what a parser lost is rejected since then.
 """
 
 import hashlib

@@ -227,6 +227,9 @@ def test_sparse_weights_count_where_their_vocabulary_fits(conn: sa.Connection) -
         ("M574", lambda conn: api.match(conn, "embeddings", " ")),
         ("M574", lambda conn: api.match(conn, "embeddings", "the and of")),
         ("M574", lambda conn: api.match(conn, "embeddings", "\0")),
+        ("M574", lambda conn: api.hybrid(conn, "embeddings", "the and of")),
+        ("M574", lambda conn: api.hybrid(conn, "embeddings", "?! - ...")),
+        ("M574", lambda conn: api.hybrid(conn, "embeddings", "")),
         (
             "M575",
             lambda conn: api.search(
@@ -282,8 +285,8 @@ def test_what_is_of_another_type_is_one_clear_error_too(
     [
         ("M571", "search_embeddings('[1,2,3]')"),
         ("M572", "search_embeddings(null)"),
-        ("M572", "search_corpus_entities(array_fill(0, array[768])::vector)"),
-        ("M572", "hybrid_embeddings('x', array_fill(0, array[768])::halfvec)"),
+        ("M572", "search_corpus_entities(array_fill(0, array[768])::public.vector)"),
+        ("M572", "hybrid_embeddings('x', array_fill(0, array[768])::public.halfvec)"),
         ("M573", "search_embeddings('[1,2,3]', k => 1000000)"),
         ("M573", "match_embeddings('x', k => null)"),
         ("M574", "match_embeddings('')"),

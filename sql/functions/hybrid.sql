@@ -1,6 +1,6 @@
 {# The best of full text, embedding and sparse weights, fused by reciprocal rank. #}
 create function {{ function }}(query text
-{%- if table.vector_indexes %}, embedding {{ table.stored }} default null{% endif %}
+{%- if table.vector_indexes %}, embedding {{ pgvector(table.stored) }} default null{% endif %}
 , k integer default 10
 {%- for name in owner %}, of_{{ name }} text default null{% endfor %}
 {%- for name in table.filters %}, {{ name }}_contains jsonb default null{% endfor %}
@@ -42,7 +42,7 @@ begin
     if embedding is null then
         statement := {{ fused(none) }};
     else
-    case vector_dims(embedding)
+    case {{ pgvector("vector_dims") }}(embedding)
 {% for dimension in table.dimensions %}
     when {{ dimension }} then {{ "" }}
         statement := {{ fused(dimension) }};
@@ -50,10 +50,10 @@ begin
     else
     if true then
         raise exception using errcode = 'invalid_parameter_value',
-            message = format('M571 {{ table.name }}: a query of %s elements; its embeddings have {{ dimensions }}. Fix: embed the query with a model that the table''s embeddings are of', vector_dims(embedding));
+            message = format('M571 {{ table.name }}: a query of %s elements; its embeddings have {{ dimensions }}. Fix: embed the query with a model that the table''s embeddings are of', {{ pgvector("vector_dims") }}(embedding));
     end if;
     end case;
-    if embedding <#> embedding = 0 then
+    if embedding {{ pgvector("<#>") }} embedding = 0 then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('M572 {{ name }}: the embedding is all zeros, which is near to nothing. Fix: embed the query again; memOS stores zeros when that failed');
     end if;

@@ -1,5 +1,5 @@
 {# The rows nearest to an embedding. The index of its dimension proposes them; see search/queries.py. #}
-create function {{ function }}(query {{ table.stored }}, k integer default 10
+create function {{ function }}(query {{ pgvector(table.stored) }}, k integer default 10
 {%- for name in owner %}, of_{{ name }} text default null{% endfor %}
 {%- for name in table.filters %}, {{ name }}_contains jsonb default null{% endfor %})
 returns table ({{ key_types }}, distance double precision
@@ -21,7 +21,7 @@ begin
         raise exception using errcode = 'invalid_parameter_value',
             message = format('M572 {{ name }}: no embedding. Fix: pass one');
     end if;
-    case vector_dims(query)
+    case {{ pgvector("vector_dims") }}(query)
 {% for dimension in table.dimensions %}
     when {{ dimension }} then {{ "" }}
         statement := case when {{ is_filtered }} then
@@ -33,10 +33,10 @@ begin
     else
     if true then
         raise exception using errcode = 'invalid_parameter_value',
-            message = format('M571 {{ table.name }}: a query of %s elements; its embeddings have {{ dimensions }}. Fix: embed the query with a model that the table''s embeddings are of', vector_dims(query));
+            message = format('M571 {{ table.name }}: a query of %s elements; its embeddings have {{ dimensions }}. Fix: embed the query with a model that the table''s embeddings are of', {{ pgvector("vector_dims") }}(query));
     end if;
     end case;
-    if query <#> query = 0 then
+    if query {{ pgvector("<#>") }} query = 0 then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('M572 {{ name }}: the embedding is all zeros, which is near to nothing. Fix: embed the query again; memOS stores zeros when that failed');
     end if;

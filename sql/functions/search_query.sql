@@ -2,6 +2,9 @@
 create function {{ function }}(query text, strict boolean)
 returns tsquery
 language plpgsql immutable parallel safe
+{% for name, value in settings %}
+set {{ name }} = {{ value }}
+{% endfor %}
 as $function$
 declare
     sought tsquery;

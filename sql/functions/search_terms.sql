@@ -2,6 +2,9 @@
 create function {{ function }}(query text)
 returns jsonb
 language sql immutable parallel safe
+{% for name, value in settings %}
+set {{ name }} = {{ value }}
+{% endfor %}
 as $function$
     select coalesce(pg_catalog.jsonb_object_agg(term, 1), '{}') from (
         select distinct pg_catalog.lower(found[1]) as term

@@ -4,19 +4,15 @@ import importlib
 from collections.abc import Mapping
 
 from alembic import context
-from sqlalchemy import BLANK_SCHEMA, MetaData
+from sqlalchemy import MetaData
 
 from memos_assets.catalog import MEMOS
 from memos_assets.postgres import schemas
 from memos_assets.postgres.migrations import VERSION_SCHEMA, VERSION_TABLE
 from memos_assets.postgres.schema.consolidated import tables_of
 
-# None is the default schema, public; of its tables only those of memOS are described.
-COMPARED = frozenset(
-    None if schema is schemas.APPLICATION else schema.name
-    for schema in schemas.SCHEMAS
-    if schema.compared
-)
+# Of the tables in `public` only those of memOS are described.
+COMPARED = frozenset(schema.name for schema in schemas.SCHEMAS if schema.compared)
 APPLICATION = frozenset(table.name for table in MEMOS.application_tables)
 # Search indexes are assets: built after loads, absent before, and none of the schema's business.
 ASSET_INDEXES = ("_hnsw", "_gin")
@@ -25,7 +21,7 @@ ASSET_INDEXES = ("_hnsw", "_gin")
 def include_name(name: str | None, kind: str, parents: Mapping[str, str | None]) -> bool:
     if kind == "schema":
         return name in COMPARED
-    if kind == "table" and parents.get("schema_name") is None:
+    if kind == "table" and parents.get("schema_name") == schemas.APPLICATION.name:
         return name in APPLICATION
     return True
 
@@ -47,11 +43,7 @@ def target_metadata() -> list[MetaData]:
         ):
             raise
         return []
-    # Alembic knows the default schema by no name, and would take `public` for another one.
-    placed = MetaData(naming_convention=application.metadata.naming_convention)
-    for table in application.metadata.sorted_tables:
-        table.to_metadata(placed, schema=None, referred_schema_fn=lambda *_: BLANK_SCHEMA)
-    return [tables.metadata, tables_of(MEMOS), placed]
+    return [tables.metadata, tables_of(MEMOS), application.metadata]
 
 
 context.configure(

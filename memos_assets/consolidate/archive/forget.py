@@ -49,11 +49,8 @@ def forget(
                 fix=f"delete them, too: memos-assets forget {name} --with-rows",
             )
         of_source = [
-            tables.pins,
-            tables.consolidation_pins,
-            tables.accepted_counts,
-            tables.repairs,
-            tables.rejects,
+            *(tables.pins, tables.consolidation_pins, tables.accepted_counts, tables.repairs),
+            *(tables.rejects, tables.accepted_losses, tables.acknowledgements),
         ]
         for target in _targets(conn, source):
             options = {"schema_translate_map": {catalog.schema: target}}

@@ -29,6 +29,7 @@ from memos_assets.consolidate.archive.manifests import (
     write,
 )
 from memos_assets.errors import SourceError, UsageError
+from memos_assets.files import make_private
 from memos_assets.postgres.schema import tables
 from memos_assets.sqlite.locks import locks_on, open_files
 
@@ -40,7 +41,8 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS
 def locked(archive: Path) -> Iterator[None]:
     """Make the archive where there is none, and let one process at a time move files."""
     try:
-        archive.mkdir(parents=True, exist_ok=True)
+        if not archive.exists():
+            make_private(archive)
         marker = (archive / ARCHIVE_MARKER).open("a")
     except OSError as error:
         raise immovable(archive, error) from error
@@ -60,7 +62,7 @@ def store(engine: sa.Engine, archive: Path, manifest: Manifest) -> Archived:
     """
     entry = Archived(_folder_for(archive, manifest), replace(manifest, state="moving"))
     try:
-        entry.folder.mkdir(exist_ok=True)
+        make_private(entry.folder)
     except OSError as error:
         raise immovable(entry.folder, error) from error
     sync(archive)

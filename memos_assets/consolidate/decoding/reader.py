@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from memos_assets.consolidate.sources.pins import Pin, check_copy
 from memos_assets.postgres.copy.arrow_schema import stream_schema
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.batches import batched
 from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value
 
-#: Bytes of values in one batch, about; it bounds memory for rows of any size.
+#: Rows and bytes of values in one batch; a single row may be larger.
+BATCH_ROWS = 4_096
 BATCH_BYTES = 2 * 1024 * 1024
 
 #: Schema metadata key under which a stream names the chunks it consists of.
@@ -173,18 +175,18 @@ def read_rows(
         }
         reader = _TableReader(connection, spec, layout[spec.origin], linked)
         seen: set[tuple[Value, ...]] = set()
-        for batch in reader.batches(first, last):
-            yield decode_batch(
-                spec,
-                batch,
-                source=source,
-                chunk=chunk,
-                schema=schema,
-                rules=rules.get(spec.name, {}),
-                unloadable={table: keys.unloadable for table, keys in linked.items()},
-                seen=seen,
-                stored_row=reader.stored_row,
-            )
+        decode = partial(
+            decode_batch,
+            spec,
+            source=source,
+            chunk=chunk,
+            schema=schema,
+            rules=rules.get(spec.name, {}),
+            unloadable={table: keys.unloadable for table, keys in linked.items()},
+            seen=seen,
+            stored_row=reader.stored_row,
+        )
+        yield from map(decode, reader.batches(first, last))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,17 +237,15 @@ class _TableReader:
             f"where {self._rowid} between ? and ? order by {self._rowid}",
             (first, last),
         )
-        rows_wanted = 64
-        while rows := cursor.fetchmany(rows_wanted):
-            # Every eighth row tells the size of the next batch well enough.
-            sample = rows[::8]
-            size = sum(len(v) for row in sample for v in row if isinstance(v, str | bytes))
-            rows_wanted = max(16, min(4_096, BATCH_BYTES * len(sample) // max(size, 1)))
-            columns = list(zip(*rows, strict=True))
-            values: dict[str, Sequence[Value]] = dict(zip(self._origins, columns[1:], strict=True))
-            for name in self._absent:
-                values[name] = (None,) * len(rows)
-            yield RawBatch(columns[0], values, self._resolved(values))
+        # `map` refers to no batch while its consumer works on it.
+        yield from map(self._raw, batched(cursor, most_rows=BATCH_ROWS, most_bytes=BATCH_BYTES))
+
+    def _raw(self, rows: Sequence[tuple[Any, ...]]) -> RawBatch:
+        columns = list(zip(*rows, strict=True))
+        values: dict[str, Sequence[Value]] = dict(zip(self._origins, columns[1:], strict=True))
+        for name in self._absent:
+            values[name] = (None,) * len(rows)
+        return RawBatch(columns[0], values, self._resolved(values))
 
     def _resolved(self, values: Mapping[str, Sequence[Value]]) -> Sequence[Sequence[int | None]]:
         if self._linked is None:

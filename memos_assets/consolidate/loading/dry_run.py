@@ -5,11 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from memos_assets.catalog import FileKind, TableSpec
+from memos_assets.consolidate.decoding.batches import integral_reals
 from memos_assets.consolidate.decoding.reader import read_table, rejects_of
 from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.consolidate.sources.chunks import chunk_rows_for
 from memos_assets.consolidate.sources.discover import FoundFile
+from memos_assets.losses import Loss, embedding_losses, row_losses
 from memos_assets.sqlite import file as sqlite_file
 
 
@@ -23,8 +25,10 @@ class TableForecast:
         rows: rows in SQLite.
         rejects: reason -> rows that would not be loaded.
         null_embeddings: reason -> rows that would be loaded without an embedding.
+        null_by_column: ``column: reason`` -> the same, as the ledger counts them.
         dimensions: (vector column, dimension) -> usable embeddings.
         mirrored: rows that would be added for the reverse direction.
+        integral_reals: SQLite column -> REAL values that would be read as the integers they equal.
     """
 
     source: str
@@ -32,8 +36,19 @@ class TableForecast:
     rows: int = 0
     rejects: Counter[str] = field(default_factory=Counter)
     null_embeddings: Counter[str] = field(default_factory=Counter)
+    null_by_column: Counter[str] = field(default_factory=Counter)
     dimensions: Counter[tuple[str, int]] = field(default_factory=Counter)
     mirrored: int = 0
+    integral_reals: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def losses(self) -> list[Loss]:
+        """Rows and embeddings that would be lost, by reason."""
+        source, table = self.source, self.spec.name
+        return [
+            *row_losses(source, table, self.rows, self.rejects),
+            *embedding_losses(source, table, self.loaded, self.null_by_column),
+        ]
 
     @property
     def loaded(self) -> int:
@@ -87,6 +102,7 @@ def _forecast(file: FoundFile, kind: FileKind, spec: TableSpec) -> TableForecast
     forecast = TableForecast(file.source, spec)
     for batch in read_table(spec, kind, file.path, file.source):
         rejects = rejects_of(batch)
+        forecast.integral_reals += integral_reals(batch)
         forecast.rejects.update(str(reject["reason"]) for reject in rejects)
         if spec.mirrored:
             mirrored = batch.column("reversed").true_count
@@ -99,6 +115,7 @@ def _forecast(file: FoundFile, kind: FileKind, spec: TableSpec) -> TableForecast
             dimensions = batch.column(vector.dimension_name).to_pylist()
             embedded = batch.column(vector.name).is_valid().to_pylist()
             forecast.null_embeddings.update(name for name in names if name)
+            forecast.null_by_column.update(f"{vector.name}: {name}" for name in names if name)
             forecast.dimensions.update(
                 (vector.name, dimension)
                 for dimension, here in zip(dimensions, embedded, strict=True)

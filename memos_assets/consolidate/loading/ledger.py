@@ -90,35 +90,52 @@ def has_chunks_of_other_pins(conn: sa.Connection, spec: TableSpec, task: ChunkTa
     )
 
 
-def record_chunk(
+def clear_rejects(conn: sa.Connection, spec: TableSpec, task: ChunkTask) -> None:
+    """Delete the rejects of a chunk; call in the transaction of its rows."""
+    conn.execute(sa.delete(tables.rejects).filter_by(**_place(conn, spec, task)))
+
+
+def add_rejects(
     conn: sa.Connection,
     spec: TableSpec,
     task: ChunkTask,
-    counts: Mapping[str, Any],
     rejects: Sequence[Mapping[str, Any]],
     run_id: str,
 ) -> None:
-    """Replace a chunk's rejects and its row in the ledger; call in the transaction of its rows."""
-    place = {
-        "target": tables.schema_in(conn, spec.schema),
-        "source": task.source,
-        "table_name": spec.name,
-        "chunk": task.chunk,
-    }
-    conn.execute(sa.delete(tables.rejects).filter_by(**place))
+    """Add rejects of a chunk, which were cleared; call in the transaction of its rows."""
     if rejects:
+        place = _place(conn, spec, task)
         # A row that moved here from a chunk that is loaded later leaves its old entry behind. Under
         # another cut the same rowid is in another chunk, which must not take the entry with it.
         conn.execute(
             upsert(tables.rejects),
             [{**place, **reject, "run_id": run_id} for reject in rejects],
         )
+
+
+def _place(conn: sa.Connection, spec: TableSpec, task: ChunkTask) -> dict[str, Any]:
+    return {
+        "target": tables.schema_in(conn, spec.schema),
+        "source": task.source,
+        "table_name": spec.name,
+        "chunk": task.chunk,
+    }
+
+
+def record_chunk(
+    conn: sa.Connection,
+    spec: TableSpec,
+    task: ChunkTask,
+    counts: Mapping[str, Any],
+    run_id: str,
+) -> None:
+    """Replace a chunk's row in the ledger; call in the transaction of its rows."""
     # By the server's clock and at the end of the load: a proof that begins while rows are copied
     # reads the former ones.
     conn.execute(
         upsert(tables.chunks).values(loaded_at=sa.func.clock_timestamp()),
         {
-            **place,
+            **_place(conn, spec, task),
             "pin_digest": task.pin_digest,
             "chunk_rows": task.chunk_rows,
             "digest": task.source_digest,

@@ -14,9 +14,11 @@ import sqlalchemy as sa
 from psycopg import sql as pgsql
 
 from memos_assets.catalog import TableSpec
+from memos_assets.consolidate.decoding.batches import integral_reals
 from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejects_of, tasks_of
 from memos_assets.consolidate.decoding.repair_rules import rules_of
 from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.loading.byte_queue import ByteQueue
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
@@ -28,8 +30,13 @@ from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.progress import Progress, report
 from memos_assets.thread_switches import prompt_switches
 
-#: Encoded batches that may wait for PostgreSQL; with BATCH_BYTES it bounds memory.
-_WAITING = 2
+#: Encoded batches and bytes of them that may wait for PostgreSQL; it bounds memory.
+_WAITING, _WAITING_BYTES = 2, 8 * 1024 * 1024
+#: Bytes of rejected rows that are kept until the COPY is interrupted for them.
+_REJECT_BYTES = 4 * 1024 * 1024
+#: PostgreSQL keeps so many rows of a binary COPY in memory before it writes them, of whatever size
+#: (copyfrom.c, MAX_BUFFERED_TUPLES; its bound in bytes counts text alone). The COPY ends earlier.
+_KEPT_ROWS, _KEPT_BYTES = 1_000, 32 * 1024 * 1024
 #: Temporary tables come first in every search path.
 _STAGING = "memos_staging"
 
@@ -44,6 +51,7 @@ class Counts:
         mirrored: added for the reverse direction.
         without_embedding: reason -> loaded rows.
         repaired: rule -> loaded rows that it changed.
+        integral_reals: SQLite column -> REAL values that were read as the integers they equal.
         faults: every reason that was found, settled or not.
     """
 
@@ -52,6 +60,7 @@ class Counts:
     mirrored: int = 0
     without_embedding: Counter[str] = field(default_factory=Counter)
     repaired: Counter[str] = field(default_factory=Counter)
+    integral_reals: Counter[str] = field(default_factory=Counter)
     faults: set[str] = field(default_factory=set)
 
     def add(self, other: "Counts") -> None:
@@ -61,7 +70,13 @@ class Counts:
         self.mirrored += other.mirrored
         self.without_embedding += other.without_embedding
         self.repaired += other.repaired
+        self.integral_reals += other.integral_reals
         self.faults |= other.faults
+
+    @property
+    def copied(self) -> int:
+        """Rows in PostgreSQL, mirrored ones included."""
+        return self.rows + self.mirrored
 
     def as_ledger(self) -> dict[str, Any]:
         """Return the columns of the ledger that these counts fill."""
@@ -79,9 +94,19 @@ class _Encoded:
     """One batch on its way: COPY tuples, its rejects and its counts."""
 
     task: ChunkTask
-    payload: bytes
+    payload: Sequence[bytes]
     rejects: Sequence[Mapping[str, Any]]
     counts: Counts
+
+    @property
+    def reject_bytes(self) -> int:
+        """Bytes of the rejected rows."""
+        return sum(len(reject["row"]) for reject in self.rejects)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all."""
+        return sum(map(len, self.payload)) + self.reject_bytes
 
 
 def load_stream(
@@ -118,6 +143,7 @@ def load_chunks(
     report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
     refused: list[MemosAssetsError] = []
     tried = 0
+    integral: Counter[str] = Counter()
     with prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
         for task in tasks:
             last = task is tasks[-1]
@@ -131,6 +157,7 @@ def load_chunks(
             except MemosAssetsError as error:
                 refused.append(error)
             else:
+                integral += counts.integral_reals
                 yield task, counts
                 report(
                     Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes)
@@ -141,7 +168,7 @@ def load_chunks(
     if refused:
         untried = len(tasks) - tried
         raise refused[0] if len(refused) == 1 else _refused_all(spec, refused, tried, untried)
-    report(Progress("load", spec.qualified, done=True))
+    report(Progress("load", spec.qualified, done=True, note=integral_note(spec, integral)))
 
 
 def _answers(engine: sa.Engine) -> bool:
@@ -151,6 +178,14 @@ def _answers(engine: sa.Engine) -> bool:
             return True
     except (sa.exc.DBAPIError, psycopg.Error, TargetError):
         return False
+
+
+def integral_note(spec: TableSpec, integral: Mapping[str, int]) -> str:
+    """Return a line about REAL values that were read as integers, by SQLite column; or nothing."""
+    if not integral:
+        return ""
+    columns = ", ".join(f"{column} {count:,}" for column, count in sorted(integral.items()))
+    return f"{spec.qualified}: REAL values read as the integers they equal: {columns}"
 
 
 def _load_chunk(
@@ -163,7 +198,6 @@ def _load_chunk(
     last: bool,
 ) -> Counts:
     counts = Counts()
-    rejects: list[Mapping[str, Any]] = []
     table = table_of(spec)
     with engine.begin() as conn:
         if not last:
@@ -183,14 +217,10 @@ def _load_chunk(
         others = ledger.has_chunks_of_other_pins(conn, spec, task)
         target = _staging(conn, schema, table) if others else table
         names = (target.name,) if others else (schema, target.name)
-        driver = driver_of(conn)
-        with driver.cursor() as cursor, cursor.copy(_copy_statement(spec, names)) as copy:
-            copy.write(copy_binary.HEADER)
-            for encoded in batches:
-                copy.write(encoded.payload)
-                rejects += encoded.rejects
-                counts.add(encoded.counts)
-            copy.write(copy_binary.TRAILER)
+        ledger.clear_rejects(conn, spec, task)
+        statement = _copy_statement(spec, names)
+        for rejects in _copied(conn, statement, batches, counts):
+            ledger.add_rejects(conn, spec, task, rejects, run_id)
         if others:
             _merge(conn, spec, table, target)
         if counts.rows + counts.rejected != task.source_rows:
@@ -205,10 +235,40 @@ def _load_chunk(
             **counts.as_ledger(),
             "rules": {reason: decided.get(reason) for reason in sorted(counts.faults)},
         }
-        ledger.record_chunk(conn, spec, task, entry, rejects, run_id)
+        ledger.record_chunk(conn, spec, task, entry, run_id)
         # Else PostgreSQL may count these rows after the ANALYZE that saw them, and so twice.
         conn.execute(sa.select(sa.func.pg_stat_force_next_flush()))
     return counts
+
+
+def _copied(
+    conn: sa.Connection, statement: pgsql.Composed, batches: Iterator[_Encoded], counts: Counts
+) -> Iterator[list[Mapping[str, Any]]]:
+    """Copy batches; yield the rejects between two COPYs, each time that bytes are enough."""
+    ended = False
+    while not ended:
+        rejects: list[Mapping[str, Any]] = []
+        rows = reject_bytes = kept_bytes = 0
+        ended = True
+        with driver_of(conn).cursor() as cursor, cursor.copy(statement) as copy:
+            copy.write(copy_binary.HEADER)
+            for encoded in batches:
+                for part in copy_binary.written(encoded.payload):
+                    copy.write(part)
+                counts.add(encoded.counts)
+                rejects += encoded.rejects
+                reject_bytes += encoded.reject_bytes
+                if (rows + encoded.counts.copied) // _KEPT_ROWS > rows // _KEPT_ROWS:
+                    kept_bytes = 0
+                rows += encoded.counts.copied
+                kept_bytes += sum(map(len, encoded.payload))
+                # The next one is awaited without this one in memory.
+                del encoded
+                if reject_bytes >= _REJECT_BYTES or kept_bytes >= _KEPT_BYTES:
+                    ended = False
+                    break
+            copy.write(copy_binary.TRAILER)
+        yield rejects
 
 
 def _staging(conn: sa.Connection, schema: str, table: sa.Table) -> sa.Table:
@@ -277,7 +337,7 @@ class _Ahead:
         self._names = table_schema(spec).names
         self._spec, self._reader = spec, reader
         self._tasks = {(task.source, task.chunk): task for task in tasks}
-        self._queue: queue.Queue[Any] = queue.Queue(_WAITING)
+        self._queue: ByteQueue[Any] = ByteQueue(_WAITING, _WAITING_BYTES)
         self._stopped = threading.Event()
         self._next: Any = None
         self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
@@ -297,7 +357,10 @@ class _Ahead:
             if item is self._END or item.task is not task:
                 self._next = item
                 return
-            yield item
+            only = [item]
+            # It is referred to by nothing here while the next one is awaited.
+            del item
+            yield only.pop()
 
     def skipped(self, task: ChunkTask) -> bool:
         """Pass over what is left of a chunk; return whether the stream goes on behind it."""
@@ -318,31 +381,46 @@ class _Ahead:
                 continue
         self._thread.join()
 
-    def _put(self, item: Any) -> None:
+    def _put(self, item: Any, size: int = 0) -> None:
         while not self._stopped.is_set():
             try:
-                self._queue.put(item, timeout=0.1)
+                self._queue.put(item, size, timeout=0.1)
             except queue.Full:
                 continue
             return
 
     def _work(self) -> None:
         try:
-            for batch in self._reader:
-                if self._stopped.is_set():
-                    break
-                self._put(self._encode(batch))
+            while self._has_room() and (batch := self._read()) is not None:
+                encoded = self._encode(batch)
+                # The next one is read without these in memory.
+                del batch
+                self._put(encoded, encoded.size_bytes)
+                del encoded
             self._put(self._END)
         except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
             self._put(_unwrapped(error))
         finally:
             self._reader.close()
 
+    def _has_room(self) -> bool:
+        """Wait until a long row that was read ahead is on its way; False when nobody waits."""
+        while not self._stopped.is_set():
+            if self._queue.wait_for_room(timeout=0.1):
+                return True
+        return False
+
+    def _read(self) -> pa.RecordBatch | None:
+        try:
+            return self._reader.read_next_batch()
+        except StopIteration:
+            return None
+
     def _encode(self, batch: pa.RecordBatch) -> _Encoded:
         place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
         rejects = rejects_of(batch)
         keep = None
-        counts = Counts()
+        counts = Counts(integral_reals=integral_reals(batch))
         if rejects:
             keep = is_loaded(batch)
             for reject in rejects:
@@ -359,7 +437,7 @@ class _Ahead:
                 counts.without_embedding.update(
                     f"{vector.name}: {reason}" for reason in reasons.drop_null().to_pylist()
                 )
-        payload = copy_binary.encode(batch.select(self._names), keep)
+        payload = copy_binary.encoded_parts(batch.select(self._names), keep)
         return _Encoded(self._tasks[place], payload, rejects, counts)
 
 

@@ -88,8 +88,12 @@ def decide(
     source: str | None,
     by: str,
     note: str | None = None,
+    count: int | None = None,
 ) -> list[Concerned]:
     """Store a rule for the rejects of a reason; the next load of their chunks applies it.
+
+    The decision keeps how many rows it is about: where a reason takes much of a table, V30 passes
+    for no more than those.
 
     Args:
         conn: in a transaction.
@@ -99,12 +103,14 @@ def decide(
         source: whose rows; None for every source that has such rejects.
         by: who decides.
         note: why.
+        count: how many rows that is, over the sources, as the caller knows it; None: all there are.
 
     Returns:
         The rejects that the rule concerns, by source.
 
     Raises:
-        UsageError: M541 no such reason; M542 the rule does not fit; M543 there are no such rejects.
+        UsageError: M541 no such reason; M542 the rule does not fit; M543 there are no such rejects;
+            M556 there are not ``count`` of them.
     """
     check_reason(reason)
     fitting = fitting_rules(spec, reason)
@@ -124,8 +130,9 @@ def decide(
             where=spec.qualified,
             fix="list the rejects: memos-assets rejects list --all",
         )
+    check_count(count, sum(one.rows for one in concerned), f"{spec.qualified} {reason}")
     conn.execute(
-        upsert(tables.repairs, "rule", "decided_by", "note", "decided_at"),
+        upsert(tables.repairs, "rule", "decided_by", "note", "decided_at", "rows"),
         [
             {
                 "source": one.source,
@@ -134,11 +141,27 @@ def decide(
                 "rule": rule,
                 "decided_by": by,
                 "note": note,
+                "rows": one.rows,
             }
             for one in concerned
         ],
     )
     return concerned
+
+
+def check_count(stated: int | None, found: int, where: str) -> None:
+    """Refuse a decision about another count than there is.
+
+    Raises:
+        UsageError: M556.
+    """
+    if stated not in (None, found):
+        raise UsageError(
+            "M556",
+            f"--count says {stated:,}, and it is {found:,} now",
+            where=where,
+            fix="look at them again: memos-assets rejects list; then pass the count that it shows",
+        )
 
 
 def withdraw(

@@ -9,6 +9,7 @@ import dagster as dg
 
 from memos_assets.check import AnyCheck, CheckContext, Placed, Severity
 from memos_assets.finding import Finding
+from memos_assets.postgres.connection import server_time
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.report.evaluations import record
 from memos_assets.report.outcomes import Evaluation, describe
@@ -29,7 +30,9 @@ def evaluated(
         reading: what the judges read.
         placed: checks and subjects of the step; nothing is read for one that is not asked for.
     """
-    began = time.time()
+    # Loads are dated by the server. A client whose clock is ahead would take later ones for proven.
+    with reading.engine.connect() as conn:
+        began, started = server_time(conn), time.monotonic()
     home = reading.catalog.schema
     schema = schema_in(reading.engine, home)
     where = "" if schema == home else f" (seen in {schema})"
@@ -41,7 +44,15 @@ def evaluated(
         for check, subject in placed:
             if (subject.asset, check.name) in asked:
                 finding = check.judge(reading, subject.value)
-                seen.append(as_evaluation(context.run.run_id, began, check, subject.asset, finding))
+                evaluation = as_evaluation(
+                    context.run.run_id,
+                    began,
+                    began + time.monotonic() - started,
+                    check,
+                    subject.asset,
+                    finding,
+                )
+                seen.append(evaluation)
                 yield as_result(check, subject.asset, finding, where)
     finally:
         with reading.engine.begin() as conn:
@@ -49,9 +60,9 @@ def evaluated(
 
 
 def as_evaluation(
-    run_id: str, began: float, check: AnyCheck, asset: str, finding: Finding
+    run_id: str, began: float, ended: float, check: AnyCheck, asset: str, finding: Finding
 ) -> Evaluation:
-    """Return a finding as the database keeps it; ``began`` is in seconds since 1970."""
+    """Return a finding as the database keeps it; times are the server's, seconds since 1970."""
     return Evaluation(
         asset=asset,
         check=check.name,
@@ -59,7 +70,7 @@ def as_evaluation(
         expected=finding.expected,
         observed=finding.observed,
         run_id=run_id,
-        timestamp=time.time(),
+        timestamp=ended,
         severity=check.severity,
         began=began,
         metadata=finding.evidence,

@@ -16,12 +16,17 @@ from psycopg import sql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
-from memos_assets.postgres.application.found_tables import FoundTable, differences_from, find_table
+from memos_assets.postgres.application.adoptability import (
+    dependent,
+    may_not_adopt,
+    refuse_dependents,
+    refuse_others,
+)
+from memos_assets.postgres.application.found_tables import FoundTable, find_table
 from memos_assets.postgres.connection import driver_of, first_line, has_rows, put_in_force
+from memos_assets.postgres.vector_names import VectorName
 
 _log = logging.getLogger(__name__)
-
-_MOST_NAMED = 5
 
 #: Values in the text that a digest is made of must not depend on how a session is set up. A policy
 #: that hides rows from us is an error: hidden rows would lose their originals.
@@ -83,22 +88,6 @@ _DROP_FUNCTIONS = (
     "drop function memos_ops.as_json, memos_ops.as_jsonb, memos_ops.with_characters_replaced"
 )
 
-#: Indexes, defaults, constraints and statistics are converted with a column; these are not.
-_HOLDING = sa.text(
-    """
-    select distinct regexp_replace(
-        pg_describe_object(d.classid, d.objid, d.objsubid), '^rule _RETURN on ', ''
-    )
-    from pg_depend d join pg_attribute a on a.attrelid = d.refobjid and a.attnum = d.refobjsubid
-    where d.refclassid = 'pg_class'::regclass and d.refobjid = :number
-        and a.attname = any(:columns) and d.classid in (
-            'pg_rewrite'::regclass, 'pg_trigger'::regclass, 'pg_policy'::regclass,
-            'pg_proc'::regclass
-        )
-    order by 1
-    """
-)
-
 
 @contextmanager
 def adopting(conn: sa.Connection, names: Sequence[str]) -> Iterator[None]:
@@ -131,13 +120,7 @@ def adopting(conn: sa.Connection, names: Sequence[str]) -> Iterator[None]:
                 "MEMOS_LOCK_TIMEOUT_MS says how long to wait",
             ) from None
         if isinstance(cause, psycopg.errors.InsufficientPrivilege):
-            raise TargetError(
-                "M353",
-                f"this user may not adopt memOS's tables ({first_line(error)})",
-                where=f"schema {APPLICATION_SCHEMA}",
-                fix="connect once as their owner, with the right to create in the schema and "
-                "to see every row; or run `memos-assets migrate` as a superuser",
-            ) from None
+            raise may_not_adopt(first_line(error)) from None
         raise
 
 
@@ -153,7 +136,7 @@ def adopt(conn: sa.Connection, table: FoundTable, columns: Sequence[sa.Column[An
         TargetError: M350 it is another table; M351 something hangs on a JSON column; M354 a value
             would not be what it was.
     """
-    _refuse_others(table, columns)
+    refuse_others(table, columns)
     converted = [c.name for c in columns if table.columns[c.name] == "json"]
     key = columns[0].name
     as_jsonb = {
@@ -197,7 +180,7 @@ def give_back(conn: sa.Connection, described: Mapping[str, Sequence[sa.Column[An
             continue
         key = columns[0].name
         if key not in table.columns:
-            _refuse_others(table, columns)
+            refuse_others(table, columns)
         as_json = {
             column: sql.SQL("memos_ops.as_json({}, {}, {}::text, {})").format(
                 sql.Literal(name), sql.Literal(column), sql.Identifier(key), sql.Identifier(column)
@@ -206,21 +189,6 @@ def give_back(conn: sa.Connection, described: Mapping[str, Sequence[sa.Column[An
             if table.columns.get(column) == "jsonb"
         }
         _convert(conn, table, "json", as_json)
-
-
-def _refuse_others(table: FoundTable, columns: Sequence[sa.Column[Any]]) -> None:
-    differences = differences_from(table, columns)
-    if differences:
-        more = len(differences) - _MOST_NAMED
-        raise TargetError(
-            "M350",
-            "it has the name of a table of memOS and is another one: "
-            + ", ".join(differences[:_MOST_NAMED])
-            + (f" and {more} more" if more > 0 else ""),
-            where=table.where,
-            fix="rename it or move it to another schema; or point MEMOS_DATABASE_URL to another "
-            "database",
-        )
 
 
 def _keep_originals(conn: sa.Connection, table: FoundTable, key: str, column: str) -> None:
@@ -252,7 +220,7 @@ def _convert(
     """Change the type of columns and compare every value before and after."""
     before = _digest(conn, table, expressions)
     if expressions:
-        _refuse_dependents(conn, table, list(expressions))
+        refuse_dependents(conn, table, list(expressions))
         changes = sql.SQL(", ").join(
             sql.SQL("alter column {} type {} using {}").format(
                 sql.Identifier(column), sql.SQL(type_name), expression
@@ -265,7 +233,7 @@ def _convert(
             raise
         except (psycopg.ProgrammingError, psycopg.NotSupportedError) as error:
             detail = error.diag.message_detail or first_line(error)
-            raise _dependent(table, detail.rstrip(".")) from None
+            raise dependent(table, detail.rstrip(".")) from None
         _run(conn, sql.SQL("analyze {} ({columns})"), table, columns=_names(list(expressions)))
     after = _digest(conn, table, {})
     if before != after:
@@ -277,23 +245,6 @@ def _convert(
             fix="find out what else changes the table then (an event trigger?), run again",
         )
     return before, after
-
-
-def _refuse_dependents(conn: sa.Connection, table: FoundTable, columns: list[str]) -> None:
-    found = conn.execute(_HOLDING, {"number": table.number, "columns": columns}).scalars().all()
-    if found:
-        more = len(found) - _MOST_NAMED
-        named = ", ".join(found[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
-        raise _dependent(table, f"{named} depend{'s' if len(found) == 1 else ''} on it")
-
-
-def _dependent(table: FoundTable, what: str) -> TargetError:
-    return TargetError(
-        "M351",
-        f"the type of a JSON column cannot be changed: {what}",
-        where=table.where,
-        fix="drop what it names, run again, and create it again",
-    )
 
 
 def _digest(
@@ -327,8 +278,9 @@ def _digest(
 
 def _read(column: str, type_name: str) -> sql.Composable:
     """Return a column as the digest reads it; to write the elements of embeddings out is slow."""
-    plain = "{}" if not type_name.startswith("vector(") else "sha256(vector_send({}))"
-    return sql.SQL(plain).format(sql.Identifier(column))
+    if not type_name.startswith("vector("):
+        return sql.Identifier(column)
+    return sql.SQL("sha256({}({}))").format(VectorName("vector_send"), sql.Identifier(column))
 
 
 def _write_down(

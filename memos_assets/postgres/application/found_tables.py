@@ -9,6 +9,7 @@ from psycopg import sql
 from sqlalchemy.dialects import postgresql
 
 from memos_assets.catalog.application import APPLICATION_SCHEMA
+from memos_assets.postgres.vector_names import type_without_schema
 
 #: What PostgreSQL calls types -> what they hold, where several hold the same to us.
 _FAMILIES = {
@@ -39,8 +40,8 @@ _FOUND = sa.text(
             from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
         ) as columns,
         coalesce((
-            select array_agg(i.indexrelid::regclass::text order by 1)
-            from pg_index i where i.indrelid = c.oid
+            select array_agg(quote_ident(x.relname) order by 1)
+            from pg_index i join pg_class x on x.oid = i.indexrelid where i.indrelid = c.oid
         ), '{}') as indexes
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = :schema and c.relname = :name
@@ -75,9 +76,8 @@ def find_table(conn: sa.Connection, name: str) -> FoundTable | None:
     row = conn.execute(_FOUND, {"schema": APPLICATION_SCHEMA, "name": name}).one_or_none()
     if row is None:
         return None
-    return FoundTable(
-        name, row.number, row.is_table, tuple(row.key), row.columns, tuple(row.indexes)
-    )
+    columns = {column: type_without_schema(conn, spelt) for column, spelt in row.columns.items()}
+    return FoundTable(name, row.number, row.is_table, tuple(row.key), columns, tuple(row.indexes))
 
 
 def differences_from(table: FoundTable, columns: Sequence[sa.Column[Any]]) -> list[str]:

@@ -15,7 +15,8 @@ from memos_assets.catalog.types import column_type
 from memos_assets.errors import CodecError
 from memos_assets.postgres.copy.arrow_schema import postgres_type
 
-_BATCH_ROWS = 512
+#: Rows and bytes of one batch; a single row may be larger.
+_BATCH_ROWS, _BATCH_BYTES = 512, 4 * 1024 * 1024
 
 
 def read_batches(
@@ -34,11 +35,13 @@ def read_batches(
     statement = sql.SQL("copy ({}) to stdout (format binary)").format(query)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         rows: list[tuple[Any, ...]] = []
+        size = 0
         for row in copy.rows():
             rows.append(row)
-            if len(rows) == _BATCH_ROWS:
+            size += sum(len(field) for field in row if field is not None)
+            if len(rows) == _BATCH_ROWS or size >= _BATCH_BYTES:
                 yield _batch(rows, schema)
-                rows = []
+                rows, size = [], 0
         if rows:
             yield _batch(rows, schema)
 

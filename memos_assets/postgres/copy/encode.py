@@ -5,7 +5,7 @@ How a value of a type is written is in its row of `catalog.types`.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, compress, repeat
 
 import pyarrow as pa
@@ -21,8 +21,32 @@ HEADER = b"PGCOPY\n\xff\r\n\0" + struct.pack("!ii", 0, 0)
 TRAILER = struct.pack("!h", -1)
 
 
+#: Bytes of a batch that is concatenated to one part, whatever is in it.
+_JOINED_BYTES = 4 * 1024 * 1024
+#: Bytes that are written at once: libpq keeps a buffer as large as the largest write.
+WRITTEN_BYTES = 1024 * 1024
+
+
 def encode(batch: pa.RecordBatch, keep: Sequence[bool] | None = None) -> bytes:
-    """Return the tuples of a batch, without header and trailer.
+    """Return the tuples of a batch, without header and trailer, as `encoded_parts` reads it."""
+    return b"".join(encoded_parts(batch, keep))
+
+
+def written(parts: Sequence[bytes]) -> Iterator[bytes]:
+    """Yield what to write at a time of encoded parts; a long part in slices, without a copy."""
+    for part in parts:
+        if len(part) <= WRITTEN_BYTES:
+            yield part
+        else:
+            view = memoryview(part)
+            for start in range(0, len(part), WRITTEN_BYTES):
+                yield bytes(view[start : start + WRITTEN_BYTES])
+
+
+def encoded_parts(batch: pa.RecordBatch, keep: Sequence[bool] | None = None) -> list[bytes]:
+    """Return the tuples of a batch, without header and trailer, in parts to be concatenated.
+
+    A long value is a part by itself, so that it is not copied again.
 
     Args:
         batch: every field must name its PostgreSQL type in its metadata, as `arrow_schema` does.
@@ -45,4 +69,15 @@ def encode(batch: pa.RecordBatch, keep: Sequence[bool] | None = None) -> bytes:
                 fix="correct or remove the value",
             ) from error
     rows = zip(*columns, strict=True)
-    return b"".join(chain.from_iterable(rows if keep is None else compress(rows, keep)))
+    pieces = chain.from_iterable(rows if keep is None else compress(rows, keep))
+    if batch.nbytes <= _JOINED_BYTES:
+        return [b"".join(pieces)]
+    parts: list[bytes] = []
+    short: list[bytes] = []
+    for piece in pieces:
+        if len(piece) < WRITTEN_BYTES:
+            short.append(piece)
+        else:
+            parts += (b"".join(short), piece)
+            short.clear()
+    return [*parts, b"".join(short)]

@@ -37,7 +37,10 @@ def _embedding(vector: VectorColumn) -> list[sa.Column[object] | sa.CheckConstra
             name=f"{vector.name}_or_reason",
         ),
         sa.CheckConstraint(
-            f"{vector.name} is null or vector_dims({vector.name}) = {vector.dimension_name}",
+            sa.or_(
+                sa.column(vector.name).is_(None),
+                sa.func.vector_dims(sa.column(vector.name)) == sa.column(vector.dimension_name),
+            ),
             name=f"{vector.name}_has_{vector.dimension_name}",
         ),
     ]

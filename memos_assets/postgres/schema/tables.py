@@ -221,9 +221,40 @@ repairs = sa.Table(
     sa.Column("decided_by", sa.Text(), nullable=False),
     _moment("decided_at"),
     sa.Column("note", sa.Text(), comment="Why, in the words of who decided."),
+    sa.Column("rows", sa.BigInteger(), comment="How many rows were decided on."),
     sa.PrimaryKeyConstraint("source", "table_name", "reason"),
     schema=OPS_SCHEMA,
     comment="What people decided to do with rejects of a reason; loads and proofs follow it.",
+)
+
+accepted_losses = sa.Table(
+    "accepted_losses",
+    metadata,
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("table_name", sa.Text(), nullable=False),
+    sa.Column("column_name", sa.Text(), nullable=False, comment="The embedding column."),
+    sa.Column("reason", sa.Text(), nullable=False, comment="Why the embeddings are NULL."),
+    sa.Column("rows", sa.BigInteger(), nullable=False, comment="How many were accepted."),
+    sa.Column("decided_by", sa.Text(), nullable=False),
+    _moment("decided_at"),
+    sa.Column("note", sa.Text(), comment="Why, in the words of who decided."),
+    sa.PrimaryKeyConstraint("source", "table_name", "column_name", "reason"),
+    schema=OPS_SCHEMA,
+    comment="NULL embeddings that people accepted, and how many of them.",
+)
+
+acknowledgements = sa.Table(
+    "acknowledgements",
+    metadata,
+    sa.Column("source", sa.Text(), nullable=False),
+    sa.Column("origin_table", sa.Text(), nullable=False),
+    sa.Column("origin_column", sa.Text(), nullable=False, comment="Empty for the whole table."),
+    sa.Column("acknowledged_by", sa.Text(), nullable=False),
+    _moment("acknowledged_at"),
+    sa.Column("reason", sa.Text(), nullable=False, comment="In the words of that person."),
+    sa.PrimaryKeyConstraint("source", "origin_table", "origin_column"),
+    schema=OPS_SCHEMA,
+    comment="Tables and columns of files that people leave behind knowingly.",
 )
 
 evaluations = sa.Table(

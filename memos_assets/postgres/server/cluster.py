@@ -35,6 +35,8 @@ SETTINGS: Mapping[str, str] = {
     "unix_socket_permissions": "0700",
     "cluster_name": "memos",
     "max_connections": "200",
+    # Roles that others make cannot take these: our commands connect as the superuser.
+    "superuser_reserved_connections": "20",
     "shared_buffers": "192MB",
     "io_method": "sync",
     "max_wal_size": "4GB",

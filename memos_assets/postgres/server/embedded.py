@@ -22,6 +22,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from memos_assets.errors import ServerError
 from memos_assets.files import append_private
+from memos_assets.postgres import channel
+from memos_assets.postgres.refusals import full, is_full
 from memos_assets.postgres.server import cluster, serving_lock
 from memos_assets.postgres.server.ownership import Account, account_for, open_path, open_programs
 
@@ -124,6 +126,7 @@ class EmbeddedServer:
                 M608 the data is of another PostgreSQL; M609 the programs are missing; M610 it runs
                 where it cannot be seen, and does not answer; M611 another process is starting it
                 for too long; M612 the file system has no locks.
+            TargetError: M313 it runs, and has no free connection.
         """
         if self._answers(DATABASE):
             return
@@ -171,13 +174,21 @@ class EmbeddedServer:
         return True
 
     def status(self) -> ServerStatus:
-        """Say whether the server answers, by asking it."""
+        """Say whether the server answers, by asking it.
+
+        Raises:
+            TargetError: M313 it runs, and has no free connection.
+        """
         recorded = self._recorded()
         version = None
         if recorded is not None:
-            with suppress(psycopg.OperationalError), self._connect("postgres") as conn:
-                row = conn.execute("show server_version").fetchone()
-                version = str(row[0]) if row else None
+            try:
+                with self._connect("postgres") as conn:
+                    row = conn.execute("show server_version").fetchone()
+                    version = str(row[0]) if row else None
+            except psycopg.OperationalError as error:
+                if is_full(error):
+                    raise full(error, str(self.data_directory)) from None
         return ServerStatus(
             running=version is not None,
             pid=recorded.pid if recorded and version else None,
@@ -237,14 +248,13 @@ class EmbeddedServer:
 
     @contextmanager
     def _connect(self, database: str) -> Iterator[psycopg.Connection]:
-        with psycopg.connect(
+        with channel.connect(
             host=str(self._socket_directory),
             port=cluster.PORT,
             user=cluster.USER,
             dbname=database,
             connect_timeout=int(max(2, min(10, self.start_timeout_seconds))),
             application_name="memos_assets:server",
-            autocommit=True,
         ) as conn:
             yield conn
 
@@ -253,11 +263,12 @@ class EmbeddedServer:
         if recorded is None or recorded.socket is None:
             return False
         try:
-            with self._connect(database) as conn:
-                conn.execute("select 1")
-        except psycopg.OperationalError:
+            with self._connect(database):
+                return True
+        except psycopg.OperationalError as error:
+            if is_full(error):
+                raise full(error, str(self.data_directory)) from None
             return False
-        return True
 
     def _recorded(self) -> _Postmaster | None:
         """Read postmaster.pid, unless it came here with a copy of another server's directory."""

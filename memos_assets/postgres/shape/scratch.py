@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
-from psycopg import sql
 
 from memos_assets.postgres.connection import driver_of
 
@@ -32,16 +31,15 @@ def vector_schema(conn: sa.Connection) -> str:
 def scratch(conn: sa.Connection) -> Iterator[sa.Connection]:
     """Yield the connection for a block whose changes are all taken back.
 
-    Within it names are looked for in ``pg_catalog`` and the schema of ``vector`` alone.
+    Within it names are looked for in ``pg_catalog`` alone; those of pgvector have their schema.
 
     Args:
         conn: to the target database; in a transaction or not.
     """
-    path = sql.SQL("set local search_path = pg_catalog, {}")
     driver = driver_of(conn)
     # The driver's block also works on a connection without transactions.
     with driver.transaction(force_rollback=True):
-        driver.execute(path.format(sql.Identifier(vector_schema(conn))))
+        driver.execute("set local search_path = pg_catalog")
         driver.execute("set local check_function_bodies = off")
         driver.execute("set local client_min_messages = warning")
         yield conn

@@ -10,8 +10,10 @@ from functools import cached_property
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog, FileKind, TableSpec
+from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.acknowledged import acknowledged
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.postgres.connection import count_rows
@@ -20,6 +22,11 @@ from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.proof.rows import findings
 from memos_assets.proof.rows.compare import SourceProof, prove_table
+from memos_assets.proof.rows.decided_losses import (
+    decided_counts,
+    losses_of,
+    no_reading_takes_much,
+)
 from memos_assets.proof.rows.ledger import ledger_recomputes, prove_ledger
 from memos_assets.proof.rows.links import LinkProof, prove_links
 from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
@@ -68,6 +75,11 @@ class TableReading:
             foreign = _foreign_rows(conn, self.spec, sources)
         return findings.row_counts(self.proofs, foreign)
 
+    def rows(self) -> Finding:
+        """Return the result of V02."""
+        with self._engine.connect() as conn:
+            return findings.bit_for_bit(self.proofs, _other_search_texts(conn, self.spec))
+
     def ledger(self) -> Finding:
         """Return the result of V27."""
         with self._engine.connect() as conn:
@@ -78,6 +90,12 @@ class TableReading:
         """Return the result of V10."""
         with self._engine.connect() as conn:
             return _indexed(conn, self.spec)
+
+    def lost(self) -> Finding:
+        """Return the result of V30."""
+        with self._engine.connect() as conn:
+            decided = decided_counts(conn, self.spec)
+        return no_reading_takes_much(list(losses_of(self.spec, self.proofs)), decided)
 
     def settled(self) -> Finding:
         """Return the result of V12."""
@@ -99,6 +117,12 @@ def _by_table(judge: Callable[[TableReading], Finding]) -> Judge[TableSpec]:
 
 def _by_pins(judge: Callable[[Sequence[Pin]], Finding]) -> Judge[FileKind]:
     return lambda context, kind: judge(context.read_once(pins_of, kind))
+
+
+def _accounted_for(context: CheckContext, kind: FileKind) -> Finding:
+    pins = context.read_once(pins_of, kind)
+    with context.engine.connect() as conn:
+        return source_accounted_for(pins, acknowledged(conn, [pin.source for pin in pins]))
 
 
 def _sources(catalog: Catalog) -> Iterator[Subject[FileKind]]:
@@ -143,6 +167,23 @@ def _strangers(conn: sa.Connection, spec: TableSpec, sources: Sequence[str]) -> 
         .order_by(entry.source)
     )
     return list(found.scalars())
+
+
+def _other_search_texts(conn: sa.Connection, spec: TableSpec) -> list[str]:
+    """Name the rows whose generated words for search are not what their texts give today.
+
+    PostgreSQL keeps what it generated when the row was written. V15 checks the functions.
+    """
+    table = table_of(spec)
+    generated = table.c.get(SEARCH_TEXT)
+    if generated is None or generated.computed is None:
+        return []
+    found = conn.execute(
+        sa.select(table.c.source, table.c.source_rowid)
+        .where(generated.is_distinct_from(sa.literal_column(str(generated.computed.sqltext))))
+        .order_by(table.c.source, table.c.source_rowid)
+    )
+    return [f"{source}: differs: rowid {rowid} {SEARCH_TEXT}" for source, rowid in found]
 
 
 def _indexed(conn: sa.Connection, spec: TableSpec) -> Finding:
@@ -224,19 +265,21 @@ CHECKS: tuple[AnyCheck, ...] = (
         fix="load the named rows again: memos-assets consolidate --reload",
         where="each table",
         reads="every compared column of every row, vectors and texts as bytes, JSON by value; one "
-        "digest per side",
+        "digest per side; the words for search, generated again from the texts",
         when_failed="Rowid, column and the first differing bytes are named: `memos-assets "
         "consolidate --reload`. If it comes back, the decoder is wrong.",
         subjects=_every_table,
-        judge=_by_table(lambda table: findings.bit_for_bit(table.proofs)),
+        judge=_by_table(TableReading.rows),
     ),
     Check(
         number=3,
         name="v03_derived_columns_recompute",
-        title="Columns that are not copied follow from those that are, on every row.",
+        title="Columns that are not copied follow from those that are, on every row with a usable "
+        "float16; the others are counted.",
         fix="keep the source file: its derived columns hold something that float16 does not",
         where="tables with derived columns",
-        reads="binary, int8, residual and scale, recomputed from float16",
+        reads="binary, int8, residual and scale, recomputed from float16; rows without a usable "
+        "one, and those among them whose derived values are in the file alone",
         when_failed="The file holds something that float16 does not: keep it, and look at the "
         "named rows.",
         subjects=_tables(lambda spec: spec.derivation),
@@ -281,12 +324,16 @@ CHECKS: tuple[AnyCheck, ...] = (
         number=9,
         name="v09_source_is_accounted_for",
         title="No table or column of the file is left behind unnamed.",
-        fix="describe the table or column in memos_assets/catalog, then consolidate again",
+        fix="leave it behind knowingly: memos-assets acknowledge SOURCE TABLE[.COLUMN] --reason "
+        "TEXT; or describe it in memos_assets/catalog, then consolidate again",
         where="each kind of file",
-        reads="tables and columns of the file against the catalog",
-        when_failed="Describe the table or column in `memos_assets/catalog`.",
+        reads="tables and columns of the pinned file against the catalog; what was acknowledged. "
+        "Tables of an FTS5 index over a table of the catalog count as that table",
+        when_failed="Leave the table or column behind knowingly, with a reason that the report "
+        "shows: `memos-assets acknowledge SOURCE TABLE[.COLUMN] --reason TEXT`. Or describe it in "
+        "`memos_assets/catalog`.",
         subjects=_sources,
-        judge=_by_pins(source_accounted_for),
+        judge=_accounted_for,
     ),
     Check(
         number=10,
@@ -313,6 +360,23 @@ CHECKS: tuple[AnyCheck, ...] = (
         judge=_by_table(TableReading.settled),
         severity="warning",
         left_to_do="open_rejects",
+    ),
+    Check(
+        number=30,
+        name="v30_no_reading_takes_much_of_a_table",
+        title="No reason of our reading takes all of a table's rows or embeddings, or five and "
+        "more than 5 %, unless somebody decided on so many.",
+        fix="see what is lost, and decide on it with its count: memos-assets rejects list",
+        where="each table",
+        reads="the pinned file: rows in the rejects and embeddings that are NULL, by reason and "
+        "source; what was decided, and on how many",
+        when_failed="A whole column may be of another class than the catalog says: repair the file "
+        "or the catalog. If the loss is right, `memos-assets rejects decide` or `memos-assets "
+        "rejects accept` says so for so many; more of them fail again. Embeddings that are "
+        "missing, empty, zero or NaN, links that lead nowhere, keys that are NULL and NUL in texts "
+        "are facts of the file, and only named.",
+        subjects=_every_table,
+        judge=_by_table(TableReading.lost),
     ),
     Check(
         number=27,

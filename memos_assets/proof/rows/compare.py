@@ -49,10 +49,11 @@ class Side:
     rows: int = 0
     sha256: Any = field(default_factory=hashlib.sha256)
 
-    def add(self, row: bytes) -> None:
-        """Take the next row."""
+    def add(self, row: Sequence[bytes]) -> None:
+        """Take the next row, in parts."""
         self.rows += 1
-        self.sha256.update(row)
+        for part in row:
+            self.sha256.update(part)
 
     @property
     def digest(self) -> str:
@@ -77,6 +78,8 @@ class SourceProof:
         embedded_source: vector column -> rows with a usable embedding in SQLite.
         embedded_target: vector column -> rows with a non-NULL, non-zero one in PostgreSQL.
         null_reasons: reason -> rows whose embedding is NULL in PostgreSQL.
+        integral_reals: SQLite column -> REAL values that were read as the integers they equal.
+        null_in_source: ``column: reason`` -> loaded rows whose embedding is unusable in SQLite.
         faults: faults by kind; each entry names a row.
         fault_counts: number of faults by kind.
     """
@@ -93,6 +96,8 @@ class SourceProof:
     embedded_source: Counter[str] = field(default_factory=Counter)
     embedded_target: Counter[str] = field(default_factory=Counter)
     null_reasons: Counter[str] = field(default_factory=Counter)
+    integral_reals: Counter[str] = field(default_factory=Counter)
+    null_in_source: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=dict)
     fault_counts: Counter[str] = field(default_factory=Counter)
 
@@ -193,8 +198,11 @@ class _SourceReading:
                     if derived is not None:
                         derived.result()
                     derived = pool.submit(proof.derived.add, batch, side.value)
+                    proof.integral_reals += side.integral_reals(batch)
                     self._take_batch(side, batch)
                     report(Progress("verify", what, rows=len(batch)))
+                    # The next one is read without this one in memory.
+                    del batch
                 if derived is not None:
                     derived.result()
         if self._chunks is None:
@@ -250,6 +258,8 @@ class _SourceReading:
             fields = [None] * len(compared_columns(self._spec))
         for name, place in self._places.items():
             self._proof.embedded_source[name] += fields[place] is not None
+            if (reason := fields[place + 2]) is not None:
+                self._proof.null_in_source[f"{name}: {reason.decode()}"] += 1
         wanted = self.wanted.get(chunk)
         if wanted is None:
             wanted = self.wanted[chunk] = Side()
@@ -300,7 +310,7 @@ def _vector_places(spec: TableSpec) -> dict[str, int]:
 
 
 def _add_differences(conn: sa.Connection, where: DifferingChunk, proof: SourceProof) -> None:
-    """Add the differences in a chunk; another spelling of an equal value is not a difference."""
+    """Add the differences in a chunk, named row by row."""
     here, there = Side(), Side()
     for fault in locate_differences(conn, where, here.add, there.add):
         proof.fault(fault.kind, fault.what)

@@ -8,10 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.catalog import TableSpec
+from memos_assets.proof.expected.values import whole
 from memos_assets.sqlite.row_codec import Value
 
 #: Rows at a time: the temporaries stay in the processor's cache, which is four times as fast.
 _BLOCK_ROWS = 64
+
+#: Derived columns that are vectors; scale and zero point say nothing without them.
+_TIERS = ("binary_data", "int8_data", "residual_data")
 
 #: Findings that are named one by one; all of them are counted.
 MOST_NAMED = 10
@@ -33,7 +37,8 @@ class DerivedCheck:
 
     Attributes:
         recomputed: rows compared.
-        not_recomputable: rows whose embedding is unusable, so that nothing derives from it.
+        not_recomputable: rows whose float16 is unusable, so that nothing derives from it.
+        only_in_file: those among them with derived values: the file alone holds these.
         differences: rows that differ, as text; the first ``MOST_NAMED`` of ``different``.
         different: rows and columns that differ.
     """
@@ -41,6 +46,7 @@ class DerivedCheck:
     spec: TableSpec
     recomputed: int = 0
     not_recomputable: int = 0
+    only_in_file: int = 0
     different: int = 0
     differences: list[str] = field(default_factory=list)
 
@@ -51,13 +57,19 @@ class DerivedCheck:
         (vector,) = self.spec.vectors
         by_dimension: defaultdict[int, list[Sequence[Value]]] = defaultdict(list)
         for row in rows:
-            blob, stated = value(row, vector.origin), value(row, vector.dimension_origin)
+            blob = value(row, vector.origin)
+            stated = whole(value(row, vector.dimension_origin))
             if isinstance(blob, bytes) and isinstance(stated, int) and len(blob) == 2 * stated > 0:
                 by_dimension[stated].append(row)
             else:
-                self.not_recomputable += 1
+                self._pass_over(row, value)
         for dimension, alike in by_dimension.items():
             self._compare(dimension, alike, value)
+
+    def _pass_over(self, row: Sequence[Value], value: Callable[..., Value]) -> None:
+        """Count a row that nothing can be computed from, and whether it has derived values."""
+        self.not_recomputable += 1
+        self.only_in_file += any(value(row, name) for name in _TIERS if name in self.spec.derived)
 
     def _compare(
         self, dimension: int, rows: Sequence[Sequence[Value]], value: Callable[..., Value]
@@ -68,8 +80,10 @@ class DerivedCheck:
         finite: npt.NDArray[np.bool_] = np.asarray(
             np.isfinite(elements.astype(np.float32)).all(axis=1)
         )
-        self.not_recomputable += int((~finite).sum())
         if not finite.all():
+            for row, good in zip(rows, finite, strict=True):
+                if not good:
+                    self._pass_over(row, value)
             rows = [row for row, good in zip(rows, finite, strict=True) if good]
             elements = elements[finite]
         if not rows:

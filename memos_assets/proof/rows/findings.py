@@ -1,5 +1,6 @@
 """Results of V01 to V05: the comparisons of a table's sources, summed up per check."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from memos_assets.finding import Finding
@@ -49,20 +50,31 @@ def row_counts(proofs: Sequence[SourceProof], foreign: int) -> Finding:
     )
 
 
-def bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
-    """V02: compare the digests of both sides."""
+def bit_for_bit(proofs: Sequence[SourceProof], search_texts: Sequence[str]) -> Finding:
+    """V02: compare the digests of both sides.
+
+    Args:
+        proofs: of the sources.
+        search_texts: rows whose words for search are not those of their texts.
+    """
     differing = sum(proof.fault_counts["differs"] for proof in proofs)
     equal = all(proof.source_digest == proof.target_digest for proof in proofs)
     rows = sum(proof.loaded_rows for proof in proofs)
+    integral: Counter[str] = Counter()
+    for proof in proofs:
+        integral += Counter({f"{proof.source}.{c}": n for c, n in proof.integral_reals.items()})
     return Finding(
-        equal and not differing,
+        equal and not differing and not search_texts,
         expected=f"{rows} rows equal on both sides",
-        observed="digests equal"
-        if equal and not differing
-        else f"digests {'equal' if equal else 'differ'}, {differing} values differ",
+        observed=("digests equal" if equal else "digests differ")
+        + ("" if equal and not differing else f", {differing} values differ")
+        + (f", {len(search_texts)} rows with other words for search" if search_texts else ""),
         evidence={
             "differing_values": differing,
-            "faults": _named(proofs, ("differs", "missing", "extra")),
+            "reals_read_as_integers": dict(sorted(integral.items())),
+            "faults": [*_named(proofs, ("differs", "missing", "extra")), *search_texts][
+                :MOST_NAMED
+            ],
             "sources": [
                 {
                     "source": proof.source,
@@ -83,18 +95,24 @@ def bit_for_bit(proofs: Sequence[SourceProof]) -> Finding:
 
 
 def derived(proofs: Sequence[SourceProof]) -> Finding:
-    """V03: count derived values that differ from those recomputed from float16."""
+    """V03: count derived values that differ from those recomputed from float16.
+
+    Rows without a usable float16 are counted apart: nothing can be computed from them.
+    """
     different = sum(proof.derived.different for proof in proofs)
     recomputed = sum(proof.derived.recomputed for proof in proofs)
     skipped = sum(proof.derived.not_recomputable for proof in proofs)
+    kept = sum(proof.derived.only_in_file for proof in proofs)
+    only = f", {kept} of them with derived values that the file alone holds" if kept else ""
     return Finding(
         different == 0,
         expected=f"{recomputed} rows recomputed without a difference",
-        observed=f"{different} differ, {skipped} without a usable embedding to derive from",
+        observed=f"{different} differ; {skipped} without a usable float16, not judged{only}",
         evidence={
             "recomputed_rows": recomputed,
             "differing_values": different,
             "not_recomputable_rows": skipped,
+            "only_in_file": kept,
             "faults": [what for proof in proofs for what in proof.derived.differences][:MOST_NAMED],
         },
     )

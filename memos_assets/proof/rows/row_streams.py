@@ -2,6 +2,7 @@
 
 import sqlite3
 import struct
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,7 @@ from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Judged, Rejects, dangling
 from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.batches import batched
 from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value, row_digest
 
@@ -35,8 +37,10 @@ Fields = Sequence[bytes | None]
 #: Errors of `SourceSide.fields` for a row that PostgreSQL cannot store.
 UNENCODABLE = (ValueError, TypeError, AttributeError, ArithmeticError, struct.error)
 
-#: Bytes of values read from SQLite at a time, about.
-_BATCH_BYTES = 1024 * 1024
+#: Rows and bytes of values read from SQLite at a time; a single row may be larger.
+_BATCH_ROWS, _BATCH_BYTES = 2_048, 1024 * 1024
+#: Bytes of a row that enter a digest field by field: a longer one would be copied once more.
+_JOINED_BYTES = 256 * 1024
 
 
 def compared_columns(spec: TableSpec) -> list[str]:
@@ -48,12 +52,12 @@ def compared_columns(spec: TableSpec) -> list[str]:
     ]
 
 
-def joined(rowid: int, fields: Fields) -> bytes:
-    """Return a row as it enters a digest."""
+def joined(rowid: int, fields: Fields) -> list[bytes]:
+    """Return a row as it enters a digest: parts of it, one after the other."""
     parts = [b"%d:" % rowid]
     for value in fields:
         parts += (b"n",) if value is None else (b"%d:" % len(value), value)
-    return b"".join(parts)
+    return [b"".join(parts)] if sum(map(len, parts)) <= _JOINED_BYTES else parts
 
 
 class SourceSide:
@@ -77,16 +81,21 @@ class SourceSide:
             f"where {self._rowid} between ? and ? order by {self._rowid}",
             (first, last),
         )
-        wanted = 16
-        while rows := cursor.fetchmany(wanted):
-            size = sum(len(v) for row in rows for v in row if isinstance(v, str | bytes))
-            wanted = max(16, min(2_048, _BATCH_BYTES * len(rows) // max(size, 1)))
-            yield rows
+        yield from batched(cursor, most_rows=_BATCH_ROWS, most_bytes=_BATCH_BYTES)
 
     def value(self, row: Sequence[Value], origin: str | None) -> Value:
         """Return a column of a row; None where an older layout lacks it."""
         place = self._place.get(origin) if origin else None
         return None if place is None else row[place]
+
+    def integral_reals(self, rows: Sequence[Sequence[Value]]) -> Counter[str]:
+        """Return SQLite column -> REAL values of these rows that are read as integers."""
+        found: Counter[str] = Counter()
+        for origin in self.spec.integer_origins:
+            if (place := self._place.get(origin)) is not None:
+                reals = [row[place] for row in rows if type(row[place]) is float]
+                found[origin] += sum(isinstance(canonical.whole(real), int) for real in reals)
+        return +found
 
     def digest(self, row: Sequence[Value]) -> bytes:
         """Return the sha256 of a row as stored."""
@@ -95,7 +104,7 @@ class SourceSide:
     def fields(self, row: Sequence[Value], rules: Mapping[str, str]) -> list[bytes | None]:
         """Return the bytes that PostgreSQL must have for a row, in the order of `compared_columns`.
 
-        JSON is spelled as by jsonb, as far as `canonical.jsonb_text` can tell.
+        JSON is spelled as by jsonb, numbers with all their digits.
 
         Args:
             row: as `batches` yields it.

@@ -21,6 +21,7 @@ from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.tables import schema_in
+from memos_assets.postgres.vector_names import VectorName
 from memos_assets.proof.search.measurement import IndexMeasurement, SearchResult
 from memos_assets.proof.search.queries import Query, choose
 from memos_assets.proof.search.source_neighbours import SMALL, GroundTruth, compute_ground_truth
@@ -179,14 +180,13 @@ class _Stored:
 def _stored(conn: sa.Connection, spec: TableSpec, vector: VectorColumn) -> _Stored:
     """Count embeddings by dimension and NULLs by reason; other columns do not matter."""
     statement = sql.SQL(
-        "select {reason}, vector_dims({column}), count(*), count(*) filter (where {norm} = 0) "
+        "select {reason}, {dims}({column}), count(*), count(*) filter (where {norm}({column}) = 0) "
         "from {table} group by 1, 2 order by 1, 2"
     ).format(
         reason=sql.Identifier(vector.reason_name),
         column=sql.Identifier(vector.name),
-        norm=sql.SQL("l2_norm({})" if vector.stored == "halfvec" else "vector_norm({})").format(
-            sql.Identifier(vector.name)
-        ),
+        dims=VectorName("vector_dims"),
+        norm=VectorName("l2_norm" if vector.stored == "halfvec" else "vector_norm"),
         table=sql.Identifier(schema_in(conn, spec.schema), spec.name),
     )
     stored = _Stored()

@@ -22,6 +22,7 @@ from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Rejected, rejected_rows
 from memos_assets.proof.expected.repairs import repaired
 from memos_assets.sqlite import file as sqlite_file
+from memos_assets.sqlite.batches import batched
 from memos_assets.sqlite.file import quoted, rowid_name, unindexed
 from memos_assets.sqlite.row_codec import Value
 
@@ -86,17 +87,20 @@ class SourceRows:
         """
         column = quoted(self.vector.origin)
         size = self.vector.element_bytes
-        if self.vector.dimension_origin is not None:
-            seems = quoted(self.vector.dimension_origin)
+        stated = self.vector.dimension_origin
+        if stated is not None:
+            seems = quoted(stated)
         elif size is not None:
             seems = f"length({column}) / {size}"
         else:
-            text = f"cast({column} as text)"
-            seems = f"length({text}) - length(replace({text}, ',', '')) + 1"
-        for rowid, dimension in self._connection.execute(
+            # The commas are counted here: SQLite takes a BLOB for text of the file's encoding,
+            # which may be UTF-16.
+            seems = column
+        for rowid, seen in self._connection.execute(
             f"select {self._rowid}, {seems} from {unindexed(self._spec.origin)} "
             f"where {column} is not null order by {self._rowid}"
         ):
+            dimension = canonical.whole(_counted(seen) if stated is None else seen)
             if isinstance(dimension, int) and not self._is_left_out(rowid):
                 yield rowid, dimension
 
@@ -108,11 +112,9 @@ class SourceRows:
     def batches(self) -> Iterator[list[SourceRow]]:
         """Yield loaded rows in the order of rowids; memory does not grow with the table."""
         cursor = self._connection.execute(f"{self._select} order by {self._rowid}")
-        wanted = 16
-        while rows := cursor.fetchmany(wanted):
-            size = sum(len(v) for row in rows for v in row if isinstance(v, str | bytes))
-            wanted = max(16, min(_BATCH_ROWS, _BATCH_BYTES * len(rows) // max(size, 1)))
+        for rows in batched(cursor, most_rows=_BATCH_ROWS, most_bytes=_BATCH_BYTES):
             yield [self._row(row) for row in rows if not self._is_left_out(row[0])]
+            del rows
 
     def _is_left_out(self, rowid: int) -> bool:
         entry = self._rejected.get(rowid)
@@ -144,6 +146,15 @@ class SourceRows:
         names = (column.name for column in self.filters)
         json_texts: dict[str, Value] = dict(zip(names, texts, strict=True))
         return SourceRow((self.source, *key), elements, reason, json_texts)
+
+
+def _counted(seen: Value) -> Value:
+    """Return a dimension that SQLite computed, or count the numbers of JSON."""
+    if isinstance(seen, bytes):
+        return seen.count(b",") + 1
+    if isinstance(seen, str):
+        return seen.count(",") + 1
+    return seen
 
 
 @contextmanager

@@ -28,12 +28,16 @@ _SCHEMA = (
 )
 
 
+#: The path of memOS's own connections; ours has PostgreSQL's schema alone.
+AS_MEMOS = "set local search_path = public"
+
+
 def content(engine: sa.Engine, names: Iterable[str] = (*NAMES, *OTHERS)) -> Content:
     """Return every value of every row as text, by the table's first column."""
     found = {}
     with engine.connect() as conn:
         for name in names:
-            columns = [column["name"] for column in sa.inspect(conn).get_columns(name)]
+            columns = [c["name"] for c in sa.inspect(conn).get_columns(name, schema="public")]
             values = ", ".join(f"{column}::text" for column in columns)
             rows = conn.exec_driver_sql(f"select {values} from public.{name}").all()
             found[name] = {str(row[0]): dict(zip(columns, row, strict=True)) for row in rows}
@@ -43,12 +47,14 @@ def content(engine: sa.Engine, names: Iterable[str] = (*NAMES, *OTHERS)) -> Cont
 def schema(engine: sa.Engine) -> list[list[tuple[object, ...]]]:
     """Return columns, indexes, constraints and functions of schema public."""
     with engine.connect() as conn:
+        conn.exec_driver_sql(AS_MEMOS)
         return [[tuple(row) for row in conn.exec_driver_sql(question)] for question in _SCHEMA]
 
 
 def execute(engine: sa.Engine, *statements: str) -> None:
     """Execute statements in one transaction."""
     with engine.begin() as conn:
+        conn.exec_driver_sql(AS_MEMOS)
         for statement in statements:
             conn.exec_driver_sql(statement)
 
@@ -56,4 +62,5 @@ def execute(engine: sa.Engine, *statements: str) -> None:
 def rows(engine: sa.Engine, query: str) -> list[tuple[object, ...]]:
     """Return what a query finds."""
     with engine.connect() as conn:
+        conn.exec_driver_sql(AS_MEMOS)
         return [tuple(row) for row in conn.exec_driver_sql(query)]

@@ -19,7 +19,7 @@ from memos_assets.search.api import search
 from memos_assets.search.functions import install
 from memos_assets.search.plans import containment_uses_index, index_is_valid, nearest_uses_index
 from memos_assets_tests.postgres.application.memos import BEFORE, name
-from memos_assets_tests.postgres.application.reading import content, execute, rows
+from memos_assets_tests.postgres.application.reading import AS_MEMOS, content, execute, rows
 
 TABLE = MEMORIES.as_table
 TABLE = MEMORIES.as_table
@@ -45,6 +45,7 @@ def ensure_all(engine: sa.Engine) -> list[bool]:
 
 def plan(engine: sa.Engine, query: str) -> str:
     with engine.begin() as conn:
+        conn.exec_driver_sql(AS_MEMOS)
         conn.exec_driver_sql("set local enable_seqscan = off")
         found = conn.exec_driver_sql(f"explain (costs off) {query}").scalars()
         return "\n".join(found)

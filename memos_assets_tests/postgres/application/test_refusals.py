@@ -77,12 +77,12 @@ def test_types_that_hold_the_same_are_adopted(engine: sa.Engine) -> None:
 HANGING = {
     "view": (
         "create view theirs as select tags from memories",
-        "view theirs depends on it",
+        "view public.theirs depends on it",
         "drop view theirs",
     ),
     "function": (
         "create function theirs() returns json begin atomic select tags from memories; end",
-        r"function theirs\(\) depends on it",
+        r"function public.theirs\(\) depends on it",
         "drop function theirs",
     ),
     "trigger": (
@@ -90,12 +90,12 @@ HANGING = {
             "create trigger theirs before update of tags on memories "
             "for each row execute function audit_memory_changes()"
         ),
-        "trigger theirs on table memories depends on it",
+        "trigger theirs on table public.memories depends on it",
         "drop trigger theirs on memories",
     ),
     "policy": (
         "create policy theirs on memories using (tags is null)",
-        "policy theirs on table memories depends on it",
+        "policy theirs on table public.memories depends on it",
         "drop policy theirs on memories",
     ),
     "generated column": (
@@ -113,7 +113,7 @@ HANGING = {
             "create view a as select tags from memories; "
             "create view b as select entities from memories"
         ),
-        "view a, view b depend on it",
+        "view public.a, view public.b depend on it",
         "drop view a, b",
     ),
 }
@@ -133,7 +133,9 @@ def test_what_hangs_on_a_json_column_holds_the_downgrade_too(engine: sa.Engine) 
     migrations.upgrade(engine)
     execute(engine, "create view theirs as select tags from memories")
     before = content(engine)
-    with pytest.raises(TargetError, match=r"^M351 public\.memories: .*view theirs depends on it"):
+    with pytest.raises(
+        TargetError, match=r"^M351 public\.memories: .*view public.theirs depends on it"
+    ):
         migrations.downgrade(engine, BEFORE)
     assert migrations.current(engine) == migrations.head()
     assert content(engine) == before
@@ -156,9 +158,13 @@ def test_tables_in_use_are_waited_for_as_long_as_lock_timeout_says(
         pooled=False,
     )
     with engine.begin() as reader:
-        reader.exec_driver_sql("select 1 from user_tasks")
+        reader.exec_driver_sql("select 1 from public.user_tasks")
         refused(hasty, r"^M352 schema public: .*in use .*lock timeout.*MEMOS_LOCK_TIMEOUT_MS")
     assert migrations.upgrade(hasty)[0] == "0004"
+
+
+def bookkeeping(engine: sa.Engine) -> list[str]:
+    return [f"memos_ops.{name}" for name in sa.inspect(engine).get_table_names("memos_ops")]
 
 
 def test_only_the_owner_of_the_tables_may_adopt_them(
@@ -175,6 +181,7 @@ def test_only_the_owner_of_the_tables_may_adopt_them(
             )
         own = [f"alter table public.{name} owner to memos_owner" for name in NAMES]
         own += [f"alter table {spec.qualified} owner to memos_owner" for spec in MEMOS.tables]
+        own += [f"alter table {table} owner to memos_owner" for table in bookkeeping(engine)]
         execute(engine, *own)
         guest, owner = (
             create_engine(
@@ -227,14 +234,15 @@ def test_what_we_created_goes_with_the_downgrade_unless_it_has_rows(
     )
     caplog.set_level(logging.WARNING)
     migrations.downgrade(empty, BEFORE)
-    assert sorted(sa.inspect(empty).get_table_names()) == ["achievements", "quests", "user_quests"]
+    left = sa.inspect(empty).get_table_names("public")
+    assert sorted(left) == ["achievements", "quests", "user_quests"]
     said = [r.getMessage() for r in caplog.records if r.name == adoption.__name__]
     assert said == [
-        "public.achievements stays: view theirs depends on table achievements",
+        "public.achievements stays: view public.theirs depends on table public.achievements",
         "public.user_quests has rows and stays; it was created by an upgrade.",
         (
-            "public.quests stays: constraint user_quests_quest_id_fkey on table user_quests "
-            "depends on table quests"
+            "public.quests stays: constraint user_quests_quest_id_fkey on table "
+            "public.user_quests depends on table public.quests"
         ),
     ]
     assert migrations.upgrade(empty)[0] == "0004"

@@ -71,7 +71,7 @@ def test_every_check_passes_in_an_untouched_world(engine: sa.Engine, tmp_path: P
         V02: ("4 rows equal on both sides", "digests equal"),
         V03: (
             "5 rows recomputed without a difference",
-            "0 differ, 0 without a usable embedding to derive from",
+            "0 differ; 0 without a usable float16, not judged",
         ),
         V04: ("3 embeddings", "3 non-NULL and non-zero"),
         V10: ("0 embeddings of a dimension without an index", "0 without, 3 served"),
@@ -285,10 +285,10 @@ def test_v02_rows_match_bit_for_bit_fails_when_a_row_is_too_many(
 
 
 def test_json_may_be_spelled_as_jsonb_does(engine: sa.Engine, tmp_path: Path) -> None:
-    world(engine, tmp_path, metadata='{"b": 1.50, "a": [1e2, true, "\\u00e9"], "b": 1.5}')
+    world(engine, tmp_path, metadata='{"b": 1.50, "a": [1e2, true, "\\u00e9"]}')
     assert b.rows(
         engine, "select cast(metadata as text) from memos.embeddings where source_rowid = 4"
-    ) == [('{"a": [100, true, "\u00e9"], "b": 1.5}',)]
+    ) == [('{"a": [100, true, "\u00e9"], "b": 1.50}',)]
     assert b.findings(engine, "embeddings")[V02].passed
 
 
@@ -297,6 +297,24 @@ def flipped(column: str) -> dict[str, object]:
     value = bytearray(row[column])
     value[1] ^= 1
     return {column: bytes(value)}
+
+
+def test_v02_rows_match_bit_for_bit_fails_when_words_for_search_are_not_of_the_text(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    """Put there by another function for a moment: the shape is that of before."""
+    world(engine, tmp_path)
+    ((body,),) = b.rows(
+        engine, "select pg_get_functiondef('memos.search_document(text, integer)'::regprocedure)"
+    )
+    other = (
+        "create or replace function memos.search_document(value text, most integer) returns "
+        "tsvector language sql immutable as 'select null::tsvector'"
+    )
+    touch = "update memos.embeddings set content = content where doc_id = 'doc-4'"
+    finding = broken(engine, V02, other, touch, body.replace(":", "\\:"))
+    assert finding.observed == "digests equal, 1 rows with other words for search"
+    assert finding.evidence["faults"] == [f"{SOURCE}: differs: rowid 4 search_text"]
 
 
 @pytest.mark.parametrize(
@@ -326,7 +344,7 @@ def test_v03_derived_columns_recompute_fails_when_one_is_another(
     finding = b.findings(engine, "embeddings")[V03]
     assert finding.passed is False
     assert finding.expected == "2 rows recomputed without a difference"
-    assert finding.observed == "1 differ, 0 without a usable embedding to derive from"
+    assert finding.observed == "1 differ; 0 without a usable float16, not judged"
     (named,) = finding.evidence["faults"]
     assert named.startswith(fault)
 
@@ -349,7 +367,10 @@ def test_derived_columns_may_come_from_either_numpy_and_lack_the_residual(
         ),
     )
     finding = b.all_findings(engine, pin)["embeddings", V03]
-    assert finding.observed == "0 differ, 1 without a usable embedding to derive from"
+    assert finding.observed == (
+        "0 differ; 1 without a usable float16, not judged, 1 of them with derived values that the "
+        "file alone holds"
+    )
     assert finding.passed
 
 

@@ -18,7 +18,7 @@ from memos_assets_tests.consolidate import builders as b
 V01 = "v01_row_counts_match"
 SOURCE = "fanuc_robotics"
 #: One fault each, of those that a row shows by itself.
-FAULTY = {
+FAULTY: dict[int, dict[str, object]] = {
     2: {"name": "a\0b"},
     3: {"attributes": '{"a": NaN}'},
     4: {"first_seen": "yesterday"},
@@ -204,8 +204,8 @@ def test_v01_row_counts_match_fails_when_a_link_between_loaded_rows_is_rejected(
     assert finding.observed == "0 loaded + 3 rejected, 1 faults"
     assert finding.evidence["faults"] == [
         (
-            f"{SOURCE}: rejected wrongly: rowid 1 rejected as dangling_end, and it can be loaded as it "
-            "is"
+            f"{SOURCE}: rejected wrongly: rowid 1 rejected as dangling_end, "
+            "and it can be loaded as it is"
         )
     ]
 

@@ -14,6 +14,12 @@ branch_labels = None
 depends_on = None
 
 
+def _has_dimension(embedding: str, dimension: str) -> sa.ColumnElement[bool]:
+    """Return the condition; the connection says in which schema pgvector's function is."""
+    value = sa.column(embedding)
+    return sa.or_(value.is_(None), sa.func.vector_dims(value) == sa.column(dimension))
+
+
 def upgrade() -> None:
     op.execute("create schema if not exists memos")
     op.create_table(
@@ -60,7 +66,7 @@ def upgrade() -> None:
             name=op.f("corpus_chunks_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("corpus_chunks_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "chunk_hash", name=op.f("corpus_chunks_pkey")),
@@ -103,7 +109,7 @@ def upgrade() -> None:
             name=op.f("corpus_documents_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("corpus_documents_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "content_hash", name=op.f("corpus_documents_pkey")),
@@ -155,7 +161,7 @@ def upgrade() -> None:
             name=op.f("corpus_entities_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("corpus_entities_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "id", name=op.f("corpus_entities_pkey")),
@@ -224,7 +230,7 @@ def upgrade() -> None:
             name=op.f("domain_embeddings_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("domain_embeddings_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint(
@@ -296,7 +302,7 @@ def upgrade() -> None:
             name=op.f("embedding_anchors_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("embedding_anchors_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "category", name=op.f("embedding_anchors_pkey")),
@@ -335,7 +341,7 @@ def upgrade() -> None:
             name=op.f("embeddings_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("embeddings_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "doc_id", name=op.f("embeddings_pkey")),
@@ -424,7 +430,7 @@ def upgrade() -> None:
             name=op.f("hybrid_documents_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("hybrid_documents_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "doc_id", name=op.f("hybrid_documents_pkey")),
@@ -489,12 +495,11 @@ def upgrade() -> None:
             name=op.f("hyperbolic_documents_hyperbolic_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("hyperbolic_documents_embedding_has_dimension"),
         ),
         sa.CheckConstraint(
-            "hyperbolic_embedding is null or "
-            "vector_dims(hyperbolic_embedding) = hyperbolic_dimension",
+            _has_dimension("hyperbolic_embedding", "hyperbolic_dimension"),
             name=op.f("hyperbolic_documents_hyperbolic_embedding_has_hyperbolic_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "doc_id", name=op.f("hyperbolic_documents_pkey")),
@@ -562,7 +567,7 @@ def upgrade() -> None:
             name=op.f("semantic_memories_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("semantic_memories_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "id", name=op.f("semantic_memories_pkey")),
@@ -622,7 +627,7 @@ def upgrade() -> None:
             name=op.f("thought_templates_embedding_or_reason"),
         ),
         sa.CheckConstraint(
-            "embedding is null or vector_dims(embedding) = dimension",
+            _has_dimension("embedding", "dimension"),
             name=op.f("thought_templates_embedding_has_dimension"),
         ),
         sa.PrimaryKeyConstraint("source", "id", name=op.f("thought_templates_pkey")),
