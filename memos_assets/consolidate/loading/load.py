@@ -5,7 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -19,10 +19,12 @@ from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejec
 from memos_assets.consolidate.decoding.repair_rules import rules_of
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.loading.byte_queue import ByteQueue
+from memos_assets.consolidate.loading.counts import Counts
+from memos_assets.consolidate.loading.load_errors import refused_chunk, refused_chunks
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
-from memos_assets.postgres.connection import driver_of, first_line
+from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.schema import tables
@@ -39,54 +41,6 @@ _REJECT_BYTES = 4 * 1024 * 1024
 _KEPT_ROWS, _KEPT_BYTES = 1_000, 32 * 1024 * 1024
 #: Temporary tables come first in every search path.
 _STAGING = "memos_staging"
-
-
-@dataclass(slots=True)
-class Counts:
-    """Rows of one chunk by outcome.
-
-    Attributes:
-        rows: loaded, mirrored ones left out.
-        rejected: not loaded, whether open or dropped.
-        mirrored: added for the reverse direction.
-        without_embedding: reason -> loaded rows.
-        repaired: rule -> loaded rows that it changed.
-        integral_reals: SQLite column -> REAL values that were read as the integers they equal.
-        faults: every reason that was found, settled or not.
-    """
-
-    rows: int = 0
-    rejected: int = 0
-    mirrored: int = 0
-    without_embedding: Counter[str] = field(default_factory=Counter)
-    repaired: Counter[str] = field(default_factory=Counter)
-    integral_reals: Counter[str] = field(default_factory=Counter)
-    faults: set[str] = field(default_factory=set)
-
-    def add(self, other: "Counts") -> None:
-        """Take the counts of a batch of the same chunk."""
-        self.rows += other.rows
-        self.rejected += other.rejected
-        self.mirrored += other.mirrored
-        self.without_embedding += other.without_embedding
-        self.repaired += other.repaired
-        self.integral_reals += other.integral_reals
-        self.faults |= other.faults
-
-    @property
-    def copied(self) -> int:
-        """Rows in PostgreSQL, mirrored ones included."""
-        return self.rows + self.mirrored
-
-    def as_ledger(self) -> dict[str, Any]:
-        """Return the columns of the ledger that these counts fill."""
-        return {
-            "rows": self.rows,
-            "rejected": self.rejected,
-            "mirrored": self.mirrored,
-            "without_embedding": dict(sorted(self.without_embedding.items())),
-            "repaired": dict(sorted(self.repaired.items())),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +105,7 @@ def load_chunks(
             try:
                 counts = _load_chunk(engine, spec, task, ahead.batches_of(task), run_id, last=last)
             except (sa.exc.DBAPIError, psycopg.Error) as error:
-                refused.append(_refused(spec, task, error))
+                refused.append(refused_chunk(spec, task, error))
                 if not _answers(engine):
                     break
             except MemosAssetsError as error:
@@ -167,7 +121,7 @@ def load_chunks(
                 break
     if refused:
         untried = len(tasks) - tried
-        raise refused[0] if len(refused) == 1 else _refused_all(spec, refused, tried, untried)
+        raise refused[0] if len(refused) == 1 else refused_chunks(spec, refused, tried, untried)
     report(Progress("load", spec.qualified, done=True, note=integral_note(spec, integral)))
 
 
@@ -294,35 +248,6 @@ def _copy_statement(spec: TableSpec, target: Sequence[str]) -> pgsql.Composed:
     return pgsql.SQL("copy {} ({}) from stdin (format binary)").format(
         pgsql.Identifier(*target),
         pgsql.SQL(", ").join(map(pgsql.Identifier, table_schema(spec).names)),
-    )
-
-
-def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
-    return TargetError(
-        "M310",
-        f"PostgreSQL refused the chunk ({first_line(error)}); the chunk is as it was before",
-        where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
-        fix="remove the cause and run again; chunks in the ledger are not copied twice",
-    )
-
-
-def _refused_all(
-    spec: TableSpec, refused: Sequence[MemosAssetsError], tried: int, untried: int
-) -> TargetError:
-    """Return one error for several chunks: of their code, or M380 where they have several."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for error in refused:
-        chunk = error.where.removeprefix(spec.qualified).strip()
-        by_reason.setdefault((error.code, error.what), []).append(chunk)
-    codes = {code for code, _ in by_reason}
-    others = f", {untried} were not tried" if untried else ""
-    return TargetError(
-        codes.pop() if len(codes) == 1 else "M380",
-        f"{len(refused)} of {tried} chunks could not be loaded and are as they were{others}, the "
-        "rest is in the ledger: "
-        + "; ".join(f"{', '.join(of)}: {code} {what}" for (code, what), of in by_reason.items()),
-        where=spec.qualified,
-        fix="remove the causes and run again; chunks in the ledger are not copied twice",
     )
 
 
