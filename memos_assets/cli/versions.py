@@ -91,9 +91,22 @@ def versions(
         bool,
         typer.Option("--prune", help="Drop versions older than MEMOS_KEEP_VERSIONS_DAYS."),
     ] = False,
+    swap_in: Annotated[  # noqa: FBT002  it is a flag at the terminal
+        bool,
+        typer.Option(
+            "--swap",
+            help="Make the version live that consolidate --swap loaded and proved, and could not "
+            "swap in because of readers.",
+        ),
+    ] = False,
 ) -> int:
     """List the versions of the tables: the live one, former ones that are kept, a shadow."""
     settings = load_settings()
+    if swap_in:
+        from memos_assets.runs.instance import swap_loaded
+
+        with open_consolidated(settings, "memos_assets:swap") as engine:
+            print_exchange(swap_loaded(engine, settings, MEMOS), settings)
     with open_consolidated(settings, "memos_assets:versions") as engine:
         if drop_old:
             dropped = prune(engine, MEMOS, settings.keep_versions_days)

@@ -16,6 +16,7 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.jobs import FINISH, UPKEEP, migrate_job_name
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.tags import CONSOLIDATION_TAG
+from memos_assets.errors import TargetError
 from memos_assets.indexes.definitions import SearchIndex, search_indexes, state_of
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.search import checks as search
@@ -25,6 +26,7 @@ from memos_assets.settings import load_settings
 QUIET_SECONDS = 60
 #: What was asked for and failed is asked for again after this.
 RETRY_SECONDS = 3_600
+_NO_CONSOLIDATION = "M342"
 _ACTIVE = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -62,7 +64,13 @@ def build_due_indexes(catalog: Catalog) -> dg.SensorDefinition:
     )
     def _sensor(context: dg.SensorEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         with reported():
-            due, why = due_indexes(context.instance, catalog)
+            try:
+                due, why = due_indexes(context.instance, catalog)
+            except TargetError as error:
+                if error.code != _NO_CONSOLIDATION:
+                    raise
+                # It is on by default, also beside a database that nobody has used yet.
+                return dg.SkipReason(str(error))
         if not due:
             return dg.SkipReason(why)
         return dg.RunRequest(

@@ -14,10 +14,12 @@ from memos_assets.consolidate.sources.pinned import pin_sources
 from memos_assets.defs.jobs import MAINTAIN
 from memos_assets.defs.maintenance import maintain_step
 from memos_assets.defs.observations import report_observed
+from memos_assets.postgres.versions.swap import Exchange
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs import consolidation
 from memos_assets.runs.dagster_home import prepare_dagster_home
 from memos_assets.runs.swap import consolidate_and_swap
+from memos_assets.runs.swap import swap_loaded as swap_in
 from memos_assets.settings import Settings, batch_dagster_events
 
 
@@ -67,6 +69,12 @@ def consolidate(
         return consolidation.consolidate(
             instance, engine, settings, catalog, roots, files, reload=reload
         )
+
+
+def swap_loaded(engine: sa.Engine, settings: Settings, catalog: Catalog) -> Exchange:
+    """Make the proven shadow live that a consolidation left behind."""
+    with open_instance(settings) as instance:
+        return swap_in(instance, engine, settings, catalog)
 
 
 def maintain(

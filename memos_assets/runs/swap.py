@@ -6,6 +6,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
+from memos_assets.checklist import PROOF
 from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
@@ -16,16 +17,20 @@ from memos_assets.defs.jobs import FINISH
 from memos_assets.defs.observations import report_observed
 from memos_assets.defs.tags import INTO_TAG
 from memos_assets.errors import TargetError
+from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import in_schema
 from memos_assets.postgres.versions.dependents import refuse_hanging
-from memos_assets.postgres.versions.swap import restore_pins, swap
+from memos_assets.postgres.versions.swap import Exchange, restore_pins, swap
 from memos_assets.postgres.versions.versions import (
     create_shadow,
+    list_versions,
     prune,
     sole_swap,
     version_is_complete,
 )
 from memos_assets.report.consolidation import Consolidation, new_consolidation
+from memos_assets.report.evaluations import latest
+from memos_assets.report.outcomes import check_results
 from memos_assets.runs.consolidation import (
     checklist,
     load_stale,
@@ -126,6 +131,62 @@ def _fill(
     if not finding.passed:
         where = catalog.names.live_version
         done.failures.append(f"V14 failed on {where}: observed {finding.observed}")
+
+
+def swap_loaded(
+    instance: dg.DagsterInstance, engine: sa.Engine, settings: Settings, catalog: Catalog
+) -> Exchange:
+    """Make the shadow live that a consolidation filled and proved, and could not swap in.
+
+    Raises:
+        TargetError: M330 a consolidation is at it; M381 there is no shadow; M382 it is not proven
+            as it is; M331, M333 and M334 as `swap`.
+    """
+    shadow = in_schema(engine, catalog.schema, catalog.shadow)
+    with sole_swap(engine):
+        with engine.connect() as conn:
+            found = [one for one in list_versions(conn, catalog) if one.state == "shadow"]
+            # A transaction that began before now may not have seen the rows of the shadow.
+            now = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+        if not found or found[0].consolidation is None:
+            raise TargetError(
+                "M381",
+                "no version waits to be made live",
+                where=f"schema {catalog.shadow}",
+                fix="load one: memos-assets consolidate --swap",
+            )
+        _require_proven(shadow, catalog)
+        exchange = swap(
+            engine,
+            catalog,
+            found[0].consolidation,
+            filled_at=now,
+            timeout_seconds=settings.swap_timeout_seconds,
+            with_its_pins=True,
+        )
+    report_exchange(instance, engine, settings, catalog, exchange)
+    return exchange
+
+
+def _require_proven(shadow: sa.Engine, catalog: Catalog) -> None:
+    """Refuse a shadow on which a check failed, is missing, or began before the last load."""
+    entry = tables.chunks.c
+    with shadow.connect() as conn:
+        loaded = conn.execute(
+            sa.select(sa.func.max(entry.loaded_at)).where(entry.target == catalog.shadow)
+        ).scalar_one()
+        places = PROOF.places(catalog)
+        # Pins that were taken since are of newer files, and say nothing about what was loaded.
+        changed = {asset: loaded.timestamp() if loaded else 0.0 for asset, _ in places}
+        results = check_results(PROOF, places, latest(conn, catalog), changed)
+    wrong = [result.check.label for result in results if not result.proven]
+    if wrong:
+        raise TargetError(
+            "M382",
+            f"the version is not proven: {', '.join(wrong)}",
+            where=f"schema {catalog.shadow}",
+            fix="load and prove another: memos-assets consolidate --swap",
+        )
 
 
 def _refuse_gone(conn: sa.Connection, catalog: Catalog, files: Sequence[FoundFile]) -> None:

@@ -117,7 +117,7 @@ def v06(world: World) -> tuple[bool, str]:
 
 
 @pytest.mark.parametrize("tampered", [False, True])
-def test_a_run_proves_the_chunks_that_it_loads_and_no_more(
+def test_v33_loaded_chunks_match_fails_on_chunks_of_the_run_and_no_others(
     consolidated: Consolidated, *, tampered: bool
 ) -> None:
     world = consolidated([1, 2_049])

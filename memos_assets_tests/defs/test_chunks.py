@@ -37,7 +37,7 @@ NAME = chunks_name(MEMOS.names, KIND)
 def observed(world: World) -> World:
     """Two files of five chunks in all, known and not loaded."""
     write_templates(world.data / "a.db", [1, 2_048, 4_096])
-    write_templates(world.data / "b.db", [1, 2_048])
+    write_templates(world.data / "b.db", [3, 2_050])
     world.observe()
     return world
 
@@ -172,9 +172,9 @@ def test_ranges_hold_wanted_neighbours_and_nothing_else() -> None:
 
 def test_a_range_goes_by_the_order_in_which_keys_became_known(world: World) -> None:
     write_templates(world.data / "a.db", [1])
-    write_templates(world.data / "b.db", [1])
+    write_templates(world.data / "b.db", [2])
     world.observe()
-    write_templates(world.data / "c.db", [1])
+    write_templates(world.data / "c.db", [3])
     (world.data / "a.db").unlink()
     write_templates(world.data / "a.db", [1, 2_048])
     world.execute("delete from memos_ops.consolidation_pins")

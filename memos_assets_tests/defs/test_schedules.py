@@ -123,8 +123,8 @@ def test_a_file_that_cannot_be_read_ends_the_tick_with_its_code(world: World) ->
 
 
 def test_files_that_cannot_be_read_are_all_named_and_the_others_are_loaded(world: World) -> None:
-    for name in ("a", "bad", "c", "worse"):
-        write_templates(world.data / f"{name}.db", [1])
+    for rowid, name in enumerate(("a", "bad", "c", "worse"), start=1):
+        write_templates(world.data / f"{name}.db", [rowid])
     register_files(world.engine, world.files())
     (world.data / "bad.db").write_bytes(b"not a database at all")
     (world.data / "worse.db").write_bytes(b"neither is this")

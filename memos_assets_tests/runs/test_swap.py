@@ -21,7 +21,7 @@ from memos_assets.postgres.versions.swap import Exchange, roll_back
 from memos_assets.postgres.versions.versions import create_shadow, list_versions, sole_swap
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import checklist
-from memos_assets.runs.swap import consolidate_and_swap
+from memos_assets.runs.swap import consolidate_and_swap, swap_loaded
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import World, failures, put_template, write_templates
@@ -108,6 +108,38 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     assert live["V01"].proven
     assert live["V02"].proven
     assert not live["V08"].proven
+
+
+def test_a_proven_shadow_that_readers_kept_out_goes_live_later_by_itself(
+    consolidated: Consolidated,
+) -> None:
+    world = consolidated([1])
+    put_template(world.data / "meta_buffer.db", "new")
+    world.settings = world.settings.model_copy(update={"swap_timeout_seconds": 0.2})
+    with pytest.raises(TargetError, match=r"^M381 "):
+        swap_loaded(world.instance, world.engine, world.settings, MEMOS)
+    with world.engine.connect() as reader:
+        reader.execute(sa.text("select from memos.thought_templates"))
+        done = swap(world)
+    (said,) = done.failures
+    assert said.startswith("M333 ")
+    assert "versions --swap" in said
+    assert world.rows(IDS) == [("t1",)]
+
+    live = swap_loaded(world.instance, world.engine, world.settings, MEMOS)
+    assert (live.live, live.previous) == (2, 1)
+    assert world.rows(IDS) == [("new",), ("t1",)]
+    # It is proven as it is: nothing is loaded or compared again, and its pin is the current one.
+    assert all(result.proven for result in checklist(world.engine, MEMOS))
+    assert world.consolidate().stale_chunks == 0
+
+
+def test_a_shadow_that_is_not_proven_does_not_go_live_later(consolidated: Consolidated) -> None:
+    world = consolidated([1])
+    create_shadow(world.engine, MEMOS, "half")
+    with pytest.raises(TargetError, match=r"^M382 .*V01.* Fix: .*consolidate --swap$"):
+        swap_loaded(world.instance, world.engine, world.settings, MEMOS)
+    assert world.rows(IDS) == [("t1",)]
 
 
 def test_a_load_that_fails_does_not_lead_to_a_swap(consolidated: Consolidated) -> None:

@@ -14,12 +14,13 @@ from memos_assets.catalog import TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, tasks_of
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.loading.counts import Counts
+from memos_assets.consolidate.loading.load_errors import refused_chunk, refused_chunks
 from memos_assets.consolidate.loading.read_ahead import EncodedBatch, ReadAhead
 from memos_assets.consolidate.loading.summary import integral_note
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
-from memos_assets.postgres.connection import driver_of, first_line
+from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy import encode as copy_binary
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.schema import tables
@@ -78,7 +79,7 @@ def load_chunks(
             try:
                 counts = _load_chunk(engine, spec, task, ahead.batches_of(task), run_id, last=last)
             except (sa.exc.DBAPIError, psycopg.Error) as error:
-                refused.append(_refused(spec, task, error))
+                refused.append(refused_chunk(spec, task, error))
                 if not _answers(engine):
                     break
             except MemosAssetsError as error:
@@ -94,7 +95,7 @@ def load_chunks(
                 break
     if refused:
         untried = len(tasks) - tried
-        raise refused[0] if len(refused) == 1 else _refused_all(spec, refused, tried, untried)
+        raise refused[0] if len(refused) == 1 else refused_chunks(spec, refused, tried, untried)
     report(Progress("load", spec.qualified, done=True, note=integral_note(spec, integral)))
 
 
@@ -213,33 +214,4 @@ def _copy_statement(spec: TableSpec, target: Sequence[str]) -> pgsql.Composed:
     return pgsql.SQL("copy {} ({}) from stdin (format binary)").format(
         pgsql.Identifier(*target),
         pgsql.SQL(", ").join(map(pgsql.Identifier, table_schema(spec).names)),
-    )
-
-
-def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
-    return TargetError(
-        "M310",
-        f"PostgreSQL refused the chunk ({first_line(error)}); the chunk is as it was before",
-        where=f"{spec.qualified} {task.source}/{task.chunk:03d}",
-        fix="remove the cause and run again; chunks in the ledger are not copied twice",
-    )
-
-
-def _refused_all(
-    spec: TableSpec, refused: Sequence[MemosAssetsError], tried: int, untried: int
-) -> TargetError:
-    """Return one error for several chunks: of their code, or M380 where they have several."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for error in refused:
-        chunk = error.where.removeprefix(spec.qualified).strip()
-        by_reason.setdefault((error.code, error.what), []).append(chunk)
-    codes = {code for code, _ in by_reason}
-    others = f", {untried} were not tried" if untried else ""
-    return TargetError(
-        codes.pop() if len(codes) == 1 else "M380",
-        f"{len(refused)} of {tried} chunks could not be loaded and are as they were{others}, the "
-        "rest is in the ledger: "
-        + "; ".join(f"{', '.join(of)}: {code} {what}" for (code, what), of in by_reason.items()),
-        where=spec.qualified,
-        fix="remove the causes and run again; chunks in the ledger are not copied twice",
     )

@@ -20,6 +20,12 @@ from memos_assets.errors import TargetError
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.versions.dependents import refuse_hanging, relations
+from memos_assets.postgres.versions.live_locks import (
+    LiveTablesInUseError,
+    lock_live,
+    refuse_older_snapshots,
+    seconds_of_attempt,
+)
 from memos_assets.postgres.versions.versions import (
     BOOKS,
     current_revision,
@@ -28,10 +34,6 @@ from memos_assets.postgres.versions.versions import (
     free_schema,
     of_catalog,
 )
-
-#: Longest wait for the locks of one attempt. A reader that waits behind us waits as long, and less
-#: than the server's deadlock_timeout, so that it is never the one to give way.
-_LOCK_WAIT_MS = 500
 
 
 class _InTheWayError(Exception):
@@ -57,6 +59,7 @@ def swap(
     *,
     filled_at: datetime,
     timeout_seconds: float,
+    with_its_pins: bool = False,
 ) -> Exchange:
     """Make the shadow of a consolidation live; what is live becomes the previous version.
 
@@ -66,6 +69,8 @@ def swap(
         consolidation: that filled the shadow.
         filled_at: when its rows were all there, by the server's clock.
         timeout_seconds: how long to wait for readers and loads of the live tables.
+        with_its_pins: have every source work from the pin that the shadow was loaded from, which
+            by then it may not do any more.
 
     Raises:
         TargetError: M331 objects of others hang on the live tables; M333 they are in use; M334
@@ -76,7 +81,15 @@ def swap(
         tables.versions.c.state == "shadow",
         tables.versions.c.consolidation == consolidation,
     )
-    return _make_live(engine, catalog, chosen, filled_at, timeout_seconds)
+    return _make_live(
+        engine,
+        catalog,
+        chosen,
+        filled_at,
+        timeout_seconds,
+        with_its_pins=with_its_pins,
+        again="memos-assets versions --swap, which makes the loaded version live as it is",
+    )
 
 
 def roll_back(
@@ -107,7 +120,13 @@ def roll_back(
             fix="see what there is: memos-assets versions",
         )
     return _make_live(
-        engine, catalog, version.version == former.version, former.swapped_out_at, timeout_seconds
+        engine,
+        catalog,
+        version.version == former.version,
+        former.swapped_out_at,
+        timeout_seconds,
+        with_its_pins=True,
+        again="run the command again",
     )
 
 
@@ -117,6 +136,9 @@ def _make_live(
     chosen: sa.ColumnElement[bool],
     filled_at: datetime,
     timeout_seconds: float,
+    *,
+    with_its_pins: bool,
+    again: str,
 ) -> Exchange:
     attempts = Retrying(
         retry=retry_if_exception_type(_InTheWayError),
@@ -125,25 +147,39 @@ def _make_live(
         reraise=True,
     )
     try:
-        return attempts(_attempt, engine, catalog, chosen, filled_at)
+        for attempt in attempts:
+            with attempt:
+                seconds = seconds_of_attempt(attempt.retry_state.attempt_number)
+                done = _attempt(
+                    engine, catalog, chosen, filled_at, seconds, with_its_pins=with_its_pins
+                )
+        return done
     except _InTheWayError as last:
         raise TargetError(
             "M333",
             f"the live tables are in use ({last}), so nothing was changed",
             where=f"schema {catalog.schema}",
-            fix="wait, or end those sessions, then run the command again; "
-            "MEMOS_SWAP_TIMEOUT_SECONDS sets how long it waits",
+            fix=f"wait, or end those sessions, then: {again}; MEMOS_SWAP_TIMEOUT_SECONDS sets how "
+            "long it waits",
         ) from None
 
 
 def _attempt(
-    engine: sa.Engine, catalog: Catalog, chosen: sa.ColumnElement[bool], filled_at: datetime
+    engine: sa.Engine,
+    catalog: Catalog,
+    chosen: sa.ColumnElement[bool],
+    filled_at: datetime,
+    seconds: float,
+    *,
+    with_its_pins: bool,
 ) -> Exchange:
     version = tables.versions.c
     try:
         with engine.begin() as conn:
-            _lock_live(conn, catalog)
-            _refuse_older_snapshots(conn, filled_at)
+            # Once before readers are kept waiting, and once when no further one can begin.
+            refuse_older_snapshots(conn, filled_at)
+            lock_live(conn, catalog, seconds)
+            refuse_older_snapshots(conn, filled_at)
             began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
             refuse_hanging(conn, catalog)
             ensure_live(conn, catalog)
@@ -165,13 +201,15 @@ def _attempt(
             _move_books(conn, incoming.schema_name, catalog.schema)
             drop_schema_if_empty(conn, incoming.schema_name)
             _record(conn, catalog, live.version, kept, incoming.version)
-            if incoming.state == "previous":
+            if with_its_pins:
                 restore_pins(conn, catalog)
             at, rows = conn.execute(
                 sa.select(sa.func.clock_timestamp(), version.rows).where(
                     version.version == incoming.version
                 )
             ).one()
+    except LiveTablesInUseError as error:
+        raise _InTheWayError(str(error) or _users(engine, catalog)) from None
     except (psycopg.Error, sa.exc.DBAPIError) as error:
         cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
         if isinstance(
@@ -182,45 +220,8 @@ def _attempt(
         ):
             raise _InTheWayError(_users(engine, catalog)) from None
         raise
-    seconds = (at - began).total_seconds()
-    return Exchange(incoming.version, live.version, kept, rows, at, seconds)
-
-
-def _lock_live(conn: sa.Connection, catalog: Catalog) -> None:
-    """Lock every live table or none, in the order of their names."""
-    live = relations(conn, catalog, catalog.schema)
-    names = [sql.Identifier(catalog.schema, name) for name in live]
-    if not names:
-        return
-    timeout = conn.execute(
-        sa.text("select setting::int from pg_settings where name = 'deadlock_timeout'")
-    ).scalar_one()
-    wait = max(1, min(_LOCK_WAIT_MS, timeout // 2))
-    conn.execute(sa.text(f"set local statement_timeout = {wait}"))
-    driver_of(conn).execute(
-        sql.SQL("lock table {} in access exclusive mode").format(sql.SQL(", ").join(names))
-    )
-    conn.execute(sa.text("set local statement_timeout = 0"))
-    # Everything else that is locked from here on is ours alone.
-    conn.execute(sa.text(f"set local lock_timeout = {wait}"))
-
-
-def _refuse_older_snapshots(conn: sa.Connection, filled_at: datetime) -> None:
-    """Wait for transactions that would find the new tables empty.
-
-    A repeatable-read transaction sees rows as of its first query, but tables by name as of now.
-    """
-    older = conn.execute(
-        sa.text(
-            "select string_agg(format('%s %s (%s)', pid, usename, application_name), ', ') "
-            "from pg_stat_activity where datname = current_database() "
-            "and pid <> pg_backend_pid() and backend_type = 'client backend' "
-            "and backend_xmin is not null and xact_start < :filled_at"
-        ),
-        {"filled_at": filled_at},
-    ).scalar()
-    if older:
-        raise _InTheWayError(f"a transaction that began before the load: {older}")
+    took = (at - began).total_seconds()
+    return Exchange(incoming.version, live.version, kept, rows, at, took)
 
 
 def _users(engine: sa.Engine, catalog: Catalog) -> str:

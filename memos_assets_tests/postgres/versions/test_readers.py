@@ -1,6 +1,7 @@
 """Readers of the tables while another version goes live: they see one or the other, whole."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -118,3 +119,62 @@ def test_readers_see_one_version_or_the_other_and_never_an_error(
             reader.join()
     assert errors == []
     assert set(seen) == {(1, 0), (2, 1)}
+
+
+def test_readers_whose_transactions_overlap_do_not_starve_a_swap(
+    engine: sa.Engine, database_url: sa.URL
+) -> None:
+    """Fourteen readers of 0.3 seconds: every table is always being read, and nobody is ended."""
+    create_shadow(engine, MEMOS, "one")
+    names = [spec.name for spec in MEMOS.tables]
+    errors: list[BaseException] = []
+    stop = threading.Event()
+
+    def read(place: int) -> None:
+        try:
+            with psycopg.connect(libpq_url(database_url)) as conn:
+                while not stop.is_set():
+                    with conn.transaction():
+                        conn.execute(f"select count(*) from memos.{names[place % len(names)]}")
+                        stop.wait(0.3)
+                    place += 1
+        except BaseException as error:  # noqa: BLE001  the test looks at it
+            errors.append(error)
+
+    readers = [threading.Thread(target=read, args=(place,)) for place in range(14)]
+    for reader in readers:
+        reader.start()
+    try:
+        assert swap(engine, MEMOS, "one", filled_at=now(engine), timeout_seconds=30).live == 2
+    finally:
+        stop.set()
+        for reader in readers:
+            reader.join()
+    assert errors == []
+
+
+def test_a_reader_that_waits_for_us_with_what_we_want_is_let_through(
+    engine: sa.Engine, database_url: sa.URL
+) -> None:
+    """It has the last table and then wants the first: to wait for it would be a deadlock."""
+    create_shadow(engine, MEMOS, "one")
+    first, last = min(spec.name for spec in MEMOS.tables), max(spec.name for spec in MEMOS.tables)
+    errors: list[BaseException] = []
+    has_last = threading.Event()
+
+    def read() -> None:
+        try:
+            with psycopg.connect(libpq_url(database_url)) as conn, conn.transaction():
+                conn.execute(f"select count(*) from memos.{last}")
+                has_last.set()
+                time.sleep(0.2)
+                conn.execute(f"select count(*) from memos.{first}")
+        except BaseException as error:  # noqa: BLE001  the test looks at it
+            errors.append(error)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    has_last.wait()
+    assert swap(engine, MEMOS, "one", filled_at=now(engine), timeout_seconds=LONG_ENOUGH).live == 2
+    reader.join()
+    assert errors == []
