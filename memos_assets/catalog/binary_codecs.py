@@ -23,6 +23,8 @@ Fields = Sequence[bytes | None]
 Parts = Sequence[Any]
 
 _NULL = struct.pack("!i", -1)
+#: Bytes of a column whose values are copied out of Arrow at once.
+_COPIED_BYTES = 4 * 1024 * 1024
 
 
 class Codec(Protocol):
@@ -128,7 +130,10 @@ class Bytes:
             struct.pack("!i", length + len(prefix)) + prefix for length in np.diff(offsets).tolist()
         ]
         # Slices of bytes, not of a memoryview: the garbage collector has to follow each of those.
-        view = b"" if data is None else data.to_pybytes()
+        # Of long values, which are few, another copy would cost more.
+        view: Any = b"" if data is None else memoryview(data)
+        if len(view) <= _COPIED_BYTES:
+            view = bytes(view)
         places = offsets.tolist()
         payloads = [view[start:end] for start, end in pairwise(places)]
         _blank(_validity(column), heads, payloads)

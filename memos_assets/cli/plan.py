@@ -10,7 +10,7 @@ from rich.table import Table
 from memos_assets.cli.display import console, print_error, reasons_table, tables_table, titled_table
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
-from memos_assets.consolidate.loading.load import integral_note
+from memos_assets.consolidate.loading.summary import integral_note
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.shrinkage import Shrunken, last_pinned, shrunken
 from memos_assets.losses import Loss, by_table, sentence

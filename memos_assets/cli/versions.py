@@ -54,13 +54,28 @@ def rollback(
     settings = load_settings()
     with open_consolidated(settings, "memos_assets:rollback") as engine:
         # Dagster takes a second to import, which a refusal need not wait for.
-        from memos_assets.defs.assets.version import report_exchange
+        from memos_assets.defs.assets.version import (
+            report_exchange,
+            report_live,
+            unreported_exchange,
+        )
         from memos_assets.runs.instance import open_instance
 
-        exchange = roll_back(
-            engine, MEMOS, timeout_seconds=settings.swap_timeout_seconds, number=to
-        )
         with open_instance(settings) as instance:
+            since = unreported_exchange(instance, engine, MEMOS)
+            if since is not None:
+                report_live(instance, engine, settings, MEMOS)
+            if since is not None and to in (None, since.number):
+                console.print(
+                    f"Version {since.number} became live at {since.swapped_in_at:%Y-%m-%d %H:%M} "
+                    "UTC by a command that was interrupted. Nothing was changed now; "
+                    "`memos-assets rollback` makes the former version live again.",
+                    soft_wrap=True,
+                )
+                return 0
+            exchange = roll_back(
+                engine, MEMOS, timeout_seconds=settings.swap_timeout_seconds, number=to
+            )
             report_exchange(instance, engine, settings, MEMOS, exchange)
     print_exchange(exchange, settings)
     console.print(

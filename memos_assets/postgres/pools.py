@@ -1,8 +1,8 @@
 """Pools that serve calls in their order, and say which setting is too small.
 
 SQLAlchemy's pool gives a connection that comes back to the thread that asks first, so that of 50
-busy threads some never get one: with 30 connections, 40 of 12,000 calls waited for more than 5 s where
-half of them took 34 ms (2026-11). In order, none waits for longer than its turn.
+busy threads some never get one: with 30 connections, 40 of 12,000 calls waited for more than 5 s
+where half of them took 34 ms (2026-11). In order, none waits for longer than its turn.
 """
 
 import threading

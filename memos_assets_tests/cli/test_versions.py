@@ -6,13 +6,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.defs.assets import version
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.defs.world import put_template, write_templates
 
 
+def _killed(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
 def test_a_swap_and_a_rollback_say_what_is_live_and_the_way_back(
-    memos_assets: Command, database: sa.Engine, tmp_path: Path
+    memos_assets: Command, database: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = tmp_path / "data"
     write_templates(data / "meta_buffer.db", [1])
@@ -37,6 +42,14 @@ def test_a_swap_and_a_rollback_say_what_is_live_and_the_way_back(
     code, out, err = memos_assets("rollback", "--to", "9")
     assert (code, out) == (2, "")
     assert err.startswith("M332 schema memos: there is no version 9. Fix: ")
+    # It is killed when version 2 is live, and before it said so.
+    with monkeypatch.context() as patched:
+        patched.setattr(version, "report_exchange", _killed)
+        assert memos_assets("rollback")[0] == 130
+    code, out, _ = memos_assets("rollback")
+    assert (code, out.split(" at ")[0]) == (0, "Version 2 became live")
+    assert "by a command that was interrupted. Nothing was changed now" in out
+    assert memos_assets("rollback")[1].startswith("Version 1 ")
     assert memos_assets("rollback", "--to", "2")[0] == 0
 
     assert memos_assets("versions", "--prune")[1].startswith("No version is that old.")

@@ -1,10 +1,11 @@
 """The ledger summed up by source and table, with reasons of rejects and missing embeddings."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import Catalog
+from memos_assets.catalog import Catalog, TableSpec
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import DROP
 
@@ -71,3 +72,11 @@ def summarise(conn: sa.Connection, catalog: Catalog) -> list[TableSummary]:
         if (source, table) in found:
             found[source, table].rejects[reason] = count
     return list(found.values())
+
+
+def integral_note(spec: TableSpec, integral: Mapping[str, int]) -> str:
+    """Return a line about REAL values that were read as integers, by SQLite column; or nothing."""
+    if not integral:
+        return ""
+    columns = ", ".join(f"{column} {count:,}" for column, count in sorted(integral.items()))
+    return f"{spec.qualified}: REAL values read as the integers they equal: {columns}"

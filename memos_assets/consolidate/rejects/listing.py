@@ -27,7 +27,8 @@ States = Mapping[tuple[str, str, int], tuple[str, str | None]]
 
 #: Table of an exported SQLite file with the reason of each row.
 WHY = "memos_rejects"
-_AT_A_TIME = 64
+#: Rows and bytes of them that are fetched at a time; a single row may be larger.
+_AT_A_TIME, _BYTES_AT_A_TIME = 64, 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,11 @@ def _rows(
         .where(condition)
         .order_by(entry.source, entry.table_name, entry.source_rowid)
     )
-    with conn.execute(statement, execution_options={"yield_per": _AT_A_TIME}) as rows:
+    longest = conn.execute(
+        sa.select(sa.func.max(sa.func.octet_length(entry.row))).where(condition)
+    ).scalar()
+    at_a_time = max(1, min(_AT_A_TIME, _BYTES_AT_A_TIME // max(longest or 0, 1)))
+    with conn.execute(statement, execution_options={"yield_per": at_a_time}) as rows:
         for row in rows:
             yield RejectedRow(
                 source=row.source,

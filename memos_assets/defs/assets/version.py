@@ -10,7 +10,7 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.postgres.versions.swap import Exchange
-from memos_assets.postgres.versions.versions import ensure_live, list_versions
+from memos_assets.postgres.versions.versions import Version, ensure_live, list_versions
 from memos_assets.settings import Settings
 
 
@@ -55,6 +55,29 @@ def report_exchange(
     """Show a swap or a rollback as a materialisation of the live version."""
     described = describe_live(engine, settings, catalog, exchange)
     key = Keys(catalog.names).live_version
+    instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=described))
+
+
+def unreported_exchange(
+    instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog
+) -> Version | None:
+    """Return the live version if the command that made it live ended before it was shown."""
+    with engine.begin() as conn:
+        ensure_live(conn, catalog)
+        (live,) = [one for one in list_versions(conn, catalog) if one.state == "live"]
+    shown = instance.get_latest_materialization_event(Keys(catalog.names).live_version)
+    if shown is None or shown.asset_materialization is None or live.swapped_in_at is None:
+        return None
+    number = shown.asset_materialization.metadata.get("version")
+    return live if number is not None and number.value != live.number else None
+
+
+def report_live(
+    instance: dg.DagsterInstance, engine: sa.Engine, settings: Settings, catalog: Catalog
+) -> None:
+    """Show the live version as it is."""
+    key = Keys(catalog.names).live_version
+    described = describe_live(engine, settings, catalog)
     instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=described))
 
 

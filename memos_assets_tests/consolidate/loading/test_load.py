@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
+from memos_assets.consolidate.decoding import reader as decoder
 from memos_assets.consolidate.decoding.reader import CHUNKS, chunk_stream, chunk_task, tasks_of
 from memos_assets.consolidate.loading.load import load_chunks, load_stream
 from memos_assets.consolidate.sources.pins import Pin
@@ -253,8 +254,9 @@ def terminate_copy(engine: sa.Engine) -> None:
 
 
 def test_a_connection_that_dies_mid_chunk_leaves_nothing_half_loaded(
-    engine: sa.Engine, tmp_path: Path
+    engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(decoder, "BATCH_ROWS", 64)
     path = memories(tmp_path / "data", *range(1, 400))
     pin = b.observe(engine, path)
     b.consolidate(engine, path)
