@@ -323,10 +323,10 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
         pin = registry.pin_required(conn, candidate.source)
         rejects = _rejects(conn, candidate.source)
         load_runs = _load_runs(conn, candidate.source)
+        behind = _left_behind(conn, candidate.path, pin)
     checked: dict[str, set[str]] = {"loads": load_runs}
     for seen in candidate.checklist:
         checked.setdefault(seen.consolidation or "checks", set()).add(seen.run_id)
-        behind = _left_behind(conn, candidate.path, pin)
     _require_content(candidate, pin, behind)
     return replace(
         manifest,
