@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench faults fuzz clean
+.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench faults fuzz tamper clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -61,6 +61,9 @@ bench: $(READY)
 
 faults: $(READY)
 	$(BIN)/python -m faults --kills $(or $(N),100)
+
+tamper: $(READY)
+	$(BIN)/python -m tamper
 
 picture: $(READY)
 	$(BIN)/python -m tools.architecture

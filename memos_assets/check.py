@@ -5,7 +5,7 @@ verdict, docs/checklist.md and the tests of the house are computed from these ob
 defined here. docs/adding-a-check.md shows how one is added.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, Literal, TypeVar, cast
@@ -17,8 +17,9 @@ from memos_assets.finding import Finding
 from memos_assets.settings import Settings
 
 Severity = Literal["error", "warning"]
-#: ``proof`` decides on a consolidation; ``health`` watches tables and indexes in the days after it.
-Group = Literal["proof", "health"]
+#: ``proof`` decides on a consolidation; ``health`` watches tables and indexes in the days after it;
+#: ``load`` compares what a run loaded, in that run.
+Group = Literal["proof", "health", "load"]
 
 Value = TypeVar("Value", bound=Hashable)
 Reading = TypeVar("Reading")
@@ -47,11 +48,13 @@ class CheckContext:
         engine: of the target database; of its shadow, where that is being proven.
         catalog: of the application.
         settings: that the run was started with.
+        chunks: source -> the chunks that the run loads; None where it is about everything.
     """
 
     engine: sa.Engine
     catalog: Catalog
     settings: Settings
+    chunks: Mapping[str, Sequence[int]] | None = None
     _readings: dict[tuple[object, Hashable], object] = field(default_factory=dict, repr=False)
 
     def read_once(self, read: Callable[["CheckContext", Value], Reading], value: Value) -> Reading:
@@ -95,7 +98,7 @@ class Check(Generic[Value]):
         subjects: returns everything that it is about; nothing is opened.
         judge: decides on one of them.
         severity: a failed ``warning`` leaves something to do; nothing is wrong or unproven.
-        group: checks of ``health`` are not part of the verdict on a consolidation.
+        group: checks of ``health`` and ``load`` are not part of the verdict on a consolidation.
         left_to_do: key of the evidence that counts the work that a warning leaves.
         blocking: a failure fails its run, and assets downstream of the subject wait.
 

@@ -11,6 +11,7 @@ from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
 from memos_assets.proof.channel import checks as proof_channel
 from memos_assets.proof.rows import checks as proof_rows
+from memos_assets.proof.rows import loaded as proof_loaded
 from memos_assets.proof.search import checks as proof_search
 from memos_assets.proof.shape import checks as proof_shape
 from memos_assets.search import checks as search
@@ -23,6 +24,7 @@ CHECKLIST = Checklist.gather(
     sources.CHECKS,
     proof_channel.CHECKS,
     proof_rows.CHECKS,
+    proof_loaded.CHECKS,
     proof_shape.CHECKS,
     proof_search.CHECKS,
     maintenance.CHECKS,

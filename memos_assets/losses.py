@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-#: Reasons that the file shows by itself, whoever reads it.
+#: Reasons that the file shows to any reader.
 FACTS: Final = frozenset(
     {"missing", "empty", "zero", "not_finite", "dangling_end", "null_key", "nul_character"}
 )

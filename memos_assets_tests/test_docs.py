@@ -18,7 +18,16 @@ PAGES = [
 ]
 #: Where a path of a page may start.
 ROOTS = [PROJECT_ROOT / folder for folder in ("", "memos_assets", "memos_assets_tests")]
-FOLDERS = ("memos_assets", "memos_assets_tests", "docs", "sql", "bench", "faults", "tools")
+FOLDERS = (
+    "memos_assets",
+    "memos_assets_tests",
+    "docs",
+    "sql",
+    "bench",
+    "faults",
+    "tamper",
+    "tools",
+)
 MOST_PICTURE_BYTES = 200_000
 
 Command = TyperCommand | TyperGroup
@@ -28,7 +37,9 @@ _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 _BLOCK = re.compile(r"(?:^ {4}.*\n)+|^```\w*\n(?P<fenced>(?s:.*?))^```", re.MULTILINE)
 _PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)*/?")
-_MODULE = re.compile(r"(?:memos_assets|memos_assets_tests|bench|faults|tools)(?:\.[A-Za-z_]\w*)+")
+_MODULE = re.compile(
+    r"(?:memos_assets|memos_assets_tests|bench|faults|tamper|tools)(?:\.[A-Za-z_]\w*)+"
+)
 _MAKE = re.compile(r"^\s*(?:\$ )?make ([a-z][a-z-]*)", re.MULTILINE)
 _COMMAND = re.compile(r"(?:^|\bbin/)memos-assets +(.+)", re.MULTILINE)
 

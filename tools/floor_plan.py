@@ -31,8 +31,9 @@ INNER_FLOORS = {
     "postgres": (
         "storable_text",
         *("schemas", "connection", "driver_errors", "channel", "vector_names", "foreign_content"),
-        *("advisory_locks", "upsert", "build_lock", "server", "copy", "schema", "shape"),
-        *("application", "engine", "sessions", "migrations", "first_write", "backup"),
+        *("advisory_locks", "upsert", "build_lock", "pools"),
+        *("server", "copy", "schema", "shape", "application", "engine", "sessions", "migrations"),
+        *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),

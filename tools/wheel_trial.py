@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -147,7 +148,7 @@ def _use_dagster(trial: Trial) -> None:
 
 
 def _use_ui(trial: Trial) -> None:
-    """The UI serves its page with the location loaded, and stops at Ctrl+C."""
+    """The UI serves its page with the location loaded, to no other site, and stops at Ctrl+C."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"http://127.0.0.1:{free.getsockname()[1]}"
@@ -167,12 +168,32 @@ def _use_ui(trial: Trial) -> None:
         _require(found == LOADED, f"locations: {found}\n{log.read_text()[-4_000:]}")
         with urllib.request.urlopen(f"{address}/locations", timeout=30) as page:
             _require(b">Dagster</title>" in page.read(), "the page is not Dagster's")
+        _require_guard(address)
         ui.send_signal(signal.SIGINT)
         ui.wait(STOP_SECONDS)
+        _require(ui.returncode == 0, f"exit {ui.returncode}\n{log.read_text()[-4_000:]}")
+        left = [one.cmdline() for one in _processes(trial) if "dagster" in " ".join(one.cmdline())]
+        _require(not left, f"left after Ctrl+C: {left}")
     finally:
         if ui.poll() is None:
             os.killpg(ui.pid, signal.SIGKILL)
             ui.wait()
+
+
+def _require_guard(address: str) -> None:
+    """Ask as a page of another site does, as a rebound name does, and for a mutation by GET."""
+    asked = {
+        403: urllib.request.Request(f"{address}/runs", headers={"Origin": "http://example.org"}),
+        405: urllib.request.Request(f"{address}/graphql?query=mutation%7B__typename%7D"),
+        415: urllib.request.Request(f"{address}/graphql", b"{}", {"Content-Type": "text/plain"}),
+    }
+    for status, request in asked.items():
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                found = answer.status
+        except urllib.error.HTTPError as error:
+            found = error.code
+        _require(found == status, f"{request.full_url}: {found} instead of {status}")
 
 
 def _locations(address: str, ui: subprocess.Popen[bytes]) -> object:
@@ -196,7 +217,6 @@ def _locations(address: str, ui: subprocess.Popen[bytes]) -> object:
 def _stop(trial: Trial) -> None:
     """`down` stops the server, and no process is left."""
     trial.run("memos-assets", "down")
-    # A code server ends by itself when nobody has called for 45 s; see `dagster dev`.
     _, left = psutil.wait_procs(_processes(trial), timeout=STOP_SECONDS)
     _require(not left, f"still running: {[process.pid for process in left]}")
 

@@ -25,7 +25,7 @@ Derivation = Literal["mixed_precision"]
 Encodings = Mapping[tuple[str, str, str], Encoding]
 
 #: Raised by hand when the decoder changes what it makes of the same bytes: loaded chunks go stale.
-DECODER_VERSION = 2
+DECODER_VERSION = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +160,13 @@ class TableSpec:
     def known_origins(self) -> frozenset[str]:
         """SQLite columns that the description accounts for."""
         return self.required_origins | {column.origin for column in self.columns}
+
+    @property
+    def integer_origins(self) -> tuple[str, ...]:
+        """SQLite columns that hold integers, flags or dimensions."""
+        plain = (c.origin for c in self.columns if c.kind in ("integer", "boolean"))
+        stated = (v.dimension_origin for v in self.vectors if v.dimension_origin)
+        return tuple(dict.fromkeys([*plain, *stated]))
 
     @property
     def identifying_columns(self) -> frozenset[str]:

@@ -17,6 +17,7 @@ from memos_assets.cli import exit_codes
 from memos_assets.cli.display import console, errors, print_error
 from memos_assets.cli.terminal import show_what_can_be_shown
 from memos_assets.errors import MemosAssetsError, TargetError, out_of_memory
+from memos_assets.files import PRIVATE_FOLDER, write_private
 from memos_assets.postgres.driver_errors import refusal
 from memos_assets.settings import load_settings
 
@@ -48,6 +49,7 @@ COMMANDS = {
     "rollback": "versions:rollback",
     "versions": "versions:versions",
     "rejects": "rejects:group",
+    "acknowledge": "acknowledge:acknowledge",
 }
 
 
@@ -180,8 +182,9 @@ def _unexpected(error: Exception) -> int:
     name = f"crash-{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
     try:
         path = load_settings().home / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("".join(traceback.format_exception(error)), encoding="utf-8")
+        path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_FOLDER)
+        with write_private(path) as file:
+            file.writelines(traceback.format_exception(error))
         where = f"the traceback is in {path}"
     except (OSError, MemosAssetsError):
         where = "the traceback could not be written"

@@ -10,6 +10,7 @@ from rich.table import Table
 from memos_assets.cli.display import console, print_error, reasons_table, tables_table, titled_table
 from memos_assets.cli.plan_indexes import indexes_note, indexes_table, plan_indexes
 from memos_assets.consolidate.loading.dry_run import as_summary, chunk_count, forecast_file
+from memos_assets.consolidate.loading.load import integral_note
 from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.shrinkage import Shrunken, last_pinned, shrunken
 from memos_assets.losses import Loss, by_table, sentence
@@ -39,6 +40,9 @@ def print_plan(
         console.print()
         console.print(table)
     console.print(indexes_note(indexes, budget_mb), soft_wrap=True)
+    for forecast in forecasts:
+        if note := integral_note(forecast.spec, forecast.integral_reals):
+            console.print(f"{forecast.source}: {note}", markup=False, soft_wrap=True)
     console.print()
     rows = sum(forecast.rows for forecast in forecasts)
     loaded = sum(forecast.loaded for forecast in forecasts)
@@ -82,6 +86,7 @@ def print_plan(
                 "mirrored": forecast.mirrored,
                 "rejects": dict(forecast.rejects),
                 "null_embeddings": dict(forecast.null_embeddings),
+                "reals_read_as_integers": dict(forecast.integral_reals),
                 "losses": [
                     {
                         "column": loss.column or None,

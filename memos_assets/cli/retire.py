@@ -1,6 +1,6 @@
 """Commands about retirement: retire, restore-source, archive, purge-archive, forget."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,13 @@ from memos_assets.catalog import MEMOS
 from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.data import Data, roots_from
 from memos_assets.cli.display import console, print_error, titled_table
-from memos_assets.consolidate.archive import store as archives
+from memos_assets.consolidate.archive import records
+from memos_assets.consolidate.archive.confirmation import confirmation_of, retirement_plan
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.forget import forget, rows_of
+from memos_assets.consolidate.archive.lock import locked
 from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
+from memos_assets.consolidate.archive.repair import repair
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.postgres.target import open_consolidated
@@ -61,15 +64,27 @@ def retire_command(
     ] = False,
 ) -> int:
     """Move sources that are loaded and proven, test and legacy files into the archive."""
-    from memos_assets.runs.retirement import look, retire
+    from memos_assets.defs.retirement import look
+    from memos_assets.runs.retirement import known_roots, retire, show
 
     settings = load_settings()
     catalog, roots = catalog_of(settings), roots_from(data, settings)
     files = find_files(catalog, roots, none_will_do=True)
     with _opened(settings, "retire") as (instance, engine):
         if not dry_run:
-            with archives.locked(settings.archive_folder):
-                _say(archives.repair(engine, settings.archive_folder))
+            with locked(settings.archive_folder):
+                repaired = repair(
+                    engine,
+                    settings.archive_folder,
+                    named=names or None,
+                    roots=[*known_roots(settings), *(root.path for root in roots)],
+                )
+            _say(map(str, repaired))
+            settled = {one.name for one in repaired if one.became == "retired"}
+            if names and not set(names) - settled:
+                show(instance, catalog)
+                return 0
+            names = [name for name in names or () if name not in settled]
         candidates, unseen = look(
             instance,
             engine,
@@ -89,9 +104,22 @@ def retire_command(
                 "that they have open is noticed only while they lock it."
             )
         if dry_run:
+            plan = retirement_plan(
+                ready, settings.archive_folder, accept_open_rejects=accept_open_rejects
+            )
+            if ready:
+                _print_confirmation(confirmation_of(engine, plan))
             console.print("Nothing was moved.")
             return 1 if refused else 0
-        done = retire(instance, catalog, roots, ready, accept_open_rejects=accept_open_rejects)
+        done = retire(
+            instance,
+            engine,
+            settings,
+            catalog,
+            roots,
+            ready,
+            accept_open_rejects=accept_open_rejects,
+        )
     for failure in done.failures:
         print_error(failure)
     gone = {candidate.path for candidate in ready}
@@ -104,6 +132,15 @@ def retire_command(
         soft_wrap=True,
     )
     return 1 if refused or done.failures else 0
+
+
+def _print_confirmation(confirmation: str) -> None:
+    console.print(f"confirmation: {confirmation}", soft_wrap=True)
+    console.print(
+        "It is of these files as they are now, and works once: in the configuration of the job "
+        "retire_files, beside the same options. `memos-assets retire` needs none.",
+        soft_wrap=True,
+    )
 
 
 def _candidates_table(
@@ -137,7 +174,7 @@ def _plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def _say(lines: Sequence[str]) -> None:
+def _say(lines: Iterable[str]) -> None:
     for line in lines:
         console.print(f"Note: {line}", markup=False, soft_wrap=True)
 
@@ -194,7 +231,7 @@ def archive() -> int:
         )
     console.print(table)
     for what in unreadable:
-        print_error(f"{what}, see V13")
+        print_error(str(records.damaged(what)))
     return 1 if unreadable else 0
 
 
@@ -210,11 +247,25 @@ def purge_archive(
     """Delete retired files whose grace period has passed; their manifests stay."""
     settings = load_settings()
     folder = settings.archive_folder
-    entries = [e for e in read_archive(folder)[0] if e.manifest.state == "retired"]
+    entries, unreadable = read_archive(folder)
+    for what in unreadable:
+        print_error(str(records.damaged(what)))
+    done = [e for e in entries if e.manifest.state == "purged" and _is_named(e, names)]
     if names:
-        entries = [entry_named(folder, name) for name in dict.fromkeys(names)]
+        gone = {name for name in names if any(_is_named(entry, [name]) for entry in done)}
+        entries = [e for e in entries if e.manifest.state == "purging" and _is_named(e, names)]
+        begun = {name for name in names if any(_is_named(entry, [name]) for entry in entries)}
+        entries += [entry_named(folder, n) for n in dict.fromkeys(names) if n not in gone | begun]
+        for entry in done:
+            console.print(f"{entry.manifest.name} was purged at {entry.manifest.purged_at}.")
+    else:
+        entries = [e for e in entries if e.manifest.state in ("retired", "purging")]
     now = datetime.now(UTC)
-    deletable = [entry for entry in entries if _deletable_from(entry, settings) <= now]
+    deletable = [
+        entry
+        for entry in entries
+        if entry.manifest.state == "purging" or _deletable_from(entry, settings) <= now
+    ]
     for entry in entries:
         when = "may be deleted" if entry in deletable else "may be deleted only from"
         until = "" if entry in deletable else f" {_deletable_from(entry, settings):%Y-%m-%d}"
@@ -228,16 +279,23 @@ def purge_archive(
     if not (yes or _agreed(f"Delete {len(deletable)} files for good?")):
         return 1
 
-    from memos_assets.runs.retirement import show
+    from memos_assets.runs.retirement import purge
 
     with _opened(settings, "purge") as (instance, engine):
-        with archives.locked(folder):
-            _say(archives.repair(engine, folder))
-            for entry in deletable:
-                archives.purge(entry_named(folder, entry.folder.name))
-        show(instance, MEMOS)
-    console.print(f"Deleted {len(deletable)} files. Their manifests and pinned copies stay.")
-    return 1 if refused else 0
+        said, errors = purge(
+            instance, engine, settings, MEMOS, [entry.folder.name for entry in deletable]
+        )
+    _say(said)
+    for error in errors:
+        print_error(str(error))
+    console.print(
+        f"Deleted {len(deletable) - len(errors)} files. Their manifests and pinned copies stay."
+    )
+    return 1 if refused or errors else 0
+
+
+def _is_named(entry: Archived, names: Sequence[str] | None) -> bool:
+    return bool({entry.manifest.name, entry.folder.name} & set(names or ()))
 
 
 def forget_command(

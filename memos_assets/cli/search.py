@@ -32,6 +32,10 @@ from memos_assets.settings import load_settings
 
 #: Hits that are shown of one table, and of each where every table is searched.
 _HITS, _HITS_OF_EACH = 10, 3
+_NO_WORD = (
+    "the text has no word that full-text search looks for, only stop words or signs: "
+    "rows are found by meaning alone"
+)
 
 
 def search(
@@ -93,6 +97,8 @@ def search(
             answers, refused = ask_all(conn, asked, alone=only is not None)
             notes += refused
             stems = _stems(conn, question.text)
+            if not stems and any(answer.mode == "hybrid" for answer in answers):
+                notes.append(_NO_WORD)
             empty = [a.table.name for a in answers if not a.hits and is_empty(conn, a.table)]
     if str(json_file) != "-":
         _print(answers, notes, question, stems, empty)

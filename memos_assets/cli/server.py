@@ -1,9 +1,7 @@
 """Commands about the database and the UI: up, down, status, url, ui, migrate."""
 
-import os
 import socket
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import sqlalchemy as sa
@@ -144,6 +142,8 @@ def ui(
     port: Annotated[int, typer.Option("--port", help="Port on 127.0.0.1.")] = 3000,
 ) -> int:
     """Open the Dagster UI and its daemon on the same state; Ctrl+C ends both."""
+    from memos_assets.runs.ui.supervisor import serve
+
     settings = load_settings()
     home = prepare_dagster_home(settings)
     prepare_target(settings, "memos_assets:ui")
@@ -160,10 +160,11 @@ def ui(
             ) from None
     console.print(f"The UI comes up at http://127.0.0.1:{port}", soft_wrap=True)
     sys.stdout.flush()
-    program = str(Path(sys.executable).with_name("dagster"))
-    workspace = str(PROJECT_ROOT / "workspace.yaml")
-    arguments = ["dagster", "dev", "-w", workspace, "-h", "127.0.0.1", "-p", str(port)]
     # Dagster imports modules from the working directory, too.
-    os.chdir(CHECKOUT or home)
-    os.execve(program, arguments, environment_for_dagster(settings))
+    serve(
+        PROJECT_ROOT / "workspace.yaml",
+        CHECKOUT or home,
+        environment_for_dagster(settings),
+        port,
+    )
     return 0

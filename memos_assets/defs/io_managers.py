@@ -10,7 +10,8 @@ import pyarrow as pa
 from memos_assets.catalog import ApplicationTable, Catalog, TableSpec
 from memos_assets.consolidate.decoding.reader import CHUNKS, ChunkTask, tasks_of
 from memos_assets.consolidate.loading import ledger
-from memos_assets.consolidate.loading.load import Counts, load_chunks
+from memos_assets.consolidate.loading.load import load_chunks
+from memos_assets.consolidate.loading.read_ahead import Counts
 from memos_assets.defs.dagster_internals import materialized, without_events_of_dagster
 from memos_assets.defs.dropped_indexes import announce_drop, judge_again
 from memos_assets.defs.failures import reported
@@ -84,6 +85,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
                 "bytes_read": sum(task.source_bytes for task in tasks),
                 "chunks_copied": len(tasks),
                 "chunks_up_to_date": len(context.asset_partition_keys) - len(tasks),
+                "reals_read_as_integers": sum(counts.integral_reals.total() for counts in done),
                 "indexes_dropped": ", ".join(dropped) or "none",
             }
         )

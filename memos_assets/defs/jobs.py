@@ -9,6 +9,7 @@ from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
+from memos_assets.defs.retirement import retire_files
 
 #: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
 #: the two places of `concurrency.runs` in dagster.yaml is always left to loads.
@@ -17,7 +18,7 @@ UPKEEP = {"memos/upkeep": "true"}
 #: Names of jobs; those of other catalogs than memOS's begin with their prefix.
 FINISH, VERIFY, REPORT = "index_check_report", "verify_checklist", "write_report"
 ARCHIVE, HEALTH, MAINTAIN = "report_archive", "check_index_health", "maintain_indexes"
-IMPACT = "measure_impact"
+IMPACT, RETIRE = "measure_impact", "retire_files"
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
@@ -59,13 +60,18 @@ def _observe_jobs(catalog: Catalog) -> list[Job]:
 
 
 def _migrate_jobs(catalog: Catalog) -> list[Job]:
+    keys = Keys(catalog.names)
+    of_loads = check_keys(CHECKLIST.of_group("load"), catalog)
     return [
         dg.define_asset_job(
             migrate_job_name(catalog.names, kind),
-            selection=dg.AssetSelection.assets(*Keys(catalog.names).tables(kind))
-            - dg.AssetSelection.all_asset_checks(),
-            description=f"Load chunks of {kind.name} files. Chunks in the ledger are not copied "
-            "again.",
+            selection=dg.AssetSelection.assets(*keys.tables(kind))
+            - dg.AssetSelection.all_asset_checks()
+            | dg.AssetSelection.checks(
+                *(key for key in of_loads if key.asset_key in keys.tables(kind))
+            ),
+            description=f"Load chunks of {kind.name} files, and compare them. Chunks in the "
+            "ledger are not copied again.",
         )
         for kind in catalog.consolidated
     ]
@@ -104,6 +110,10 @@ def _other_jobs(catalog: Catalog) -> list[Job]:
             selection=dg.AssetSelection.groups(names.job("archive")),
             description="Show what is retired, and check it. Files are moved by "
             "`memos-assets retire`.",
+        ),
+        retire_files(catalog).to_job(
+            description="Move proven files into the archive. It needs the confirmation that "
+            "`memos-assets retire --dry-run` prints.",
         ),
         dg.define_asset_job(
             names.job(HEALTH),

@@ -1,13 +1,14 @@
 """Partition keys: `<source>/<nnn>`, one dynamic definition per kind of file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
 
 from memos_assets.asset_names import AssetNames
-from memos_assets.catalog import FileKind
+from memos_assets.catalog import Catalog, FileKind
 from memos_assets.errors import UsageError
 
+PARTITION = "dagster/partition"
 RANGE_START = "dagster/asset_partition_range_start"
 RANGE_END = "dagster/asset_partition_range_end"
 
@@ -51,6 +52,21 @@ def by_source(keys: Iterable[str]) -> dict[str, list[int]]:
         source, chunk = parse_chunk_key(key)
         found.setdefault(source, []).append(chunk)
     return {source: sorted(chunks) for source, chunks in sorted(found.items())}
+
+
+def chunks_in_run(
+    instance: dg.DagsterInstance, catalog: Catalog, tags: Mapping[str, str]
+) -> dict[str, list[int]] | None:
+    """Return source -> chunk numbers that a run is about, by its tags; None for any other run."""
+    one = tags.get(PARTITION)
+    first, last = tags.get(RANGE_START, one), tags.get(RANGE_END, one)
+    if first is None or last is None:
+        return None
+    for kind in catalog.consolidated:
+        known = list(instance.get_dynamic_partitions(chunks_name(catalog.names, kind)))
+        if first in known and last in known:
+            return by_source(known[known.index(first) : known.index(last) + 1])
+    return None
 
 
 def contiguous_ranges(known: Sequence[str], wanted: Iterable[str]) -> list[tuple[str, str]]:

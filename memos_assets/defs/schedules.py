@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 
 from memos_assets.catalog import Catalog, FileKind
+from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.observe import Look, look_at_files
 from memos_assets.defs.dagster_internals import request_backfill
@@ -28,6 +29,7 @@ def due_keys(
     settings = load_settings()
     declared = catalog.with_encodings(settings.declared_encodings)
     with open_consolidated(settings, "memos_assets:schedule") as engine:
+        adopt(engine, settings.archive_folder)
         look = look_at_files(engine, settings.pins_folder, declared.kind(kind.name))
         versions = chunk_versions(engine, instance, catalog.names, kind, look.pins)
         report_changed(instance, catalog.names, kind, versions)

@@ -3,6 +3,7 @@
 import dagster as dg
 
 from memos_assets.consolidate.sources.discover import Root
+from memos_assets.errors import UsageError
 from memos_assets.settings import Settings
 
 #: Run tag that binds the runs of one consolidation together.
@@ -13,10 +14,6 @@ ROOTS_TAG = "memos/data"
 RELOAD_TAG = "memos/reload"
 #: Run tag: the run loads, checks and reads the shadow instead of the live tables.
 INTO_TAG = "memos/into"
-#: Run tag: the files to move, `NAME=PATH`, one per line. A run without it moves nothing.
-RETIRE_TAG = "memos/retire"
-#: Run tag: retire sources although rows of theirs are in the rejects.
-ACCEPT_TAG = "memos/accept_open_rejects"
 #: Run tag: the process that holds the run's lock.
 PROCESS_TAG = "memos/process"
 
@@ -27,7 +24,23 @@ def consolidation_of(run: dg.DagsterRun) -> str:
 
 
 def roots_of(run: dg.DagsterRun, settings: Settings) -> list[Root]:
-    """Return the roots a run searches: its tag's, else MEMOS_DATA's, else none."""
+    """Return the roots that a run searches: its tag's, else MEMOS_DATA's, else none.
+
+    Raises:
+        UsageError: M589 the tag names a place outside MEMOS_DATA; anybody who reaches the UI can
+            set a tag, and what is found there would be registered as a source.
+    """
+    allowed = [Root.parse(argument) for argument in settings.data]
     tagged = run.tags.get(ROOTS_TAG)
-    arguments = tagged.split("\n") if tagged else settings.data
-    return [Root.parse(argument) for argument in arguments]
+    if not tagged:
+        return allowed
+    roots = [Root.parse(argument) for argument in tagged.split("\n")]
+    for root in roots:
+        if not any(root.path.is_relative_to(known.path) for known in allowed):
+            raise UsageError(
+                "M589",
+                f"the tag {ROOTS_TAG} names {root.path}, which is not below MEMOS_DATA",
+                where="run",
+                fix="set MEMOS_DATA to the folder, or memos-assets observe --data DIR",
+            )
+    return roots

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.postgres import advisory_locks, channel, schemas, vector_names
 from memos_assets.postgres.driver_errors import refusal
+from memos_assets.postgres.pools import AsyncPool, Pool
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
 
@@ -125,9 +126,13 @@ def set_up_connections(engine: sa.Engine, settings: Settings) -> None:
     sa.event.listen(engine, "connect", tell_sqlalchemy)
 
 
-def pool_options(settings: Settings) -> dict[str, Any]:
-    """Return the arguments of SQLAlchemy's pools; a connection is tested before each use."""
+def pool_options(settings: Settings, *, asynchronous: bool = False) -> dict[str, Any]:
+    """Return the arguments of SQLAlchemy's pools; a connection is tested before each use.
+
+    Waits for a connection end with TargetError M348.
+    """
     return {
+        "poolclass": AsyncPool if asynchronous else Pool,
         "pool_pre_ping": True,
         "pool_size": settings.pool_size,
         "max_overflow": settings.max_overflow,

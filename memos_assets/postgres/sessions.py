@@ -36,7 +36,9 @@ def create_async_engine(url: sa.URL, settings: Settings, *, application_name: st
         application_name: shown by ``pg_stat_activity``, e.g. ``memos_assets:memory``.
     """
     engine = sqlalchemy_async_engine(
-        url, **connection_options(application_name), **pool_options(settings)
+        url,
+        **connection_options(application_name),
+        **pool_options(settings, asynchronous=True),
     )
     set_up_connections(engine.sync_engine, settings)
     return engine

@@ -6,6 +6,9 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog, FileKind, Link, TableSpec, VectorColumn
 from memos_assets.consolidate.decoding.repair_rules import RULES
+from memos_assets.consolidate.loading.accepted import accepted
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.acknowledged import acknowledged
 from memos_assets.postgres.schema import tables
 from memos_assets.report.tree import Decision, Repair
 
@@ -65,10 +68,45 @@ def _notes(spec: TableSpec) -> Iterator[str]:
 
 
 def repairs(conn: sa.Connection, catalog: Catalog) -> tuple[Repair, ...]:
-    """Return the decisions of people about rejects of a catalog's tables, oldest first."""
+    """Return the decisions of people about a catalog's tables and files, oldest first."""
+    found = [*_about_rejects(conn, catalog), *_accepted(conn, catalog), *_left(conn, catalog)]
+    return tuple(sorted(found, key=lambda repair: repair.decided_at))
+
+
+def _accepted(conn: sa.Connection, catalog: Catalog) -> Iterator[Repair]:
+    for one in accepted(conn, catalog):
+        yield Repair(
+            source=one.source,
+            table=f"{one.table}.{one.column}",
+            reason=one.reason,
+            rule="accept",
+            does="the embeddings stay NULL",
+            decided_by=one.decided_by,
+            decided_at=one.decided_at.isoformat(timespec="seconds"),
+            note=one.note,
+            rows=one.rows,
+        )
+
+
+def _left(conn: sa.Connection, catalog: Catalog) -> Iterator[Repair]:
+    sources = registry.registered_sources(conn, catalog.consolidated)
+    for one in acknowledged(conn, [source.name for source in sources]):
+        yield Repair(
+            source=one.source,
+            table=one.name,
+            reason="not in the catalog",
+            rule="acknowledge",
+            does="it stays in the file",
+            decided_by=one.by,
+            decided_at=one.at.isoformat(timespec="seconds"),
+            note=one.reason,
+        )
+
+
+def _about_rejects(conn: sa.Connection, catalog: Catalog) -> Iterator[Repair]:
     entry = tables.repairs.c
     about = entry.table_name.in_([spec.name for spec in catalog.tables])
-    return tuple(
+    yield from (
         Repair(
             source=row.source,
             table=row.table_name,
@@ -78,6 +116,7 @@ def repairs(conn: sa.Connection, catalog: Catalog) -> tuple[Repair, ...]:
             decided_by=row.decided_by,
             decided_at=row.decided_at.isoformat(timespec="seconds"),
             note=row.note,
+            rows=row.rows,
         )
         for row in conn.execute(sa.select(tables.repairs).where(about).order_by(entry.decided_at))
     )

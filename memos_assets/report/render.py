@@ -9,7 +9,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from memos_assets.files import write_whole
+from memos_assets.files import make_private, write_whole
 from memos_assets.report import formatting
 from memos_assets.report.charts import Chart
 from memos_assets.report.indexes import latency_chart
@@ -118,7 +118,7 @@ def picture(plot: Plot | Chart) -> str:
 
 def write_report(folder: Path, report: Report) -> Path:
     """Write ``<consolidation>.json`` and ``.html``; return the page's path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     page = folder / f"{report.consolidation}.html"
     write_whole(page.with_suffix(".json"), as_json(report))
     write_whole(page, as_html(report))

@@ -133,7 +133,11 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """A decision of a person about rejects of one reason; ``does`` is the effect of the rule."""
+    """A decision of a person; ``does`` is its effect, ``rows`` how many rows it is about.
+
+    About rejects of a reason, about NULL embeddings (``rule`` is then ``accept``), or about a table
+    or column that stays in its file (``acknowledge``).
+    """
 
     source: str
     table: str
@@ -143,6 +147,7 @@ class Repair:
     decided_by: str
     decided_at: str
     note: str | None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
+from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import pin_sources
@@ -40,6 +41,7 @@ def observe(
 ) -> None:
     """Register and pin the files, and report the source assets as observed."""
     with open_instance(settings) as instance:
+        adopt(engine, settings.archive_folder)
         register_files(engine, files)
         observed = new_consolidation(catalog.schema).id
         pinned = pin_sources(engine, settings.pins_folder, catalog, observed, roots, files)

@@ -1,88 +1,58 @@
 """Retirement from a terminal: judge, run the job that moves, and show the archive as it is then."""
 
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
+from memos_assets.consolidate.archive import records
 from memos_assets.consolidate.archive import store as archive
-from memos_assets.consolidate.archive.eligibility import Candidate, find_candidates, judge
-from memos_assets.consolidate.archive.manifests import Archived, entry_named
-from memos_assets.consolidate.sources.discover import FoundFile, Root
-from memos_assets.defs.assets.archive import checks_seen
-from memos_assets.defs.jobs import ARCHIVE
-from memos_assets.defs.tags import ACCEPT_TAG, CONSOLIDATION_TAG, RETIRE_TAG, ROOTS_TAG
-from memos_assets.errors import UsageError
+from memos_assets.consolidate.archive.confirmation import confirmation_of, retirement_plan
+from memos_assets.consolidate.archive.eligibility import Candidate
+from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
+from memos_assets.consolidate.archive.repair import repair
+from memos_assets.consolidate.sources.discover import Root
+from memos_assets.defs.jobs import ARCHIVE, RETIRE
+from memos_assets.defs.retirement import Retirement, retire_step
+from memos_assets.defs.tags import CONSOLIDATION_TAG
+from memos_assets.errors import MemosAssetsError, UsageError
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.runs.consolidation import run_job
 from memos_assets.settings import Settings
 
 
-def look(
+def retire(
     instance: dg.DagsterInstance,
     engine: sa.Engine,
     settings: Settings,
-    catalog: Catalog,
-    roots: Sequence[Root],
-    files: Sequence[FoundFile],
-    names: Sequence[str] = (),
-    *,
-    accept_open_rejects: bool = False,
-) -> tuple[list[Candidate], int]:
-    """Return every candidate with its unmet conditions, and how many processes were not seen.
-
-    Args:
-        instance: that knows what was checked.
-        engine: of the target database.
-        settings: where the archive is.
-        catalog: whose files are retired.
-        roots: the folders that files may be taken from.
-        files: what was found in them.
-        names: of the candidates meant; all of them if there are none.
-        accept_open_rejects: retire sources although some of their rows are in the rejects.
-
-    Raises:
-        UsageError: M553 when a name is none of a candidate.
-    """
-    with engine.connect() as conn:
-        found = find_candidates(conn, catalog, files)
-    known = {candidate.name for candidate in found}
-    for name in names:
-        if name not in known:
-            raise UsageError(
-                "M553",
-                f"no such file to retire; there are: {', '.join(sorted(known)) or 'none'}",
-                where=name,
-                fix="see them: memos-assets retire --dry-run",
-            )
-    return judge(
-        engine,
-        [candidate for candidate in found if not names or candidate.name in names],
-        archive=settings.archive_folder,
-        roots=roots,
-        evaluations=lambda kind: checks_seen(instance, engine, catalog, kind),
-        accept_open_rejects=accept_open_rejects,
-    )
-
-
-def retire(
-    instance: dg.DagsterInstance,
     catalog: Catalog,
     roots: Sequence[Root],
     candidates: Sequence[Candidate],
     *,
     accept_open_rejects: bool = False,
 ) -> Consolidation:
-    """Move the candidates that meet every condition, each judged again before it is moved."""
+    """Move the candidates that meet every condition, each judged again before it is moved.
+
+    The confirmation that the run needs is of what the candidates were when they were judged.
+    """
     done = new_consolidation(catalog.schema)
-    tags = {
-        CONSOLIDATION_TAG: done.id,
-        ROOTS_TAG: "\n".join(str(root.path) for root in roots),
-        RETIRE_TAG: "\n".join(f"{c.name}={c.path}" for c in candidates if c.would_be_retired),
-    }
-    if accept_open_rejects:
-        tags[ACCEPT_TAG] = "true"
+    ready = [candidate for candidate in candidates if candidate.would_be_retired]
+    tags = {CONSOLIDATION_TAG: done.id}
+    if ready:
+        plan = retirement_plan(
+            ready, settings.archive_folder, accept_open_rejects=accept_open_rejects
+        )
+        config = Retirement(
+            data=[f"{r.name}={r.path}" if r.name else str(r.path) for r in roots],
+            names=[candidate.name for candidate in ready],
+            accept_open_rejects=accept_open_rejects,
+            confirmation=confirmation_of(engine, plan),
+        )
+        ops = {retire_step(catalog.names): {"config": config.model_dump()}}
+        run_job(instance, catalog, RETIRE, tags, done, ops)
     run_job(instance, catalog, ARCHIVE, tags, done)
     return done
 
@@ -90,21 +60,71 @@ def retire(
 def restore(
     instance: dg.DagsterInstance, engine: sa.Engine, settings: Settings, catalog: Catalog, name: str
 ) -> tuple[Archived | None, list[str]]:
-    """Put a retired file back; return it, None where a repair already did, and what was repaired.
+    """Put a retired file back; return it, None where a repair already did, and notes.
 
     Raises:
-        UsageError: M550 no such file, M551 several, M552 another file is at its original path.
-        SourceError: M112 to M114, as `archive.restore`.
+        UsageError: M371 the archive is locked, M550 no such file, M551 several, M552 another file
+            is at its original path.
+        SourceError: M101, M113, M114, M372, M373 as `archive.restore`.
     """
-    with archive.locked(settings.archive_folder):
-        said = archive.repair(engine, settings.archive_folder)
-        if any(line.startswith(f"{name} is restored") for line in said):
+    folder, roots = settings.archive_folder, known_roots(settings)
+    with archive.locked(folder):
+        repaired = repair(engine, folder, named=[name], roots=roots)
+        said = [str(one) for one in repaired]
+        if any(one.name == name and one.became == "restored" for one in repaired):
             entry = None
         else:
-            entry = entry_named(settings.archive_folder, name)
-            archive.restore(engine, entry)
+            entry = entry_named(folder, name)
+            records.require_known(engine, entry, roots)
+            if note := archive.restore(engine, entry):
+                said.append(f"{name}: {note}")
     show(instance, catalog)
     return entry, said
+
+
+def known_roots(settings: Settings) -> list[Path]:
+    """Return the folders of MEMOS_DATA, which files without a record may have come from."""
+    roots = []
+    for argument in settings.data:
+        # A folder that is gone explains no path.
+        with suppress(UsageError):
+            roots.append(Root.parse(argument).path)
+    return roots
+
+
+def purge(
+    instance: dg.DagsterInstance,
+    engine: sa.Engine,
+    settings: Settings,
+    catalog: Catalog,
+    folders: Sequence[str],
+) -> tuple[list[str], list[MemosAssetsError]]:
+    """Delete retired files; one that is deleted already is a note, one that fails stops no other.
+
+    Args:
+        instance: where the archive is shown.
+        engine: of the target database.
+        settings: where the archive is.
+        catalog: whose archive is shown.
+        folders: names of the files' folders in the archive.
+
+    Returns:
+        Notes, and the errors of files that are still there.
+    """
+    archived, roots = settings.archive_folder, known_roots(settings)
+    errors: list[MemosAssetsError] = []
+    with archive.locked(archived):
+        said = [str(one) for one in repair(engine, archived, named=folders, roots=roots)]
+        for entry in read_archive(archived)[0]:
+            if entry.folder.name not in folders or entry.manifest.state == "purged":
+                continue
+            try:
+                records.require_known(engine, entry, roots)
+                archive.purge(engine, entry)
+            except MemosAssetsError as error:
+                errors.append(error)
+    show(instance, catalog)
+    return said, errors
 
 
 def show(instance: dg.DagsterInstance, catalog: Catalog) -> Consolidation:

@@ -6,6 +6,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
+from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
@@ -65,6 +66,7 @@ def consolidate_and_swap(
         with engine.connect() as conn:
             refuse_hanging(conn, catalog)
             _refuse_gone(conn, catalog, files)
+        adopt(engine, settings.archive_folder)
         done.notes = register_files(engine, files)
         try:
             pinned = pin_sources(

@@ -19,6 +19,7 @@ from memos_assets.postgres.storable_text import storable_text
 from memos_assets.postgres.vector_names import TYPES as VECTOR_TYPES
 from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
 from memos_assets.search.searchable import MOST_HITS, searchable
+from memos_assets.sqlite.printable import shown_value
 
 #: An embedding: elements in order, or an array of shape (dimension,).
 Embedding = Sequence[float] | npt.NDArray[np.floating[Any]]
@@ -77,6 +78,7 @@ class Call:
             raise self._refusal(error) or error from None
         if not hits:
             self._need_keys(conn)
+            self._need_words(conn)
         return hits
 
     def _hits(self, answer: sa.CursorResult[Any]) -> list[Hit]:
@@ -111,6 +113,23 @@ class Call:
                 fix="make them: memos-assets consolidate, or materialise memos/search_functions",
             )
         return None
+
+    def _need_words(self, conn: sa.Connection) -> None:
+        """Refuse a text of stop words or signs alone, where the text is all that was searched for.
+
+        The functions do so themselves for a search by words.
+        """
+        if self.values.keys() & {"embedding", "sparse"} or "query" not in self.values:
+            return
+        text = self.values["query"]
+        asked = sa.func.numnode(sa.text(f"{self.table.function_schema}.search_query(:text, false)"))
+        if isinstance(text, str) and not conn.scalar(sa.select(asked), {"text": text}):
+            raise UsageError(
+                "M574",
+                f"{shown_value(text)} has no word to search for",
+                where=f"table {self.table.name}",
+                fix="pass words other than stop words",
+            )
 
     def _need_keys(self, conn: sa.Connection) -> None:
         """Refuse a filter on a key that no row has: no row would ever pass it."""

@@ -16,7 +16,10 @@ class DatabaseSettings(SettingsGroup):
         "server.",
     )
     pool_size: int = Field(
-        default=10, ge=1, description="Connections that a pool keeps open, per process."
+        default=10,
+        ge=1,
+        description="Connections that a pool keeps open, per process; enough for the calls at "
+        "once.",
     )
     max_overflow: int = Field(
         default=20, ge=0, description="Connections that a pool may open beyond MEMOS_POOL_SIZE."
@@ -27,7 +30,7 @@ class DatabaseSettings(SettingsGroup):
         description="Age in seconds at which a pool replaces a connection; -1: never.",
     )
     pool_timeout_seconds: float = Field(
-        default=30, gt=0, description="Longest wait in seconds for a free connection of a pool."
+        default=5, gt=0, description="Longest wait in seconds for a free connection of a pool."
     )
     lock_timeout_ms: int = Field(
         default=30_000,

@@ -5,7 +5,7 @@ import os
 import struct
 import sys
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +96,25 @@ def locks_on(path: Path) -> list[str]:
             if kind != fcntl.F_UNLCK:
                 found.append(f"{meaning} by process {pid}" if pid > 0 else meaning)
     return found
+
+
+@contextmanager
+def kept_from_writers(path: Path) -> Iterator[bool]:
+    """Hold SQLite's lock of readers, so that no process commits to a file in its own journal mode.
+
+    Yields whether the lock was taken. It is not where a process is writing, and where the system
+    has no locks of open files: another kind would be lost with the next file that is closed.
+    """
+    command = getattr(fcntl, "F_OFD_SETLK", None)
+    with path.open("rb") as file:
+        taken = False
+        if command is not None and sys.platform == "linux":
+            start, length, _ = _LOCK_BYTES[2]
+            lock = struct.pack(_FLOCK, fcntl.F_RDLCK, os.SEEK_SET, start, length, 0)
+            with suppress(OSError):
+                fcntl.fcntl(file, command, lock)
+                taken = True
+        yield taken
 
 
 def logs_beside(path: Path) -> list[str]:

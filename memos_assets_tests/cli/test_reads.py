@@ -37,6 +37,8 @@ ARGUMENTS = {
     "rejects show": ("a_source", "embeddings", "1"),
     "rejects export": ("{folder}/rejects.jsonl",),
     "rejects decide": ("--table", "embeddings", "--reason", "wrong_length", "--rule", "skip"),
+    "rejects accept": (*("--table", "embeddings", "--reason", "wrong_length", "--count", "1"),),
+    "acknowledge": ("a_source", "a_table", "--reason", "why"),
     "rejects withdraw": ("--table", "embeddings", "--reason", "wrong_length"),
 }
 #: Options of commands that are tried beside the plain command.

@@ -70,9 +70,15 @@ def test_files_are_retired_listed_restored_and_purged(
     assert (code, out.endswith("Nothing was deleted.\n")) == (0, True)
     assert memos_assets("purge-archive", "test_buffer", "--yes")[0] == 1
     (manifest,) = (home / "archive").glob("*/manifest.json")
-    content = json.loads(manifest.read_text())
+    written = manifest.read_text()
+    content = json.loads(written)
     content["retired_at"] = (datetime.now(UTC) - timedelta(days=30)).isoformat()
     manifest.write_text(json.dumps(content))
+    code, _, err = memos_assets("purge-archive", "--yes")
+    assert (code, err.split()[0], err.count("\n")) == (1, "M373", 1)
+    assert (manifest.parent / "test_buffer.db").exists()
+    manifest.write_text(written)
+    monkeypatch.setenv("MEMOS_ARCHIVE_GRACE_DAYS", "0")
     code, out, _ = memos_assets("purge-archive", "--dry-run")
     assert (code, "test_buffer (221.2 kB) may be deleted" in out) == (0, True)
     assert (manifest.parent / "test_buffer.db").exists()
@@ -83,6 +89,9 @@ def test_files_are_retired_listed_restored_and_purged(
     assert code == 0
     assert not (manifest.parent / "test_buffer.db").exists()
     assert json.loads(manifest.read_text())["state"] == "purged"
+    code, out, err = memos_assets("purge-archive", "test_buffer", "--yes")
+    assert (code, err) == (0, "")
+    assert out.startswith("test_buffer was purged at 20")
     assert "purged" in memos_assets("archive")[1]
     del before["test_buffer.db"]
     assert bytes_of(data) == before

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from memos_assets.catalog import MEMOS
 from memos_assets.cli.hits import pattern_of, snippet
+from memos_assets.cli.search import _NO_WORD
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres import target
@@ -170,6 +171,8 @@ def test_text_is_embedded_where_an_embedder_fits(search: Command, embedder: None
         "hybrid_documents: 2 hits by words and vector, k 2, index hybrid_documents_search_text_gin "
         "and index hybrid_documents_embedding_1024_hnsw, " in out
     )
+    code, out, _ = search("the of and", "--table", "hybrid_documents")
+    assert (code, out.splitlines()[0]) == (0, f"Note: {_NO_WORD}.")
 
 
 def test_tables_that_the_embedder_does_not_fit_are_searched_by_words(
@@ -308,6 +311,8 @@ def test_a_search_that_finds_nothing_succeeds_and_says_what_to_do(search: Comman
         (["  "], "M574 search: an empty text. Fix: "),
         (["\0"], "M574 "),
         (["the of and", "--mode", "text"], "M574 "),
+        (["the of and"], "M574 "),
+        (["?!", "--table", "hybrid_documents"], "M574 "),
         ([], "M582 search: nothing to search for"),
         (["a", "--like", "b"], "M582 search: --like and TEXT are mutually exclusive"),
         (["--like", "b", "--mode", "text"], "M582 search: --like and --mode text are mutually"),

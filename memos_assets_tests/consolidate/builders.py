@@ -22,7 +22,8 @@ from memos_assets.check import CheckContext
 from memos_assets.clustered_vectors import quantise
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
 from memos_assets.consolidate.loading import ledger
-from memos_assets.consolidate.loading.load import Counts, load_stream
+from memos_assets.consolidate.loading.load import load_stream
+from memos_assets.consolidate.loading.read_ahead import Counts
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import observe_source, register_files

@@ -116,6 +116,35 @@ def v06(world: World) -> tuple[bool, str]:
     return passed, observed
 
 
+@pytest.mark.parametrize("tampered", [False, True])
+def test_a_run_proves_the_chunks_that_it_loads_and_no_more(
+    consolidated: Consolidated, *, tampered: bool
+) -> None:
+    world = consolidated([1, 2_049])
+    # The whole table is for the daily check, which is red on this.
+    world.execute("update memos.thought_templates set query_pattern = 'x' where id = 't1'")
+    if tampered:
+        world.execute(
+            "create function memos.spoil() returns trigger language plpgsql as "
+            "$$begin new.query_pattern := 'x'; return new; end$$",
+            "create trigger spoil before insert on memos.thought_templates "
+            "for each row execute function memos.spoil()",
+        )
+    tags = {RELOAD_TAG: "true", **range_tags("meta_buffer/001", "meta_buffer/001")}
+    job = defs().resolve_implicit_global_asset_job_def()
+    as_the_ui_does = job.get_subset(asset_selection=frozenset([TABLE]))
+    for launched in (as_the_ui_does, defs().resolve_job_def(JOB)):
+        result = launched.execute_in_process(
+            instance=world.instance, tags=tags, run_config=QUIET, raise_on_error=False
+        )
+        (evaluation,) = result.get_asset_check_evaluations()
+        assert evaluation.check_name == "v33_loaded_chunks_match"
+        assert evaluation.passed is not tampered
+        assert evaluation.metadata["source_rows"].value == 1
+    faults = evaluation.metadata["faults"].value
+    assert ("meta_buffer: differs: " in str(faults)) is tampered
+
+
 def tick(world: World) -> dg.RunRequest:
     repository = defs().get_repository_def()
     sensor = repository.get_sensor_def("build_due_indexes")

@@ -162,6 +162,7 @@ def test_the_check_names_are_an_api() -> None:
         "v23_statistics_are_there",
         "v24_indexes_are_used",
         "v25_application_tables_are_whole",
+        "v33_loaded_chunks_match",
     }
 
 
@@ -188,6 +189,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "observe_mixed_precision_embeddings",
         "observe_semantic_memory",
         "report_archive",
+        "retire_files",
         "verify_checklist",
         "write_report",
     ]

@@ -138,4 +138,7 @@ def test_the_health_of_one_index_can_be_checked_by_itself(filled: World) -> None
 
 
 def test_every_check_belongs_to_one_group() -> None:
-    assert sorted([*HEALTH_CHECKS, *PROOF], key=lambda check: check.number) == list(CHECKLIST)
+    of_loads = CHECKLIST.of_group("load")
+    assert sorted([*HEALTH_CHECKS, *PROOF, *of_loads], key=lambda check: check.number) == list(
+        CHECKLIST
+    )

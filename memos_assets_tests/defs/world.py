@@ -120,6 +120,7 @@ class World:
         *,
         partition_key: str | None = None,
         tags: Mapping[str, str] | None = None,
+        ops: Mapping[str, Any] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run a job of the code location here; a failed step does not raise."""
         return (
@@ -130,7 +131,7 @@ class World:
                 partition_key=partition_key,
                 tags=dict(tags or {}),
                 raise_on_error=False,
-                run_config=QUIET,
+                run_config={**QUIET, "ops": dict(ops or {})},
             )
         )
 

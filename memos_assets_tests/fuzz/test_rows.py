@@ -73,6 +73,11 @@ ODD_JSON = st.sampled_from(
         r'"\ud83d\ude00"',
         r'{"\udc00": 1}',
         '{"a": 1, "a": 2}',
+        '[{"a" :1.0, "b": {"a": ":"}, "a": 1}]',
+        '{"\\u0061": 1, "a": "\\u0000"}',
+        '{"\\ud800": 1, "\\ud801": 2, "a": NaN, "a": 1e99999}',
+        '{"a": 12345678901234567.8, "b": 1.50e1, "c": -0e3}',
+        "[0e5, 0.10e-3, -1E+2, 1e00000000000000000005]",
         '{"b": 1, "aa": 2, "\u00e9": 3, "a": 4}',
         "[" * 390 + "]" * 390,
         "[" * 500 + "]" * 500,
@@ -104,6 +109,14 @@ MOMENTS = st.sampled_from(
         "2025-12-20T08:00:00+05:30:15",
         "2025-02-30 00:00:00",
         "2025-12-20 24:00:00",
+        "2025-12-20x08:00:00+00:00",
+        "2025-12-20T08:00:00.1234565+00:00",
+        "9999-12-31 23:59:59.9999999",
+        "2025-12-20 08:00:00.123456000",
+        "2025-12-20T08:00:00,5Z",
+        "2025-12-20 08:00:60",
+        "2025-12-20T08:00-0530",
+        "2025-12-20T08:00:00+05:30:15",
         "20251220T080000",
         "2025-W51-6",
         "\uff12\uff10\uff12\uff15-12-20 08:00:00",
@@ -117,7 +130,7 @@ MOMENTS = st.sampled_from(
 )
 NUMBERS = (
     st.integers(-(2**63), 2**63 - 1)
-    | st.sampled_from([0, 1, -1, 2, 2**31, 2**53 + 1, 768, 16_001])
+    | st.sampled_from([0, 1, -1, 2, 2**31, 2**53 + 1, 768, 768.0, 1.0, 2.0**53, 16_001])
     | st.floats()
 )
 TEXTS = (
@@ -129,7 +142,9 @@ TEXTS = (
 #: Few, so that they repeat and links find them.
 KEYS = st.sampled_from(["k0", "k1", "k2", "k3", "K1", "k1 "])
 DIMENSIONS = st.sampled_from([0, 1, 3, 768, 1_024, 2_560])
-ELEMENTS = st.sampled_from([0.0, 1.0, -1.5, 65_504.0, 1e-7, 3.4e38, float("nan"), float("inf")])
+ELEMENTS = st.sampled_from(
+    [0.0, 1.0, -1.5, 65_504.0, 1e-7, 1e19, 2e19, 3.4e38, 1e-45, float("nan"), float("inf")]
+)
 
 
 def packed(element: float, dimension: int, letter: str) -> bytes:
@@ -146,7 +161,10 @@ def listed(element: float, dimension: int) -> str:
 
 
 VECTORS = st.builds(packed, ELEMENTS, DIMENSIONS, st.sampled_from("ef")) | st.sampled_from(
-    [bytes(768), bytes(2 * 768), bytes(4 * 768), bytes(7)]
+    [
+        *(bytes(768), bytes(2 * 768), bytes(4 * 768), bytes(7)),
+        *(struct.pack("<f", element) * 768 for element in (1e-25, 3e-17, 4e-17, 4e17, 5e17)),
+    ]
 )
 LISTS = st.builds(listed, ELEMENTS | st.just(1e300), DIMENSIONS)
 ANYTHING: st.SearchStrategy[Any] = st.one_of(

@@ -118,7 +118,7 @@ def test_the_pool_is_as_configured(database_url: sa.URL) -> None:
     default = create_engine(database_url, Settings(), application_name="tests").pool
     assert isinstance(default, sa.QueuePool)
     assert (default.size(), default._max_overflow) == (10, 20)
-    assert (default._recycle, default._timeout, default._pre_ping) == (1800, 30, True)
+    assert (default._recycle, default._timeout, default._pre_ping) == (1800, 5, True)
     chosen = Settings(pool_size=2, max_overflow=3, pool_recycle_seconds=4, pool_timeout_seconds=5)
     small = create_engine(database_url, chosen, application_name="tests").pool
     assert isinstance(small, sa.QueuePool)

@@ -12,6 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from memos_assets.catalog import MEMOS
+from memos_assets.errors import TargetError
 from memos_assets.indexes.build import ensure_index
 from memos_assets.postgres.engine import create_engine
 from memos_assets.postgres.sessions import (
@@ -120,10 +121,11 @@ def test_a_pool_that_is_used_up_is_waited_for_as_long_as_settings_say(
     async def two(sessions: Sessions) -> None:
         async with sessions() as one, sessions() as other:
             await one.execute(sa.text("select 1"))
-            with pytest.raises(sa.exc.TimeoutError):
+            with pytest.raises(TargetError, match=r"^M348 pool: all 1 .* 0\.05 s.*MEMOS_POOL_SIZE"):
                 await other.execute(sa.text("select 1"))
 
-    with_sessions(engine, settings.model_copy(update=changed), two)
+    settings = settings.model_copy(update=changed)
+    with_sessions(engine, settings, two)
 
 
 def test_embeddings_go_in_and_come_out_as_they_are(notes: sa.Engine, settings: Settings) -> None:

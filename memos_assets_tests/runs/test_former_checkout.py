@@ -1,7 +1,8 @@
-"""A database of the checkout before the rooms is taken over without a reload.
+"""A database of the checkout before the rooms is taken over: the demo is loaded as it was.
 
 That checkout (2026-11-24) wrote former_checkout.json, from the demo of scale small, seed 1, factor
-0.2. Only a change that is meant to make loaded chunks stale may change a value in it.
+0.2. Only a change that is meant to make loaded chunks stale may change a value in it. Version 3 of
+the decoder changed the ledger and the code versions: what a parser lost is rejected since then.
 """
 
 import hashlib
@@ -79,6 +80,8 @@ def test_jobs_partitions_and_ticks_have_the_names_of_the_former_checkout() -> No
     partitions = (graph.get(key).partitions_def for key in graph.get_all_asset_keys())
     named = {p.name for p in partitions if isinstance(p, dg.DynamicPartitionsDefinition)}
     assert sorted(map(str, named)) == former["partitions"]
-    assert sorted(job.name for job in repository.get_all_jobs()) == former["jobs"]
+    jobs = {job.name for job in repository.get_all_jobs()}
+    assert jobs - set(former["jobs"]) == {"retire_files"}
+    assert set(former["jobs"]) <= jobs
     assert sorted(one.name for one in repository.schedule_defs) == former["schedules"]
     assert sorted(one.name for one in repository.sensor_defs) == former["sensors"]

@@ -8,15 +8,17 @@ import pytest
 from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.checks import groups_of
+from memos_assets.consolidate.archive.confirmation import confirmation_of, retirement_plan
 from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.manifests import entry_named, read_archive
-from memos_assets.defs.jobs import ARCHIVE
+from memos_assets.defs.jobs import ARCHIVE, RETIRE
 from memos_assets.defs.keys import Keys
+from memos_assets.defs.retirement import look
 from memos_assets.defs.schedules import due_keys
-from memos_assets.defs.tags import RETIRE_TAG, ROOTS_TAG
+from memos_assets.defs.tags import ROOTS_TAG
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate, verify
-from memos_assets.runs.retirement import look, restore, retire
+from memos_assets.runs.retirement import restore, retire
 from memos_assets_tests.defs.conftest import Consolidated
 from memos_assets_tests.defs.world import KIND, World, failures, put_template, write_templates
 
@@ -51,6 +53,8 @@ def candidates(world: World, *, accept: bool = False) -> list[Candidate]:
 def retire_all(world: World) -> Consolidation:
     return retire(
         world.instance,
+        world.engine,
+        world.settings,
         MEMOS,
         world.roots,
         candidates(world, accept=True),
@@ -90,7 +94,7 @@ def test_every_sample_is_retired_and_comes_back_byte_for_byte(world: World, samp
     assert world.rows("select source from memos_ops.sources where retired_to is not null") == []
 
 
-def test_materialising_everything_or_executing_a_retirement_again_moves_nothing(
+def test_materialising_everything_moves_nothing_and_shows_what_was_moved(
     consolidated: Consolidated,
 ) -> None:
     world = consolidated([1, 2])
@@ -104,39 +108,83 @@ def test_materialising_everything_or_executing_a_retirement_again_moves_nothing(
     assert shown == {Keys(MEMOS.names).archive(group): 0 for group in groups_of(MEMOS)}
     assert path.exists()
 
-    tags = {RETIRE_TAG: f"meta_buffer={path}", ROOTS_TAG: str(world.data.resolve())}
-    moved = world.run(ARCHIVE, tags=tags)
-    assert failures(moved) == []
+    moved = retire_all(world)
+    assert moved.failures == []
     assert not path.exists()
-    (metadata,) = [
-        event.materialization.metadata
-        for event in moved.get_asset_materialization_events()
-        if event.asset_key == Keys(MEMOS.names).archive("meta_buffer")
+    events = [event for run in moved.run_ids for event in world.instance.all_logs(run)]
+    (files,) = [
+        event.dagster_event.step_materialization_data.materialization.metadata
+        for event in events
+        if event.dagster_event is not None
+        and event.dagster_event.is_step_materialization
+        and event.dagster_event.asset_key == Keys(MEMOS.names).archive("meta_buffer")
     ]
-    assert (metadata["files"].value, metadata["rows"].value) == (1, 2)
-    assert [e.passed for e in moved.get_asset_check_evaluations()] == [True] * len(groups_of(MEMOS))
-
-    restore(world.instance, world.engine, world.settings, MEMOS, "meta_buffer")
-    again = {**tags, "dagster/parent_run_id": moved.run_id, "dagster/root_run_id": moved.run_id}
-    run = world.instance.get_run_by_id(moved.run_id)
-    assert run is not None
-    from memos_assets.defs.assets.archive import _asked_for
-
-    assert _asked_for(run) == {path}
-    assert _asked_for(run._replace(parent_run_id=moved.run_id, tags=again)) == set()
-    assert path.exists()
+    assert (files["files"].value, files["rows"].value) == (1, 2)
 
 
-def test_a_file_that_changed_since_it_was_judged_stays_and_the_run_says_why(
+def config(world: World, **values: object) -> dict[str, object]:
+    """Return the configuration of a run as a dry run of this state gives it."""
+    ready = candidates(world, accept=True)
+    plan = retirement_plan(ready, world.settings.archive_folder, accept_open_rejects=True)
+    given = {
+        "data": [str(world.data)],
+        "names": ["meta_buffer"],
+        "accept_open_rejects": True,
+        "confirmation": confirmation_of(world.engine, plan),
+    }
+    return {"retire": {"config": given | values}}
+
+
+def test_a_run_moves_only_what_a_dry_run_of_the_same_state_confirmed(
     consolidated: Consolidated,
 ) -> None:
-    world = consolidated([1])
+    world = consolidated([1, 2])
     path = world.data / "meta_buffer.db"
-    put_template(path, "t2")
-    tags = {RETIRE_TAG: f"meta_buffer={path}", ROOTS_TAG: str(world.data.resolve())}
-    (said,) = failures(world.run(ARCHIVE, tags=tags))
-    assert said.startswith(f"M110 {path}: not retired: it holds other rows than were loaded. Fix: ")
+    for tag in ("memos/retire", "memos/accept_open_rejects"):
+        tags = {tag: f"meta_buffer={path}", ROOTS_TAG: str(world.data.resolve())}
+        assert failures(world.run(ARCHIVE, tags=tags))[0].startswith(
+            f"M587 tag {tag}: a tag moves nothing: "
+        )
+        assert failures(world.run(RETIRE, tags=tags))[0].startswith("M587 retire: ")
+    first = config(world)
+    for stale in (
+        config(world, confirmation="0" * 32),
+        config(world, accept_open_rejects=False),
+        config(world, names=[], data=[str(world.data / "meta_buffer.db")], confirmation=""),
+    ):
+        (said,) = failures(world.run(RETIRE, ops=stale))
+        assert said.startswith(("M588 retire: ", "M587 retire: "))
     assert path.exists()
+    put_template(path, "t3")
+    (said,) = failures(world.run(RETIRE, ops=first))
+    assert said.startswith("M588 retire: the confirmation is not of what would be done now")
+    assert "not ready: meta_buffer: it holds other rows than were loaded. Fix: " in said
+    assert (path.exists(), names(world)) == (True, set())
+
+    assert world.consolidate().proven
+    second = config(world)
+    assert failures(world.run(RETIRE, ops=second)) == []
+    assert (path.exists(), names(world)) == (False, {"meta_buffer"})
+    # The same files at the same place, but the confirmation was used.
+    restore(world.instance, world.engine, world.settings, MEMOS, "meta_buffer")
+    (said,) = failures(world.run(RETIRE, ops=second))
+    assert said.startswith("M588 retire: the confirmation is not of what would be done now, or was")
+    assert path.exists()
+    assert second != config(world)
+
+
+def test_a_run_registers_nothing_from_a_folder_that_only_its_tag_names(
+    consolidated: Consolidated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = consolidated([1])
+    write_templates(tmp_path / "planted" / "planted.db", [1])
+    tags = {ROOTS_TAG: str(tmp_path / "planted")}
+    (said,) = failures(world.run(f"observe_{KIND.name}", tags=tags))
+    assert said.startswith("M589 run: the tag memos/data names ")
+    assert world.rows("select source from memos_ops.sources") == [("meta_buffer",)]
+    monkeypatch.setenv("MEMOS_DATA", str(tmp_path))
+    assert world.run(f"observe_{KIND.name}", tags=tags).success
+    assert len(world.rows("select source from memos_ops.sources")) == 2
 
 
 def test_a_source_is_ready_only_while_its_checks_are_of_what_is_loaded(world: World) -> None:
@@ -167,7 +215,8 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
         write_templates(world.data / f"{name}.db", [1])
     assert world.consolidate().proven
     asked = [one for one in candidates(world) if one.name == "meta_buffer"]
-    assert retire(world.instance, MEMOS, world.roots, asked).failures == []
+    done = retire(world.instance, world.engine, world.settings, MEMOS, world.roots, asked)
+    assert done.failures == []
     (world.data / "lost.db").unlink()
     assert due_keys(world.instance, MEMOS, KIND)[0] == []
     events = world.run(f"observe_{KIND.name}").get_asset_observation_events()

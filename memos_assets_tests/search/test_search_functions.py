@@ -227,6 +227,9 @@ def test_sparse_weights_count_where_their_vocabulary_fits(conn: sa.Connection) -
         ("M574", lambda conn: api.match(conn, "embeddings", " ")),
         ("M574", lambda conn: api.match(conn, "embeddings", "the and of")),
         ("M574", lambda conn: api.match(conn, "embeddings", "\0")),
+        ("M574", lambda conn: api.hybrid(conn, "embeddings", "the and of")),
+        ("M574", lambda conn: api.hybrid(conn, "embeddings", "?! - ...")),
+        ("M574", lambda conn: api.hybrid(conn, "embeddings", "")),
         (
             "M575",
             lambda conn: api.search(

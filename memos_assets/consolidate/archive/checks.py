@@ -3,11 +3,13 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
 from memos_assets.check import AnyCheck, Check, CheckContext, Subject
+from memos_assets.consolidate.archive import records
 from memos_assets.consolidate.archive.manifests import Archived, file_sha256, read_archive
 from memos_assets.consolidate.sources import registry
 from memos_assets.errors import SourceError
@@ -39,16 +41,25 @@ def archived_files_are_whole(
     """Read every archived file and every manifest; return a Finding per kind."""
     entries, unreadable = read_archive(archive)
     entries = archived_by(catalog, entries)
+    kinds = {kind.name for kind in catalog.kinds}
     with engine.connect() as conn:
         registered = registry.registered_sources(conn, catalog.consolidated)
+        written = records.records_in(conn, archive)
     sources = {source.name: source for source in registered}
     faults: dict[str, list[str]] = defaultdict(list)
     faults[OTHER_FILES] += unreadable
     grouped: dict[str, list[Archived]] = defaultdict(list)
     for entry in entries:
         grouped[group_of(entry)].append(entry)
-        if fault := _fault(entry, sources.get(entry.manifest.name)):
+        row = written.get(entry.folder)
+        if fault := _fault(entry, sources.get(entry.manifest.name), row):
             faults[group_of(entry)].append(f"{entry.manifest.name}: {fault}")
+    there = {entry.folder for entry in entries}
+    for folder, row in written.items():
+        if folder not in there and row.kind in kinds:
+            faults[row.kind if row.is_source else OTHER_FILES].append(
+                f"{row.name}: its manifest in {folder.name} is gone or cannot be read"
+            )
     described = {entry.file for entry in entries if entry.manifest.is_source}
     for source in sources.values():
         if source.retired_to is not None and source.retired_to not in described:
@@ -59,22 +70,39 @@ def archived_files_are_whole(
     return {group: _finding(grouped[group], faults[group]) for group in groups_of(catalog)}
 
 
-def _fault(entry: Archived, source: registry.Source | None) -> str | None:
+def _fault(entry: Archived, source: registry.Source | None, row: sa.Row[Any] | None) -> str | None:
     manifest = entry.manifest
+    if row is not None and row.manifest_digest != manifest.digest:
+        return "its manifest is not the one that was written when the file was retired"
     if manifest.state == "purged":
-        return "the file is purged, and still there" if entry.file.exists() else None
+        if entry.file.exists():
+            return "the file is purged, and still there"
+        if row is not None and row.state not in ("purging", "purged"):
+            return f"its manifest says purged, and the bookkeeping tables {row.state}"
+        return None
     if manifest.state != "retired":
         if not (entry.file.exists() or entry.origin.exists()):
             return f"{manifest.state} it was interrupted; the file is at neither of its two paths"
         return f"{manifest.state} it was interrupted; run memos-assets retire to finish or undo it"
+    return _changed(entry) or _misplaced(entry, source)
+
+
+def _changed(entry: Archived) -> str | None:
     try:
         if not entry.file.is_file():
             return f"{entry.file} is gone"
-        if entry.file.stat().st_size != manifest.size or file_sha256(entry.file) != manifest.sha256:
+        same_size = entry.file.stat().st_size == entry.manifest.size
+        if not same_size or file_sha256(entry.file) != entry.manifest.sha256:
             return f"{entry.file} does not have the bytes that were retired"
     except (OSError, SourceError) as error:
         return str(error)
-    if manifest.is_source and (source is None or source.retired_to != entry.file):
+    return None
+
+
+def _misplaced(entry: Archived, source: registry.Source | None) -> str | None:
+    if entry.manifest.is_source and source is not None and source.path != entry.origin:
+        return f"its manifest says {entry.origin}, and the registry {source.path}"
+    if entry.manifest.is_source and (source is None or source.retired_to != entry.file):
         said = "lacks it" if source is None else f"says {source.retired_to or 'not retired'}"
         return f"the file is at {entry.file}, and the registry {said}"
     return None
@@ -125,7 +153,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         fix="memos-assets retire finishes what was interrupted; restore lost files from a backup",
         where="the archive of each kind of file",
         reads="every manifest; size and sha256 of every archived file; `retired_to` in the "
-        "registry",
+        "registry, and the digest of the manifest in `memos_ops.archived`",
         when_failed="Half moved: `memos-assets retire` finishes or undoes it. Lost or changed: put "
         "the file with the named sha256 back.",
         subjects=_archives,

@@ -15,11 +15,14 @@ from memos_assets.catalog import Catalog, FileKind
 from memos_assets.consolidate.archive.manifests import MANIFEST, Manifest, file_sha256
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.accounted import account
+from memos_assets.consolidate.sources.acknowledged import acknowledged
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
 from memos_assets.errors import SourceError
 from memos_assets.postgres.engine import check_server
 from memos_assets.postgres.schema import tables
+from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.locks import OpenFiles, locks_on, logs_beside, open_files
 
 #: The part of a file in a retirement: a registered source, a test or legacy file, or neither.
@@ -178,6 +181,12 @@ def _about_place(path: Path, archive: Path, roots: Sequence[Root]) -> list[Unmet
         return [Unmet("the path is not a regular file", "retire the file that it leads to")]
     if not any(path.resolve().is_relative_to(root.path) for root in roots):
         return [Unmet("the file is outside the roots", f"--data {path.parent}")]
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return [Unmet("its path is not UTF-8, as a manifest is", "give it and its folder a name")]
+    if archive.is_symlink():
+        return [Unmet("the archive is a link", f"MEMOS_ARCHIVE={archive.resolve()}")]
     if path.name == MANIFEST:
         return [Unmet(f"a file called {MANIFEST} hides its manifest", "give it another name")]
     if _existing(archive).stat().st_dev != status.st_dev:
@@ -221,10 +230,17 @@ def _about_rows(
             pin = registry.pin_required(conn, source)
             stale = sum(len(ledger.stale_tasks(conn, s, pin)) for s in registry.specs_in(pin))
             open_rejects = {} if accept_open_rejects else _open_rejects(conn, source)
+            behind = _left_behind(conn, source.path, pin)
         unchanged = is_unchanged(replace(pin, origin=source.path))
     except SourceError as error:
         return [Unmet(error.what, error.fix)]
-    unmet = []
+    unmet = [
+        Unmet(
+            f"{what}, which nothing loads",
+            f"leave it behind knowingly: memos-assets acknowledge {source.name} NAME --reason TEXT",
+        )
+        for what in behind
+    ]
     if not unchanged:
         unmet.append(Unmet("it holds other rows than were loaded", again))
     if stale:
@@ -238,6 +254,13 @@ def _about_rows(
             )
         )
     return unmet
+
+
+def _left_behind(conn: sa.Connection, path: Path, pin: Pin) -> list[str]:
+    """Return what a file holds that nothing loads and nobody named, as its bytes are now."""
+    with sqlite_file.opened(path) as connection:
+        found = account(connection, pin.source, pin.kind, acknowledged(conn, [pin.source]))
+    return [what.removeprefix(f"{pin.source}: ") for what in found.left]
 
 
 def _open_rejects(conn: sa.Connection, source: registry.Source) -> dict[str, int]:
@@ -303,7 +326,8 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
     checked: dict[str, set[str]] = {"loads": load_runs}
     for seen in candidate.checklist:
         checked.setdefault(seen.consolidation or "checks", set()).add(seen.run_id)
-    _require_content(candidate, pin)
+        behind = _left_behind(conn, candidate.path, pin)
+    _require_content(candidate, pin, behind)
     return replace(
         manifest,
         tables=dict(pin.rows),
@@ -326,12 +350,17 @@ def manifest_of(engine: sa.Engine, candidate: Candidate) -> Manifest:
     )
 
 
-def _require_content(candidate: Candidate, pin: Pin) -> None:
-    """Refuse a file that changed since it was checked; its digest was taken before this."""
-    if not is_unchanged(replace(pin, origin=candidate.path)):
+def _require_content(candidate: Candidate, pin: Pin, behind: Sequence[str]) -> None:
+    """Refuse a file that changed since it was checked; its digest was taken before this.
+
+    The bytes of that digest are what is proven here and what is moved: its rows are those that were
+    loaded, and every table of it is described.
+    """
+    if behind or not is_unchanged(replace(pin, origin=candidate.path)):
         raise SourceError(
             "M110",
-            "not retired: the file changed after its check",
+            "not retired: the file changed after its check"
+            + (f" and holds {behind[0]}, which nothing loads" if behind else ""),
             where=str(candidate.path),
             fix="stop memOS, consolidate again, then retire it",
         )

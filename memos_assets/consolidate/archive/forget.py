@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import Catalog
 from memos_assets.consolidate.archive.manifests import is_purged
 from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.half_moved import refuse_half_moved
 from memos_assets.errors import UsageError
 from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema import tables
@@ -30,9 +31,11 @@ def forget(
 
     Raises:
         UsageError: M526 no such source; M554 its rows are loaded; M555 it is retired.
+        TargetError: M370 its file is half moved into the archive.
     """
     with engine.begin() as conn:
         source = registry.source_named(conn, catalog.kinds, name)
+        refuse_half_moved(conn, name)
         if source.retired_to is not None and not is_purged(source.retired_to):
             raise UsageError(
                 "M555",

@@ -1,14 +1,31 @@
-"""The manifest beside a retired file: its content, and how it is written and read."""
+"""The manifest beside a retired file: its content, and how it is written and read.
+
+A manifest is input: anybody may have edited it. It is read whole and compared with its form before
+any of it is believed; `records` compares it with the digest in the bookkeeping tables.
+"""
 
 import errno
 import hashlib
 import json
 import os
+import re
+import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    NonNegativeInt,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
+from pydantic import dataclasses as pydantic_dataclasses
 
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.files import write_whole
@@ -16,8 +33,35 @@ from memos_assets.files import write_whole
 MANIFEST = "manifest.json"
 State = Literal["moving", "retired", "restoring", "purging", "purged"]
 
+#: No manifest of ours comes near it; a larger file is not read.
+_LARGEST_BYTES = 16 << 20
+#: Years in which a file can have been retired.
+_YEARS = range(2000, 2200)
 
-@dataclass(frozen=True, slots=True)
+
+def _plain_path(text: str) -> str:
+    if "\0" in text or not Path(text).is_absolute() or os.path.normpath(text) != text:
+        raise ValueError("is not an absolute path without detours")
+    if Path(text).name in ("", MANIFEST):
+        raise ValueError("is not the path of a file that can be retired")
+    return text
+
+
+def _moment(text: str) -> str:
+    when = datetime.fromisoformat(text)
+    if when.tzinfo is None or when.year not in _YEARS:
+        raise ValueError("is not a time with an offset from UTC in this century or the next")
+    return text
+
+
+_Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^/\x00]+$")]
+_Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+_Moment = Annotated[str, StringConstraints(max_length=40), AfterValidator(_moment)]
+
+
+@pydantic_dataclasses.dataclass(
+    frozen=True, slots=True, config=ConfigDict(strict=True, extra="forbid")
+)
 class Manifest:
     """The facts about a retired file, as they are written beside it.
 
@@ -39,30 +83,46 @@ class Manifest:
         retired_at: ISO 8601, UTC.
         state: what is or was being done with it.
         purged_at: when it was deleted.
+
+    Raises:
+        pydantic.ValidationError: a value is missing, of another type, or out of its range.
     """
 
-    name: str
-    kind: str
+    name: _Name
+    kind: _Name
     is_source: bool
-    path: str
-    size: int
+    path: Annotated[str, StringConstraints(max_length=4096), AfterValidator(_plain_path)]
+    size: NonNegativeInt
     modified_ns: int
-    mode: int
-    sha256: str
-    tables: Mapping[str, int]
-    retired_at: str
+    mode: Annotated[int, Field(ge=0, le=0o7777)]
+    sha256: _Digest
+    tables: Mapping[str, NonNegativeInt]
+    retired_at: _Moment
     pin_digest: str | None = None
     consolidations: Mapping[str, Sequence[str]] = field(default_factory=dict)
     checklist: Sequence[Mapping[str, Any]] = ()
     rejects: Sequence[Mapping[str, Any]] = ()
     versions: Mapping[str, str] = field(default_factory=dict)
     state: State = "moving"
-    purged_at: str | None = None
+    purged_at: _Moment | None = None
 
     @property
     def rows(self) -> int:
         """Rows of all its tables."""
         return sum(self.tables.values())
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of everything but the state, which changes."""
+        facts = {
+            name: value
+            for name, value in asdict(self).items()
+            if name not in ("state", "purged_at")
+        }
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+_FORM = TypeAdapter(Manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +148,17 @@ class Archived:
 
 
 def read_archive(archive: Path) -> tuple[list[Archived], list[str]]:
-    """Return the entries of the archive by folder, and the folders that cannot be read."""
+    """Return the entries of the archive by folder, and a line for each that cannot be believed.
+
+    Links are not followed: what they lead to was not put there by a retirement.
+    """
+    if archive.is_symlink():
+        return [], [f"{archive} is a link, which is not followed"]
     entries, unreadable = [], []
     for folder in sorted(archive.iterdir()) if archive.is_dir() else ():
+        if folder.is_symlink():
+            unreadable.append(f"{folder.name} is a link, which is not followed")
+            continue
         if not folder.is_dir():
             continue
         try:
@@ -99,14 +167,42 @@ def read_archive(archive: Path) -> tuple[list[Archived], list[str]]:
             # A crash before the manifest leaves a folder with nothing in it.
             if set(folder.iterdir()) - set(_partial(folder)):
                 unreadable.append(f"{folder.name} has no manifest")
-        except (OSError, ValueError, TypeError) as error:
-            unreadable.append(f"{folder.name}/{MANIFEST} cannot be read ({error})")
+        except (OSError, ValueError) as error:
+            what = _told(error)
+            unreadable.append(f"{folder.name}/{MANIFEST} cannot be read ({what})")
     return entries, unreadable
 
 
 def _read(folder: Path) -> Archived:
-    content = (folder / MANIFEST).read_text("utf-8")
-    return Archived(folder, Manifest(**json.loads(content)))
+    """Read a manifest and compare it with its form and its place.
+
+    Raises:
+        OSError: there is none, or it cannot be read.
+        ValueError: it is not a manifest, or not of this folder.
+    """
+    path = folder / MANIFEST
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  a descriptor
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_BYTES:
+            raise ValueError("it is not a regular file of a manifest's size")
+        content = file.read(_LARGEST_BYTES)
+    entry = Archived(folder, _FORM.validate_json(content))
+    plain = f"{entry.manifest.name}-{entry.manifest.sha256[:12]}"
+    if re.fullmatch(re.escape(plain) + r"(-[0-9]+)?", folder.name) is None:
+        raise ValueError(f"it is the manifest of {plain}")
+    if os.path.lexists(entry.file) and not stat.S_ISREG(entry.file.lstat().st_mode):
+        raise ValueError(f"{entry.file.name} beside it is not a regular file")
+    return entry
+
+
+def _told(error: Exception) -> str:
+    """Return one line about a manifest that cannot be read."""
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        return f"{where}: {first['msg']}"[:200] if where else str(first["msg"])[:200]
+    return str(getattr(error, "strerror", None) or error)[:200]
 
 
 def _partial(folder: Path) -> list[Path]:
@@ -146,7 +242,7 @@ def is_purged(path: Path) -> bool:
     """Whether a path is that of a retired file which was deleted on purpose."""
     try:
         return _read(path.parent).manifest.state == "purged"
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError):
         return False
 
 

@@ -1,21 +1,20 @@
 """The archive: a folder and a manifest for each retired file, and moves that no crash can halve.
 
-The manifests decide; `memos_ops.sources.retired_to` mirrors them. A manifest names an action before
-the action begins, so that `repair` can finish or undo it.
+A row in `memos_ops.archived` and the manifest name an action before the action begins, so that
+`repair` can finish or undo it, and no load mistakes what is at the original path meanwhile for the
+source. `memos_ops.sources.retired_to` mirrors the manifests.
 """
 
 import errno
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog.folder_markers import ARCHIVE_MARKER
+from memos_assets.consolidate.archive import records
+from memos_assets.consolidate.archive.lock import locked
 from memos_assets.consolidate.archive.manifests import (
     MANIFEST,
     Archived,
@@ -23,67 +22,85 @@ from memos_assets.consolidate.archive.manifests import (
     discard,
     file_sha256,
     immovable,
-    read_archive,
     sync,
     with_state,
     write,
 )
 from memos_assets.errors import SourceError, UsageError
+from memos_assets.files import make_private
 from memos_assets.postgres.schema import tables
-from memos_assets.sqlite.locks import locks_on, open_files
+from memos_assets.sqlite.file import refuse_detour
+from memos_assets.sqlite.locks import kept_from_writers, locks_on, logs_beside, open_files
+
+__all__ = ["finish_purge", "finish_restore", "finish_store", "locked", "purge", "restore", "store"]
 
 #: Where a file system has no hard links, a name is moved instead.
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS})
 
 
-@contextmanager
-def locked(archive: Path) -> Iterator[None]:
-    """Make the archive where there is none, and let one process at a time move files."""
-    try:
-        archive.mkdir(parents=True, exist_ok=True)
-        marker = (archive / ARCHIVE_MARKER).open("a")
-    except OSError as error:
-        raise immovable(archive, error) from error
-    with marker:
-        fcntl.flock(marker, fcntl.LOCK_EX)
-        yield
-
-
 def store(engine: sa.Engine, archive: Path, manifest: Manifest) -> Archived:
     """Move a file into the archive; call it within `locked`.
+
+    The bytes that are moved are those that the manifest describes: they are compared while no
+    other process may commit to the file, and again when no other process has it open.
 
     A crash at any moment leaves a manifest that says how far it came.
 
     Raises:
         SourceError: M111 the archive is on another file system; M112 the file changed or was
-            opened meanwhile, and is at its original path again; M113 it cannot be moved.
+            opened meanwhile, and is at its original path; M113 it cannot be moved.
     """
     entry = Archived(_folder_for(archive, manifest), replace(manifest, state="moving"))
-    try:
-        entry.folder.mkdir(exist_ok=True)
-    except OSError as error:
-        raise immovable(entry.folder, error) from error
-    sync(archive)
-    write(entry)
-    try:
-        _rename(entry.origin, entry.file)
-    except OSError as error:
-        discard(entry)
-        raise immovable(entry.origin, error, archive) from error
+    with kept_from_writers(entry.origin) as kept:
+        _require_same(entry, kept=kept)
+        try:
+            make_private(entry.folder)
+        except OSError as error:
+            raise immovable(entry.folder, error) from error
+        sync(archive)
+        records.enter(engine, entry, "moving")
+        write(entry)
+        try:
+            _rename(entry.origin, entry.file)
+        except OSError as error:
+            forget_move(engine, entry)
+            raise immovable(entry.origin, error, archive) from error
     sync(entry.folder)
     sync(entry.origin.parent)
-    return _finish_store(engine, entry)
+    return finish_store(engine, entry)
 
 
-def restore(engine: sa.Engine, entry: Archived) -> None:
+def _require_same(entry: Archived, *, kept: bool) -> None:
+    """Refuse a file that is not what its manifest says, before anything is written."""
+    what = ""
+    if not kept and (locked_by := locks_on(entry.origin)):
+        what = f"the file {locked_by[0]}"
+    elif beside := logs_beside(entry.origin):
+        what = f"{beside[0]} is beside the file"
+    elif file_sha256(entry.origin) != entry.manifest.sha256:
+        what = "the file changed after its check"
+    if what:
+        raise SourceError(
+            "M112",
+            f"{what}; it was not moved",
+            where=str(entry.origin),
+            fix="stop memOS, consolidate again, then retire it",
+        )
+
+
+def restore(engine: sa.Engine, entry: Archived) -> str:
     """Move a file back to its original path; call it within `locked`.
+
+    Returns:
+        A note where the file was written to as soon as it was back, else "".
 
     Raises:
         UsageError: M552 when another file is there.
-        SourceError: M112 the file changed on the way; M113 it cannot be moved; M114 the archive
+        SourceError: M101 the path leads elsewhere by now; M113 it cannot be moved; M114 the archive
             lacks it, or has other bytes.
     """
     _require_whole(entry)
+    _require_own_path(entry.origin)
     if os.path.lexists(entry.origin):
         raise UsageError(
             "M552",
@@ -91,103 +108,98 @@ def restore(engine: sa.Engine, entry: Archived) -> None:
             where=str(entry.origin),
             fix="move the other file away, then run again",
         )
+    records.enter(engine, entry, "restoring")
     entry = with_state(entry, "restoring")
     try:
         entry.origin.parent.mkdir(parents=True, exist_ok=True)
         _move_back(entry)
     except OSError as error:
         if not os.path.lexists(entry.origin):
-            with_state(entry, "retired")
+            stay_retired(engine, entry)
         raise immovable(entry.origin, error, entry.folder) from error
-    _finish_restore(engine, entry)
+    return finish_restore(engine, entry)
 
 
-def purge(entry: Archived) -> Archived:
+def _require_own_path(path: Path) -> None:
+    """Refuse a path some folder of which became a link."""
+    refuse_detour(next(place for place in path.parents if os.path.lexists(place)))
+
+
+def purge(engine: sa.Engine, entry: Archived) -> Archived:
     """Delete a retired file and keep its manifest; call it within `locked`.
 
     Raises:
         SourceError: M113 it cannot be deleted; M114 the archive lacks it, or holds other bytes.
     """
     _require_whole(entry)
+    records.enter(engine, entry, "purging")
     entry = with_state(entry, "purging")
     try:
         entry.file.unlink()
     except OSError as error:
-        with_state(entry, "retired")
+        stay_retired(engine, entry)
         raise immovable(entry.file, error) from error
     sync(entry.folder)
-    return _finish_purge(entry)
+    return finish_purge(engine, entry)
 
 
-def repair(engine: sa.Engine, archive: Path) -> list[str]:
-    """Finish or undo unfinished moves, and return one note for each; call it within `locked`.
+def finish_store(engine: sa.Engine, entry: Archived) -> Archived:
+    """Finish a move into the archive, or move a file back that is not what was proven.
 
     Raises:
-        SourceError: M112 when the moved file is not the one that its manifest describes.
+        SourceError: M112 it is at its original path again.
     """
-    said = []
-    for entry in read_archive(archive)[0]:
-        outcome = _repair(engine, entry)
-        if outcome:
-            said.append(f"{entry.manifest.name} {outcome}")
-    return said
-
-
-def _repair(engine: sa.Engine, entry: Archived) -> str:
-    here, there = os.path.lexists(entry.file), os.path.lexists(entry.origin)
-    same = here and there and entry.file.samefile(entry.origin)
-    state = entry.manifest.state
-    if state == "moving" and there and (same or not here):
-        entry.file.unlink(missing_ok=True)
-        discard(entry)
-        return f"was not moved, the file is at {entry.origin}"
-    if state == "moving" and here:
-        _finish_store(engine, entry)
-        return "is retired; a run that was interrupted had moved it"
-    if state == "restoring" and there and (same or not here):
-        _finish_restore(engine, entry)
-        return "is restored; a run that was interrupted had moved it"
-    if state in ("restoring", "purging") and here:
-        _mirror(engine, with_state(entry, "retired"), entry.file)
-        return f"stays retired; {state} it was interrupted"
-    if state == "purging":
-        _finish_purge(entry)
-        return "is purged; a run that was interrupted had deleted it"
-    if state == "retired" and here:
-        _mirror(engine, entry, entry.file)
-    return ""
-
-
-def _finish_store(engine: sa.Engine, entry: Archived) -> Archived:
-    if file_sha256(entry.file) != entry.manifest.sha256:
-        raise _returned(entry, "the file changed while it was moved")
-    if locks_on(entry.file) or open_files([entry.file]).processes:
-        raise _returned(entry, "another process opened it while it was moved")
+    if what := in_the_way(entry):
+        raise _returned(engine, entry, what)
     entry = with_state(entry, "retired")
     _mirror(engine, entry, entry.file)
     return entry
 
 
-def _finish_restore(engine: sa.Engine, entry: Archived) -> None:
+def in_the_way(entry: Archived) -> str:
+    """Return why a file that was moved may not be retired after all; "" where it may."""
+    # Nobody can open it by its original path any more: who has it open now is the last that may
+    # write, and the bytes are read after that.
+    if locks_on(entry.file) or open_files([entry.file]).processes:
+        return "another process opened it while it was moved"
+    if not os.path.lexists(entry.origin) and (beside := logs_beside(entry.origin)):
+        return f"{beside[0]} is at its original path, with changes of its own"
+    if file_sha256(entry.file) != entry.manifest.sha256:
+        return "the file changed while it was moved"
+    return ""
+
+
+def finish_restore(engine: sa.Engine, entry: Archived) -> str:
+    """Finish a move back to the original path, whatever the file holds by now.
+
+    Returns:
+        A note where it is not what was retired, else "".
+    """
     entry.file.unlink(missing_ok=True)
     sync(entry.folder)
-    if file_sha256(entry.origin) != entry.manifest.sha256:
-        _rename(entry.origin, entry.file)
-        sync(entry.folder)
-        with_state(entry, "retired")
-        raise SourceError(
-            "M112",
-            "the file changed on its way back, and is in the archive again",
-            where=str(entry.file),
-            fix="stop the program that writes to it, and restore it from a backup",
-        )
     _mirror(engine, entry, None)
+    changed = not _has_bytes(entry.origin, entry.manifest.sha256)
     discard(entry)
+    return "it was written to since it is back: consolidate it again" if changed else ""
 
 
-def _finish_purge(entry: Archived) -> Archived:
+def finish_purge(engine: sa.Engine, entry: Archived) -> Archived:
+    """Write down that a file is deleted."""
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    return with_state(replace(entry, manifest=replace(entry.manifest, purged_at=now)), "purged")
+    entry = with_state(replace(entry, manifest=replace(entry.manifest, purged_at=now)), "purged")
+    records.enter(engine, entry, "purged")
+    return entry
+
+
+def stay_retired(engine: sa.Engine, entry: Archived) -> None:
+    """Write down that a file is in the archive, as before an action that did not happen."""
+    _mirror(engine, with_state(entry, "retired"), entry.file)
+
+
+def forget_move(engine: sa.Engine, entry: Archived) -> None:
+    """Remove what was written down of a move that did not happen."""
+    discard(entry)
+    records.remove(engine, entry.folder)
 
 
 def _folder_for(archive: Path, manifest: Manifest) -> Path:
@@ -215,11 +227,18 @@ def _require_whole(entry: Archived) -> None:
         )
 
 
-def _returned(entry: Archived, what: str) -> SourceError:
+def _has_bytes(path: Path, sha256: str) -> bool:
+    try:
+        return file_sha256(path) == sha256
+    except SourceError:
+        return False
+
+
+def _returned(engine: sa.Engine, entry: Archived, what: str) -> SourceError:
     """Move a file back that may not be retired after all."""
     try:
         _move_back(entry)
-        discard(entry)
+        forget_move(engine, entry)
         where = "it is at its original path"
     except OSError as error:
         where = f"it cannot be moved back ({error.strerror}) and is at {entry.file}"
@@ -250,11 +269,15 @@ def _move_back(entry: Archived) -> None:
 
 
 def _mirror(engine: sa.Engine, entry: Archived, place: Path | None) -> None:
-    if not entry.manifest.is_source:
-        return
+    """Write down in the tables that a file is retired, or at its original path again (None)."""
     with engine.begin() as conn:
-        conn.execute(
-            sa.update(tables.sources)
-            .where(tables.sources.c.source == entry.manifest.name)
-            .values(retired_to=None if place is None else str(place))
-        )
+        if entry.manifest.is_source:
+            conn.execute(
+                sa.update(tables.sources)
+                .where(tables.sources.c.source == entry.manifest.name)
+                .values(retired_to=None if place is None else str(place))
+            )
+        if place is None:
+            records.remove_within(conn, entry.folder)
+        else:
+            records.enter_within(conn, entry, "retired")

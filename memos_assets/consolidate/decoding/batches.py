@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow as pa
 from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.catalog.tables import Link
+from memos_assets.consolidate.decoding.rejected import RejectedValue
 from memos_assets.consolidate.decoding.repair_rules import (
     Fault,
     Rules,
@@ -19,12 +21,7 @@ from memos_assets.consolidate.decoding.repair_rules import (
     decode_with_rules,
     may_be_emptied,
 )
-from memos_assets.consolidate.decoding.values import (
-    COMPUTED,
-    DECODERS,
-    RejectedValue,
-    decode_usual,
-)
+from memos_assets.consolidate.decoding.values import COMPUTED, DECODERS, decode_usual, integral
 from memos_assets.consolidate.decoding.vectors import decode_vectors
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite.row_codec import Value, row_bytes
@@ -32,6 +29,8 @@ from memos_assets.sqlite.row_codec import Value, row_bytes
 #: PostgreSQL refuses a longer B-tree entry; a third of a page, less its overhead.
 LONGEST_KEY_BYTES = 2_600
 _LARGEST_DIMENSION = 2**31 - 1
+#: Schema metadata key of a batch: see `integral_reals`.
+INTEGRAL_REALS = b"memos.integral_reals"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +104,33 @@ def decode_batch(
         schema.field("reject").type,
     )
     result = pa.RecordBatch.from_arrays([arrays[name] for name in schema.names], schema=schema)
-    return _with_mirrors(result) if spec.mirrored else result
+    if spec.mirrored:
+        result = _with_mirrors(result)
+    converted = _integral_reals(spec, batch)
+    return (
+        result.replace_schema_metadata(
+            {**(schema.metadata or {}), INTEGRAL_REALS: json.dumps(converted).encode()}
+        )
+        if converted
+        else result
+    )
+
+
+def integral_reals(batch: pa.RecordBatch) -> Counter[str]:
+    """Return SQLite column -> REAL values of a batch that were read as the integers they equal."""
+    raw = (batch.schema.metadata or {}).get(INTEGRAL_REALS)
+    return Counter(json.loads(raw)) if raw else Counter()
+
+
+def _integral_reals(spec: TableSpec, batch: RawBatch) -> dict[str, int]:
+    found = {}
+    for origin in spec.integer_origins:
+        stored = batch.values[origin]
+        if float in set(map(type, stored)):
+            count = sum(integral(value) is not value for value in stored)
+            if count:
+                found[origin] = count
+    return found
 
 
 def rejected_rows(
@@ -237,7 +262,8 @@ def _vector_arrays(
         dimensions = [int(n) or None for n in decoded.dimensions]
     else:
         dimensions = [
-            n if isinstance(n, int) and 0 <= n <= _LARGEST_DIMENSION else None for n in stated
+            n if isinstance(n, int) and 0 <= n <= _LARGEST_DIMENSION else None
+            for n in map(integral, stated)
         ]
     reasons: list[str | None] = list(decoded.reasons)
     for row in left_out:

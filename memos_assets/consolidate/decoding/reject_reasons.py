@@ -17,7 +17,10 @@ REJECT_REASONS: Final[dict[str, str]] = {
     "json_number": "the JSON holds a number beyond the range of jsonb",
     "json_too_deep": "the JSON is nested too deeply",
     "json_too_long": "the JSON is longer than 8 million characters",
+    "json_duplicate_key": "the JSON repeats a key, of which jsonb keeps the last value",
+    "integer_inexact": "the integer is beyond 2^53, and no float64 equals it",
     "timestamp_unreadable": "the time stamp does not follow the column's convention",
+    "timestamp_too_fine": "the time stamp has digits beyond microseconds",
     "timestamp_without_zone": "the time stamp lacks the offset that the column promises",
     "dangling_end": "the row links to a row that is missing or rejected",
 }
@@ -30,6 +33,6 @@ EMBEDDING_REASONS: Final[dict[str, str]] = {
     "not_finite": "NaN or infinite values, which pgvector refuses",
     "wrong_length": "the length does not fit the dimension that the row states",
     "unknown_dimension": "the length fits no known model",
-    "out_of_range": "a number is too large for float32",
+    "out_of_range": "float32 cannot hold a number, or the sum of squares by which search compares",
     "not_a_vector": "neither a BLOB nor a JSON array of numbers, as the column promises",
 }

@@ -10,14 +10,16 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from memos_assets.catalog import Column, Link, TableSpec
+from memos_assets.consolidate.decoding.json_texts import JSON_REASONS, with_one_value_per_key
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
-from memos_assets.consolidate.decoding.values import (
-    DECODERS,
-    JSON_REASONS,
-    TEXT_REASONS,
-    RejectedValue,
+from memos_assets.consolidate.decoding.rejected import TEXT_REASONS, RejectedValue
+from memos_assets.consolidate.decoding.timestamps import (
+    ISO_OFFSET_REASONS,
+    cut,
+    rounded,
     utc_text,
 )
+from memos_assets.consolidate.decoding.values import DECODERS, REAL_REASONS
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite.row_codec import Value
 
@@ -26,8 +28,6 @@ Rules = Mapping[str, str]
 #: Table -> its rules.
 Decisions = Mapping[str, Rules]
 
-_TIME: Final = frozenset({"timestamp_unreadable", "timestamp_without_zone"})
-
 #: Rule -> what it does.
 RULES: Final[dict[str, str]] = {
     DROP: "the row stays out of the table",
@@ -35,14 +35,26 @@ RULES: Final[dict[str, str]] = {
     "replace_characters": "what PostgreSQL cannot hold becomes U+FFFD, one for each character or "
     "byte; of JSON only the escape changes",
     "null_numbers": "NaN and Infinity become null inside the JSON",
+    "keep_first": "of a key that a JSON object repeats, the first value counts",
+    "keep_last": "of a key that a JSON object repeats, the last value counts, as in jsonb",
+    "keep_all": "a key that a JSON object repeats gets a list of all its values, in their order",
+    "cut_fraction": "digits after the microsecond are left out",
+    "round_fraction": "a time stamp is rounded to the microsecond, half to even",
+    "round_number": "an integer becomes the nearest float64",
     "assume_utc": "a time stamp without an offset is read as UTC",
     "null_end": "the link to a row that is missing or rejected becomes NULL",
 }
 _REASONS: Final[dict[str, frozenset[str]]] = {
     DROP: frozenset(REJECT_REASONS),
-    "null_value": frozenset({"wrong_type"}) | TEXT_REASONS | JSON_REASONS | _TIME,
+    "null_value": frozenset({"wrong_type"}) | JSON_REASONS | ISO_OFFSET_REASONS | REAL_REASONS,
     "replace_characters": TEXT_REASONS | {"json_nul", "json_surrogate"},
     "null_numbers": frozenset({"json_not_finite"}),
+    "keep_first": frozenset({"json_duplicate_key"}),
+    "keep_last": frozenset({"json_duplicate_key"}),
+    "keep_all": frozenset({"json_duplicate_key"}),
+    "cut_fraction": frozenset({"timestamp_too_fine"}),
+    "round_fraction": frozenset({"timestamp_too_fine"}),
+    "round_number": frozenset({"integer_inexact"}),
     "assume_utc": frozenset({"timestamp_without_zone"}),
     "null_end": frozenset({"dangling_end"}),
 }
@@ -146,8 +158,11 @@ def decode_with_rules(
     """
     faults: list[Fault] = []
     settled: set[str] = set()
+    change: Callable[[Any], Any] | None = None
     while True:
         try:
+            if change is not None:
+                value = change(value)
             return decode(value), faults
         except RejectedValue as verdict:
             rule = rules.get(verdict.reason)
@@ -160,12 +175,13 @@ def decode_with_rules(
             faults.append(Fault(verdict.reason, detail, rule))
             if rule is None or rule in (DROP, "null_value"):
                 return None, faults
-            settled.add(verdict.reason)
+            if rule not in _REPEATABLE:
+                settled.add(verdict.reason)
+            change = None
             if rule == "assume_utc":
                 decode = utc_text
             else:
-                assert isinstance(value, str)
-                value = _CHANGES[verdict.reason](value)
+                change = _CHANGES[verdict.reason, rule]
 
 
 _NOT_UTF8 = re.compile("[\ud800-\udfff]")
@@ -188,11 +204,20 @@ def _null(match: re.Match[str]) -> str:
     return "null" if match["number"] else match[0]
 
 
-#: Reason -> how the text of a value changes, everything else in it staying as it is spelt.
-_CHANGES: Final[dict[str, Callable[[str], str]]] = {
-    "nul_character": lambda text: text.replace("\0", "\ufffd"),
-    "invalid_utf8": lambda text: _NOT_UTF8.sub("\ufffd", text),
-    "json_nul": lambda text: _NUL_ESCAPE.sub(_escaped, text),
-    "json_surrogate": lambda text: _SURROGATE.sub(_escaped, text),
-    "json_not_finite": lambda text: _NOT_FINITE.sub(_null, text),
+#: Keys that differed may be equal after another rule; each time there are fewer.
+_REPEATABLE: Final = frozenset({"keep_first", "keep_last", "keep_all"})
+
+#: Reason, rule -> how a value changes, everything else in a text staying as it is spelt.
+_CHANGES: Final[dict[tuple[str, str], Callable[[Any], Value]]] = {
+    ("nul_character", "replace_characters"): lambda text: text.replace("\0", "\ufffd"),
+    ("invalid_utf8", "replace_characters"): lambda text: _NOT_UTF8.sub("\ufffd", text),
+    ("json_nul", "replace_characters"): lambda text: _NUL_ESCAPE.sub(_escaped, text),
+    ("json_surrogate", "replace_characters"): lambda text: _SURROGATE.sub(_escaped, text),
+    ("json_not_finite", "null_numbers"): lambda text: _NOT_FINITE.sub(_null, text),
+    ("json_duplicate_key", "keep_first"): lambda text: with_one_value_per_key(text, "first"),
+    ("json_duplicate_key", "keep_last"): lambda text: with_one_value_per_key(text, "last"),
+    ("json_duplicate_key", "keep_all"): lambda text: with_one_value_per_key(text, "all"),
+    ("timestamp_too_fine", "cut_fraction"): cut,
+    ("timestamp_too_fine", "round_fraction"): rounded,
+    ("integer_inexact", "round_number"): float,
 }

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.catalog.columns import MODEL_DIMENSIONS, VectorColumn
-from memos_assets.consolidate.decoding.values import LONGEST_JSON
+from memos_assets.consolidate.decoding.json_texts import LONGEST_JSON
+from memos_assets.consolidate.decoding.values import integral
 from memos_assets.sqlite.row_codec import Value
 
 #: dtype of the elements, of their bit pattern, exponent mask and magnitude mask, by element bytes.
@@ -22,6 +23,16 @@ _BITS: dict[int, tuple[str, str, int, int]] = {
 
 #: pgvector's limit for a column.
 MOST_DIMENSIONS = 16_000
+
+#: Sums of squares that `vector` compares well, the second one excluded. pgvector's ``<=>`` adds up
+#: squares and products in float32, in an order that the compiler chooses. Below 2^128, less the
+#: rounding of 16,000 additions, no sum overflows, and by Cauchy and Schwarz no product with another
+#: vector of this range does. From 2^-100 on, squares and products below 2^-126, which lose digits
+#: or become 0, add up to less than a part in 10^10. A sum outside gives NaN, or a distance of 0 to
+#: everything, and so the first hit of every search. Every float16 is inside.
+LEAST_SQUARES, MOST_SQUARES = 2.0**-100, 2.0**127
+#: Sums in float32 that leave no doubt.
+_SURELY_IN = 2.0**-90, 2.0**120
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,9 @@ def decode_vectors(
     element_type, bit_type, exponent, magnitude = _BITS[size]
     elements = np.frombuffer(b"".join(usable), dtype=element_type)
     bad = _unusable(elements.view(bit_type), lengths[lengths > 0], exponent, magnitude)
+    if vector.indexed and size == 4:
+        for number in _beyond_cosine(elements, lengths[lengths > 0]):
+            bad.setdefault(number, "out_of_range")
     if bad:
         places = np.flatnonzero(lengths)
         keep = np.ones(len(elements), dtype=bool)
@@ -109,6 +123,27 @@ def _unusable(
     return bad
 
 
+def _beyond_cosine(elements: npt.NDArray[Any], lengths: npt.NDArray[np.int32]) -> list[int]:
+    """Find vectors whose sum of squares leaves the range that pgvector compares well."""
+    if len(lengths) == 0:
+        return []
+    with np.errstate(all="ignore"):
+        if (lengths == lengths[0]).all():
+            rows = elements.reshape(len(lengths), -1)
+            # Nearly all vectors are far inside, which float32 is enough to see.
+            squares = np.einsum("ij,ij->i", rows, rows)
+            near = np.flatnonzero(~((squares > _SURELY_IN[0]) & (squares < _SURELY_IN[1])))
+        else:
+            near = np.arange(len(lengths))
+        starts = np.concatenate(([0], np.cumsum(lengths)))
+        found = []
+        for number in near.tolist():
+            wide = elements[starts[number] : starts[number + 1]].astype(np.float64)
+            if not LEAST_SQUARES <= float(wide @ wide) < MOST_SQUARES:
+                found.append(number)
+    return found
+
+
 def _from_blob(value: Value) -> bytes | str:
     if value is None:
         return "missing"
@@ -140,12 +175,15 @@ def _from_json(value: Value) -> bytes | str:
         singles = doubles.astype("<f4")
     if not np.array_equal(np.isfinite(doubles), np.isfinite(singles)):
         return "out_of_range"
+    if doubles.any() and not singles.any():
+        return "out_of_range"
     return singles.tobytes()
 
 
 def _length_reason(vector: VectorColumn, blob: bytes, size: int, stated: Value) -> str | None:
     dimension = len(blob) / size
     if vector.rule == "column":
+        stated = integral(stated)
         if not isinstance(stated, int) or dimension != stated:
             return "wrong_length"
         return None if stated <= MOST_DIMENSIONS else "unknown_dimension"

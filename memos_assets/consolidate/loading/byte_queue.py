@@ -31,6 +31,11 @@ class ByteQueue(Generic[Item]):
             self._bytes += size
             self._changed.notify_all()
 
+    def wait_for_room(self, timeout: float | None = None) -> bool:
+        """Wait until what is in it is below its bound in bytes; False when it never was."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._bytes < self._most_bytes, timeout)
+
     def get(self, timeout: float | None = None) -> Item:
         """Remove and return the first item once there is one.
 

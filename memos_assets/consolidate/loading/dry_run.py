@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from memos_assets.catalog import FileKind, TableSpec
+from memos_assets.consolidate.decoding.batches import integral_reals
 from memos_assets.consolidate.decoding.reader import read_table, rejects_of
 from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.consolidate.sources import layout as kind_layout
@@ -27,6 +28,7 @@ class TableForecast:
         null_by_column: ``column: reason`` -> the same, as the ledger counts them.
         dimensions: (vector column, dimension) -> usable embeddings.
         mirrored: rows that would be added for the reverse direction.
+        integral_reals: SQLite column -> REAL values that would be read as the integers they equal.
     """
 
     source: str
@@ -37,6 +39,7 @@ class TableForecast:
     null_by_column: Counter[str] = field(default_factory=Counter)
     dimensions: Counter[tuple[str, int]] = field(default_factory=Counter)
     mirrored: int = 0
+    integral_reals: Counter[str] = field(default_factory=Counter)
 
     @property
     def losses(self) -> list[Loss]:
@@ -99,6 +102,7 @@ def _forecast(file: FoundFile, kind: FileKind, spec: TableSpec) -> TableForecast
     forecast = TableForecast(file.source, spec)
     for batch in read_table(spec, kind, file.path, file.source):
         rejects = rejects_of(batch)
+        forecast.integral_reals += integral_reals(batch)
         forecast.rejects.update(str(reject["reason"]) for reject in rejects)
         if spec.mirrored:
             mirrored = batch.column("reversed").true_count

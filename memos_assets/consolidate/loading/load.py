@@ -1,11 +1,8 @@
 """Load decoded chunks: rows, rejects and ledger row of a chunk in one transaction."""
 
-import queue
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
 from typing import Any
 
 import psycopg
@@ -14,10 +11,9 @@ import sqlalchemy as sa
 from psycopg import sql as pgsql
 
 from memos_assets.catalog import TableSpec
-from memos_assets.consolidate.decoding.reader import ChunkTask, is_loaded, rejects_of, tasks_of
-from memos_assets.consolidate.decoding.repair_rules import rules_of
+from memos_assets.consolidate.decoding.reader import ChunkTask, tasks_of
 from memos_assets.consolidate.loading import ledger
-from memos_assets.consolidate.loading.byte_queue import ByteQueue
+from memos_assets.consolidate.loading.read_ahead import Counts, EncodedBatch, ReadAhead
 from memos_assets.errors import MemosAssetsError, TargetError
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.build_lock import wait_for_build
@@ -29,72 +25,13 @@ from memos_assets.postgres.schema.consolidated import table_of
 from memos_assets.progress import Progress, report
 from memos_assets.thread_switches import prompt_switches
 
-#: Encoded batches and bytes of them that may wait for PostgreSQL; it bounds memory.
-_WAITING, _WAITING_BYTES = 2, 8 * 1024 * 1024
 #: Bytes of rejected rows that are kept until the COPY is interrupted for them.
 _REJECT_BYTES = 4 * 1024 * 1024
+#: PostgreSQL keeps so many rows of a binary COPY in memory before it writes them, of whatever size
+#: (copyfrom.c, MAX_BUFFERED_TUPLES; its bound in bytes counts text alone). The COPY ends earlier.
+_KEPT_ROWS, _KEPT_BYTES = 1_000, 32 * 1024 * 1024
 #: Temporary tables come first in every search path.
 _STAGING = "memos_staging"
-
-
-@dataclass(slots=True)
-class Counts:
-    """Rows of one chunk by outcome.
-
-    Attributes:
-        rows: loaded, mirrored ones left out.
-        rejected: not loaded, whether open or dropped.
-        mirrored: added for the reverse direction.
-        without_embedding: reason -> loaded rows.
-        repaired: rule -> loaded rows that it changed.
-        faults: every reason that was found, settled or not.
-    """
-
-    rows: int = 0
-    rejected: int = 0
-    mirrored: int = 0
-    without_embedding: Counter[str] = field(default_factory=Counter)
-    repaired: Counter[str] = field(default_factory=Counter)
-    faults: set[str] = field(default_factory=set)
-
-    def add(self, other: "Counts") -> None:
-        """Take the counts of a batch of the same chunk."""
-        self.rows += other.rows
-        self.rejected += other.rejected
-        self.mirrored += other.mirrored
-        self.without_embedding += other.without_embedding
-        self.repaired += other.repaired
-        self.faults |= other.faults
-
-    def as_ledger(self) -> dict[str, Any]:
-        """Return the columns of the ledger that these counts fill."""
-        return {
-            "rows": self.rows,
-            "rejected": self.rejected,
-            "mirrored": self.mirrored,
-            "without_embedding": dict(sorted(self.without_embedding.items())),
-            "repaired": dict(sorted(self.repaired.items())),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoded:
-    """One batch on its way: COPY tuples, its rejects and its counts."""
-
-    task: ChunkTask
-    payload: Sequence[bytes]
-    rejects: Sequence[Mapping[str, Any]]
-    counts: Counts
-
-    @property
-    def reject_bytes(self) -> int:
-        """Bytes of the rejected rows."""
-        return sum(len(reject["row"]) for reject in self.rejects)
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes of all."""
-        return sum(map(len, self.payload)) + self.reject_bytes
 
 
 def load_stream(
@@ -122,8 +59,8 @@ def load_chunks(
         run_id: recorded in the ledger.
 
     Raises:
-        TargetError: M310 when PostgreSQL refused a chunk; M311 when rows went missing on the way;
-            M380 where that happened to more than one chunk.
+        TargetError: M310 when PostgreSQL refused chunks; M311 when rows went missing on the way;
+            M380 where chunks were refused with different codes.
     """
     tasks = tasks_of(reader.schema)
     total_rows = sum(task.source_rows for task in tasks)
@@ -131,7 +68,8 @@ def load_chunks(
     report(Progress("load", spec.qualified, total_rows=total_rows, total_bytes=total_bytes))
     refused: list[MemosAssetsError] = []
     tried = 0
-    with prompt_switches(), closing(_Ahead(spec, reader, tasks)) as ahead:
+    integral: Counter[str] = Counter()
+    with prompt_switches(), closing(ReadAhead(spec, reader, tasks)) as ahead:
         for task in tasks:
             last = task is tasks[-1]
             tried += 1
@@ -144,6 +82,7 @@ def load_chunks(
             except MemosAssetsError as error:
                 refused.append(error)
             else:
+                integral += counts.integral_reals
                 yield task, counts
                 report(
                     Progress("load", spec.qualified, rows=task.source_rows, bytes=task.source_bytes)
@@ -154,7 +93,7 @@ def load_chunks(
     if refused:
         untried = len(tasks) - tried
         raise refused[0] if len(refused) == 1 else _refused_all(spec, refused, tried, untried)
-    report(Progress("load", spec.qualified, done=True))
+    report(Progress("load", spec.qualified, done=True, note=integral_note(spec, integral)))
 
 
 def _answers(engine: sa.Engine) -> bool:
@@ -166,11 +105,19 @@ def _answers(engine: sa.Engine) -> bool:
         return False
 
 
+def integral_note(spec: TableSpec, integral: Mapping[str, int]) -> str:
+    """Return a line about REAL values that were read as integers, by SQLite column; or nothing."""
+    if not integral:
+        return ""
+    columns = ", ".join(f"{column} {count:,}" for column, count in sorted(integral.items()))
+    return f"{spec.qualified}: REAL values read as the integers they equal: {columns}"
+
+
 def _load_chunk(
     engine: sa.Engine,
     spec: TableSpec,
     task: ChunkTask,
-    batches: Iterator[_Encoded],
+    batches: Iterator[EncodedBatch],
     run_id: str,
     *,
     last: bool,
@@ -220,13 +167,13 @@ def _load_chunk(
 
 
 def _copied(
-    conn: sa.Connection, statement: pgsql.Composed, batches: Iterator[_Encoded], counts: Counts
+    conn: sa.Connection, statement: pgsql.Composed, batches: Iterator[EncodedBatch], counts: Counts
 ) -> Iterator[list[Mapping[str, Any]]]:
-    """Copy batches; yield the rejects between two COPYs, each time that there are enough bytes."""
+    """Copy batches; yield the rejects between two COPYs, each time that bytes are enough."""
     ended = False
     while not ended:
         rejects: list[Mapping[str, Any]] = []
-        size = 0
+        rows = reject_bytes = kept_bytes = 0
         ended = True
         with driver_of(conn).cursor() as cursor, cursor.copy(statement) as copy:
             copy.write(copy_binary.HEADER)
@@ -235,10 +182,14 @@ def _copied(
                     copy.write(part)
                 counts.add(encoded.counts)
                 rejects += encoded.rejects
-                size += encoded.reject_bytes
+                reject_bytes += encoded.reject_bytes
+                if (rows + encoded.counts.copied) // _KEPT_ROWS > rows // _KEPT_ROWS:
+                    kept_bytes = 0
+                rows += encoded.counts.copied
+                kept_bytes += sum(map(len, encoded.payload))
                 # The next one is awaited without this one in memory.
                 del encoded
-                if size >= _REJECT_BYTES:
+                if reject_bytes >= _REJECT_BYTES or kept_bytes >= _KEPT_BYTES:
                     ended = False
                     break
             copy.write(copy_binary.TRAILER)
@@ -283,130 +234,18 @@ def _refused(spec: TableSpec, task: ChunkTask, error: Exception) -> TargetError:
 def _refused_all(
     spec: TableSpec, refused: Sequence[MemosAssetsError], tried: int, untried: int
 ) -> TargetError:
+    """Return one error for several chunks: of their code, or M380 where they have several."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for error in refused:
+        chunk = error.where.removeprefix(spec.qualified).strip()
+        by_reason.setdefault((error.code, error.what), []).append(chunk)
+    codes = {code for code, _ in by_reason}
     others = f", {untried} were not tried" if untried else ""
     return TargetError(
-        "M380",
-        f"{len(refused)} of {tried} chunks could not be loaded and are as they were"
-        f"{others}, the rest is in the ledger: "
-        + "; ".join(f"{error.code} {error.where}: {error.what}" for error in refused),
+        codes.pop() if len(codes) == 1 else "M380",
+        f"{len(refused)} of {tried} chunks could not be loaded and are as they were{others}, the "
+        "rest is in the ledger: "
+        + "; ".join(f"{', '.join(of)}: {code} {what}" for (code, what), of in by_reason.items()),
         where=spec.qualified,
         fix="remove the causes and run again; chunks in the ledger are not copied twice",
     )
-
-
-class _Ahead:
-    """Reads, decodes and encodes in a thread of its own, a few batches ahead of PostgreSQL."""
-
-    _END = object()
-
-    def __init__(
-        self, spec: TableSpec, reader: pa.RecordBatchReader, tasks: Sequence[ChunkTask]
-    ) -> None:
-        self._names = table_schema(spec).names
-        self._spec, self._reader = spec, reader
-        self._tasks = {(task.source, task.chunk): task for task in tasks}
-        self._queue: ByteQueue[Any] = ByteQueue(_WAITING, _WAITING_BYTES)
-        self._stopped = threading.Event()
-        self._next: Any = None
-        self._thread = threading.Thread(target=self._work, name="decode", daemon=True)
-        self._thread.start()
-
-    def batches_of(self, task: ChunkTask) -> Iterator[_Encoded]:
-        """Yield the batches of one chunk; chunks arrive in the order of the tasks."""
-        if task.source_rows == 0:
-            return
-        while True:
-            item = self._next if self._next is not None else self._queue.get()
-            self._next = None
-            if isinstance(item, BaseException):
-                # Nothing follows it, so it is also what the next one who asks gets.
-                self._next = item
-                raise item
-            if item is self._END or item.task is not task:
-                self._next = item
-                return
-            only = [item]
-            # It is referred to by nothing here while the next one is awaited.
-            del item
-            yield only.pop()
-
-    def skipped(self, task: ChunkTask) -> bool:
-        """Pass over what is left of a chunk; return whether the stream goes on behind it."""
-        try:
-            for _ in self.batches_of(task):
-                pass
-        except MemosAssetsError:
-            return False
-        return True
-
-    def close(self) -> None:
-        """Stop reading, and drop the batches that were read ahead."""
-        self._stopped.set()
-        while self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
-        self._thread.join()
-
-    def _put(self, item: Any, size: int = 0) -> None:
-        while not self._stopped.is_set():
-            try:
-                self._queue.put(item, size, timeout=0.1)
-            except queue.Full:
-                continue
-            return
-
-    def _work(self) -> None:
-        try:
-            while not self._stopped.is_set() and (batch := self._read()) is not None:
-                encoded = self._encode(batch)
-                # The next one is read without these in memory.
-                del batch
-                self._put(encoded, encoded.size_bytes)
-                del encoded
-            self._put(self._END)
-        except BaseException as error:  # noqa: BLE001  it is raised again where it is awaited
-            self._put(_unwrapped(error))
-        finally:
-            self._reader.close()
-
-    def _read(self) -> pa.RecordBatch | None:
-        try:
-            return self._reader.read_next_batch()
-        except StopIteration:
-            return None
-
-    def _encode(self, batch: pa.RecordBatch) -> _Encoded:
-        place = (batch.column("source")[0].as_py(), batch.column("chunk")[0].as_py())
-        rejects = rejects_of(batch)
-        keep = None
-        counts = Counts()
-        if rejects:
-            keep = is_loaded(batch)
-            for reject in rejects:
-                counts.faults.update(reject.pop("faults"))
-                counts.repaired.update(rules_of(reject["resolution"]))
-            counts.rejected = keep.count(False)
-        if self._spec.mirrored:
-            counts.mirrored = batch.column("reversed").true_count
-        counts.rows = batch.num_rows - counts.rejected - counts.mirrored
-        for vector in self._spec.vectors:
-            # A rejected row has no reason here, and no embedding either.
-            reasons = batch.column(vector.reason_name)
-            if reasons.null_count < len(reasons):
-                counts.without_embedding.update(
-                    f"{vector.name}: {reason}" for reason in reasons.drop_null().to_pylist()
-                )
-        payload = copy_binary.encoded_parts(batch.select(self._names), keep)
-        return _Encoded(self._tasks[place], payload, rejects, counts)
-
-
-def _unwrapped(error: BaseException) -> BaseException:
-    """Arrow wraps what a Python generator raises; people should see the cause."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MemosAssetsError):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return error

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import Catalog, TableSpec
 from memos_assets.consolidate.decoding.repair_rules import fitting_rules
 from memos_assets.errors import UsageError
+from memos_assets.files import write_private
 from memos_assets.postgres.schema import tables
 from memos_assets.postgres.schema.tables import DROP
 from memos_assets.sqlite.file import quoted, rowid_name
@@ -345,7 +346,7 @@ def _insert(connection: sqlite3.Connection, table: str, values: Mapping[str, Val
 
 def _write_lines(path: Path, rows: Iterator[RejectedRow]) -> int:
     count = 0
-    with path.open("w", encoding="utf-8") as file:
+    with write_private(path) as file:
         for row in rows:
             file.write(json.dumps(as_json(row), allow_nan=False) + "\n")
             count += 1

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.errors import SourceError
 from memos_assets.sqlite import file as sqlite_file
-from memos_assets.sqlite.file import quoted
+from memos_assets.sqlite.file import quoted, unindexed
 from memos_assets.sqlite.row_codec import row_bytes
 
 #: Share of a file's keys that the other one holds, and share of its rows that are the same there.
@@ -133,7 +133,7 @@ def _each(connection: sqlite3.Connection, kind: FileKind, columns_of: Columns) -
     for spec in kind.tables:
         if spec.origin in layout:
             columns = ", ".join(map(quoted, columns_of(spec, layout[spec.origin])))
-            query = f"select {columns} from {quoted(spec.origin)} not indexed"
+            query = f"select {columns} from {unindexed(spec.origin)}"
             for values in connection.execute(query):
                 digest = hashlib.blake2b(row_bytes([spec.origin, *values]), digest_size=8)
                 yield int.from_bytes(digest.digest(), "little")

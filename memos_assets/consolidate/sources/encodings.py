@@ -140,7 +140,14 @@ def _shapes(
     columns = sqlite_file.layout(connection)[spec.origin]
     column, table = quoted(vector.origin), unindexed(spec.origin)
     rowid = sqlite_file.rowid_name(columns, spec.origin)
-    stated = quoted(vector.dimension_origin) if vector.dimension_origin else "null"
+    stated = "null"
+    if vector.dimension_origin:
+        # A table that went through a data frame states its dimensions as REAL.
+        name = quoted(vector.dimension_origin)
+        stated = (
+            f"case when typeof({name}) in ('integer', 'real') and {name} = cast({name} as integer) "
+            f"then cast({name} as integer) end"
+        )
     among = "true"
     if sampled:
         among = f"{rowid} in ({_SPREAD.format(rowid=rowid, table=table)})"

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import FileKind
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.discover import FoundFile
+from memos_assets.consolidate.sources.half_moved import refuse_half_moved
 from memos_assets.consolidate.sources.pins import Pin, fingerprint, take_pin
 from memos_assets.consolidate.sources.shrinkage import refuse_shrinkage, use_up
 from memos_assets.errors import MemosAssetsError, UsageError
@@ -47,8 +48,10 @@ def observe_source(engine: sa.Engine, source: registry.Source, folder: Path) -> 
 
     Raises:
         SourceError: M101 to M106, as `take_pin`; M561 when a table lost most of its rows.
+        TargetError: M370 its file is half moved into the archive.
     """
     with engine.connect() as conn:
+        refuse_half_moved(conn, source.name)
         former = (
             registry.recorded_pin(conn, source, source.pin_digest) if source.pin_digest else None
         )

@@ -16,6 +16,7 @@ from memos_assets.catalog.folder_markers import PINS_MARKER
 from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.consolidate.sources.chunks import ChunkContent, chunk_contents, chunk_rows_for
 from memos_assets.errors import SourceError
+from memos_assets.files import make_private
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.errors import changing, translated
 from memos_assets.sqlite.live_copy import attempts
@@ -184,7 +185,7 @@ def _partial_copy(folder: Path, source: str) -> Iterator[Path]:
         SourceError: M106 when the folder cannot be written.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         (folder / PINS_MARKER).touch()
         _remove_abandoned(folder)
         descriptor, partial = _locked_file(folder, source)

@@ -11,6 +11,7 @@ from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.catalog.folder_markers import DEMO_MANIFEST
 from memos_assets.consolidate.sources.chunks import ChunkContent
 from memos_assets.consolidate.sources.discover import FoundFile, spare_name
+from memos_assets.consolidate.sources.half_moved import refuse_half_moved
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
 from memos_assets.errors import SourceError, UsageError
 from memos_assets.postgres.schema import tables
@@ -47,8 +48,10 @@ def register(conn: sa.Connection, file: FoundFile) -> str | None:
             foreign ones. M529 when it belongs to a retired one and this holds other bytes: memOS
             made a file anew, and the rows of the retired one would give way to it. M563 when the
             file is a source of another name.
+        TargetError: M370 as `refuse_half_moved`.
     """
     assert file.kind is not None
+    refuse_half_moved(conn, file.source)
     _refuse_second_name(conn, file)
     known = conn.execute(
         sa.select(tables.sources, tables.pins.c.fingerprint)

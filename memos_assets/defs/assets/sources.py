@@ -5,6 +5,7 @@ import warnings
 import dagster as dg
 
 from memos_assets.catalog import Catalog, FileKind
+from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.sources.discover import FoundFile, find_files
 from memos_assets.consolidate.sources.in_place import census_of, other_files
 from memos_assets.consolidate.sources.observe import (
@@ -42,6 +43,7 @@ def _consolidated_source(catalog: Catalog, kind: FileKind) -> dg.SourceAsset:
         with reported():
             engine, settings = postgres.engine, postgres.settings
             declared = postgres.declared(catalog)
+            adopt(engine, settings.archive_folder)
             register_files(engine, _found(declared, context.run, settings))
             with engine.connect() as conn:
                 sources = observable_sources(conn, declared.kind(kind.name))

@@ -338,3 +338,42 @@ versions = sa.Table(
     schema=OPS_SCHEMA,
     comment="Versions of the consolidated tables: the live one, former ones, a shadow.",
 )
+
+archived = sa.Table(
+    "archived",
+    metadata,
+    sa.Column(
+        "folder", sa.Text(), primary_key=True, comment="Of the file and its manifest, absolute."
+    ),
+    sa.Column("name", sa.Text(), nullable=False),
+    sa.Column("kind", sa.Text(), nullable=False),
+    sa.Column("is_source", sa.Boolean(), nullable=False),
+    sa.Column("path", sa.Text(), nullable=False, comment="The original path."),
+    sa.Column("sha256", sa.Text(), nullable=False, comment="Of the bytes of the file."),
+    sa.Column(
+        "manifest_digest",
+        sa.Text(),
+        nullable=False,
+        comment="sha256 of the manifest without its state.",
+    ),
+    sa.Column(
+        "state",
+        sa.Text(),
+        nullable=False,
+        comment="As in the manifest; written before a move begins.",
+    ),
+    _moment("changed_at"),
+    schema=OPS_SCHEMA,
+    comment="Retired files, and files that are being moved.",
+)
+
+confirmations = sa.Table(
+    "confirmations",
+    metadata,
+    sa.Column("number", sa.BigInteger(), sa.Identity(always=True), primary_key=True),
+    sa.Column("key", sa.Text(), nullable=False, comment="What the next confirmation is made with."),
+    sa.Column("action", sa.Text()),
+    sa.Column("used_at", sa.DateTime(timezone=True), comment="NULL: of the next one."),
+    schema=OPS_SCHEMA,
+    comment="Confirmations of runs that move files; each is used once.",
+)

@@ -5,10 +5,9 @@ expressed in PostgreSQL's binary wire form, so that the other side is compared a
 """
 
 import json
-import re
+import math
 import struct
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Context, Decimal, localcontext
 from typing import Any
 
@@ -16,11 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.catalog.columns import MODEL_DIMENSIONS, ColumnKind, VectorColumn
+from memos_assets.proof.expected.json_texts import LONGEST, jsonb_text
+from memos_assets.proof.expected.moments import moment, usual
 from memos_assets.sqlite.row_codec import Value
 
 _POSTGRES_EPOCH = 946_684_800
 _MOST_DIMENSIONS = 16_000
-_LONGEST_JSON = 8_000_000
 
 Wire = bytes | None
 
@@ -29,35 +29,57 @@ def _text(value: Any) -> bytes:
     return bytes(value, "utf-8")
 
 
+def whole(value: Value) -> Value:
+    """Return a REAL of an integer's value as that integer, anything else as it is.
+
+    Beyond 2^53 a float64 may stand for several integers, so there it stays what it is.
+    """
+    if isinstance(value, float) and -(2.0**53) <= value <= 2.0**53 and value % 1 == 0:
+        return int(value)
+    return value
+
+
 def _integer(value: Any) -> bytes:
-    return struct.pack("!q", value)
+    return struct.pack("!q", whole(value))
+
+
+def is_exact(number: float) -> bool:
+    """Whether float64 holds a number as it is."""
+    return not isinstance(number, int) or Decimal(number) == Decimal(float(number))
 
 
 def _double(value: Any) -> bytes:
+    if not is_exact(value):
+        raise ValueError(f"float64 has no {value}")
     return struct.pack("!d", value)
 
 
 def _depth(value: Any) -> bytes:
     if isinstance(value, bytes):
-        value = np.frombuffer(value, "<f4")[0]
-    return struct.pack("!d", float(value))
+        value = float(np.frombuffer(value, "<f4")[0])
+    return _double(value)
 
 
 def _flag(value: Any) -> bytes:
-    return b"\x01" if value else b"\x00"
+    return {0: b"\x00", 1: b"\x01"}[value]
 
 
-def _moment(value: Any) -> bytes:
-    moment = datetime.fromisoformat(value)
-    seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
-    whole = int(seconds.replace(microsecond=0).timestamp()) - _POSTGRES_EPOCH
-    return struct.pack("!q", whole * 1_000_000 + seconds.microsecond)
+def _moment(value: Any, *, must_have_zone: bool = False) -> bytes:
+    microseconds, has_zone = usual(value) or _read(value)
+    if must_have_zone and not has_zone:
+        raise ValueError(f"{value[:60]!r} lacks its offset")
+    return struct.pack("!q", microseconds - _POSTGRES_EPOCH * 1_000_000)
+
+
+def _read(value: str) -> tuple[int, bool]:
+    read = moment(value)
+    if read.finer:
+        raise ValueError(f"{value[:60]!r} is finer than a microsecond")
+    return read.microseconds, read.has_zone
 
 
 def _zoned_moment(value: Any) -> bytes:
-    if datetime.fromisoformat(value).tzinfo is None:
-        raise ValueError(f"{value!r} lacks its offset")
-    return _moment(value)
+    return _moment(value, must_have_zone=True)
 
 
 def _unix(value: Any) -> bytes:
@@ -67,28 +89,8 @@ def _unix(value: Any) -> bytes:
         return struct.pack("!q", int(exact.to_integral_value(ROUND_HALF_EVEN)))
 
 
-def _number(digits: str) -> int | float:
-    """Read a JSON number so that 1e2, 100.0 and 100 are one: jsonb rewrites them."""
-    value = float(digits)
-    if abs(value) < 2**53:
-        return int(value) if value.is_integer() else value
-    exact = Decimal(digits)
-    return int(exact) if exact == exact.to_integral_value() else value
-
-
-def canonical_json(raw: str | bytes) -> bytes:
-    """Return JSON with sorted keys and one spelling per number."""
-    parsed = json.loads(raw, parse_float=_number)
-    return json.dumps(parsed, sort_keys=True, separators=(",", ":")).encode()
-
-
-def same_json(one: bytes, other: bytes) -> bool:
-    """Whether two JSON texts mean the same, whatever their spelling and the order of their keys."""
-    # In Python true == 1, in JSON it is not; in Python 1e300 != 10**300, in jsonb they are equal.
-    flags = any(word in text for text in (one, other) for word in (b"true", b"false"))
-    if not flags and json.loads(one) == json.loads(other):
-        return True
-    return canonical_json(one) == canonical_json(other)
+def _json(value: Any) -> bytes:
+    return jsonb_text(value).encode()
 
 
 def vocabulary(value: Any) -> Wire:
@@ -98,56 +100,8 @@ def vocabulary(value: Any) -> Wire:
         return b"unknown"
     if not weights:
         return None
-    numeric = [term for term in weights if term.isdecimal()]
+    numeric = [term for term in weights if term and not term.strip("0123456789")]
     return b"xlmr_token_ids" if len(numeric) == len(weights) else b"words"
-
-
-#: A string of JSON, or a number with an exponent.
-_EXPONENT = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9]+(?:\.[0-9]+)?[eE][+-]?[0-9]+')
-
-
-#: Numbers that may have more digits than float64 keeps; jsonb keeps them all.
-_BEYOND_FLOAT64 = re.compile(r"[0-9]{16}\.[0-9]|[0-9.]{17}[eE]|[0-9.]{23}|[eE][+-]?[0-9]{3}")
-
-
-def jsonb_text(value: Any) -> bytes:
-    """Return JSON as jsonb prints it: keys by length and bytes, numbers without an exponent.
-
-    Numbers that float64 spells otherwise (0.10, -0.0) come out different; `same_json` decides.
-    """
-    if _BEYOND_FLOAT64.search(value):
-        return _exactly(_ordered(json.loads(value, parse_float=Decimal))).encode()
-    text = json.dumps(_ordered(json.loads(value)), ensure_ascii=False).encode()
-    if b"e+" in text or b"e-" in text:
-        text = _EXPONENT.sub(_without_exponent, text)
-    return text
-
-
-def _exactly(value: Any) -> str:
-    if isinstance(value, dict):
-        items = (f"{_exactly(key)}: {_exactly(item)}" for key, item in value.items())
-        return f"{{{', '.join(items)}}}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_exactly, value))}]"
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _ordered(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _ordered(value[key]) for key in sorted(value, key=_jsonb_order)}
-    return [_ordered(item) for item in value] if isinstance(value, list) else value
-
-
-def _jsonb_order(key: str) -> tuple[int, bytes]:
-    raw = key.encode()
-    return len(raw), raw
-
-
-def _without_exponent(match: re.Match[bytes]) -> bytes:
-    token = match[0]
-    return token if token[:1] == b'"' else format(Decimal(token.decode()), "f").encode()
 
 
 ENCODERS: dict[ColumnKind, Callable[[Any], Wire]] = {
@@ -156,7 +110,7 @@ ENCODERS: dict[ColumnKind, Callable[[Any], Wire]] = {
     "real": _double,
     "real_or_float32": _depth,
     "boolean": _flag,
-    "json": jsonb_text,
+    "json": _json,
     "utc_text": _moment,
     "iso_offset": _zoned_moment,
     "unix_seconds": _unix,
@@ -166,9 +120,10 @@ COMPUTED: dict[str, Callable[[Any], Wire]] = {"sparse_vocabulary": vocabulary}
 
 def dimension_wire(value: Value) -> Wire:
     """Return a dimension as int4, None where the row states none that fits."""
-    if not isinstance(value, int) or not 0 <= value < 2**31:
+    number = whole(value)
+    if not isinstance(number, int) or not 0 <= number < 2**31:
         return None
-    return struct.pack("!i", value)
+    return struct.pack("!i", number)
 
 
 def vector_wires(vector: VectorColumn, stored: Value, stated: Value) -> tuple[Wire, Wire, Wire]:
@@ -231,7 +186,7 @@ def _elements(vector: VectorColumn, value: Value) -> tuple[npt.NDArray[Any] | No
 
 
 def _json_elements(value: Value) -> tuple[npt.NDArray[Any] | None, str | None]:
-    if not isinstance(value, str | bytes) or len(value) > _LONGEST_JSON:
+    if not isinstance(value, str | bytes) or len(value) > LONGEST:
         return None, "not_a_vector"
     if len(value) == 0:
         return None, "empty"
@@ -249,12 +204,15 @@ def _json_elements(value: Value) -> tuple[npt.NDArray[Any] | None, str | None]:
         packed = struct.pack(f"<{len(numbers)}f", *numbers)
     except (OverflowError, struct.error):  # the latter for an integer beyond float64
         return None, "out_of_range"
-    return np.frombuffer(packed, "<f4"), None
+    elements = np.frombuffer(packed, "<f4")
+    if any(numbers) and not np.any(elements):
+        return None, "out_of_range"
+    return elements, None
 
 
 def _refusal(vector: VectorColumn, elements: npt.NDArray[Any], stated: Value) -> str | None:
     if vector.rule == "column":
-        if stated != len(elements) or isinstance(stated, float):
+        if stated != len(elements):
             return "wrong_length"
         if len(elements) > _MOST_DIMENSIONS:
             return "unknown_dimension"
@@ -265,4 +223,21 @@ def _refusal(vector: VectorColumn, elements: npt.NDArray[Any], stated: Value) ->
     largest = int((bits & (2 ** (8 * elements.itemsize - 1) - 1)).max())
     if largest >= infinity:
         return "not_finite"
-    return None if largest else "zero"
+    if not largest:
+        return "zero"
+    if vector.indexed and elements.itemsize == 4 and not _has_cosine(elements):
+        return "out_of_range"
+    return None
+
+
+def _has_cosine(elements: npt.NDArray[Any]) -> bool:
+    """Whether pgvector's ``<=>``, which sums up squares in float32, has a distance for a vector.
+
+    The sum must be below half of what float32 holds, and large enough that squares too small for
+    float32 do not matter.
+    """
+    wide = elements.astype(np.float64)
+    if 2.0**-99 < float(np.vdot(wide, wide)) < 2.0**126:
+        return True
+    # Squares of float32 are exact in float64; near the limits their sum has to be rounded once.
+    return 2.0**-100 <= math.fsum(np.square(wide).tolist()) < 2.0**127

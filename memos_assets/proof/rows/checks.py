@@ -13,6 +13,7 @@ from memos_assets.catalog import Catalog, FileKind, TableSpec
 from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject
 from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.acknowledged import acknowledged
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.finding import Finding
 from memos_assets.postgres.connection import count_rows
@@ -116,6 +117,12 @@ def _by_table(judge: Callable[[TableReading], Finding]) -> Judge[TableSpec]:
 
 def _by_pins(judge: Callable[[Sequence[Pin]], Finding]) -> Judge[FileKind]:
     return lambda context, kind: judge(context.read_once(pins_of, kind))
+
+
+def _accounted_for(context: CheckContext, kind: FileKind) -> Finding:
+    pins = context.read_once(pins_of, kind)
+    with context.engine.connect() as conn:
+        return source_accounted_for(pins, acknowledged(conn, [pin.source for pin in pins]))
 
 
 def _sources(catalog: Catalog) -> Iterator[Subject[FileKind]]:
@@ -317,12 +324,17 @@ CHECKS: tuple[AnyCheck, ...] = (
         number=9,
         name="v09_source_is_accounted_for",
         title="No table or column of the file is left behind unnamed.",
-        fix="describe the table or column in memos_assets/catalog, then consolidate again",
+        fix="leave it behind knowingly: memos-assets acknowledge SOURCE TABLE[.COLUMN] --reason "
+        "TEXT; or describe it in memos_assets/catalog, then consolidate again",
         where="each kind of file",
-        reads="tables and columns of the file against the catalog",
-        when_failed="Describe the table or column in `memos_assets/catalog`.",
+        reads="tables and columns of the pinned copy and of the file as it is now, against the "
+        "catalog; what was acknowledged. "
+        "Tables of an FTS5 index over a table of the catalog count as that table",
+        when_failed="Leave the table or column behind knowingly, with a reason that the report "
+        "shows: `memos-assets acknowledge SOURCE TABLE[.COLUMN] --reason TEXT`. Or describe it in "
+        "`memos_assets/catalog`.",
         subjects=_sources,
-        judge=_by_pins(source_accounted_for),
+        judge=_accounted_for,
     ),
     Check(
         number=10,

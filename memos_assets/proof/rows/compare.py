@@ -8,7 +8,7 @@ Both sides are read at once, each into one digest per chunk; where two differ,
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -78,6 +78,7 @@ class SourceProof:
         embedded_source: vector column -> rows with a usable embedding in SQLite.
         embedded_target: vector column -> rows with a non-NULL, non-zero one in PostgreSQL.
         null_reasons: reason -> rows whose embedding is NULL in PostgreSQL.
+        integral_reals: SQLite column -> REAL values that were read as the integers they equal.
         null_in_source: ``column: reason`` -> loaded rows whose embedding is unusable in SQLite.
         faults: faults by kind; each entry names a row.
         fault_counts: number of faults by kind.
@@ -95,6 +96,7 @@ class SourceProof:
     embedded_source: Counter[str] = field(default_factory=Counter)
     embedded_target: Counter[str] = field(default_factory=Counter)
     null_reasons: Counter[str] = field(default_factory=Counter)
+    integral_reals: Counter[str] = field(default_factory=Counter)
     null_in_source: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=dict)
     fault_counts: Counter[str] = field(default_factory=Counter)
@@ -121,7 +123,9 @@ class SourceProof:
         return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
+def prove_table(
+    conn: sa.Connection, spec: TableSpec, pin: Pin, chunks: Collection[int] | None = None
+) -> SourceProof:
     """Compare one table of one source on both sides, every value of every row.
 
     Memory use does not grow with the number of rows.
@@ -130,6 +134,7 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         conn: to the target database.
         spec: the table.
         pin: the pinned copy that was loaded.
+        chunks: compare these alone; None for the whole table.
 
     Raises:
         SourceError: M107 when that copy is gone, M109 when it is not as it was pinned.
@@ -144,8 +149,8 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
         beside = beside.execution_options(**conn.get_execution_options())
         rejects = Rejects(beside, spec, pin.source)
         with prompt_switches(), ThreadPoolExecutor(2, thread_name_prefix="prove") as pool:
-            stored = pool.submit(_read_target, conn, spec, pin.source, proof)
-            source = _SourceReading(spec, pin, rejects, proof)
+            stored = pool.submit(_read_target, conn, spec, pin.source, proof, chunks)
+            source = _SourceReading(spec, pin, rejects, proof, chunks)
             source.read(pool, what)
             found = stored.result()
         proof.loaded_rows = sum(side.rows for side in found.values())
@@ -155,7 +160,7 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
             if here.digest != there.digest:
                 proof.reread_chunks.append(chunk)
                 _add_differences(conn, DifferingChunk(spec, pin, chunk, rejects), proof)
-    for fault in _ledger_faults(conn, spec, pin.source, source.counted):
+    for fault in _ledger_faults(conn, spec, pin.source, source.counted, chunks):
         proof.fault("ledger", fault)
     report(Progress("verify", what, done=True))
     return proof
@@ -164,7 +169,15 @@ def prove_table(conn: sa.Connection, spec: TableSpec, pin: Pin) -> SourceProof:
 class _SourceReading:
     """Digests the rows that PostgreSQL must have, chunk by chunk."""
 
-    def __init__(self, spec: TableSpec, pin: Pin, rejects: Rejects, proof: SourceProof) -> None:
+    def __init__(
+        self,
+        spec: TableSpec,
+        pin: Pin,
+        rejects: Rejects,
+        proof: SourceProof,
+        chunks: Collection[int] | None = None,
+    ) -> None:
+        self._chunks = chunks
         self._spec, self._pin, self._rejects, self._proof = spec, pin, rejects, proof
         self._places = _vector_places(spec)
         #: Chunk -> rows of the SQLite table.
@@ -181,23 +194,43 @@ class _SourceReading:
             if is_there:
                 side = SourceSide(connection, self._spec)
                 derived: Future[None] | None = None
-                for batch in side.batches():
+                for batch in self._batches(side):
                     if derived is not None:
                         derived.result()
                     derived = pool.submit(proof.derived.add, batch, side.value)
+                    proof.integral_reals += side.integral_reals(batch)
                     self._take_batch(side, batch)
                     report(Progress("verify", what, rows=len(batch)))
                     # The next one is read without this one in memory.
                     del batch
                 if derived is not None:
                     derived.result()
-        self._strangers(rowid for rowid, _ in self._rejects.rest())
+        if self._chunks is None:
+            self._strangers(rowid for rowid, _ in self._rejects.rest())
         proof.source_rows = self.counted.total()
+        if self._chunks is None:
+            self._compare_with_pin(is_there=is_there)
+
+    def _compare_with_pin(self, *, is_there: bool) -> None:
+        proof, origin = self._proof, self._spec.origin
         recorded = self._pin.rows.get(origin)
         if recorded != (proof.source_rows if is_there else None):
             there = f"{proof.source_rows} rows" if is_there else "no such table"
             said = "no such table" if recorded is None else f"{recorded} rows"
             proof.fault("pin", f"{origin}: {there} in the pinned copy, {said} by memos_ops.pins")
+
+    def _batches(self, side: SourceSide) -> Iterator[list[tuple[Any, ...]]]:
+        """Yield the rows of the chunks, and note the rejects of each that have no row."""
+        if self._chunks is None:
+            yield from side.batches()
+            return
+        width = self._pin.chunk_rows
+        for chunk in sorted(self._chunks):
+            # Rowids below zero are in the first chunk.
+            first, last = chunk * width if chunk else -(2**63), (chunk + 1) * width - 1
+            self._rejects.start(first, last)
+            yield from side.batches(first, last)
+            self._strangers(rowid for rowid, _ in self._rejects.rest())
 
     def _take_batch(self, side: SourceSide, batch: Sequence[Sequence[Any]]) -> None:
         judged, strangers = judged_rows(side, batch, self._rejects)
@@ -247,13 +280,17 @@ class _SourceReading:
 
 
 def _read_target(
-    conn: sa.Connection, spec: TableSpec, source: str, proof: SourceProof
+    conn: sa.Connection,
+    spec: TableSpec,
+    source: str,
+    proof: SourceProof,
+    chunks: Collection[int] | None = None,
 ) -> dict[int, Side]:
     """Digest the rows that PostgreSQL has, chunk by chunk."""
     found: dict[int, Side] = {}
     positions = _vector_places(spec)
     places = [(vector, positions[vector.name]) for vector in spec.vectors]
-    with target_rows(conn, spec, source) as rows:
+    with target_rows(conn, spec, source, chunks=chunks) as rows:
         for chunk, rowid, fields in rows:
             for vector, place in places:
                 proof.embedded_target[vector.name] += canonical.is_embedded(vector, fields[place])
@@ -273,7 +310,7 @@ def _vector_places(spec: TableSpec) -> dict[str, int]:
 
 
 def _add_differences(conn: sa.Connection, where: DifferingChunk, proof: SourceProof) -> None:
-    """Add the differences in a chunk; another spelling of an equal value is not a difference."""
+    """Add the differences in a chunk, named row by row."""
     here, there = Side(), Side()
     for fault in locate_differences(conn, where, here.add, there.add):
         proof.fault(fault.kind, fault.what)
@@ -281,13 +318,19 @@ def _add_differences(conn: sa.Connection, where: DifferingChunk, proof: SourcePr
 
 
 def _ledger_faults(
-    conn: sa.Connection, spec: TableSpec, source: str, per_chunk: Mapping[int, int]
+    conn: sa.Connection,
+    spec: TableSpec,
+    source: str,
+    per_chunk: Mapping[int, int],
+    chunks: Collection[int] | None = None,
 ) -> list[str]:
     """Compare the ledger with the rows per chunk in SQLite and in PostgreSQL."""
     loaded = ledger.loaded_chunks(conn, source, spec)
     stored = ledger.stored_rows(conn, spec, source)
     faults = []
     for chunk in sorted({*loaded, *per_chunk, *stored}):
+        if chunks is not None and chunk not in chunks:
+            continue
         entry = loaded.get(chunk)
         sides = (
             ("", per_chunk.get(chunk, 0), entry.source_rows if entry else 0),

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.catalog import TableSpec
+from memos_assets.proof.expected.values import whole
 from memos_assets.sqlite.row_codec import Value
 
 #: Rows at a time: the temporaries stay in the processor's cache, which is four times as fast.
@@ -56,7 +57,8 @@ class DerivedCheck:
         (vector,) = self.spec.vectors
         by_dimension: defaultdict[int, list[Sequence[Value]]] = defaultdict(list)
         for row in rows:
-            blob, stated = value(row, vector.origin), value(row, vector.dimension_origin)
+            blob = value(row, vector.origin)
+            stated = whole(value(row, vector.dimension_origin))
             if isinstance(blob, bytes) and isinstance(stated, int) and len(blob) == 2 * stated > 0:
                 by_dimension[stated].append(row)
             else:

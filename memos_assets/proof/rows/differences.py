@@ -11,7 +11,6 @@ from memos_assets.catalog import TableSpec
 from memos_assets.catalog.columns import VectorColumn
 from memos_assets.consolidate.sources.chunks import chunk_bounds
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Rejects
 from memos_assets.proof.rows.row_streams import (
     UNENCODABLE,
@@ -58,11 +57,10 @@ def locate_differences(
         conn: to the target database.
         where: the chunk.
         here: called with every row in SQLite, for a digest.
-        there: called with every row in PostgreSQL; where both mean the same JSON, its spelling
-            goes to both.
+        there: called with every row in PostgreSQL.
     """
     names = compared_columns(where.spec)
-    with target_rows(conn, where.spec, where.pin.source, chunk=where.chunk) as stored:
+    with target_rows(conn, where.spec, where.pin.source, chunks=[where.chunk]) as stored:
         for row, found in _pairs(where, stored):
             expected = row.fields
             key = _key(where.spec, names, expected or found, row.rowid)
@@ -77,12 +75,11 @@ def locate_differences(
                 if not row.is_left_out:
                     yield Fault("extra", key)
             else:
-                agreed = _agreed(where.spec, expected, found)
-                here(joined(row.rowid, agreed))
+                here(joined(row.rowid, expected))
                 there(joined(row.rowid, found))
                 for place, name in enumerate(names):
-                    if agreed[place] != found[place]:
-                        what = _difference(where.spec, name, agreed[place], found[place])
+                    if expected[place] != found[place]:
+                        what = _difference(where.spec, name, expected[place], found[place])
                         yield Fault("differs", f"{key} {name}: {what}")
 
 
@@ -138,21 +135,6 @@ def _expected_rows(where: DifferingChunk) -> Iterator[_Expected]:
                 except UNENCODABLE:
                     # `_SourceReading` already reported it as a row that cannot be loaded.
                     yield _Expected(row[0], [None] * len(compared_columns(spec)))
-
-
-def _agreed(spec: TableSpec, expected: Fields, found: Fields) -> list[bytes | None]:
-    """Return the expected fields, in PostgreSQL's spelling where JSON means the same."""
-    agreed = list(expected)
-    for place, column in enumerate(spec.columns):
-        wanted, seen = agreed[place], found[place]
-        if (
-            column.kind == "json"
-            and wanted is not None
-            and seen is not None
-            and canonical.same_json(wanted, seen)
-        ):
-            agreed[place] = seen
-    return agreed
 
 
 def _key(spec: TableSpec, names: Sequence[str], fields: Fields | None, rowid: int) -> str:

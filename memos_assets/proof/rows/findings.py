@@ -1,5 +1,6 @@
 """Results of V01 to V05: the comparisons of a table's sources, summed up per check."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from memos_assets.finding import Finding
@@ -59,6 +60,9 @@ def bit_for_bit(proofs: Sequence[SourceProof], search_texts: Sequence[str]) -> F
     differing = sum(proof.fault_counts["differs"] for proof in proofs)
     equal = all(proof.source_digest == proof.target_digest for proof in proofs)
     rows = sum(proof.loaded_rows for proof in proofs)
+    integral: Counter[str] = Counter()
+    for proof in proofs:
+        integral += Counter({f"{proof.source}.{c}": n for c, n in proof.integral_reals.items()})
     return Finding(
         equal and not differing and not search_texts,
         expected=f"{rows} rows equal on both sides",
@@ -67,6 +71,7 @@ def bit_for_bit(proofs: Sequence[SourceProof], search_texts: Sequence[str]) -> F
         + (f", {len(search_texts)} rows with other words for search" if search_texts else ""),
         evidence={
             "differing_values": differing,
+            "reals_read_as_integers": dict(sorted(integral.items())),
             "faults": [*_named(proofs, ("differs", "missing", "extra")), *search_texts][
                 :MOST_NAMED
             ],

@@ -35,7 +35,7 @@ class LedgerProof:
 
     Attributes:
         chunks: in the ledger.
-        former: loaded by a former version of the decoder, which is no fault.
+        former: loaded by a former version of the decoder, which is not a fault.
         decided_since: chunks about whose rows somebody decided after they were loaded.
         faults: each names a chunk.
     """

@@ -2,7 +2,8 @@
 
 import sqlite3
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -87,6 +88,15 @@ class SourceSide:
         place = self._place.get(origin) if origin else None
         return None if place is None else row[place]
 
+    def integral_reals(self, rows: Sequence[Sequence[Value]]) -> Counter[str]:
+        """Return SQLite column -> REAL values of these rows that are read as integers."""
+        found: Counter[str] = Counter()
+        for origin in self.spec.integer_origins:
+            if (place := self._place.get(origin)) is not None:
+                reals = [row[place] for row in rows if type(row[place]) is float]
+                found[origin] += sum(isinstance(canonical.whole(real), int) for real in reals)
+        return +found
+
     def digest(self, row: Sequence[Value]) -> bytes:
         """Return the sha256 of a row as stored."""
         return row_digest(row[1:])
@@ -94,7 +104,7 @@ class SourceSide:
     def fields(self, row: Sequence[Value], rules: Mapping[str, str]) -> list[bytes | None]:
         """Return the bytes that PostgreSQL must have for a row, in the order of `compared_columns`.
 
-        JSON is spelled as by jsonb, as far as `canonical.jsonb_text` can tell.
+        JSON is spelled as by jsonb, numbers with all their digits.
 
         Args:
             row: as `batches` yields it.
@@ -149,7 +159,7 @@ def judged_rows(
 
 @contextmanager
 def target_rows(
-    conn: sa.Connection, spec: TableSpec, source: str, *, chunk: int | None = None
+    conn: sa.Connection, spec: TableSpec, source: str, *, chunks: Collection[int] | None = None
 ) -> Iterator[Iterator[tuple[int, int, list[bytes | None]]]]:
     """Yield (chunk, source_rowid, fields) of a source's rows in PostgreSQL, in that order.
 
@@ -159,7 +169,7 @@ def target_rows(
         conn: to the target database; busy until the block ends.
         spec: the table.
         source: the source of the rows.
-        chunk: only this one.
+        chunks: only these.
     """
     statement = pgsql.SQL(
         "copy (select {} from {} where source = {}{}{} order by chunk, source_rowid) "
@@ -170,7 +180,9 @@ def target_rows(
         ),
         pgsql.Identifier(tables.schema_in(conn, spec.schema), spec.name),
         pgsql.Literal(source),
-        pgsql.SQL("" if chunk is None else " and chunk = {}").format(pgsql.Literal(chunk)),
+        pgsql.SQL("" if chunks is None else " and chunk = any({})").format(
+            pgsql.Literal(sorted(chunks or ()))
+        ),
         pgsql.SQL(" and not reversed" if spec.mirrored else ""),
     )
     json_places = [

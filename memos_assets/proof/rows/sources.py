@@ -1,8 +1,11 @@
 """V08 and V09: the pinned files themselves, their content and their layout."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 
 from memos_assets.consolidate.archive.manifests import is_purged
+from memos_assets.consolidate.sources.accounted import Accounted, account
+from memos_assets.consolidate.sources.acknowledged import Acknowledged
 from memos_assets.consolidate.sources.pins import Pin, is_unchanged
 from memos_assets.errors import SourceError
 from memos_assets.finding import Finding
@@ -35,23 +38,36 @@ def source_unchanged(pins: Sequence[Pin]) -> Finding:
     )
 
 
-def source_accounted_for(pins: Sequence[Pin]) -> Finding:
-    """V09: every table with rows and every column of a kind's files is in the catalog."""
-    left = []
+def source_accounted_for(pins: Sequence[Pin], acknowledged: Sequence[Acknowledged] = ()) -> Finding:
+    """V09: every table with rows and every column of a kind's files is in the catalog.
+
+    Left out are those that somebody acknowledged, and tables of a full-text index over a table that
+    is in the catalog: they hold nothing that its rows do not. The file is read as well as its
+    pinned copy: a table that was added since is moved with it.
+    """
+    read = Accounted()
     for pin in pins:
-        described = {spec.origin: spec for spec in pin.kind.tables}
-        with sqlite_file.opened(pin.path) as connection:
-            layout = sqlite_file.layout(connection)
-        for table, columns in sorted(layout.items()):
-            spec = described.get(table)
-            if spec is None:
-                if pin.rows[table]:
-                    left.append(f"{pin.source}: table {table} with {pin.rows[table]} rows")
-            elif unknown := sorted(columns - spec.known_origins):
-                left.append(f"{pin.source}: {table} columns {', '.join(unknown)}")
+        for path in (pin.path, pin.origin):
+            # A file that is gone or cannot be read is a matter of V08.
+            with suppress(SourceError) if path == pin.origin else nullcontext():
+                if path == pin.path or path.exists():
+                    with sqlite_file.opened(path) as connection:
+                        _add(read, account(connection, pin.source, pin.kind, acknowledged))
+    also = f", {len(read.known)} acknowledged" if read.known else ""
     return Finding(
-        not left,
+        not read.left,
         expected="0 tables or columns left behind",
-        observed="; ".join(left) or "0",
-        evidence={"left_behind": left, "pins": {pin.source: pin.digest for pin in pins}},
+        observed=("; ".join(read.left) or "0") + also,
+        evidence={
+            "left_behind": read.left,
+            "acknowledged": read.known,
+            "indexes": read.indexes,
+            "pins": {pin.source: pin.digest for pin in pins},
+        },
     )
+
+
+def _add(read: Accounted, more: Accounted) -> None:
+    for name in ("left", "known", "indexes"):
+        known = getattr(read, name)
+        known += [what for what in getattr(more, name) if what not in known]

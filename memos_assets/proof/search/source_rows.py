@@ -87,17 +87,20 @@ class SourceRows:
         """
         column = quoted(self.vector.origin)
         size = self.vector.element_bytes
-        if self.vector.dimension_origin is not None:
-            seems = quoted(self.vector.dimension_origin)
+        stated = self.vector.dimension_origin
+        if stated is not None:
+            seems = quoted(stated)
         elif size is not None:
             seems = f"length({column}) / {size}"
         else:
-            text = f"cast({column} as text)"
-            seems = f"length({text}) - length(replace({text}, ',', '')) + 1"
-        for rowid, dimension in self._connection.execute(
+            # The commas are counted here: SQLite takes a BLOB for text of the file's encoding,
+            # which may be UTF-16.
+            seems = column
+        for rowid, seen in self._connection.execute(
             f"select {self._rowid}, {seems} from {unindexed(self._spec.origin)} "
             f"where {column} is not null order by {self._rowid}"
         ):
+            dimension = canonical.whole(_counted(seen) if stated is None else seen)
             if isinstance(dimension, int) and not self._is_left_out(rowid):
                 yield rowid, dimension
 
@@ -143,6 +146,15 @@ class SourceRows:
         names = (column.name for column in self.filters)
         json_texts: dict[str, Value] = dict(zip(names, texts, strict=True))
         return SourceRow((self.source, *key), elements, reason, json_texts)
+
+
+def _counted(seen: Value) -> Value:
+    """Return a dimension that SQLite computed, or count the numbers of JSON."""
+    if isinstance(seen, bytes):
+        return seen.count(b",") + 1
+    if isinstance(seen, str):
+        return seen.count(",") + 1
+    return seen
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 import errno
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,8 @@ from memos_assets.consolidate.archive.checks import archived_files_are_whole
 from memos_assets.consolidate.archive.eligibility import Candidate, find_candidates, manifest_of
 from memos_assets.consolidate.archive.forget import forget
 from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
+from memos_assets.consolidate.archive.repair import Repaired
+from memos_assets.consolidate.archive.repair import repair as repair_archive
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import observe_source, register_files
 from memos_assets.errors import SourceError, UsageError
@@ -62,9 +64,11 @@ def store(engine: sa.Engine, folder: Path) -> Archived:
         return archive.store(engine, folder, manifest_of(engine, candidate(engine)))
 
 
-def repair(engine: sa.Engine, folder: Path) -> list[str]:
+def repair(
+    engine: sa.Engine, folder: Path, *, named: Sequence[str] | None = None
+) -> list[Repaired]:
     with archive.locked(folder):
-        return archive.repair(engine, folder)
+        return repair_archive(engine, folder, named=named)
 
 
 def retired_to(engine: sa.Engine) -> str | None:
@@ -205,7 +209,7 @@ def test_a_crash_while_purging_keeps_the_file_or_its_manifest(
     with monkeypatch.context() as patched:
         crash_at(patched, "with_state", after=after, skip=skip)
         with pytest.raises(Crash), archive.locked(folder):
-            archive.purge(entry)
+            archive.purge(engine, entry)
     repair(engine, folder)
     (left,) = read_archive(folder)[0]
     assert left.manifest.state == ("retired" if entry.file.exists() else "purged")
@@ -267,7 +271,10 @@ def test_a_restoration_replaces_nothing_and_takes_no_other_bytes(
         path.unlink()
         with entry.file.open("ab") as file:
             file.write(b"!")
-        for refused in (lambda: archive.restore(engine, entry), lambda: archive.purge(entry)):
+        for refused in (
+            lambda: archive.restore(engine, entry),
+            lambda: archive.purge(engine, entry),
+        ):
             with pytest.raises(SourceError, match=r"^M114 .*not those that were retired"):
                 refused()
         entry.file.unlink()
@@ -381,7 +388,7 @@ def test_purged_files_are_named_and_their_sources_stay_proven(
     assert path.exists()
     entry = store(engine, folder)
     with archive.locked(folder):
-        archive.purge(entry)
+        archive.purge(engine, entry)
     assert v13(engine, folder).observed == "0 whole, 1 purged on purpose (meta_buffer)"
     with engine.connect() as conn:
         pin = registry.pin_required(conn, registry.source_named(conn, MEMOS.kinds, "meta_buffer"))

@@ -78,8 +78,8 @@ CASES: tuple[Case, ...] = (
         "json_nul",
         REPLACE,
         "metadata",
-        r'{"\ufffd": 1, "\u0000": 2, "\ufffd": 3}',
-        {"\ufffd": 3},
+        r'{"\u0000": {"a": 2}, "b": [3]}',
+        {"\ufffd": {"a": 2}, "b": [3]},
     ),
     (MIXED, "json_nul", NULL, "metadata", r'["\u0000"]', None),
     (
@@ -91,11 +91,49 @@ CASES: tuple[Case, ...] = (
         {"\ufffd": "\ufffd\U0001f600 \\ud800 \ufffd"},
     ),
     (MIXED, "json_surrogate", NULL, "metadata", r'"\ud800"', None),
+    (
+        MIXED,
+        "json_not_finite",
+        "null_numbers",
+        "metadata",
+        '{"x": NaN, "id": 12345678901234567890123, "v": [1.10, 100.0, -0.0], "e": 1e400}',
+        {"x": None, "id": 12345678901234567890123, "v": [1.1, 100.0, 0.0], "e": 10**400},
+    ),
+    *(
+        (CORPUS, "json_duplicate_key", rule, "attributes", stored, wanted)
+        for stored, *of in (
+            ('{"v": "3.3V", "w": [1.10], "v": "5V"}', "3.3V", "5V", ["3.3V", "5V"]),
+            (r'{"v": [1], "w": [1.10], "\u0076": null, "v": 1}', [1], 1, [[1], None, 1]),
+        )
+        for rule, value in zip(("keep_first", "keep_last", "keep_all"), of, strict=True)
+        for wanted in [{"v": value, "w": [1.1]}]
+    ),
+    (
+        CORPUS,
+        "json_duplicate_key",
+        "keep_all",
+        "attributes",
+        '[{"k": {"a": 1, "a": {"b": 2, "b": 3}}, "k": 0}]',
+        [{"k": [{"a": [1, {"b": [2, 3]}]}, 0]}],
+    ),
+    ("hybrid", "json_duplicate_key", "keep_last", "sparse_vector", '{"1": 1, "1": 2}', {"1": 2}),
+    (MIXED, "json_duplicate_key", NULL, "metadata", '{"a": 1, "a": 2}', None),
     ("hybrid", "json_not_finite", "null_numbers", "sparse_vector", '{"1": NaN}', {"1": None}),
     ("hybrid", "json_nul", NULL, "sparse_vector", r'{"\u0000": 1}', None),
     (MIXED, "timestamp_unreadable", NULL, "created_at", "yesterday", None),
     (SEMANTIC, "timestamp_unreadable", NULL, "created_at", 1e300, None),
     (SEMANTIC, "timestamp_unreadable", NULL, "created_at", 253402300800.0, None),
+    *(
+        (CORPUS, "timestamp_too_fine", rule, "first_seen", stored, wanted)
+        for stored, cut, rounded in (
+            ("2025-12-20T08:00:00.1234565+00:00", ".123456", ".123456"),
+            ("2025-12-20T08:00:00.1234575+00:00", ".123457", ".123458"),
+            ("2025-12-20T10:00:00.99999961+02:00", ".999999", None),
+        )
+        for rule, fraction in (("cut_fraction", cut), ("round_fraction", rounded))
+        for wanted in [f"2025-12-20 08:00:0{'1' if fraction is None else '0' + fraction}+00:00"]
+    ),
+    (MIXED, "timestamp_too_fine", NULL, "created_at", "2025-12-20 08:00:00.1234567", None),
     (CORPUS, "timestamp_without_zone", NULL, "first_seen", "2025-12-20T08:00:00", None),
     (
         CORPUS,

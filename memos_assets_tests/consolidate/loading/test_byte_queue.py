@@ -12,7 +12,9 @@ def test_it_holds_so_many_items_and_bytes_and_a_larger_item_alone() -> None:
     items.put("large", 5_000, timeout=0)
     with pytest.raises(queue.Full):
         items.put("small", 0, timeout=0)
+    assert not items.wait_for_room(timeout=0)
     assert items.get(timeout=0) == "large"
+    assert items.wait_for_room(timeout=0)
     items.put("a", 60, timeout=0)
     items.put("b", 40, timeout=0)
     with pytest.raises(queue.Full):

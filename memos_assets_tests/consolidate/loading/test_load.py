@@ -313,7 +313,7 @@ def test_a_refused_chunk_does_not_stop_the_ones_after_it(engine: sa.Engine, tmp_
 def test_every_refused_chunk_is_named_at_the_end(engine: sa.Engine, tmp_path: Path) -> None:
     pin = b.observe(engine, memories(tmp_path / "data"))
     refuse(engine, "memory-1", f"memory-{2 * CHUNK + 1}")
-    with pytest.raises(TargetError, match=r"^M380 .*: 2 of 3 chunks .*/000: .*; M310 .*/002: "):
+    with pytest.raises(TargetError, match=r"^M310 .*: 2 of 3 chunks .*/000, \S+/002: "):
         load(engine, pin, 0, 1, 2)
     assert [row[0] for row in stored(engine)] == [f"memory-{CHUNK + 1}"]
 

@@ -17,16 +17,17 @@ from memos_assets.postgres.copy.encode import WRITTEN_BYTES, encode, encoded_par
 from memos_assets.proof.rows import row_streams
 from memos_assets_tests.consolidate import builders as b
 
-LONG = 800_000
-COUNT = 20
+LONG = 400_000
+COUNT = 16
 
 
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rows of 0.8 MB are long where batches are of 0.1 MB."""
+    """Rows of 0.4 MB are long where batches are of 0.1 MB."""
     monkeypatch.setattr(reader, "BATCH_BYTES", 100_000)
     monkeypatch.setattr(load, "_WAITING_BYTES", 100_000)
     monkeypatch.setattr(load, "_REJECT_BYTES", 100_000)
+    monkeypatch.setattr(load, "_KEPT_BYTES", 100_000)
     monkeypatch.setattr(row_streams, "_BATCH_BYTES", 100_000)
 
 
@@ -45,18 +46,37 @@ def at_most(long_rows: int) -> Iterator[None]:
     assert pool.bytes_allocated() - before < LONG
 
 
+def copies_of(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets the rejects after each COPY."""
+    copies: list[int] = []
+    copied = load._copied
+
+    def counted(*arguments: Any) -> Iterator[Any]:
+        for rejects in copied(*arguments):
+            copies.append(len(rejects))
+            yield rejects
+
+    monkeypatch.setattr(load, "_copied", counted)
+    return copies
+
+
 def documents(**changes: Any) -> list[dict[str, Any]]:
     text = "ä" * (LONG // 2)
     return [b.document(number, content=text, **changes) for number in range(1, COUNT + 1)]
 
 
-def test_long_rows_are_loaded_and_proven_one_by_one(engine: sa.Engine, tmp_path: Path) -> None:
+def test_long_rows_are_loaded_and_proven_one_by_one(
+    engine: sa.Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = b.write_kind(tmp_path / "first", "hybrid", documents=[b.document(1)])
     # What is made once in a process takes more than these rows.
     b.consolidate(engine, first.rename(first.with_name("first.db")))
     path = b.write_kind(tmp_path / "data", "hybrid", documents=documents())
+    copies = copies_of(monkeypatch)
     with at_most(long_rows=9):
         pin = b.consolidate(engine, path)
+    # PostgreSQL keeps the rows of a COPY in memory.
+    assert len(copies) >= COUNT
     assert b.rows(engine, "select count(*) from memos.hybrid_documents") == [(COUNT + 1,)]
     with at_most(long_rows=9):
         assert b.red(engine, pin) == {}
@@ -68,15 +88,7 @@ def test_long_rows_that_are_rejected_wait_for_no_others(
     rows = documents(metadata="{")
     rows += [b.document(number) for number in range(100, 110)]
     path = b.write_kind(tmp_path / "data", "hybrid", documents=rows)
-    copies: list[int] = []
-    statement_of = load._copied
-
-    def copied(*arguments: Any) -> Iterator[Any]:
-        for rejects in statement_of(*arguments):
-            copies.append(len(rejects))
-            yield rejects
-
-    monkeypatch.setattr(load, "_copied", copied)
+    copies = copies_of(monkeypatch)
     with at_most(long_rows=9):
         pin = b.consolidate(engine, path)
     assert (sum(copies), max(copies)) == (COUNT, 1)

@@ -163,6 +163,10 @@ def test_tables_in_use_are_waited_for_as_long_as_lock_timeout_says(
     assert migrations.upgrade(hasty)[0] == "0004"
 
 
+def bookkeeping(engine: sa.Engine) -> list[str]:
+    return [f"memos_ops.{name}" for name in sa.inspect(engine).get_table_names("memos_ops")]
+
+
 def test_only_the_owner_of_the_tables_may_adopt_them(
     engine: sa.Engine, database_url: sa.URL, settings: Settings
 ) -> None:
@@ -177,6 +181,7 @@ def test_only_the_owner_of_the_tables_may_adopt_them(
             )
         own = [f"alter table public.{name} owner to memos_owner" for name in NAMES]
         own += [f"alter table {spec.qualified} owner to memos_owner" for spec in MEMOS.tables]
+        own += [f"alter table {table} owner to memos_owner" for table in bookkeeping(engine)]
         execute(engine, *own)
         guest, owner = (
             create_engine(

@@ -285,10 +285,10 @@ def test_v02_rows_match_bit_for_bit_fails_when_a_row_is_too_many(
 
 
 def test_json_may_be_spelled_as_jsonb_does(engine: sa.Engine, tmp_path: Path) -> None:
-    world(engine, tmp_path, metadata='{"b": 1.50, "a": [1e2, true, "\\u00e9"], "b": 1.5}')
+    world(engine, tmp_path, metadata='{"b": 1.50, "a": [1e2, true, "\\u00e9"]}')
     assert b.rows(
         engine, "select cast(metadata as text) from memos.embeddings where source_rowid = 4"
-    ) == [('{"a": [100, true, "\u00e9"], "b": 1.5}',)]
+    ) == [('{"a": [100, true, "\u00e9"], "b": 1.50}',)]
     assert b.findings(engine, "embeddings")[V02].passed
 
 

@@ -5,10 +5,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.catalog import MEMOS
+from memos_assets.check import CheckContext
+from memos_assets.consolidate.sources import registry
+from memos_assets.consolidate.sources.acknowledged import acknowledge, take_back
 from memos_assets.consolidate.sources.pins import Pin
-from memos_assets.errors import SourceError
+from memos_assets.errors import SourceError, UsageError
 from memos_assets.finding import Finding
+from memos_assets.proof.rows.checks import CHECKS
 from memos_assets.proof.rows.sources import source_accounted_for, source_unchanged
+from memos_assets.report.decisions import repairs
+from memos_assets.report.tree import Repair
+from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
 
 V05 = "v05_links_lead_somewhere"
@@ -240,3 +248,99 @@ def test_checks_need_the_pinned_copy(engine: sa.Engine, tmp_path: Path) -> None:
     pin.path.unlink()
     with pytest.raises(SourceError, match=r"^M107 .*the source has no pinned copy"):
         b.findings(engine, "semantic_memories")
+
+
+def v09(engine: sa.Engine, pin: Pin) -> Finding:
+    (check,) = [one for one in CHECKS if one.number == 9]
+    return check.judge(CheckContext(engine, MEMOS, Settings()), pin.kind)
+
+
+def repairs_of(engine: sa.Engine) -> tuple[Repair, ...]:
+    with engine.connect() as conn:
+        return repairs(conn, MEMOS)
+
+
+def test_what_somebody_acknowledged_is_left_behind_with_name_and_reason(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    pin = semantic(engine, tmp_path)
+    b.change(
+        pin.origin,
+        "create table _litestream_seq (id integer primary key, seq integer)",
+        "insert into _litestream_seq values (1, 7)",
+        "alter table memories add column mood text",
+        "alter table memories add column colour text",
+    )
+    pin = b.consolidate(engine, pin.origin)
+    with engine.begin() as conn:
+        source = registry.source_named(conn, MEMOS.kinds, pin.source)
+        for name in ("_litestream_seq", "memories.mood"):
+            acknowledge(conn, source, name, by="ada", reason="litestream's")
+    finding = v09(engine, pin)
+    assert finding.observed == "semantic_memory: memories columns colour, 2 acknowledged"
+    first = finding.evidence["acknowledged"][0]
+    assert first.startswith("semantic_memory: _litestream_seq, by ada")
+    assert [(r.rule, r.table, r.note) for r in repairs_of(engine)] == [
+        ("acknowledge", "_litestream_seq", "litestream's"),
+        ("acknowledge", "memories.mood", "litestream's"),
+    ]
+    with engine.begin() as conn:
+        acknowledge(conn, source, "memories.colour", by="ada", reason="unused")
+    assert v09(engine, pin).passed
+    with engine.begin() as conn:
+        take_back(conn, pin.source, "_litestream_seq")
+    assert v09(engine, pin).observed == (
+        "semantic_memory: table _litestream_seq with 1 rows, 2 acknowledged"
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "what"),
+    [
+        ("memories", "the catalog describes the table"),
+        ("memories.content", "the catalog describes the column"),
+        ("nothing", "no such table or column"),
+        ("memories.nothing", "no such table or column"),
+    ],
+)
+def test_only_what_is_in_the_file_and_not_in_the_catalog_is_acknowledged(
+    name: str, what: str, engine: sa.Engine, tmp_path: Path
+) -> None:
+    pin = semantic(engine, tmp_path)
+    with engine.begin() as conn:
+        source = registry.source_named(conn, MEMOS.kinds, pin.source)
+        with pytest.raises(UsageError, match=f"^M558 .*{what}"):
+            acknowledge(conn, source, name, by="ada", reason="why")
+        with pytest.raises(UsageError, match=r"^M558 .*was acknowledged"):
+            take_back(conn, pin.source, name)
+
+
+def test_a_full_text_index_over_a_described_table_is_accounted_for(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    pin = semantic(engine, tmp_path)
+    b.change(
+        pin.origin,
+        "create virtual table found using fts5(content, content='memories', content_rowid=rowid)",
+        "insert into found(found) values ('rebuild')",
+    )
+    finding = source_accounted_for([b.consolidate(engine, pin.origin)])
+    assert (finding.passed, len(finding.evidence["indexes"])) == (True, 4)
+    b.change(
+        pin.origin,
+        "create virtual table own using fts5(text, tokenize='porter')",
+        "insert into own values ('a text that is nowhere else')",
+    )
+    finding = source_accounted_for([b.consolidate(engine, pin.origin)])
+    assert "semantic_memory: table own_content with 1 rows" in finding.evidence["left_behind"]
+
+
+def test_v09_source_is_accounted_for_fails_whatever_the_pin_is_said_to_hold(
+    engine: sa.Engine, tmp_path: Path
+) -> None:
+    pin = semantic(engine, tmp_path)
+    b.change(pin.origin, "create table notes (text)", "insert into notes values ('kept')")
+    pin = b.consolidate(engine, pin.origin)
+    statement = "update memos_ops.pins set rows = jsonb_set(rows, '{notes}', '0')"
+    b.execute(engine, statement)
+    assert v09(engine, pin).observed == "semantic_memory: table notes with 1 rows"

@@ -122,7 +122,7 @@ def test_a_chunk_is_loaded_when_its_rows_are_there_and_not_when_the_load_began(
             name: getattr(entry, name)
             for name in ("rows", "rejected", "mirrored", "without_embedding", "repaired", "rules")
         }
-        record_chunk(conn, spec, chunk_task(pin, spec, 0), counts, [], "again")
+        record_chunk(conn, spec, chunk_task(pin, spec, 0), counts, "again")
         loaded = conn.execute(
             sa.text("select loaded_at from memos_ops.chunks where run_id = 'again'")
         ).scalar_one()

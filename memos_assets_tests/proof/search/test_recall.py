@@ -18,6 +18,8 @@ from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.proof.search.checks import CHECKS
 from memos_assets.proof.search.measurement import tolerance
+from memos_assets.search import api
+from memos_assets.search.functions import install
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets.settings import Settings
 from memos_assets_tests.consolidate import builders as b
@@ -103,6 +105,40 @@ def test_an_index_without_rows_has_nothing_to_find(engine: sa.Engine, tmp_path: 
     assert findings[V16].observed == "no rows"
     assert findings[V17].observed == "no rows"
     assert red(found(engine, "corpus_chunks", "corpus_chunks_embedding_768_hnsw")) == []
+
+
+def test_no_row_that_cosine_cannot_compare_is_found(engine: sa.Engine, tmp_path: Path) -> None:
+    # Of a norm near 32; pgvector's sum of squares leaves float32 at either end.
+    scales = [1e20, 1e37, 2.0**59, 2.0**57, 1.0, 2.0**-54, 2.0**-56, 1e-25, 1e-40]
+    made = [
+        b.document(n, dense_embedding=(b.vector(n, 1_024) * np.float32(scale)).tobytes())
+        for n, scale in enumerate([*scales, *[1.0] * 20], start=1)
+    ]
+    made.append(b.document(50, dense_embedding=np.full(1_024, 1e-45, "<f4").tobytes()))
+    made.append(b.document(51, dense_embedding=np.eye(1, 1_024, dtype="<f4").tobytes()))
+    made.append(b.document(52, dense_embedding=(3e38 * np.eye(1, 1_024)).astype("<f4").tobytes()))
+    b.consolidate(engine, b.write_kind(tmp_path / "data", "hybrid", documents=made))
+    spec = MEMOS.table("hybrid_documents")
+    for index in search_indexes(spec.as_table):
+        ensure_index(engine, index, maintenance_work_mem_mb=64)
+    with engine.begin() as conn:
+        install(conn, MEMOS.schema, [spec.as_table])
+        outside = conn.execute(
+            sa.text(
+                "select source_rowid from memos.hybrid_documents where embedding is null "
+                "and embedding_reason = 'out_of_range' and content is not null order by 1"
+            )
+        ).scalars()
+        assert list(outside) == [1, 2, 3, 7, 8, 9, 50, 52]
+        for n in (4, 5, 6, 10, 29):
+            first, second = api.search(conn, spec.name, b.vector(n, 1_024), 2)
+            assert first.key["doc_id"] == f"doc-{n}"
+            assert first.distance is not None
+            assert second.distance is not None
+            assert first.distance < 1e-6 < 0.5 < second.distance < 1.5
+    findings = found(engine, spec.name, "hybrid_documents_embedding_1024_hnsw")
+    assert red(findings) == []
+    assert findings[V18].evidence["without_in_sqlite"] == {"out_of_range": 8}
 
 
 def test_of_rows_that_are_equally_near_any_is_right(engine: sa.Engine, tmp_path: Path) -> None:

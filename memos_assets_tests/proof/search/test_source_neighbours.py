@@ -152,3 +152,22 @@ def test_ground_truth_reads_a_declared_encoding(
         rows = [row for batch in readings[0].batches() for row in batch]
     assert [row.dimension for row in rows] == [1_024] * 3
     assert list(found) == [1_024]
+
+
+@pytest.mark.parametrize("encoding", ["UTF-8", "UTF-16le", "UTF-16be"])
+def test_embeddings_as_json_in_a_blob_are_counted_in_files_of_every_encoding(
+    encoding: str, engine: sa.Engine, tmp_path: Path
+) -> None:
+    layout, name = b.LAYOUTS["meta_buffer"]
+    pin = b.consolidate(
+        engine,
+        b.write_file(
+            tmp_path / "data" / name,
+            [f"pragma encoding = '{encoding}'", *layout],
+            templates=[b.template(1), b.template(2, query_embedding=b"[]"), b.template(3)],
+        ),
+    )
+    spec = MEMOS.table("thought_templates")
+    (vector,) = spec.vectors
+    with engine.connect() as conn, source_rows(conn, spec, vector, [pin]) as (reading,):
+        assert [place for place in reading.dimensions() if place[1] > 1] == [(1, 768), (3, 768)]

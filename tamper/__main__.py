@@ -1,0 +1,6 @@
+"""`python -m tamper`."""
+
+from tamper.command import main
+
+if __name__ == "__main__":
+    main()
