@@ -107,7 +107,7 @@ def server() -> Iterator[EmbeddedServer]:
 
 @pytest.fixture(scope="session")
 def template(server: EmbeddedServer) -> str:
-    """Name a database with the extension and the newest schema, for the others to copy."""
+    """Name a database with the extension, the newest schema and memOS's tables, to be copied."""
     name = "test_template"
     with _administrator(server) as conn:
         conn.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
@@ -115,7 +115,7 @@ def template(server: EmbeddedServer) -> str:
         server.url(name), Settings(), application_name="tests:template", pooled=False
     )
     check_server(engine)
-    upgrade(engine)
+    upgrade(engine, create_application=True)
     return name
 
 

@@ -45,6 +45,7 @@ class BuiltIndex:
         forecast: made before the build.
         settings: of the build.
         in_memory: whether the whole graph fitted in memory; None for an index without a graph.
+        absent: its table is not in the database.
     """
 
     name: str
@@ -55,6 +56,7 @@ class BuiltIndex:
     forecast: IndexForecast | None = None
     settings: BuildSettings | None = None
     in_memory: bool | None = None
+    absent: bool = False
 
     @property
     def expected_seconds(self) -> float | None:

@@ -13,6 +13,7 @@ from memos_assets.indexes.build_progress import Tell
 from memos_assets.indexes.build_settings import MemoryBudget, memory_needed_mb
 from memos_assets.indexes.definitions import SearchIndex, forecast_by_rate, measured, state_of
 from memos_assets.indexes.forecast import IndexForecast
+from memos_assets.postgres.application.presence import application_is_absent
 
 #: Indexes that are built side by side. Many small builds use two cores better this way than by
 #: PostgreSQL's own parallel workers: 5.1 s against 8.8 s (2026-11-22, docs/benchmarks.md).
@@ -50,7 +51,8 @@ def build_indexes(
     """Yield indexes as they are ready; a failure ends it after the builds under way.
 
     Those of live tables come last, one by one: concurrent builds on one table wait for each other,
-    and for every other transaction of the database.
+    and for every other transaction of the database. They are not built where memOS's tables are
+    absent.
 
     Args:
         engine: of the target database.
@@ -62,6 +64,8 @@ def build_indexes(
         TargetError: M320 to M323, see `ensure_index`.
     """
     with engine.connect() as conn:
+        absent = {i.name for i in indexes if i.live} if application_is_absent(conn) else set()
+        indexes = [index for index in indexes if index.name not in absent]
         forecasts = [(index, _by_rate(conn, index)) for index in indexes if not index.concurrently]
         live = [(index, _by_rate(conn, index)) for index in indexes if index.concurrently]
     budget = MemoryBudget(budget_mb)
@@ -89,6 +93,8 @@ def build_indexes(
                 future.cancel()
     for scheduled in schedule_builds(live, os.cpu_count() or 1):
         yield build(scheduled)
+    for name in sorted(absent):
+        yield BuiltIndex(name, built=False, seconds=0, bytes=0, rows=0, absent=True)
 
 
 def _by_rate(conn: sa.Connection, index: SearchIndex) -> IndexForecast:

@@ -82,6 +82,11 @@ class SearchIndex:
     reads: tuple[str, ...] = ()
 
     @property
+    def live(self) -> bool:
+        """Whether its table is live."""
+        return self.concurrently
+
+    @property
     def condition(self) -> sql.Composable:
         """Return the condition of its rows."""
         return self.serves or sql.SQL("true")

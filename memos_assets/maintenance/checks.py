@@ -6,7 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog, Table, VectorIndex
-from memos_assets.check import AnyCheck, Check, CheckContext, Subject, by_connection
+from memos_assets.check import AnyCheck, Check, CheckContext, Subject
 from memos_assets.finding import Finding
 from memos_assets.indexes.definitions import SearchIndex, search_indexes
 from memos_assets.maintenance.health import (
@@ -16,6 +16,11 @@ from memos_assets.maintenance.health import (
     table_is_vacuumed,
 )
 from memos_assets.maintenance.recall_drift import recall_has_not_drifted
+from memos_assets.postgres.application.presence import (
+    absent_finding,
+    application_is_absent,
+    where_present,
+)
 from memos_assets.postgres.schema import tables
 
 _STEP = "health_checks"
@@ -57,6 +62,8 @@ def _recall(conn: sa.Connection, value: tuple[Table, VectorIndex, SearchIndex]) 
 
 def _use(context: CheckContext, index: SearchIndex) -> Finding:
     with context.engine.connect() as conn:
+        if index.live and application_is_absent(conn):
+            return absent_finding()
         return index_is_used(conn, index, former_use(conn, context.catalog, index.name))
 
 
@@ -83,7 +90,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="PostgreSQL's count of dead row versions: at most 20 %, or fewer than 50",
         when_failed="`memos-assets maintain`; if it comes back, autovacuum does not keep up.",
         subjects=_tables,
-        judge=by_connection(table_is_vacuumed),
+        judge=where_present(table_is_vacuumed),
         group="health",
     ),
     Check(
@@ -97,7 +104,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "no short result",
         when_failed="`memos-assets maintain` vacuums, and rebuilds if that does not help.",
         subjects=_vector_indexes,
-        judge=by_connection(_recall),
+        judge=where_present(_recall),
         group="health",
     ),
     Check(
@@ -123,7 +130,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="statistics of every column; rows changed since: at most 20 %, or fewer than 50",
         when_failed="`memos-assets maintain`.",
         subjects=_tables,
-        judge=by_connection(statistics_are_there),
+        judge=where_present(statistics_are_there),
         group="health",
     ),
     Check(

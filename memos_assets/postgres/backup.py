@@ -13,10 +13,10 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
 from memos_assets.errors import TargetError
 from memos_assets.files import make_private, private_descriptor, write_whole
 from memos_assets.postgres import advisory_locks, channel, schemas
+from memos_assets.postgres.application.presence import unadopted
 from memos_assets.postgres.engine import (
     create_engine,
     libpq_url,
@@ -33,8 +33,8 @@ _log = logging.getLogger(__name__)
 #: Age up to which a dump is used again where the database holds the same.
 _USED_AGAIN_SECONDS = 3600
 
-#: Our schemas are made by the first write; tables of memOS may come later, and the revision that
-#: adopts them writes to them for the first time. Tables of extensions belong to their script.
+#: Our schemas are made by the first write; tables of memOS may come later, and their adoption
+#: writes to them for the first time. Tables of extensions belong to their script.
 _FOREIGN = sa.text(
     """
     select n.nspname || '.' || c.relname from pg_class c
@@ -46,7 +46,6 @@ _FOREIGN = sa.text(
         and (
             to_regnamespace(:bookkeeping) is null and to_regnamespace(:history) is null
             or to_regclass(:bookkeeping || '.alembic_version') is not null
-            and to_regclass(:bookkeeping || '.application_tables') is null
             and n.nspname = :schema and c.relname = any(:application)
         )
     order by 1
@@ -107,7 +106,7 @@ def _foreign_tables(conn: sa.Connection) -> list[str]:
         "bookkeeping": schemas.OPS.name,
         "history": schemas.DAGSTER.name,
         "schema": schemas.APPLICATION.name,
-        "application": [table.name for table in MEMOS.application_tables],
+        "application": unadopted(conn),
     }
     return [str(name) for name in conn.execute(_FOREIGN, known).scalars()]
 

@@ -9,12 +9,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
-from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
 from memos_assets.postgres import migrations, schemas
 from memos_assets.postgres.application.adoptability import refuse_unadoptable
 from memos_assets.postgres.application.found_tables import find_table
+from memos_assets.postgres.application.presence import unadopted
 from memos_assets.postgres.application.tables import APPLICATION
 from memos_assets.postgres.engine import shown
 
@@ -91,7 +90,7 @@ _LACKS = sa.text(
 def refuse_unwritable(engine: sa.Engine) -> None:
     """Refuse a database that `migrations.upgrade` could not, or should not, write to.
 
-    Does nothing where the schema is at this checkout's revision.
+    Where the schema is at this checkout's revision, only tables of memOS that came since matter.
 
     Raises:
         TargetError: M305 its revision is unknown; M307 this user may not; M344 others have objects
@@ -100,20 +99,17 @@ def refuse_unwritable(engine: sa.Engine) -> None:
     """
     where = shown(engine.url)
     revision = migrations.known_revision(engine)
-    if revision == migrations.head():
-        return
     with engine.connect() as conn:
-        _refuse_read_only(conn, where)
-        if revision is None:
-            refuse_foreign_schemas(conn, where, _OURS)
-            _refuse_objects(conn, where)
-        _refuse_rights(conn, where)
-        book = f"{schemas.OPS.name}.application_tables"
-        if conn.execute(sa.select(sa.func.to_regclass(book))).scalar_one() is None:
-            for name, table in APPLICATION.items():
-                found = find_table(conn, name)
-                if found is not None:
-                    refuse_unadoptable(conn, found, list(table.columns))
+        if revision != migrations.head():
+            _refuse_read_only(conn, where)
+            if revision is None:
+                refuse_foreign_schemas(conn, where, _OURS)
+                _refuse_objects(conn, where)
+            _refuse_rights(conn, where)
+        for name in unadopted(conn):
+            found = find_table(conn, name)
+            if found is not None:
+                refuse_unadoptable(conn, found, list(APPLICATION[name].columns))
 
 
 def refuse_foreign_schemas(conn: sa.Connection, where: str, names: Sequence[str]) -> None:
@@ -169,17 +165,3 @@ def _refuse_rights(conn: sa.Connection, where: str) -> None:
     lacks = conn.execute(_LACKS, {"names": list(_EMPTY)}).scalars().all()
     if lacks:
         raise migrations.may_not(where, f"it may not {lacks[0]}")
-
-
-def application_is_there(conn: sa.Connection) -> bool:
-    """Whether any table of memOS is in the schema of the application."""
-    names = sa.text(
-        "select exists (select from pg_catalog.pg_class c"
-        " join pg_catalog.pg_namespace n on n.oid = c.relnamespace"
-        " where n.nspname = :schema and c.relname = any(:names) and c.relkind in ('r', 'p'))"
-    )
-    known = {
-        "schema": APPLICATION_SCHEMA,
-        "names": [table.name for table in MEMOS.application_tables],
-    }
-    return bool(conn.execute(names, known).scalar_one())

@@ -18,6 +18,7 @@ from alembic.util import CommandError
 from memos_assets.errors import TargetError
 from memos_assets.installation import PROJECT_ROOT
 from memos_assets.postgres import advisory_locks, schemas
+from memos_assets.postgres.application.presence import take_over
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.engine import shown
 
@@ -35,15 +36,21 @@ _TAKEN = (
 )
 
 
-def upgrade(engine: sa.Engine) -> list[str]:
-    """Bring the schema to this checkout's revision, in one transaction.
+def upgrade(engine: sa.Engine, *, create_application: bool = False) -> list[str]:
+    """Bring the schema to this checkout's revision, in one transaction; adopt memOS's tables.
+
+    Those that came since a former upgrade are adopted without a revision.
+
+    Args:
+        engine: of the target database.
+        create_application: create memOS's tables where there are none.
 
     Returns:
         The revisions applied, oldest first; empty when there was nothing to do.
 
     Raises:
         TargetError: M305 the database is at a revision that this checkout does not have; M307 the
-            user may not.
+            user may not; M350 to M354 memOS's tables cannot be adopted.
     """
     with _migrating(engine) as (conn, config):
         scripts = ScriptDirectory.from_config(config)
@@ -51,6 +58,7 @@ def upgrade(engine: sa.Engine) -> list[str]:
         applied = [script.revision for script in pending][::-1]
         if applied:
             command.upgrade(config, "head")
+        take_over(conn, create=create_application)
     return applied
 
 

@@ -60,7 +60,7 @@ def bring_up_to_date(engine: sa.Engine, settings: Settings) -> list[str]:
     refuse_unwritable(engine)
     back_up_foreign(engine.url, settings)
     check_server(engine)
-    return migrations.upgrade(engine)
+    return migrations.upgrade(engine, create_application=settings.application_tables == "create")
 
 
 @contextmanager

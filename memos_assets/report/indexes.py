@@ -9,6 +9,7 @@ from psycopg import sql
 from memos_assets.catalog import Catalog, Table
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import search_indexes, state_of
+from memos_assets.postgres.application.presence import application_is_absent
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.report.charts import Chart, Point, log_chart
@@ -44,11 +45,14 @@ def index_uses(
     checklist: Iterable[CheckResult],
     builds: Mapping[str, Build],
 ) -> tuple[IndexUse, ...]:
-    """Return every index of the catalog."""
+    """Return every index of the catalog; none of memOS's tables where these are absent."""
     checklist = list(checklist)
     planned, measured = _latest(checklist, _PLANNED), _latest(checklist, _MEASURED)
     found: list[IndexUse] = []
+    absent = application_is_absent(conn)
     for spec in catalog.indexed:
+        if spec.live and absent:
+            continue
         methods = _methods(spec)
         served = _served(conn, spec)
         for index in search_indexes(spec):

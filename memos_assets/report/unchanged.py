@@ -16,6 +16,7 @@ from memos_assets.consolidate.sources.discover import FoundFile
 from memos_assets.consolidate.sources.pins import Pin, fingerprint
 from memos_assets.errors import SourceError
 from memos_assets.indexes.definitions import search_indexes, state_of
+from memos_assets.postgres.application.presence import application_is_absent
 from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.outcomes import CheckResult
 
@@ -58,9 +59,11 @@ def _is_up_to_date(conn: sa.Connection, catalog: Catalog, pins: Collection[Pin])
     for pin in pins:
         if any(ledger.stale_tasks(conn, spec, pin) for spec in registry.specs_in(pin)):
             return False
+    absent = application_is_absent(conn)
     return all(
         index.is_built(state_of(conn, index.name, index.schema))
         for spec in catalog.indexed
+        if not (spec.live and absent)
         for index in search_indexes(spec)
     )
 

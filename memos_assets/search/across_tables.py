@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import Table
 from memos_assets.errors import UsageError
 from memos_assets.indexes.definitions import state_of
+from memos_assets.postgres.application.presence import absent_error, application_is_absent
 from memos_assets.postgres.connection import has_rows
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search import api
@@ -83,6 +84,8 @@ def questions_from_row(
     conn: sa.Connection, question: Question, like: str, among: Sequence[Table], only: Table | None
 ) -> list[tuple[Table, Question]]:
     """Return a search of each table that has a row of this key."""
+    if only is not None:
+        _refuse_absent(conn, only)
     tables = [only] if only else _present(conn, among, "vector", question)
     found: list[tuple[Table, Question]] = []
     for table in tables:
@@ -103,8 +106,15 @@ def questions_from_row(
 def tables_for_text(
     conn: sa.Connection, question: Question, among: Sequence[Table], only: Table | None
 ) -> list[Table]:
-    """Return the tables that a text is searched in."""
-    return [only] if only else _present(conn, among, question.mode, question)
+    """Return the tables that a text is searched in.
+
+    Raises:
+        UsageError: M570 the only table is one of memOS, and these are absent.
+    """
+    if only is None:
+        return _present(conn, among, question.mode, question)
+    _refuse_absent(conn, only)
+    return [only]
 
 
 def questions_from_text(
@@ -159,6 +169,11 @@ def _misfit(table: Table, model: str, dimension: int) -> UsageError | None:
     except UsageError as error:
         return error
     return None
+
+
+def _refuse_absent(conn: sa.Connection, table: Table) -> None:
+    if table.live and application_is_absent(conn):
+        raise absent_error(_where(table))
 
 
 def _where(table: Table) -> str:

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS, Table
 from memos_assets.errors import MemosAssetsError, TargetError, UsageError
+from memos_assets.postgres.application.presence import absent_error
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.storable_text import storable_text
 from memos_assets.postgres.vector_names import TYPES as VECTOR_TYPES
@@ -105,6 +106,8 @@ class Call:
             what, _, fix = what.partition(". Fix: ")
             if code.startswith("M57") and fix:
                 return UsageError(code, what, where=where, fix=fix)
+        if isinstance(cause, psycopg.errors.UndefinedTable) and self.table.live:
+            return absent_error(f"table {self.table.name}")
         if isinstance(cause, psycopg.errors.UndefinedFunction | psycopg.errors.InvalidSchemaName):
             return TargetError(
                 "M326",

@@ -8,10 +8,11 @@ from collections.abc import Iterator
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog, Column, Table, VectorIndex
-from memos_assets.check import AnyCheck, Check, CheckContext, Subject, by_connection
+from memos_assets.check import AnyCheck, Check, CheckContext, Subject
 from memos_assets.finding import Finding
 from memos_assets.indexes.ddl import gin_name
 from memos_assets.indexes.definitions import SearchIndex, rows_in, search_indexes
+from memos_assets.postgres.application.presence import where_present
 from memos_assets.search.functions import functions_are_ours
 from memos_assets.search.plans import (
     containment_uses_index,
@@ -85,7 +86,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="Materialise the index asset; an index that is invalid, or built by another "
         "definition, is dropped and rebuilt.",
         subjects=_indexes,
-        judge=by_connection(index_is_valid),
+        judge=where_present(index_is_valid),
     ),
     Check(
         number=7,
@@ -98,7 +99,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "rows on where nothing is filtered",
         when_failed="`ANALYZE` the table; then rebuild the index.",
         subjects=_vector_indexes,
-        judge=by_connection(_nearest),
+        judge=where_present(_nearest),
     ),
     Check(
         number=11,
@@ -109,7 +110,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="`EXPLAIN` of a containment search",
         when_failed="Rebuild the index.",
         subjects=_json_columns,
-        judge=by_connection(_containment),
+        judge=where_present(_containment),
     ),
     Check(
         number=15,
@@ -132,6 +133,6 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="`EXPLAIN` of the full-text query that search sends",
         when_failed="Rebuild the index.",
         subjects=_texts,
-        judge=by_connection(text_search_uses_index),
+        judge=where_present(text_search_uses_index),
     ),
 )

@@ -42,3 +42,8 @@ class DatabaseSettings(SettingsGroup):
         description="auto: pg_dump a database that holds tables of others before the first write "
         "into it; skip: do not.",
     )
+    application_tables: Literal["adopt", "create"] = Field(
+        default="adopt",
+        description="What happens to memOS's own tables. adopt: they are adopted in schema public "
+        "where they are, now or later; create: they are created where there are none.",
+    )

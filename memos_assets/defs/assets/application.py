@@ -11,6 +11,7 @@ from memos_assets.catalog import ApplicationTable, Catalog
 from memos_assets.defs.failures import reported
 from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
+from memos_assets.postgres.application.presence import NOT_HERE, application_is_absent
 from memos_assets.postgres.application.state import (
     embedding_models,
     memories_facts,
@@ -30,8 +31,8 @@ def _asset_spec(catalog: Catalog, asset: str, specs: Sequence[ApplicationTable])
         kinds={"postgres", "table"},
         owners=OWNERS,
         code_version=specs[0].fingerprint,
-        description="Tables of memOS, adopted where they are. Materialising reports what they hold "
-        f"and their known defects; it changes nothing.\n\n{listed}",
+        description="Tables of memOS, adopted where they are, if they are. Materialising reports "
+        f"what they hold and their known defects; it changes nothing.\n\n{listed}",
         metadata={"dagster/table_name": specs[0].qualified},
         skippable=True,
     ).with_io_manager_key("postgres_table")
@@ -70,6 +71,8 @@ def application_assets(catalog: Catalog) -> list[dg.AssetsDefinition]:
 def _described(
     conn: sa.Connection, asset: str, specs: Sequence[ApplicationTable]
 ) -> dict[str, Any]:
+    if application_is_absent(conn):
+        return {"dagster/row_count": 0, "tables": NOT_HERE}
     states = table_states(conn, specs)
     shown: dict[str, Any] = {
         "dagster/row_count": states[0].rows,

@@ -14,6 +14,7 @@ from memos_assets.indexes.build import BuiltIndex
 from memos_assets.indexes.build_many import build_indexes
 from memos_assets.indexes.build_progress import BuildStep, Tell
 from memos_assets.indexes.definitions import SearchIndex, search_indexes
+from memos_assets.postgres.application.presence import NOT_HERE
 
 #: Builds take memory and all cores: one step builds at a time. Loads have a pool of their own, so
 #: neither waits for the other; `pools` in dagster.yaml says how many steps each lets through.
@@ -93,6 +94,8 @@ def build_metadata(built: BuiltIndex) -> Mapping[str, bool | int | float | str]:
         "rows_served": built.rows,
         "index_bytes": built.bytes,
     }
+    if built.absent:
+        fact["table"] = NOT_HERE
     if built.forecast is None or built.settings is None:
         return fact
     fact |= {

@@ -11,6 +11,7 @@ from memos_assets.catalog.application import ApplicationTable
 from memos_assets.check import AnyCheck, Check, Subject, by_connection
 from memos_assets.finding import Finding
 from memos_assets.postgres.application.found_tables import FoundTable, differences_from, find_table
+from memos_assets.postgres.application.presence import absent_finding, application_is_absent
 from memos_assets.postgres.application.tables import APPLICATION
 from memos_assets.postgres.connection import count_rows, driver_of
 from memos_assets.postgres.schema import tables
@@ -27,14 +28,16 @@ _ORIGINALS = sql.SQL(
 def tables_are_whole(conn: sa.Connection, specs: Sequence[ApplicationTable]) -> Finding:
     """V25: keys, JSON columns, indexes and kept originals are as the adoption left them.
 
-    Rows come, change and go as memOS works, so their number is not checked. What holds
-    whatever memOS does: the adoption read the same before and after it, and everything that it
-    wrote down or kept is there.
+    It passes where memOS's tables are absent. Rows come, change and go as memOS works, so their
+    number is not checked. What holds whatever memOS does: the adoption read the same before and
+    after it, and everything that it wrote down or kept is there.
 
     Args:
         conn: to the target database.
         specs: the tables.
     """
+    if application_is_absent(conn):
+        return absent_finding()
     faults: list[str] = []
     counted: list[dict[str, Any]] = []
     for spec in specs:
@@ -123,7 +126,8 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="columns, keys and indexes of memOS's tables, the record of their adoption, the "
         "original spellings that are kept",
         when_failed="Put back what it names; the dump of before the adoption is in "
-        "`MEMOS_HOME/backups`. Rows that memOS writes, changes or deletes never make it fail.",
+        "`MEMOS_HOME/backups`. Rows that memOS writes, changes or deletes never make it fail, "
+        "nor does a database without tables of memOS.",
         subjects=_groups,
         judge=by_connection(tables_are_whole),
     ),

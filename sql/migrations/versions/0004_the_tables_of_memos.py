@@ -1,4 +1,4 @@
-"""the tables of memOS: adopted where they are, or created.
+"""the tables of memOS: adopted where some of them are.
 
 Revision: 0004, after 0003.
 """
@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql
 
 from memos_assets.postgres.application import adoption
 from memos_assets.postgres.application.found_tables import find_table
+from memos_assets.postgres.application.presence import application_is_there
 
 revision = "0004"
 down_revision = "0003"
@@ -331,8 +332,9 @@ def upgrade() -> None:
     conn = op.get_bind()
     tables = _tables()
     _create_books()
-    if not sa.inspect(conn).has_schema(APPLICATION):
-        op.execute(f"create schema {APPLICATION}")
+    if not application_is_there(conn):
+        # On request they are created after the last revision, as are those that come later.
+        return
     with adoption.adopting(conn, list(tables)):
         for name, columns in tables.items():
             found = find_table(conn, name)
