@@ -50,7 +50,7 @@ def request_tags(world: World) -> list[dict[str, str]]:
 def test_the_schedule_requests_missing_and_changed_chunks_and_nothing_more(world: World) -> None:
     path = world.data / "meta_buffer.db"
     write_templates(path, [1, 2_048, 4_096])
-    write_templates(world.data / "other.db", [1])
+    write_templates(world.data / "other.db", [3])
     assert tick(world) == ([], "every chunk is loaded as its file holds it")
 
     register_files(world.engine, world.files())
