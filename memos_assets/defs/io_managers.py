@@ -22,6 +22,7 @@ from memos_assets.defs.row_handlers import READABLE, WRITABLE, Rows, handler_of
 from memos_assets.defs.table_reference import TableReference
 from memos_assets.errors import UsageError
 from memos_assets.indexes.bulk_load import analyze, drop_before_bulk_load
+from memos_assets.postgres.application.presence import absent_error, application_is_absent
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.copy.arrow_schema import table_schema
 from memos_assets.postgres.copy.decode import read_batches
@@ -149,6 +150,8 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
 
     def _batches(self, reference: TableReference, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self.postgres.engine.begin() as conn:
+            if isinstance(reference.spec, ApplicationTable) and application_is_absent(conn):
+                raise absent_error(reference.qualified)
             driver = driver_of(conn)
             query = reference.query(schema_in(conn, reference.spec.schema))
             yield from read_batches(driver, query, schema)

@@ -4,6 +4,7 @@ They are created only where some of them are, or on request: a database that has
 memOS gets no table in `public`. So either all of them are there, or none.
 """
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from memos_assets.postgres.application import adoption
 from memos_assets.postgres.application.found_tables import find_table
 from memos_assets.postgres.application.tables import APPLICATION
 from memos_assets.postgres.schema.tables import application_tables
+
+_log = logging.getLogger(__name__)
 
 #: What checks, assets and searches say where memOS's tables are absent.
 NOT_HERE = "memOS's tables are not in this database"
@@ -75,7 +78,7 @@ def absent_finding() -> Finding:
 
 
 def absent_error(where: str) -> UsageError:
-    """Return the refusal of a search in a table of memOS where these are absent, M570."""
+    """Return the refusal to read or search a table of memOS where these are absent, M570."""
     return UsageError(
         "M570",
         NOT_HERE,
@@ -103,6 +106,7 @@ def take_over(conn: sa.Connection, *, create: bool) -> list[str]:
     names = unadopted(conn) if _has_bookkeeping(conn) else []
     if not names or not (create or application_is_there(conn)):
         return []
+    created = 0
     conn.execute(sa.schema.CreateSchema(APPLICATION_SCHEMA, if_not_exists=True))
     with adoption.adopting(conn, names):
         for name in names:
@@ -112,4 +116,11 @@ def take_over(conn: sa.Connection, *, create: bool) -> list[str]:
             else:
                 table.create(conn, checkfirst=False)
                 adoption.record_created(conn, name)
+                created += 1
+    _log.warning(
+        "Adopted %d and created %d of memOS's tables in schema %s",
+        len(names) - created,
+        created,
+        APPLICATION_SCHEMA,
+    )
     return names

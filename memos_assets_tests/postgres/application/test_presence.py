@@ -69,9 +69,10 @@ def test_nothing_is_made_in_public_and_everything_copes(
 
 
 def test_they_are_created_on_request_as_the_revisions_described_them(
-    without: sa.Engine, shared_engine: sa.Engine
+    without: sa.Engine, shared_engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert migrations.upgrade(without, create_application=True) == []
+    assert "Adopted 0 and created 10 of memOS's tables in schema public" in caplog.text
     assert rows(without, TAKEN) == [(10, 0)]
     assert schema(without) == schema(shared_engine)
     execute(without, "insert into user_quest_stats (user_id) values ('u')")
