@@ -155,7 +155,8 @@ def _update(
     vectors = _vectors(clusters[list(numbers)], seed)
     with conn.cursor() as cursor:
         cursor.executemany(
-            "update memos.thought_templates set embedding = %s::vector where source_rowid = %s",
+            "update memos.thought_templates set embedding = %s::public.vector "
+            "where source_rowid = %s",
             [(_text(vector), number) for vector, number in zip(vectors, numbers, strict=True)],
         )
 

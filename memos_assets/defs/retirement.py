@@ -218,7 +218,7 @@ def checks_seen(
                     result,
                     evaluation,
                     consolidations[evaluation.run_id],
-                    evaluation.metadata.get("pins", {}) if reads_pins else None,
+                    evaluation.metadata.get("pins") if reads_pins else None,
                 )
             )
         seen += [

@@ -43,7 +43,7 @@ PARTITIONS = chunks_of(MEMOS.names, KIND)
 def loaded(world: World) -> World:
     """Two files of three chunks in all, loaded."""
     write_templates(world.data / "a.db", [1, 2, 2_048])
-    write_templates(world.data / "b.db", [1])
+    write_templates(world.data / "b.db", [3])
     world.observe()
     assert world.run("migrate_meta_buffer", tags=range_tags("a/000", "b/000")).success
     return world
@@ -83,7 +83,7 @@ def test_a_consumer_gets_a_table_with_the_vectors_bit_for_bit(loaded: World) -> 
     assert run(loaded, consumer).success
     (table,) = got
     assert table.schema == table_schema(SPEC)
-    assert sorted(table.column("id").to_pylist()) == ["t1", "t1", "t2", "t2048"]
+    assert sorted(table.column("id").to_pylist()) == ["t1", "t2", "t2048", "t3"]
     stored = dict(loaded.rows("select id || source, embedding::text from memos.thought_templates"))
     for row in table.to_pylist():
         text = stored[row["id"] + row["source"]]
@@ -129,7 +129,7 @@ def test_a_consumer_gets_a_frame(loaded: World) -> None:
 
     assert run(loaded, consumer).success
     (frame,) = got
-    assert sorted(frame["id"]) == ["t1", "t1", "t2", "t2048"]
+    assert sorted(frame["id"]) == ["t1", "t2", "t2048", "t3"]
     assert {len(vector) for vector in frame["embedding"]} == {DIMENSION}
     assert str(frame["created_at"].iloc[0]) == "2026-01-02 03:04:05+00:00"
 
@@ -195,7 +195,7 @@ def test_a_partitioned_consumer_gets_its_chunks_only(loaded: World) -> None:
 
     assert run(loaded, consumer, partition_key="a/001").success
     assert run(loaded, consumer, tags=range_tags("a/001", "b/000")).success
-    assert got == [["a/t2048"], ["a/t2048", "b/t1"]]
+    assert got == [["a/t2048"], ["a/t2048", "b/t3"]]
 
 
 def test_a_consumer_of_no_chunk_gets_no_row(loaded: World) -> None:

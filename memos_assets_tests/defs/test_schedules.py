@@ -50,7 +50,7 @@ def request_tags(world: World) -> list[dict[str, str]]:
 def test_the_schedule_requests_missing_and_changed_chunks_and_nothing_more(world: World) -> None:
     path = world.data / "meta_buffer.db"
     write_templates(path, [1, 2_048, 4_096])
-    write_templates(world.data / "other.db", [1])
+    write_templates(world.data / "other.db", [3])
     assert tick(world) == ([], "every chunk is loaded as its file holds it")
 
     register_files(world.engine, world.files())
@@ -93,8 +93,8 @@ def test_rows_that_vanished_from_postgresql_are_requested_again(world: World) ->
 
 
 def test_a_file_that_is_gone_does_not_stop_the_others_of_its_kind(world: World) -> None:
-    for name in ("meta_buffer", "never_pinned"):
-        write_templates(world.data / f"{name}.db", [1])
+    for rowid, name in enumerate(("meta_buffer", "never_pinned"), start=1):
+        write_templates(world.data / f"{name}.db", [rowid])
     register_files(world.engine, world.files())
     (world.data / "never_pinned.db").unlink()
     assert tick(world) == ([{"start": "meta_buffer/000", "end": "meta_buffer/000"}], None)

@@ -82,7 +82,7 @@ def _assert_all_proven(world: World, done: Consolidation) -> None:
 def test_only_the_chunks_of_a_replaced_row_are_loaded_again(world: World) -> None:
     path = world.data / "meta_buffer.db"
     write_templates(path, [1, 2, 2_048, 4_096])
-    write_templates(world.data / "other.db", [1])
+    write_templates(world.data / "other.db", [3])
     first = world.consolidate()
     assert world.partitions() == [
         "meta_buffer/000",
@@ -137,12 +137,12 @@ def test_a_failing_step_is_one_line_with_code_and_fix_and_the_others_still_load(
         if file.kind is None or file.kind.name not in ("corpus", "meta_buffer"):
             file.path.unlink()
     world.execute(
-        "create function refuse() returns trigger language plpgsql as "
+        "create function public.refuse() returns trigger language plpgsql as "
         "$$ begin raise exception 'disk of corpora is full'; end $$"
     )
     world.execute(
         "create trigger refuse before insert on memos.corpora for each row "
-        "execute function refuse()"
+        "execute function public.refuse()"
     )
     done = world.consolidate()
     assert not done.proven

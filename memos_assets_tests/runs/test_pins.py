@@ -68,8 +68,8 @@ def choices_read(engine: sa.Engine) -> Iterator[list[str]]:
 def test_a_consolidation_pins_each_source_once_and_loads_that_whatever_memos_writes(
     world: World, calls: Counter[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("a", "b"):
-        write_templates(world.data / f"{name}.db", [1])
+    for rowid, name in enumerate(("a", "b"), start=1):
+        write_templates(world.data / f"{name}.db", [rowid])
     pins_for = observe.pins_for
 
     def then_written(*args: Any) -> list[Pin]:
@@ -87,15 +87,15 @@ def test_a_consolidation_pins_each_source_once_and_loads_that_whatever_memos_wri
     assert len(reads) == 2 * len(("a", "b"))
     assert world.rows("select source, id from memos.thought_templates order by 1") == [
         ("a", "t1"),
-        ("b", "t1"),
+        ("b", "t2"),
     ]
     (red,) = [outcome for outcome in done.checklist if not outcome.proven]
     assert red.check.label == "V08"
 
 
 def test_a_consolidation_into_a_shadow_pins_once_too(world: World, calls: Counter[str]) -> None:
-    for name in ("a", "b"):
-        write_templates(world.data / f"{name}.db", [1])
+    for rowid, name in enumerate(("a", "b"), start=1):
+        write_templates(world.data / f"{name}.db", [rowid])
     done = consolidate_and_swap(
         world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
     )

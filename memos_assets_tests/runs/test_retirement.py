@@ -211,8 +211,8 @@ def test_a_source_is_ready_only_while_its_checks_are_of_what_is_loaded(world: Wo
 
 
 def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: World) -> None:
-    for name in ("meta_buffer", "lost", "other"):
-        write_templates(world.data / f"{name}.db", [1])
+    for rowid, name in enumerate(("meta_buffer", "lost", "other"), start=5):
+        write_templates(world.data / f"{name}.db", [rowid])
     assert world.consolidate().proven
     asked = [one for one in candidates(world) if one.name == "meta_buffer"]
     done = retire(world.instance, world.engine, world.settings, MEMOS, world.roots, asked)

@@ -89,7 +89,7 @@ def test_both_are_loaded_indexed_proven_and_searched_in_one_database(workshop: W
         assert [hit.key["id"] for hit in both] == ["note-12"]
         filtered = search(conn, TABLE, vector_of("note-7"), k=50, filters={"tags": {"hall": 6}})
         assert {len(hit.key["id"]) for hit in filtered} == {6}
-        called = sa.text("select id from workshop.search_notes(cast(:query as vector), 1)")
+        called = sa.text("select id from workshop.search_notes(cast(:query as public.vector), 1)")
         query = str(vector_of("note-3").tolist())
         assert conn.execute(called, {"query": query}).scalars().all() == ["note-3"]
     # What is proven of memOS is what was proven before.

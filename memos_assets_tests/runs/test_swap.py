@@ -145,10 +145,12 @@ def test_a_shadow_that_is_not_proven_does_not_go_live_later(consolidated: Consol
 def test_a_load_that_fails_does_not_lead_to_a_swap(consolidated: Consolidated) -> None:
     world = consolidated([1])
     world.execute(
-        "create function refuse() returns event_trigger language plpgsql as $$ begin if "
+        "create function public.refuse() returns event_trigger language plpgsql as $$ begin if "
         "tg_tag = 'CREATE INDEX' then raise exception 'no index today'; end if; end $$"
     )
-    world.execute("create event trigger refuse on ddl_command_start execute function refuse()")
+    world.execute(
+        "create event trigger refuse on ddl_command_start execute function public.refuse()"
+    )
     # The tables of the shadow have an index of their own, so nothing gets further than that.
     with pytest.raises(Exception, match="no index today"):
         swap(world)
@@ -173,7 +175,7 @@ def test_a_source_that_is_gone_is_refused_before_anything_is_written(world: Worl
 def test_objects_of_others_are_named_before_anything_is_loaded(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1])
     world.execute("create view public.theirs as select id from memos.thought_templates")
-    with pytest.raises(TargetError, match=r"^M331 .*view theirs would stay"):
+    with pytest.raises(TargetError, match=r"^M331 .*view public.theirs would stay"):
         swap(world)
     assert states(world) == []
     assert world.rows("select * from memos_ops.sources") == []

@@ -36,7 +36,7 @@ def received(conn: sa.Connection, embedding: QueryEmbedding, *, as_text: bool) -
     values = (
         {"requested": embedding.text} if as_text else dict(bound(conn, {"requested": embedding}))
     )
-    statement = sa.text(f"select cast(cast(:requested as {embedding.stored}) as text)")
+    statement = sa.text(f"select cast(cast(:requested as public.{embedding.stored}) as text)")
     return str(conn.execute(statement, values).scalar_one())
 
 

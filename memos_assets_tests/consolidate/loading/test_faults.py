@@ -27,7 +27,7 @@ from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.decoding.reader import chunk_task
 from memos_assets.consolidate.sources.pins import take_pin
 from memos_assets.errors import SourceError, TargetError
-from memos_assets.postgres.engine import check_server, create_engine, libpq_url
+from memos_assets.postgres.engine import check_server, closing_pool, create_engine, libpq_url
 from memos_assets.postgres.migrations import upgrade
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.settings import Settings
@@ -244,9 +244,9 @@ def test_a_lock_that_never_comes_is_m310_and_changes_nothing(
     tasks = [chunk_task(pin, SPEC, chunk) for chunk in (0, 1)]
     with psycopg.connect(libpq_url(engine.url)) as other:
         other.execute("lock table memos.semantic_memories in access exclusive mode")
-        with pytest.raises(TargetError, match=r"^M310 .*/000: .*lock timeout.*as it was before"):
+        refused = r"^M310 .*2 of 2 chunks .*/000, .*/001: .*lock timeout.*as it was before"
+        with closing_pool(impatient), pytest.raises(TargetError, match=refused):
             b.load(impatient, pin, SPEC, tasks)
-    impatient.dispose()
     assert state(engine) == before
     assert b.load_stale(engine, pin) == {SPEC.name: [1]}
 
