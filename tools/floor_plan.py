@@ -16,7 +16,7 @@ PACKAGE = "memos_assets"
 #: Rooms that any room above may import; they import one another at most.
 GROUND = (
     *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
-    *("installation", "thread_switches", "losses"),
+    *("installation", "thread_switches", "freed_memory", "losses"),
 )
 #: From the ground up. A room imports rooms before it in this list, and itself.
 FLOORS = (

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from memos_assets.errors import SourceError, out_of_memory
+from memos_assets.freed_memory import give_back_large_blocks
 from memos_assets.sqlite.errors import (
     BUSY_TIMEOUT_SECONDS,
     LONGEST_ROW_BYTES,
@@ -80,6 +81,8 @@ def _text(raw: bytes) -> str:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    # Long values come from here.
+    give_back_large_blocks()
     connection = sqlite3.connect(
         f"file:{quote(str(path))}?mode={mode}",
         uri=True,

@@ -2,14 +2,41 @@
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 Value = None | int | float | str | bytes
+
+#: Characters of a longer TEXT that are encoded at once for a digest.
+_SLICE = 1024 * 1024
+_SIZED = (str, bytes)
+
+
+class Digest(Protocol):
+    """A digest of `hashlib`."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take the next bytes."""
 
 
 def row_digest(values: Sequence[Value]) -> bytes:
     """Return the sha256 of one row as stored."""
-    return hashlib.sha256(row_bytes(values)).digest()
+    digest = hashlib.sha256()
+    add_row(digest, values)
+    return digest.digest()
+
+
+def add_row(digest: Digest, values: Sequence[Value]) -> int:
+    """Add a row to a digest as `row_bytes` writes it, long values in slices; return its bytes."""
+    if not any(isinstance(value, _SIZED) and len(value) > _SLICE for value in values):
+        raw = row_bytes(values)
+        digest.update(raw)
+        return len(raw)
+    size = 0
+    for part in _parts(values):
+        digest.update(part)
+        size += len(part)
+    return size
 
 
 def row_bytes(values: Sequence[Value]) -> bytes:
@@ -32,6 +59,25 @@ def row_bytes(values: Sequence[Value]) -> bytes:
         else:
             parts += (b"f", struct.pack("<d", value))
     return b"".join(parts)
+
+
+def _parts(values: Sequence[Value]) -> Iterator[bytes]:
+    """Yield what `row_bytes` returns; no long value is copied as a whole."""
+    for value in values:
+        if not isinstance(value, _SIZED) or len(value) <= _SLICE:
+            yield row_bytes([value])
+        elif isinstance(value, bytes):
+            yield b"b%d:" % len(value)
+            yield value
+        else:
+            size = len(value) if value.isascii() else sum(map(len, _encoded(value)))
+            yield b"t%d:" % size
+            yield from _encoded(value)
+
+
+def _encoded(text: str) -> Iterator[bytes]:
+    for start in range(0, len(text), _SLICE):
+        yield text[start : start + _SLICE].encode("utf-8", "surrogateescape")
 
 
 def row_values(raw: bytes) -> list[Value]:

@@ -33,6 +33,8 @@ _REJECT_BYTES = 4 * 1024 * 1024
 #: PostgreSQL keeps so many rows of a binary COPY in memory before it writes them, of whatever size
 #: (copyfrom.c, MAX_BUFFERED_TUPLES; its bound in bytes counts text alone). The COPY ends earlier.
 _KEPT_ROWS, _KEPT_BYTES = 1_000, 32 * 1024 * 1024
+#: Bytes of a batch that ends the COPY by itself: a long row, which PostgreSQL holds several times.
+_LONG_BYTES = 8 * 1024 * 1024
 #: Temporary tables come first in every search path.
 _STAGING = "memos_staging"
 
@@ -181,10 +183,15 @@ def _copied(
                 if (rows + encoded.counts.copied) // _KEPT_ROWS > rows // _KEPT_ROWS:
                     kept_bytes = 0
                 rows += encoded.counts.copied
-                kept_bytes += sum(map(len, encoded.payload))
+                size = sum(map(len, encoded.payload))
+                kept_bytes += size
                 # The next one is awaited without this one in memory.
                 del encoded
-                if reject_bytes >= _REJECT_BYTES or kept_bytes >= _KEPT_BYTES:
+                if (
+                    reject_bytes >= _REJECT_BYTES
+                    or kept_bytes >= _KEPT_BYTES
+                    or size >= _LONG_BYTES
+                ):
                     ended = False
                     break
             copy.write(copy_binary.TRAILER)

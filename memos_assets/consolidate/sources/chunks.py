@@ -10,7 +10,7 @@ from memos_assets.catalog import FileKind
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.errors import shown
 from memos_assets.sqlite.file import quoted, rowid_name, unindexed
-from memos_assets.sqlite.row_codec import row_bytes
+from memos_assets.sqlite.row_codec import add_row
 
 #: An event costs Dagster 10 to 30 ms and a chunk costs a few events: no file gets more chunks.
 MOST_CHUNKS = 64
@@ -76,16 +76,19 @@ def _table_contents(
     names = ", ".join(map(quoted, sorted(columns)))
     rowid = rowid_name(columns, table)
     chunk, rows, size, running = -1, 0, 0, hashlib.sha256()
-    for number, *values in _rows(connection, table, rowid, names):
+    for row in _rows(connection, table, rowid, names):
+        number = row[0]
         place = max(number // chunk_rows, 0)
         if place != chunk:
             if rows:
                 yield ChunkContent(table, chunk, rows, size, running.hexdigest())
             chunk, rows, size, running = place, 0, 0, hashlib.sha256()
-        row = row_bytes(values)
-        running.update(b"%d;" % number + hashlib.sha256(row).digest())
+        content = hashlib.sha256()
+        size += add_row(content, row[1:])
+        # The next one is read without this one in memory.
+        del row
+        running.update(b"%d;" % number + content.digest())
         rows += 1
-        size += len(row)
     if rows:
         yield ChunkContent(table, chunk, rows, size, running.hexdigest())
 
@@ -100,7 +103,9 @@ def _rows(
             f"select {rowid}, {names} from {unindexed(table)} order by {rowid}"
         ):
             last = row[0]
-            yield row
+            only = [row]
+            del row
+            yield only.pop()
     except sqlite3.DataError as error:
         # Some versions of sqlite3 step one row ahead of the one they return.
         for (number,) in connection.execute(

@@ -17,7 +17,7 @@ from memos_assets.catalog import FileKind, TableSpec
 from memos_assets.errors import SourceError
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.file import quoted, unindexed
-from memos_assets.sqlite.row_codec import row_bytes
+from memos_assets.sqlite.row_codec import add_row
 
 #: Share of a file's keys that the other one holds, and share of its rows that are the same there.
 #: An older state has rows that were changed or deleted since; files that only number their rows
@@ -135,5 +135,8 @@ def _each(connection: sqlite3.Connection, kind: FileKind, columns_of: Columns) -
             columns = ", ".join(map(quoted, columns_of(spec, layout[spec.origin])))
             query = f"select {columns} from {unindexed(spec.origin)}"
             for values in connection.execute(query):
-                digest = hashlib.blake2b(row_bytes([spec.origin, *values]), digest_size=8)
+                digest = hashlib.blake2b(digest_size=8)
+                add_row(digest, [spec.origin, *values])
+                # The next one is read without this one in memory.
+                del values
                 yield int.from_bytes(digest.digest(), "little")

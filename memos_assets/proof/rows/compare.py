@@ -301,6 +301,8 @@ def _read_target(
             if side is None:
                 side = found[chunk] = Side()
             side.add(joined(rowid, fields))
+            # The next one is read without this one in memory.
+            del fields
     return found
 
 

@@ -191,7 +191,7 @@ def _whole(spec: TableSpec, name: str, value: bytes | None) -> str:
 
 def _part(spec: TableSpec, name: str, value: bytes, start: int) -> str:
     """Show a value from a byte on: text as text, anything else in hexadecimal."""
-    part = value[start : start + _SHOWN]
+    part = bytes(value[start : start + _SHOWN])
     if not part:
         return "nothing"
     texts = {column.name for column in spec.columns if column.kind in ("text", "json")}

@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import psycopg
 import sqlalchemy as sa
 from psycopg import sql as pgsql
 
 from memos_assets.catalog import Column, TableSpec
 from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.copy.decode import rows_of
 from memos_assets.postgres.schema import tables
 from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Judged, Rejects, dangling
@@ -163,7 +163,7 @@ def target_rows(
 ) -> Iterator[Iterator[tuple[int, int, list[bytes | None]]]]:
     """Yield (chunk, source_rowid, fields) of a source's rows in PostgreSQL, in that order.
 
-    Fields are PostgreSQL's binary wire form; JSON is its text.
+    Fields are PostgreSQL's binary wire form, long ones a view of it; JSON is its text.
 
     Args:
         conn: to the target database; busy until the block ends.
@@ -191,19 +191,17 @@ def target_rows(
         if column.postgres_type == "jsonb"
     ]
 
-    def rows(copy: psycopg.Copy) -> Iterator[tuple[int, int, list[bytes | None]]]:
-        for row in copy.rows():
-            fields = list(row)
-            for place in json_places:
-                if fields[place] is not None:
-                    # The first byte is the version of jsonb's wire form.
-                    fields[place] = fields[place][1:]
-            number, rowid = (int.from_bytes(field, "big", signed=True) for field in fields[:2])
-            yield number, rowid, fields[2:]
+    def placed(fields: list[Any]) -> tuple[int, int, list[bytes | None]]:
+        for place in json_places:
+            if fields[place] is not None:
+                # The first byte is the version of jsonb's wire form.
+                fields[place] = fields[place][1:]
+        number, rowid = (int.from_bytes(field, "big", signed=True) for field in fields[:2])
+        return number, rowid, fields[2:]
 
     driver = driver_of(conn)
     with driver.cursor() as cursor, cursor.copy(statement) as copy:
-        yield rows(copy)
+        yield map(placed, rows_of(copy))
         # An early exit would cancel the COPY, so the remaining rows are read and ignored.
         for _ in copy:
             pass

@@ -15,6 +15,7 @@ from memos_assets.consolidate.loading import load, read_ahead
 from memos_assets.postgres.copy.arrow_schema import typed_field
 from memos_assets.postgres.copy.encode import WRITTEN_BYTES, encode, encoded_parts, written
 from memos_assets.proof.rows import row_streams
+from memos_assets.sqlite import row_codec
 from memos_assets_tests.consolidate import builders as b
 
 LONG = 400_000
@@ -28,7 +29,9 @@ def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(read_ahead, "_WAITING_BYTES", 100_000)
     monkeypatch.setattr(load, "_REJECT_BYTES", 100_000)
     monkeypatch.setattr(load, "_KEPT_BYTES", 100_000)
+    monkeypatch.setattr(load, "_LONG_BYTES", 100_000)
     monkeypatch.setattr(row_streams, "_BATCH_BYTES", 100_000)
+    monkeypatch.setattr(row_codec, "_SLICE", 50_000)
 
 
 @contextmanager
@@ -77,12 +80,12 @@ def test_long_rows_are_loaded_and_proven_one_by_one(
     warm_up(engine, tmp_path)
     path = b.write_kind(tmp_path / "data", "hybrid", documents=documents())
     copies = copies_of(monkeypatch)
-    with at_most(long_rows=9):
+    with at_most(long_rows=6):
         pin = b.consolidate(engine, path)
     # PostgreSQL keeps the rows of a COPY in memory.
     assert len(copies) >= COUNT
     assert b.rows(engine, "select count(*) from memos.hybrid_documents") == [(COUNT + 1,)]
-    with at_most(long_rows=9):
+    with at_most(long_rows=5):
         assert b.red(engine, pin) == {}
 
 
@@ -94,7 +97,7 @@ def test_long_rows_that_are_rejected_wait_for_no_others(
     path = b.write_kind(tmp_path / "data", "hybrid", documents=rows)
     warm_up(engine, tmp_path)
     copies = copies_of(monkeypatch)
-    with at_most(long_rows=9):
+    with at_most(long_rows=8):
         pin = b.consolidate(engine, path)
     assert (sum(copies), max(copies)) == (COUNT, 1)
     assert b.rejects(engine, "hybrid_documents") == [
