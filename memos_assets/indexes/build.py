@@ -25,7 +25,12 @@ from memos_assets.indexes.definitions import (
     state_of,
 )
 from memos_assets.indexes.forecast import IndexForecast, extrapolated
-from memos_assets.postgres.connection import autocommit_connection, driver_of, put_in_force
+from memos_assets.postgres.connection import (
+    autocommit_connection,
+    driver_of,
+    in_force,
+    put_in_force,
+)
 from memos_assets.progress import Progress, report
 
 #: A concurrent build waits this long for transactions that are older than itself.
@@ -229,6 +234,7 @@ def _build_concurrently(
     with autocommit_connection(engine) as conn:
         driver = driver_of(conn)
         former = _unless_others_build(conn, index) is not None
+        before = in_force(conn, settings)
         put_in_force(conn, settings, local=False)
         try:
             if former:
@@ -237,10 +243,10 @@ def _build_concurrently(
                 driver.execute(index.create(index.schema_in(conn), concurrently=True))
             put_mark(conn, index)
         finally:
-            # The connection goes back to its pool, or is lost.
-            with suppress(psycopg.Error):
-                for name in settings:
-                    driver.execute(sql.SQL("reset {}").format(sql.Identifier(name)))
+            # The connection goes back to its pool, or is lost. `reset` would take the settings of
+            # the database, which are not those of our connections.
+            with suppress(psycopg.Error, sa.exc.DBAPIError):
+                put_in_force(conn, before, local=False)
 
 
 def _unless_others_build(conn: sa.Connection, index: SearchIndex) -> IndexState | None:

@@ -1,6 +1,6 @@
 """What the rooms ask of any connection: its driver, counts, parameters, and a refusal in a line."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 
@@ -45,6 +45,14 @@ def server_time(conn: sa.Connection) -> float:
     """Return the time by the server's clock, seconds since 1970."""
     moment: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     return moment.timestamp()
+
+
+def in_force(conn: sa.Connection, names: Iterable[str]) -> dict[str, str]:
+    """Return parameters by name as they are now, in the form that `put_in_force` takes."""
+    return {
+        name: str(conn.execute(sa.select(sa.func.current_setting(name))).scalar_one())
+        for name in names
+    }
 
 
 def put_in_force(conn: sa.Connection, settings: Mapping[str, str], *, local: bool = True) -> None:

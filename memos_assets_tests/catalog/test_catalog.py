@@ -168,24 +168,25 @@ def test_a_usual_name_may_be_a_pattern() -> None:
     assert not corpus.is_usual_name("corpus.db")
 
 
-#: Code versions in the ledgers of databases that are there: another one is a reload.
+#: Code versions in the ledgers of databases that are there: another one is a reload. These are of
+#: decoder version 3.
 FINGERPRINTS = {
-    "embeddings": "4f791eb4c48a",
-    "embedding_anchors": "f8df6221d8bc",
-    "hybrid_documents": "c3fe23362096",
-    "hybrid_bm25_terms": "c55a984a382e",
-    "hybrid_bm25_statistics": "6dcddc635810",
-    "corpora": "69db73cfec78",
-    "corpus_entities": "5bede6297319",
-    "corpus_documents": "d5c04a5d7221",
-    "corpus_relations": "bc9a32538a9e",
-    "corpus_chunks": "1d6b1f65d3de",
-    "domain_embeddings": "33bf726a00c2",
-    "domain_relations": "59352721a8e8",
-    "thought_templates": "bdb5c5612336",
-    "hyperbolic_documents": "758606a98205",
-    "semantic_memories": "dec513e1ca6a",
-    "semantic_links": "bfc477e608b4",
+    "embeddings": "e73fc4ba09dc",
+    "embedding_anchors": "9b52db514283",
+    "hybrid_documents": "9457846a090e",
+    "hybrid_bm25_terms": "0b52902d7602",
+    "hybrid_bm25_statistics": "00dc6abec5af",
+    "corpora": "6a3fda0e2a64",
+    "corpus_entities": "3d38c25ea0ed",
+    "corpus_documents": "ea5acb9cbd20",
+    "corpus_relations": "2feaab520780",
+    "corpus_chunks": "244454fbe6b2",
+    "domain_embeddings": "0c0fa5fd494b",
+    "domain_relations": "6248aa0eff57",
+    "thought_templates": "f55425ce12af",
+    "hyperbolic_documents": "909a78cb5984",
+    "semantic_memories": "b2d7e63f5205",
+    "semantic_links": "42f7cd63aa12",
 }
 #: Code versions of the assets of memOS's own tables.
 APPLICATION_FINGERPRINTS = {

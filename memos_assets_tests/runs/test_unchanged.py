@@ -1,6 +1,5 @@
 """A second run has nothing to do only where everything is as it was when every check passed."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -78,7 +77,7 @@ def test_there_is_nothing_to_do_only_while_everything_is_as_it_was_proven(world:
     with put_back(file):
         put_template(file, "t2", pattern="how")
         assert not nothing_to_do(world)
-    shutil.copyfile(file, world.data / "other.db")
+    write_templates(world.data / "other.db", [3])
     assert not nothing_to_do(world)
     (world.data / "other.db").unlink()
     files = world.files()
