@@ -97,10 +97,14 @@ def copy_row_by_row(engine: sa.Engine, table: str, rows: Iterator[Row]) -> None:
                 copy.write_row([row[name] for name in _TYPES])
 
 
+#: Type -> its name in a cast, for those that a driver does not send by itself.
+_CASTS = {"halfvec": "public.halfvec", "jsonb": "jsonb"}
+
+
 def insert_row_by_row(engine: sa.Engine, table: str, rows: Iterator[Row]) -> None:
     """Load as the remediation plan does: one INSERT per row, the vector bound as text."""
     values = ", ".join(
-        f"cast(:{name} as {kind})" if kind in ("halfvec", "jsonb") else f":{name}"
+        f"cast(:{name} as {_CASTS[kind]})" if kind in _CASTS else f":{name}"
         for name, kind in _TYPES.items()
     )
     statement = sa.text(f"insert into {table} ({', '.join(_TYPES)}) values ({values})")

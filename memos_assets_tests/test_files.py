@@ -70,7 +70,10 @@ def test_the_log_is_not_written_through_a_link(tmp_path: Path) -> None:
 
 
 def test_every_file_of_the_package_is_written_by_this_module() -> None:
-    """Others open files by the umask; the demo has rows of nobody, memos.conf has none."""
+    """Others open files by the umask; the demo has rows of nobody, memos.conf has none.
+
+    The supervisor's workspace names sockets, in a folder of its own.
+    """
     exempt = ("demo/", "files.py", "postgres/server/cluster.py")
     package = Path(memos_assets.__file__).parent
     writing = re.compile(r"\.write_(text|bytes)\(|\.open\(\"[wax]")
@@ -80,5 +83,4 @@ def test_every_file_of_the_package_is_written_by_this_module() -> None:
         if not str(path.relative_to(package)).startswith(exempt)
         and writing.search(path.read_text("utf-8"))
     ]
-    # These write a marker, and the lock of a pinned copy.
-    assert found == ["consolidate/archive/store.py"]
+    assert found == ["runs/ui/supervisor.py"]

@@ -146,7 +146,7 @@ def test_a_failing_step_is_one_line_with_code_and_fix_and_the_others_still_load(
     )
     done = world.consolidate()
     assert not done.proven
-    assert done.failures[0].startswith("M310 memos.corpora ")
+    assert done.failures[0].startswith("M310 memos.corpora: 4 of 4 chunks ")
     assert "disk of corpora is full" in done.failures[0]
     assert ". Fix: " in done.failures[0]
     for line in done.failures:

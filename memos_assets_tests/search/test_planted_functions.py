@@ -81,7 +81,7 @@ def test_a_load_its_proof_and_searches_call_none_of_them(
     for index in search_indexes(spec)[:2]:
         ensure_index(planted, index, maintenance_work_mem_mb=16)
     assert b.red(planted, pin) == {}
-    query = np.random.default_rng(1).standard_normal(768)
+    query = np.random.default_rng(1).standard_normal(1_024)
     with planted.connect() as conn:
         assert len(api.match(conn, spec.name, "SRVO-3", 3)) == 1
         assert api.search(conn, spec.name, query, 3)
