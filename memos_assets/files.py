@@ -1,5 +1,6 @@
-"""Write a file whole or not at all, for its user alone whatever the umask is."""
+"""Write a file whole or not at all, for its user alone whatever the umask is; digest one."""
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -8,6 +9,16 @@ from typing import TextIO
 #: Modes of files and folders that may hold rows.
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+
+
+def sha256_of(path: Path) -> bytes:
+    """Return the sha256 of a file's bytes, 32 bytes.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def private_descriptor(path: Path, flags: int) -> int:

@@ -103,9 +103,9 @@ def by_table(losses: Iterable[Loss]) -> list[Loss]:
     return sorted(summed.values(), key=lambda one: (-one.share, one.table, one.column, one.reason))
 
 
-def sentence(losses: Sequence[Loss]) -> str:
+def sentence(losses: Sequence[Loss], heading: str = "Lost by table") -> str:
     """Return the largest losses by table in one sentence; empty where there are none."""
     named = [f"{one.table}: {one}" for one in losses[:_MOST_NAMED]]
     if len(losses) > _MOST_NAMED:
         named.append(f"and {len(losses) - _MOST_NAMED} smaller ones")
-    return f"Lost by table: {'; '.join(named)}." if named else ""
+    return f"{heading}: {'; '.join(named)}." if named else ""

@@ -1,6 +1,5 @@
 """Commands about data: plan, observe, consolidate, verify, demo."""
 
-import getpass
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +11,7 @@ from memos_assets.catalog import Catalog
 from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.display import console, live_progress, print_error
 from memos_assets.cli.outcome import conclude, conclude_unchanged, write_json
+from memos_assets.cli.person import who
 from memos_assets.cli.plan import print_plan
 from memos_assets.cli.versions import announce_swap, print_exchange
 from memos_assets.consolidate.archive.manifests import read_archive
@@ -95,7 +95,7 @@ def _refuse_unusable(files: Sequence[FoundFile], *, none_will_do: bool = False) 
 def _accept(engine: sa.Engine, catalog: Catalog, accepted: Sequence[Acceptance]) -> None:
     if accepted:
         with engine.begin() as conn:
-            accept(conn, catalog.consolidated, accepted, getpass.getuser())
+            accept(conn, catalog.consolidated, accepted, who())
 
 
 def plan(data: Data = None, json_file: JsonFile = None) -> int:

@@ -1,7 +1,5 @@
 """Commands that decide on rejects and lost embeddings: decide, withdraw, accept, replay."""
 
-import os
-import pwd
 from collections import Counter
 from collections.abc import Mapping
 from typing import Annotated
@@ -15,6 +13,7 @@ from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress, titled_table
 from memos_assets.cli.outcome import conclude, write_json
+from memos_assets.cli.person import who
 from memos_assets.cli.rejects_options import Filter, OfTable, Reason, Source, open_engine
 from memos_assets.cli.rejects_options import selection as selected
 from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
@@ -80,14 +79,6 @@ def _decide(
             markup=False,
             soft_wrap=True,
         )
-
-
-def who() -> str:
-    """Return the name of the user who runs the command."""
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"user {os.getuid()}"
 
 
 def accept(

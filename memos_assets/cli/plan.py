@@ -118,8 +118,8 @@ def _about_losses(found: Sequence[Loss]) -> Iterator[str]:
                 f"Not proven until somebody decides on it (V30): {loss.source}, {loss.table}: "
                 f"{loss}. It may be our reading of the file: look at it first."
             )
-    if summed := sentence(by_table(found)):
-        yield f"{summed.replace('Lost by table', 'Would be lost by table')}"
+    if summed := sentence(by_table(found), "Would be lost by table"):
+        yield summed
 
 
 def _shrunken(file: FoundFile, pins_folder: Path) -> list[Shrunken]:

@@ -5,7 +5,7 @@ it. Nothing in it is run, and nothing in it makes SQLite touch another file.
 """
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -250,6 +250,11 @@ def row_count(connection: sqlite3.Connection, table: str) -> int:
     """Count the rows of a table; an index, which would be faster, may say something else."""
     query = f"select count(*) from {unindexed(table)}"
     return int(connection.execute(query).fetchone()[0])
+
+
+def row_counts(connection: sqlite3.Connection, tables: Iterable[str]) -> dict[str, int]:
+    """Count the rows of tables; return table -> rows, by name."""
+    return {table: row_count(connection, table) for table in sorted(tables)}
 
 
 def rowid_name(columns: frozenset[str], where: str) -> str:

@@ -28,7 +28,7 @@ from pydantic import (
 from pydantic import dataclasses as pydantic_dataclasses
 
 from memos_assets.errors import SourceError, UsageError
-from memos_assets.files import write_whole
+from memos_assets.files import sha256_of, write_whole
 
 MANIFEST = "manifest.json"
 State = Literal["moving", "retired", "restoring", "purging", "purged"]
@@ -253,8 +253,7 @@ def file_sha256(path: Path) -> str:
         SourceError: M113 when it cannot be read.
     """
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path).hex()
     except OSError as error:
         raise immovable(path, error) from error
 

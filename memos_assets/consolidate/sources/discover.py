@@ -305,7 +305,7 @@ def _recognise(catalog: Catalog, path: Path, root: Path, name: str | None) -> Fo
             return as_found(None, "list", "empty file, 0 bytes")
         with sqlite_file.opened(path) as connection:
             layout = sqlite_file.layout(connection)
-            rows = {table: sqlite_file.row_count(connection, table) for table in sorted(layout)}
+            rows = sqlite_file.row_counts(connection, layout)
             kind = next((kind for kind in catalog.kinds if kind.matches(layout)), None)
             misfit = kind_layout.misfit(connection, path, kind, source) if kind else None
     except SourceError as error:

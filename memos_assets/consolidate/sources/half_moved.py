@@ -1,12 +1,12 @@
 """Sources whose file is on its way into the archive or back: nothing is loaded over them."""
 
-import hashlib
 import os
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from memos_assets.errors import TargetError
+from memos_assets.files import sha256_of
 from memos_assets.postgres.schema import tables
 
 
@@ -51,7 +51,6 @@ def _half_moved(state: str, origin: Path, folder: Path, sha256: str) -> bool:
 
 def _has_bytes(path: Path, sha256: str) -> bool:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest() == sha256
+        return sha256_of(path).hex() == sha256
     except OSError:
         return False

@@ -16,7 +16,7 @@ from memos_assets.catalog.folder_markers import PINS_MARKER
 from memos_assets.consolidate.sources import layout as kind_layout
 from memos_assets.consolidate.sources.chunks import ChunkContent, chunk_contents, chunk_rows_for
 from memos_assets.errors import SourceError
-from memos_assets.files import make_private
+from memos_assets.files import make_private, sha256_of
 from memos_assets.sqlite import file as sqlite_file
 from memos_assets.sqlite.errors import changing, translated
 from memos_assets.sqlite.live_copy import attempts
@@ -90,7 +90,7 @@ def file_digests(path: Path) -> dict[str, bytes]:
             sqlite_file.header(path)
             try:
                 return {
-                    part.name.removeprefix(path.name): _file_digest(part)
+                    part.name.removeprefix(path.name): sha256_of(part)
                     for part in (path, *sqlite_file.logs(path))
                 }
             except FileNotFoundError:
@@ -99,11 +99,6 @@ def file_digests(path: Path) -> dict[str, bytes]:
     except OSError as error:
         raise translated(error, path) from error
     raise changing(path)
-
-
-def _file_digest(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
 
 
 def fingerprint_of(digests: Mapping[str, bytes]) -> str:
@@ -163,10 +158,7 @@ def take_pin(
             if misfit is not None:
                 raise misfit
             chunk_rows = chunk_rows_for(connection, kind, chunk_rows)
-            rows = {
-                table: sqlite_file.row_count(connection, table)
-                for table in sorted(sqlite_file.layout(connection))
-            }
+            rows = sqlite_file.row_counts(connection, sqlite_file.layout(connection))
             chunks = tuple(chunk_contents(connection, kind, chunk_rows))
         digest = content_digest(chunks, chunk_rows)
         path = folder / f"{source}-{digest[:16]}.db"

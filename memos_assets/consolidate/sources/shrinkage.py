@@ -171,10 +171,7 @@ def last_pinned(folder: Path, source: str, kind: FileKind) -> Mapping[str, int] 
     try:
         with sqlite_file.opened(newest) as connection:
             layout = sqlite_file.layout(connection)
-            return {
-                spec.origin: sqlite_file.row_count(connection, spec.origin)
-                for spec in kind.tables
-                if spec.origin in layout
-            }
+            there = (spec.origin for spec in kind.tables if spec.origin in layout)
+            return sqlite_file.row_counts(connection, there)
     except SourceError:
         return None

@@ -23,7 +23,7 @@ from memos_assets.postgres.application.adoptability import (
     refuse_others,
 )
 from memos_assets.postgres.application.found_tables import FoundTable, find_table
-from memos_assets.postgres.connection import driver_of, first_line, has_rows, put_in_force
+from memos_assets.postgres.connection import driver_of, first_line, has_rows, in_force, put_in_force
 from memos_assets.postgres.vector_names import VectorName
 
 _log = logging.getLogger(__name__)
@@ -97,7 +97,7 @@ def adopting(conn: sa.Connection, names: Sequence[str]) -> Iterator[None]:
         TargetError: M352 the application holds one of them for longer than ``lock_timeout``; M353
             this user may not change or read one of them, or not create one.
     """
-    before = {name: conn.execute(sa.text(f"show {name}")).scalar_one() for name in _SETTINGS}
+    before = in_force(conn, _SETTINGS)
     try:
         put_in_force(conn, _SETTINGS)
         for statement in _FUNCTIONS:

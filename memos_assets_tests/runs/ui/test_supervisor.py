@@ -53,7 +53,6 @@ def test_a_process_that_ends_by_itself_ends_the_others(
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="another system has no signal for it")
 def test_processes_end_with_a_supervisor_that_is_killed(tmp_path: Path) -> None:
     program = (
         "import os, sys, time; from pathlib import Path\n"
