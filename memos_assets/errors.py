@@ -5,7 +5,8 @@ MemosAssetsError
 ├── CodecError    M2xx  a stored value does not decode to what the catalog promises
 ├── TargetError   M3xx  PostgreSQL refused, or is missing something
 ├── UsageError    M5xx  a command, a setting or an asset was used in a way that cannot work
-└── ServerError   M6xx  the embedded PostgreSQL could not be started, reached or stopped
+├── ServerError   M6xx  the embedded PostgreSQL could not be started, reached or stopped
+└── AgentError    M7xx  a call of memory, cache or board cannot be served
 """
 
 
@@ -45,6 +46,10 @@ class UsageError(MemosAssetsError):
 
 class ServerError(MemosAssetsError):
     """M6xx: the embedded PostgreSQL could not be started, reached or stopped."""
+
+
+class AgentError(MemosAssetsError):
+    """M7xx: an agent's call of memory, cache or board cannot be served; nothing was stored."""
 
 
 def out_of_memory(where: str) -> SourceError:

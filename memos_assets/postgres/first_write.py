@@ -20,13 +20,9 @@ from memos_assets.postgres.engine import shown
 _MOST_NAMED = 3
 
 #: Schemas that a revision of ours, or Dagster's storage, creates and fills.
-_OURS = tuple(
-    schema.name
-    for schema in schemas.SCHEMAS
-    if schema.created and schema is not schemas.APPLICATION
-)
+_OURS = tuple(schema.name for schema in schemas.SCHEMAS if schema is not schemas.APPLICATION)
 #: Of these nothing is there before the first revision.
-_EMPTY = (schemas.DATA.name, schemas.OPS.name)
+_EMPTY = (schemas.DATA.name, schemas.AGENT.name, schemas.OPS.name)
 
 #: Owners that could do as they like anyway: ourselves, roles that we are a member of in fact (a
 #: superuser is one of all only in effect), superusers, and the owner of the database.

@@ -23,8 +23,6 @@ class Schema:
         backup: the dump before the first write leaves out rows that can be had again.
         health: the indexes that are checked, and repaired by ``memos-assets maintain``.
         compared: whether Alembic compares it with the metadata of `schema.tables`.
-        created: false for a schema that no revision of this checkout creates. Until one does, a
-            schema of this name is somebody else's, and neither checked nor repaired.
     """
 
     name: str
@@ -33,7 +31,6 @@ class Schema:
     backup: Literal["dumped", "left out"]
     health: Literal["every index", "adopted tables"]
     compared: bool
-    created: bool = True
 
 
 DATA = Schema(
@@ -51,7 +48,6 @@ AGENT = Schema(
     backup="dumped",
     health="every index",
     compared=True,
-    created=False,
 )
 OPS = Schema(
     "memos_ops",
@@ -89,5 +85,5 @@ def left_out_of_backups() -> tuple[str, ...]:
 def shared_and_checked() -> Iterator[str]:
     """Yield names of schemas that all catalogs share and whose every index is checked."""
     for schema in SCHEMAS:
-        if schema.health == "every index" and schema.created and schema is not DATA:
+        if schema.health == "every index" and schema is not DATA:
             yield schema.name

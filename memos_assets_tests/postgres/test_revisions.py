@@ -163,3 +163,19 @@ def test_a_user_who_owns_nothing_may_not_migrate_and_is_told_who_may(
         assert migrations.current(engine) == "0004"
     finally:
         b.execute(engine, "drop owned by memos_guest", "drop role memos_guest")
+
+
+def test_a_downgrade_that_would_drop_memories_is_refused(engine: sa.Engine) -> None:
+    with engine.begin() as conn:
+        conn.exec_driver_sql(
+            "insert into agent.spaces (name, owner, private) values ('user:u1', 'u1', true)"
+        )
+        conn.exec_driver_sql(
+            "insert into agent.memories (id, space_id, user_id, kind, content, content_digest, "
+            "words, source) select gen_random_uuid(), id, 'u1', 'finding', 'a', 'b', 1, 'user:u1' "
+            "from agent.spaces"
+        )
+    with pytest.raises(TargetError, match=r"^M349 schema agent: holds 1 memories"):
+        migrations.downgrade(engine, "0008")
+    with engine.connect() as conn:
+        assert conn.exec_driver_sql("select content from agent.memories").scalar_one() == "a"

@@ -47,10 +47,10 @@ def test_rows_that_cannot_be_had_again_are_in_the_backup() -> None:
 
 
 def test_tables_of_others_are_checked_only_where_they_were_adopted() -> None:
-    assert set(schemas.shared_and_checked()) == {"memos_ops", "dagster"}
+    assert set(schemas.shared_and_checked()) == {"agent", "memos_ops", "dagster"}
 
 
-@pytest.mark.parametrize(("schema", "found"), [("memos_ops", 1), ("agent", 0)])
+@pytest.mark.parametrize(("schema", "found"), [("memos_ops", 1), ("agent", 1), ("others", 0)])
 def test_an_invalid_index_is_found_in_a_schema_that_this_checkout_creates(
     engine: sa.Engine, schema: str, found: int
 ) -> None:

@@ -14,6 +14,8 @@ from memos_assets.postgres.schema.consolidated import tables_of
 # Of the tables in `public` only those of memOS are described.
 COMPARED = frozenset(schema.name for schema in schemas.SCHEMAS if schema.compared)
 APPLICATION = frozenset(table.name for table in MEMOS.application_tables)
+# Embeddings of agents are in one table per registered model, which no revision makes.
+MODEL_TABLE = "embeddings_"
 # Search indexes are assets: built after loads, absent before, and none of the schema's business.
 ASSET_INDEXES = ("_hnsw", "_gin")
 
@@ -23,6 +25,8 @@ def include_name(name: str | None, kind: str, parents: Mapping[str, str | None])
         return name in COMPARED
     if kind == "table" and parents.get("schema_name") == schemas.APPLICATION.name:
         return name in APPLICATION
+    if kind == "table" and parents.get("schema_name") == schemas.AGENT.name:
+        return not (name or "").startswith(MODEL_TABLE)
     return True
 
 
@@ -35,15 +39,17 @@ def include_object(
 def target_metadata() -> list[MetaData]:
     try:
         tables = importlib.import_module("memos_assets.postgres.schema.tables")
+        agent = importlib.import_module("memos_assets.postgres.schema.agent")
         application = importlib.import_module("memos_assets.postgres.application.tables")
     except ModuleNotFoundError as error:
         if error.name not in (
             "memos_assets.postgres.schema.tables",
+            "memos_assets.postgres.schema.agent",
             "memos_assets.postgres.application.tables",
         ):
             raise
         return []
-    return [tables.metadata, tables_of(MEMOS), application.metadata]
+    return [tables.metadata, agent.metadata, tables_of(MEMOS), application.metadata]
 
 
 context.configure(
