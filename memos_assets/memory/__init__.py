@@ -1,0 +1,1 @@
+"""The memory of agents, in the caller's session."""
