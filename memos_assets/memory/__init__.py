@@ -1,5 +1,5 @@
-"""Agent memory in the caller's session: remember, recall, link, explain, forget.
+"""Memory of agents: remembered, recalled, linked and dated in the caller's session.
 
-Every function here is given a session, executes on it, and leaves commit, rollback and close to the
-caller. No model is called while a session is in use. No Dagster.
+No session is opened, committed, rolled back or closed here, and no model is called while one is in
+use. No Dagster, no command line.
 """
