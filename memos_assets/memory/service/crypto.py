@@ -131,7 +131,7 @@ def content_digest(text: str) -> str:
 
 def _listed(settings: Settings) -> list[str]:
     listed = settings.memory_keys
-    parts = () if listed is None else listed.get_secret_value().split(":")
+    parts = [] if listed is None else listed.get_secret_value().split(":")
     return [part for part in parts if part]
 
 

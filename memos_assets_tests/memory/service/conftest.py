@@ -1,6 +1,6 @@
 """memOS's tables with a session that acts for a user, and an embedder that passes for memOS's."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
@@ -8,11 +8,10 @@ from cryptography.fernet import Fernet
 from sqlalchemy.orm import Session
 
 from memos_assets.memory.service.crypto import KeyRing, NamedKey
-from memos_assets.memory.service.owner import act_for
+from memos_assets.memory.acting import act_as
 
 USER = "u1"
 MXBAI = "mxbai-embed-large"
-ServiceSession = Callable[..., Session]
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +23,6 @@ def keys() -> KeyRing:
 def session(engine: sa.Engine) -> Iterator[Session]:
     """A session that acts for `USER`; what it did is rolled back."""
     with Session(engine, expire_on_commit=False) as made:
-        act_for(made, USER)
+        act_as(made, user=USER)
         yield made
         made.rollback()

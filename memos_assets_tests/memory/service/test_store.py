@@ -13,8 +13,9 @@ from cryptography.fernet import Fernet
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError, UsageError
+from memos_assets.memory.acting import act_as
 from memos_assets.memory.service.crypto import KeyRing, NamedKey, content_digest
-from memos_assets.memory.service.owner import USER_SETTING, act_for
+from memos_assets.memory.service.owner import act_for
 from memos_assets.memory.service.prepared import embedded, embedded_query, prepared
 from memos_assets.memory.service.read import (
     get_memory,
@@ -294,12 +295,15 @@ def test_pages_counts_and_statistics(session: Session, keys: KeyRing) -> None:
             get_memory(session, malformed, USER)
 
 
-@pytest.mark.parametrize("acting", ["", "u2", "u", "%", "u1'"])
+@pytest.mark.parametrize("acting", [None, "u2", "u", "%", "u1'"])
 def test_a_session_that_acts_for_somebody_else_is_refused(
-    session: Session, keys: KeyRing, acting: str
+    session: Session, keys: KeyRing, acting: str | None
 ) -> None:
     memory = store_memory(session, USER, prepared(keys, TEXT))
-    session.execute(sa.select(sa.func.set_config(USER_SETTING, acting, True)))  # noqa: FBT003
+    if acting is None:
+        session.commit()
+    else:
+        act_as(session, user=acting)
     calls: list[Any] = [
         lambda: store_memory(session, USER, prepared(keys, TEXT)),
         lambda: get_memory(session, memory.id, USER),
@@ -311,13 +315,16 @@ def test_a_session_that_acts_for_somebody_else_is_refused(
         lambda: get_user_memory_stats(session, USER),
     ]
     for call in calls:
-        with pytest.raises(AgentError, match=r"^M749 user_id: ") as caught:
+        with pytest.raises(AgentError, match=r"^M700 " if acting is None else r"^M749 ") as caught:
             call()
-        assert not acting or repr(acting) not in str(caught.value)
-    if acting:
-        with pytest.raises(AgentError, match=r"^M749"):
-            act_for(session, USER)
-        # An id of another user's memory is no memory.
-        assert get_memory(session, memory.id, acting) is None
-        assert not delete_memory(session, memory.id, acting)
-        assert update_memory(session, keys, memory.id, acting, {"tags": []}) is None
+        assert acting is None or repr(acting) not in str(caught.value)
+    if acting is None:
+        act_for(session, USER)
+        assert get_memory(session, memory.id, USER) == memory
+        return
+    with pytest.raises(AgentError, match=r"^M749"):
+        act_for(session, USER)
+    # An id of another user's memory is no memory.
+    assert get_memory(session, memory.id, acting) is None
+    assert not delete_memory(session, memory.id, acting)
+    assert update_memory(session, keys, memory.id, acting, {"tags": []}) is None
