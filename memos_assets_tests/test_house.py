@@ -88,7 +88,7 @@ def test_every_error_code_is_raised_with_one_meaning() -> None:
         for kind, code in pattern.findall(path.read_text("utf-8")):
             raised.setdefault(code, set()).add(kind)
     areas = {"1": "SourceError", "2": "CodecError", "3": "TargetError", "5": "UsageError"}
-    areas["6"] = "ServerError"
+    areas["6"], areas["7"] = "ServerError", "AgentError"
     wrong = {
         code: kinds
         for code, kinds in raised.items()
