@@ -3,7 +3,8 @@
 One description of each table that has an owner, from which its policies, the rights of the
 services' role and the check V34 are derived. A row of schema `agent` belongs to a space, a row of
 memOS's own tables to a user. The user is ``app.current_user_id``, which ends with the transaction;
-without a user nothing is visible. ``memos.spaces`` restricts them to spaces that are named, where it is set.
+without a user nothing is visible. ``memos.spaces``, where it is set, restricts the user to the
+spaces that it names.
 
 Policies compare with operators that are LEAKPROOF, so that indexes are used under them, and ask
 for the user's spaces once per statement. The owner of a table sees every row, because memOS itself
@@ -31,7 +32,7 @@ EMBEDDINGS: Final = "embeddings_"
 USER_SETTING: Final = "app.current_user_id"
 SPACES_SETTING: Final = "memos.spaces"
 _USER: Final = f"nullif(pg_catalog.current_setting('{USER_SETTING}', true), '')"
-#: The spaces to which a session restricts itself, such as ``{1,7}``; without the setting all of them.
+#: The spaces to which a transaction restricts itself, such as ``{1,7}``; unset: all of them.
 _NAMED: Final = (
     "coalesce(g.space_id = any(nullif(pg_catalog.current_setting("
     f"'{SPACES_SETTING}', true), '')::bigint[]), true)"
