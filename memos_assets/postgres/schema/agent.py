@@ -90,6 +90,11 @@ models = sa.Table(
     ),
     sa.Column("ranking", pg.JSONB(), comment="List -> weight in the fusion; NULL: the catalog's."),
     _now("registered_at"),
+    sa.Column(
+        "answer",
+        sa.LargeBinary(),
+        comment="Its answer to the three fixed texts: little-endian float32, each of length 1.",
+    ),
     _one_of("state", ("current", "next", "former"), "known_state"),
     comment="Embedding models; agent.embeddings_<id> has the embeddings of each.",
 )
@@ -98,6 +103,12 @@ sa.Index(
     models.c.state,
     unique=True,
     postgresql_where=models.c.state == "current",
+)
+sa.Index(
+    "models_one_next",
+    models.c.state,
+    unique=True,
+    postgresql_where=models.c.state == "next",
 )
 
 spaces = sa.Table(
