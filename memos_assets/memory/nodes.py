@@ -48,17 +48,18 @@ class Node:
     accessed_at: datetime | None
 
 
-_ended: Final = sa.or_(
-    memories.c.superseded_by.is_not(None), memories.c.valid_until <= sa.func.now()
-)
+#: Not `now()`, the start of the transaction: it may have remembered since.
+_NOW: Final = sa.func.statement_timestamp()
 STATE: Final[sa.ColumnElement[str]] = sa.case(
-    (memories.c.retracted_at.is_not(None), "wrong"), (_ended, "superseded"), else_="current"
+    (memories.c.retracted_at.is_not(None), "wrong"),
+    (memories.c.valid_until <= _NOW, "superseded"),
+    else_="current",
 )
-#: Of a memory that is believed and true now.
+#: Of a memory that is believed, and true now.
 IS_CURRENT: Final = sa.and_(
     memories.c.retracted_at.is_(None),
-    memories.c.superseded_by.is_(None),
-    sa.or_(memories.c.valid_until.is_(None), memories.c.valid_until > sa.func.now()),
+    sa.or_(memories.c.valid_from.is_(None), memories.c.valid_from <= _NOW),
+    sa.or_(memories.c.valid_until.is_(None), memories.c.valid_until > _NOW),
 )
 COLUMNS: Final[tuple[sa.ColumnElement[Any], ...]] = (
     *(memories.c.id, memories.c.number, memories.c.space_id, memories.c.kind, memories.c.content),

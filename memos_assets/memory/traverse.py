@@ -39,8 +39,9 @@ _WALK: Final = """
             ) next join agent.memories m on m.number = next.number
             where w.depth < :deepest and w.strength * next.weight >= :weakest
                 and next.number <> all(w.path) and m.space_id = any(:readable)
-                and m.retracted_at is null and m.superseded_by is null
-                and (m.valid_until is null or m.valid_until > now())
+                and m.retracted_at is null
+                and (m.valid_from is null or m.valid_from <= statement_timestamp())
+                and (m.valid_until is null or m.valid_until > statement_timestamp())
             order by next.number, w.strength * next.weight desc, w.path
         ) step
     ), best as (

@@ -268,7 +268,9 @@ def test_what_is_similar_is_ranked_by_its_nearest_part_and_then_by_its_use(
     model, space = g.add_model(session), act_as(session, user="u1").private
     far, near, ended = g.add_memories(session, space, ["far", "near", "ended"])
     session.execute(
-        sa.update(memories).where(memories.c.number == ended).values(superseded_by=uuid.uuid4())
+        sa.update(memories)
+        .where(memories.c.number == ended)
+        .values(valid_until="2026-01-01T00:00:00Z")
     )
     parts = [(far, 0, g.turned(90)), (far, 1, g.turned(20)), (near, 0, g.turned(10))]
     g.add_embeddings(session, model, space, [*parts, (ended, 0, g.turned(0))])
