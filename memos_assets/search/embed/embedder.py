@@ -39,8 +39,8 @@ class Embedder(Protocol):
             Shape (texts, dimension), finite, no zero vector.
 
         Raises:
-            UsageError: M577 a setting or package is missing; M578 no answer, or no such vectors, and
-                as `TextTooLongError` a text of more than the model reads; M579 the answer has
+            UsageError: M577 a setting or package is missing; M578 no answer, no such vectors, or,
+                as `TextTooLongError`, a text of more than the model reads; M579 the answer has
                 another dimension than `MEMOS_EMBEDDER_DIMENSION`.
         """
 
