@@ -1,5 +1,12 @@
 """Memory of agents: remembered, recalled, linked and dated in the caller's session.
 
-No session is opened, committed, rolled back or closed here, and no model is called while one is in
-use. No Dagster, no command line.
+`Memory` (asyncio) and `SyncMemory` are its face. Every other function here is given a session,
+executes on it, and leaves commit, rollback and close to the caller. No model is called while a
+session is in use. No Dagster, no command line; evaluation and hooks of Dagster are in `defs`.
 """
+
+from memos_assets.memory.facade import Memory, SyncMemory
+from memos_assets.memory.prepared import Asked, Prepared
+from memos_assets.memory.remember import Kept
+
+__all__ = ["Asked", "Kept", "Memory", "Prepared", "SyncMemory"]
