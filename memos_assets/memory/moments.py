@@ -3,7 +3,8 @@
 A moment is an aware datetime, or its ISO form with a zone. A plain date is its midnight in UTC.
 
 ``valid_from`` and ``valid_until`` are times of the world, ``as_of`` asks for them. ``recorded_at``,
-``retracted_at`` and ``revisions.known_from`` are times of our knowledge, ``known_at`` asks for them.
+``retracted_at`` and ``revisions.known_from`` are times of our knowledge, and ``known_at`` asks for
+them.
 """
 
 from datetime import UTC, date, datetime
