@@ -30,7 +30,8 @@ ALL = sql.SQL(
 
 def test_statements_rank_as_python_does(shared_engine: sa.Engine) -> None:
     rng = random.Random(13)
-    with shared_engine.connect() as conn, conn.connection.cursor() as cursor:
+    with shared_engine.connect() as conn:
+        cursor = conn.connection.cursor()
         for _ in range(60):
             texts = [
                 " ".join(rng.choices(WORDS[: rng.randint(3, 60)], k=rng.randint(1, 40)))
@@ -64,7 +65,8 @@ def test_lexemes_are_stemmed_counted_and_of_long_texts_too(
     shared_engine: sa.Engine, text: str, lexemes: dict[str, int]
 ) -> None:
     query = bm25.lexemes_of(sql.SQL("%(text)s::text"))
-    with shared_engine.connect() as conn, conn.connection.cursor() as cursor:
+    with shared_engine.connect() as conn:
+        cursor = conn.connection.cursor()
         cursor.execute(query, {"text": text})
         found = dict(cursor.fetchall())
     if text.startswith("cat "):
