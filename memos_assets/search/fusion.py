@@ -169,7 +169,7 @@ def _tried(start: Weights, grid: Mapping[str, Sequence[float]]) -> Iterator[Weig
 
     def distance(values: tuple[float, ...]) -> float:
         pairs = zip(grid, values, strict=True)
-        return sum(abs(getattr(start, name) - value) for name, value in pairs)
+        return float(sum(abs(getattr(start, name) - value) for name, value in pairs))
 
     for values in sorted(product(*grid.values()), key=distance):
         yield replace(start, **dict(zip(grid, values, strict=True)))
