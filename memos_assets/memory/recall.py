@@ -7,7 +7,7 @@ the neighbours' share it changes recall@10 on LoCoMo by less than .005.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -25,6 +25,7 @@ from memos_assets.memory.recall_statement import Shape, statement
 from memos_assets.postgres.channel import channel_of
 from memos_assets.postgres.schema.agent import KINDS
 from memos_assets.postgres.vector_names import within
+from memos_assets.search.fusion import Weights
 from memos_assets.search.query_embedding import bound, query_embedding
 
 State = Literal["current", "superseded", "wrong"]
@@ -106,6 +107,7 @@ def recall(
     subject: str | None = None,
     source: str | None = None,
     spaces: Iterable[str | None] | None = None,
+    weights: Weights | None = None,
     explain: bool = False,
 ) -> Recalled:
     """Return the memories that answer a question best; two statements.
@@ -121,6 +123,7 @@ def recall(
         source: only memories from it.
         spaces: names of spaces of `act_as` to which this recall is limited, None among them for
             the private one.
+        weights: of the fusion, in place of the model's.
         explain: with `Recalled.evidence`; asks PostgreSQL for its plan, a third statement.
 
     Raises:
@@ -135,6 +138,8 @@ def recall(
     filters = {"kinds": listed, "subject": subject, "source": source}
     conn = session.connection()
     plan = plan_of(conn, asked, searched)
+    if weights is not None:
+        plan = replace(plan, weights=weights)
     shape = Shape(
         model=plan.model,
         indexed=tuple((space, index.bound) for space, index in sorted(plan.indexes.items())),

@@ -62,7 +62,8 @@ class Shape:
             as_of=sql.SQL("%(as_of)s::timestamptz") if self.as_of else None,
             known_at=sql.SQL("%(known_at)s::timestamptz") if self.known_at else None,
         )
-        parts: list[sql.Composable] = [sql.SQL("{m}.space_id = any({s}) and {t}").format(m=alias, s=_ALL_SPACES, t=time)]
+        here = sql.SQL("{m}.space_id = any({s}) and {t}")
+        parts: list[sql.Composable] = [here.format(m=alias, s=_ALL_SPACES, t=time)]
         if "kinds" in self.filters:
             parts.append(sql.SQL(" and {}.kind = any(%(kinds)s::text[])").format(alias))
         parts += [
