@@ -39,7 +39,7 @@ class Weights:
     words: float = 1.0
     neighbours: float = 0.3
     links: float = 0.05
-    unrelated: float = 0.2
+    unrelated: float = 0.24
 
     @classmethod
     def of(cls, stored: Mapping[str, float] | None) -> "Weights":
