@@ -15,7 +15,7 @@ PACKAGE = PROJECT_ROOT / "memos_assets"
 TESTS = PROJECT_ROOT / "memos_assets_tests"
 MODULES = sorted([*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py")])
 #: Rooms that know nothing of Dagster, and the one module that is Dagster's storage.
-ROOMS = ("catalog", "consolidate", "postgres", "search", "report", "demo")
+ROOMS = ("catalog", "consolidate", "postgres", "search", "memory", "report", "demo")
 STORAGE = "memos_assets.postgres.dagster_storage"
 MOST_LINES = 420
 
@@ -88,7 +88,7 @@ def test_every_error_code_is_raised_with_one_meaning() -> None:
         for kind, code in pattern.findall(path.read_text("utf-8")):
             raised.setdefault(code, set()).add(kind)
     areas = {"1": "SourceError", "2": "CodecError", "3": "TargetError", "5": "UsageError"}
-    areas["6"] = "ServerError"
+    areas |= {"6": "ServerError", "7": "AgentError"}
     wrong = {
         code: kinds
         for code, kinds in raised.items()

@@ -48,6 +48,11 @@ class AdvisoryLock:
         suffix = "_xact_lock" if self.scope == "transaction" else "_lock"
         conn.execute(sa.select(self._call(f"pg_advisory{suffix}", subjects)))
 
+    def share(self, conn: sa.Connection, *subjects: str) -> None:
+        """Take the lock together with others that share it; it excludes those that `wait`."""
+        assert self.scope == "transaction", "no session shares a lock for longer"
+        conn.execute(sa.select(self._call("pg_advisory_xact_lock_shared", subjects)))
+
     def tried(self, conn: sa.Connection, *subjects: str) -> bool:
         """Take the lock if it is free, and return whether it was."""
         suffix = "_xact_lock" if self.scope == "transaction" else "_lock"
@@ -125,6 +130,12 @@ FUNCTIONS = AdvisoryLock(
     "transaction",
     "The search functions: one session compares and replaces them.",
 )
+MODELS = AdvisoryLock(
+    "models",
+    _MEMO << 8 | 0x07,
+    "transaction",
+    "The current embedding model: writers of embeddings share it, a change of the model waits.",
+)
 TRIAL = AdvisoryLock(
     "trial",
     _MEMO << 8 | 0x10,
@@ -146,4 +157,15 @@ CHUNKS = AdvisoryLock(
     ("table with its schema", "source"),
 )
 
-LOCKS = (EXTENSION, MIGRATION, DAGSTER_TABLES, SHADOW, BACKUP, FUNCTIONS, TRIAL, RUN, CHUNKS)
+LOCKS = (
+    EXTENSION,
+    MIGRATION,
+    DAGSTER_TABLES,
+    SHADOW,
+    BACKUP,
+    FUNCTIONS,
+    MODELS,
+    TRIAL,
+    RUN,
+    CHUNKS,
+)

@@ -20,6 +20,7 @@ KEYS = {
     "shadow": 0x6D656D6F_04,
     "backup": 0x6D656D6F_05,
     "functions": 0x6D656D6F_06,
+    "models": 0x6D656D6F_07,
     "trial": 0x6D656D6F_10,
     "run": 0x6D656D6F,
     "chunks": None,

@@ -1,0 +1,175 @@
+"""The face of memory: what an agent developer writes, with asyncio (`Memory`) and without it.
+
+Both prepare with the embedder of the settings and hand every other call to one implementation, a
+function of the caller's session. Neither opens, commits, rolls back or closes a session.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Unpack, overload
+
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Session
+
+from memos_assets.errors import AgentError, MemosAssetsError
+from memos_assets.memory import acting, prepared, remember
+from memos_assets.memory.acting import Acting
+from memos_assets.memory.prepared import About, Asked, Draft, Prepared
+from memos_assets.memory.remember import Kept
+from memos_assets.search.embed import (
+    AsyncEmbedder,
+    Embedder,
+    configured_async_embedder,
+    configured_embedder,
+)
+from memos_assets.settings import Settings
+
+
+class Memory:
+    """Memory of agents, for asyncio. It has an embedder, and no session."""
+
+    def __init__(self, settings: Settings, *, embedder: AsyncEmbedder | None = None) -> None:
+        """Take the embedder of the settings, or another one. Nothing is loaded or connected.
+
+        Args:
+            settings: ``embedder`` and what belongs to it. Without one, what is remembered waits
+                for an embedding, and recalls are by words alone.
+            embedder: in place of the one of the settings.
+        """
+        self._embedder = embedder
+        if embedder is None and settings.embedder is not None:
+            self._embedder = configured_async_embedder(settings)
+
+    @property
+    def model(self) -> str:
+        """The model that embeds, by its name; "" where there is no embedder."""
+        return "" if self._embedder is None else self._embedder.model
+
+    async def prepare(self, text: str, **about: Unpack[About]) -> Prepared:
+        """Check a memory and embed it; see `prepared.draft`. No connection is in use."""
+        return (await self._prepared([prepared.draft(text, self.model, about)]))[0]
+
+    async def prepare_many(self, items: Iterable[str | Mapping[str, Any]]) -> list[Prepared]:
+        """Prepare several memories with one call of the embedder.
+
+        Args:
+            items: texts, or the arguments of `prepare` by their names, with ``text``.
+        """
+        return await self._prepared(_drafts(items, self.model))
+
+    async def _prepared(self, drafts: Sequence[Draft]) -> list[Prepared]:
+        texts = [text for one in drafts for text in one.texts()]
+        vectors = await prepared.embedded(self._embedder, texts)
+        return prepared.finish_all(drafts, self.model, vectors)
+
+    async def query(self, text: str) -> Asked:
+        """Embed a question; see `prepared.asked`. No connection is in use."""
+        asked = prepared.question(text)
+        if self._embedder is None:
+            return Asked(asked, None, "")
+        try:
+            return prepared.answered(asked, self.model, await self._embedder.embed_query(asked))
+        except MemosAssetsError:
+            return Asked(asked, None, self.model)
+
+    async def act_as(
+        self, session: AsyncSession, *, user: str, agent: str = "", spaces: Iterable[str] = ()
+    ) -> Acting:
+        """Let the transaction act for a user; see `acting.act_as`."""
+        return await session.run_sync(acting.act_as, user=user, agent=agent, spaces=spaces)
+
+    @overload
+    async def remember(
+        self, session: AsyncSession, prepared: Prepared, *, space: str | None = None
+    ) -> Kept: ...
+    @overload
+    async def remember(
+        self, session: AsyncSession, prepared: Sequence[Prepared], *, space: str | None = None
+    ) -> list[Kept]: ...
+    async def remember(
+        self,
+        session: AsyncSession,
+        prepared: Prepared | Sequence[Prepared],
+        *,
+        space: str | None = None,
+    ) -> Kept | list[Kept]:
+        """Remember what was prepared; see `remember.remember`."""
+        return await session.run_sync(remember.remember, prepared, space=space)
+
+
+class SyncMemory:
+    """As `Memory`, without asyncio."""
+
+    def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:
+        """As `Memory`."""
+        self._embedder = embedder
+        if embedder is None and settings.embedder is not None:
+            self._embedder = configured_embedder(settings)
+
+    @property
+    def model(self) -> str:
+        """The model that embeds, by its name; "" where there is no embedder."""
+        return "" if self._embedder is None else self._embedder.model
+
+    def prepare(self, text: str, **about: Unpack[About]) -> Prepared:
+        """As `Memory.prepare`."""
+        return self._prepared([prepared.draft(text, self.model, about)])[0]
+
+    def prepare_many(self, items: Iterable[str | Mapping[str, Any]]) -> list[Prepared]:
+        """As `Memory.prepare_many`."""
+        return self._prepared(_drafts(items, self.model))
+
+    def _prepared(self, drafts: Sequence[Draft]) -> list[Prepared]:
+        texts = [text for one in drafts for text in one.texts()]
+        vectors = prepared.embedded_now(self._embedder, texts)
+        return prepared.finish_all(drafts, self.model, vectors)
+
+    def query(self, text: str) -> Asked:
+        """As `Memory.query`."""
+        asked = prepared.question(text)
+        if self._embedder is None:
+            return Asked(asked, None, "")
+        try:
+            return prepared.answered(asked, self.model, self._embedder.embed_query(asked))
+        except MemosAssetsError:
+            return Asked(asked, None, self.model)
+
+    def act_as(
+        self, session: Session, *, user: str, agent: str = "", spaces: Iterable[str] = ()
+    ) -> Acting:
+        """As `Memory.act_as`."""
+        return acting.act_as(session, user=user, agent=agent, spaces=spaces)
+
+    @overload
+    def remember(
+        self, session: Session, prepared: Prepared, *, space: str | None = None
+    ) -> Kept: ...
+    @overload
+    def remember(
+        self, session: Session, prepared: Sequence[Prepared], *, space: str | None = None
+    ) -> list[Kept]: ...
+    def remember(
+        self,
+        session: Session,
+        prepared: Prepared | Sequence[Prepared],
+        *,
+        space: str | None = None,
+    ) -> Kept | list[Kept]:
+        """As `Memory.remember`."""
+        return remember.remember(session, prepared, space=space)
+
+
+def _drafts(items: Iterable[str | Mapping[str, Any]], model: str) -> list[Draft]:
+    drafts = []
+    for item in items:
+        given = {"text": item} if isinstance(item, str) else dict(item)
+        if "text" not in given:
+            raise AgentError(
+                "M730",
+                "one of the memories has no text",
+                where="memory",
+                fix="pass texts, or mappings with the key text",
+            )
+        text = given.pop("text")
+        about: About = given  # type: ignore[assignment]  # checked by draft
+        drafts.append(prepared.draft(text, model, about))
+    return drafts

@@ -1,0 +1,177 @@
+"""Embeddings of memories in the tables of their models: write them, and end or reopen their rows.
+
+Writers share a lock with each other that a change of the model waits for, so that no embedding is
+written for a model that is no longer current when it is committed.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.orm import Session
+
+from memos_assets.errors import AgentError
+from memos_assets.memory.model_identity import unit
+from memos_assets.memory.models import Model, current_model, registered
+from memos_assets.postgres import advisory_locks
+from memos_assets.postgres.schema import agent
+from memos_assets.search.query_embedding import QueryEmbedding, send_binary
+
+#: Rows of one statement; it has five parameters per row, and 65,535 at most.
+_BATCH: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddingRow:
+    """An embedding of a part of a memory.
+
+    Attributes:
+        memory: number of the memory.
+        part: 0 and up: of a text; -1: the text with the one before it.
+        space_id: of the memory.
+        closed_at: when the memory ended; None: it has not.
+        vector: float32, (dimension,), of any length but 0.
+    """
+
+    memory: int
+    part: int
+    space_id: int
+    closed_at: datetime | None
+    vector: npt.NDArray[np.float32]
+
+
+def write_embeddings(session: Session, rows: Sequence[EmbeddingRow], model: str) -> bool:
+    """Write embeddings of the current model, one statement for each thousand; twice is as once.
+
+    Where the model has been replaced since the texts were embedded, the memories wait in the outbox
+    for the one that is current now.
+
+    Args:
+        session: the caller's.
+        rows: in any order; memories that exist.
+        model: name of the model that embedded them.
+
+    Returns:
+        Whether they were written; false: they wait.
+
+    Raises:
+        AgentError: M761 a vector of another dimension than the model's, not finite, or of zeros.
+    """
+    if not rows:
+        return True
+    conn = session.connection()
+    advisory_locks.MODELS.share(conn)
+    current = current_model(session)
+    if current is None or current.name != model:
+        waiting = {row.memory: row.space_id for row in rows}
+        enqueue(session, waiting.items(), f"M760 {model} is not the current model")
+        return False
+    put(conn, current, rows)
+    return True
+
+
+def put(conn: sa.Connection, model: Model, rows: Iterable[EmbeddingRow]) -> None:
+    """Write embeddings of a model, whatever its state; see `write_embeddings`."""
+    # In the order of the key, so that two writers of the same rows do not wait for each other.
+    ordered = sorted(rows, key=lambda row: (row.memory, row.part))
+    for start in range(0, len(ordered), _BATCH):
+        batch = ordered[start : start + _BATCH]
+        vectors = checked(model, [row.vector for row in batch])
+        placed = ", ".join(["(%s, %s, %s, %s, %s)"] * len(batch))
+        values = tuple(_values(conn, batch, vectors))
+        conn.exec_driver_sql(
+            f"insert into {model.table_name} (memory, part, space_id, closed_at, embedding) "
+            f"values {placed} on conflict (memory, part) do update set "
+            "space_id = excluded.space_id, closed_at = excluded.closed_at, "
+            "embedding = excluded.embedding",
+            values,
+        )
+
+
+def _values(
+    conn: sa.Connection, rows: Sequence[EmbeddingRow], vectors: npt.NDArray[np.float32]
+) -> Iterator[Any]:
+    dbapi_connection = conn.connection.dbapi_connection
+    assert dbapi_connection is not None, "a connection in use is open"
+    driver = conn.dialect.get_driver_connection(dbapi_connection)
+    binary = isinstance(driver, psycopg.BaseConnection)
+    if isinstance(driver, psycopg.BaseConnection):
+        send_binary(driver)
+    for row, vector in zip(rows, vectors, strict=True):
+        sent = QueryEmbedding(vector, "halfvec")
+        yield from (row.memory, row.part, row.space_id, row.closed_at)
+        yield sent if binary else sent.text
+
+
+def checked(model: Model, vectors: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:
+    """Return vectors of a model as they are stored: float32, (rows, dimension), of length 1.
+
+    Raises:
+        AgentError: M761.
+    """
+    lengths = {np.shape(vector) for vector in vectors}
+    if lengths != {(model.dimension,)}:
+        shapes = ", ".join(sorted(map(str, lengths - {(model.dimension,)})))
+        raise _unusable(model, f"an embedding of shape {shapes}")
+    stacked = np.stack([np.asarray(vector, dtype=np.float32) for vector in vectors])
+    if not np.isfinite(stacked).all():
+        raise _unusable(model, "an embedding with NaN or infinite elements")
+    if not stacked.any(axis=1).all():
+        raise _unusable(model, "an embedding of zeros, which has no direction")
+    return unit(stacked)
+
+
+def _unusable(model: Model, what: str) -> AgentError:
+    return AgentError(
+        "M761",
+        f"{what}; the model has {model.dimension:,} elements",
+        where=f"model {model.name}",
+        fix="embed the text again with Memory.prepare, or with the model's own embedder",
+    )
+
+
+def enqueue(session: Session, memories: Iterable[tuple[int, int]], reason: str) -> None:
+    """Have memories wait for an embedding; those that wait already keep their place.
+
+    Args:
+        session: the caller's.
+        memories: number and space of each.
+        reason: code and cause, without any text of theirs.
+    """
+    rows = [
+        {"memory": number, "space_id": space, "last_error": reason}
+        for number, space in sorted(memories)
+    ]
+    if rows:
+        session.execute(insert(agent.outbox).on_conflict_do_nothing(), rows)
+
+
+def close(session: Session, numbers: Sequence[int], at: datetime | None) -> None:
+    """Mark the embeddings of memories, in the table of every model, as of memories that ended.
+
+    Args:
+        session: the caller's.
+        numbers: of the memories.
+        at: least of `retracted_at` and `valid_until`; None: they have not ended.
+    """
+    if not numbers:
+        return
+    for model in registered(session):
+        table = model.table
+        session.execute(
+            table.update()
+            .where(table.c.memory == sa.any_(sa.cast(list(numbers), sa.ARRAY(sa.BigInteger()))))
+            .where(table.c.closed_at.is_distinct_from(at))
+            .values(closed_at=at)
+        )
+
+
+def reopen(session: Session, numbers: Sequence[int]) -> None:
+    """Take a mark of `close` back."""
+    close(session, numbers, None)
