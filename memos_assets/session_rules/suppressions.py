@@ -16,7 +16,7 @@ from memos_assets.session_rules.sources import Comment, Source
 _MARK: Final = re.compile(r"#\s*session-rule\b", re.I)
 _FORM: Final = re.compile(
     r"#\s*session-rule:\s*(?P<file>file\s+)?(?P<rules>S\d{3}(?:\s*,\s*S\d{3})*)"
-    r"(?:\s+because\s+(?P<reason>\S.*?))?\s*",
+    r"(?:\s+because\b\s*(?P<reason>.*?))?\s*",
     re.I,
 )
 _WITH_SCOPE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)

@@ -10,20 +10,21 @@ from memos_assets_tests.session_rules.marked import check, write
 HEAD = "from core.database import SessionLocal\n"
 
 
+SAID = "session-rule: S001 because scripts own theirs"
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        "session = SessionLocal()  # session-rule: S001 because scripts own theirs\n",
-        "# session-rule: S001 because scripts own theirs\nsession = SessionLocal()\n",
-        "# session-rule: S001 because scripts own theirs\n\n# of both\nsession = SessionLocal()\n",
-        "session = make(\n    SessionLocal(),\n)  # session-rule: S001 because scripts own theirs\n",
-        "def f():  # session-rule: S001 because scripts own theirs\n    return SessionLocal()\n",
-        "class A:  # session-rule: s001 because scripts own theirs\n"
-        "    def f(self):\n        return SessionLocal()\n",
-        "# session-rule: S001 because scripts own theirs\n@cache\ndef f():\n    return SessionLocal()\n",
-        "# session-rule: file S001 because scripts own theirs\nx = 1\ny = SessionLocal()\n",
-        "with SessionLocal() as s:  # session-rule: S001,S002 because scripts own theirs\n"
-        "    pass\n",
+        f"s = SessionLocal()  # {SAID}\n",
+        f"# {SAID}\ns = SessionLocal()\n",
+        f"# {SAID}\n\n# of both\ns = SessionLocal()\n",
+        f"s = make(\n    SessionLocal(),\n)  # {SAID}\n",
+        f"def f():  # {SAID}\n    return SessionLocal()\n",
+        f"class A:  # {SAID}\n    def f(self):\n        return SessionLocal()\n",
+        f"# {SAID}\n@cache\ndef f():\n    return SessionLocal()\n",
+        f"# {SAID.replace('S001', 'file S001')}\nx = 1\ny = SessionLocal()\n",
+        f"with SessionLocal() as s:  # {SAID.replace('S001', 'S001,S002')}\n    pass\n",
     ],
 )
 def test_a_comment_with_a_reason_allows_what_is_there(tmp_path: Path, text: str) -> None:
