@@ -6,6 +6,7 @@ No alembic.ini and no logging configuration: the connection is ours, and so is t
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psycopg
 import sqlalchemy as sa
@@ -36,7 +37,25 @@ _TAKEN = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What an upgrade did.
+
+    Attributes:
+        revisions: that were applied, oldest first.
+        tables: of memOS that were adopted or created.
+    """
+
+    revisions: list[str]
+    tables: list[str]
+
+
 def upgrade(engine: sa.Engine, *, create_application: bool = False) -> list[str]:
+    """Do the same as `upgrade_and_adopt`, and return the revisions alone."""
+    return upgrade_and_adopt(engine, create_application=create_application).revisions
+
+
+def upgrade_and_adopt(engine: sa.Engine, *, create_application: bool = False) -> Upgrade:
     """Bring the schema to this checkout's revision, in one transaction; adopt memOS's tables.
 
     Those that came since a former upgrade are adopted without a revision. Tables with an owner get
@@ -47,7 +66,7 @@ def upgrade(engine: sa.Engine, *, create_application: bool = False) -> list[str]
         create_application: create memOS's tables where there are none.
 
     Returns:
-        The revisions applied, oldest first; empty when there was nothing to do.
+        What was applied and adopted; both empty when there was nothing to do.
 
     Raises:
         TargetError: M305 the database is at a revision that this checkout does not have; M307 the
@@ -61,9 +80,9 @@ def upgrade(engine: sa.Engine, *, create_application: bool = False) -> list[str]
         applied = [script.revision for script in pending][::-1]
         if applied:
             command.upgrade(config, "head")
-        take_over(conn, create=create_application)
+        tables = take_over(conn, create=create_application)
         row_security.install(conn)
-    return applied
+    return Upgrade(applied, tables)
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:

@@ -220,11 +220,15 @@ sa.Index("revisions_memory", revisions.c.memory, revisions.c.known_from, revisio
 postings = sa.Table(
     "postings",
     metadata,
-    sa.Column("space_id", sa.BigInteger(), primary_key=True, autoincrement=False),
-    sa.Column("lexeme", sa.Text(), primary_key=True),
-    _memory("memory"),
+    sa.Column("space_id", sa.BigInteger(), autoincrement=False),
+    sa.Column("lexeme", sa.Text()),
+    _memory("memory", key=False),
     sa.Column("count", sa.SmallInteger(), nullable=False, comment="In the memory, at most 32,767."),
     sa.Column("words", sa.Integer(), nullable=False, comment="Lexemes of the memory."),
+    # A search reads thousands of postings: they are answered from the index alone.
+    sa.PrimaryKeyConstraint(
+        "space_id", "lexeme", "memory", name="postings_pkey", postgresql_include=["count", "words"]
+    ),
     _in_its_space("memory"),
     comment="The words of memories, for BM25; computed from memories.content.",
 )

@@ -3,7 +3,7 @@
 Row-level security trusts the space of a row. A posting, link or revision that named a memory of
 another space would be seen by its users, and would tell whether that memory is there.
 
-Revision: 0012, after 0015.
+Revision: 0012, after 0011.
 """
 
 from alembic import op
@@ -11,7 +11,7 @@ from alembic import op
 from memos_assets.postgres import row_security
 
 revision = "0012"
-down_revision = "0015"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
