@@ -50,6 +50,7 @@ COMMANDS = {
     "versions": "versions:versions",
     "rejects": "rejects:group",
     "acknowledge": "acknowledge:acknowledge",
+    "user": "user:group",
 }
 
 

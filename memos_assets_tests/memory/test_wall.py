@@ -121,8 +121,8 @@ def test_search_functions_find_only_rows_of_the_user(walled: sessionmaker[Sessio
             "(select content from agent.memories m where m.space_id = s.id) n"
         ),
         (
-            "select count(*) from agent.memories m left join public.memories p on p.user_id = m.user_id"
-            " having count(*) > 0"
+            "select count(*) from agent.memories m "
+            "left join public.memories p on p.user_id = m.user_id having count(*) > 0"
         ),
         "select content from agent.memories where content ~ 'canary' or content like '%'",
         "select s.name from agent.spaces s where s.name like 'private:%'",
@@ -235,7 +235,7 @@ def test_grants_read_and_write_as_they_say(walled: sessionmaker[Session]) -> Non
                 memory.create_space(session, name)
         for wrong in (("bob", "read"), ("ann", "own")):
             with pytest.raises(AgentError, match=r"^M715"):
-                memory.grant(session, "team", *wrong)  # type: ignore[arg-type]
+                memory.grant(session, "team", *wrong)
 
 
 def test_a_pooled_connection_keeps_no_user(walled: sessionmaker[Session]) -> None:

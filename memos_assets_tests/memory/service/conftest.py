@@ -7,8 +7,8 @@ import sqlalchemy as sa
 from cryptography.fernet import Fernet
 from sqlalchemy.orm import Session
 
-from memos_assets.memory.service.crypto import KeyRing, NamedKey
 from memos_assets.memory.acting import act_as
+from memos_assets.memory.service.crypto import KeyRing, NamedKey
 
 USER = "u1"
 MXBAI = "mxbai-embed-large"
