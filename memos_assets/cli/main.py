@@ -51,6 +51,7 @@ COMMANDS = {
     "rejects": "rejects:group",
     "acknowledge": "acknowledge:acknowledge",
     "check-sessions": "check_sessions:check_sessions",
+    "user": "user:group",
 }
 
 
