@@ -52,6 +52,7 @@ COMMANDS = {
     "acknowledge": "acknowledge:acknowledge",
     "check-sessions": "check_sessions:check_sessions",
     "user": "user:group",
+    "keys": "keys:group",
 }
 
 
