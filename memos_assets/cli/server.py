@@ -126,8 +126,14 @@ def migrate(
     engine = create_engine(address, settings, application_name="memos_assets:migrate", pooled=False)
     try:
         if to is None:
-            applied = bring_up_to_date(engine, settings)
-            console.print(f"Applied {', '.join(applied)}." if applied else "Nothing to apply.")
+            done = bring_up_to_date(engine, settings)
+            if done.revisions:
+                console.print(f"Applied {', '.join(done.revisions)}.")
+            if done.tables:
+                names = ", ".join(done.tables)
+                console.print(f"memOS's tables are adopted or created: {names}.", soft_wrap=True)
+            if not done.revisions and not done.tables:
+                console.print("Nothing to apply.")
         else:
             check_server(engine, create_extension=False)
             if migrations.current(engine) is not None:

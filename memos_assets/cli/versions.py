@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
+import sqlalchemy as sa
 import typer
 from rich.table import Table
 
@@ -73,6 +74,14 @@ def rollback(
                     soft_wrap=True,
                 )
                 return 0
+            live = _live_since(engine, to)
+            if live is not None:
+                console.print(
+                    f"Version {to} is live already, since {live:%Y-%m-%d %H:%M} UTC. Nothing was "
+                    "changed; `memos-assets rollback` makes the former version live again.",
+                    soft_wrap=True,
+                )
+                return 0
             exchange = roll_back(
                 engine, MEMOS, timeout_seconds=settings.swap_timeout_seconds, number=to
             )
@@ -84,6 +93,15 @@ def rollback(
         soft_wrap=True,
     )
     return 0
+
+
+def _live_since(engine: sa.Engine, number: int | None) -> datetime | None:
+    """Return since when the version of a number is live; None where another one is."""
+    with engine.begin() as conn:
+        ensure_live(conn, MEMOS)
+        found = list_versions(conn, MEMOS)
+    (live,) = (version for version in found if version.state == "live")
+    return (live.swapped_in_at or live.made_at) if live.number == number else None
 
 
 def versions(

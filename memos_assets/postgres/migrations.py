@@ -6,6 +6,7 @@ No alembic.ini and no logging configuration: the connection is ours, and so is t
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psycopg
 import sqlalchemy as sa
@@ -17,7 +18,7 @@ from alembic.util import CommandError
 
 from memos_assets.errors import TargetError
 from memos_assets.installation import PROJECT_ROOT
-from memos_assets.postgres import advisory_locks, schemas
+from memos_assets.postgres import advisory_locks, row_security, schemas, service_role
 from memos_assets.postgres.application.presence import take_over
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.engine import shown
@@ -36,30 +37,52 @@ _TAKEN = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """What an upgrade did.
+
+    Attributes:
+        revisions: that were applied, oldest first.
+        tables: of memOS that were adopted or created.
+    """
+
+    revisions: list[str]
+    tables: list[str]
+
+
 def upgrade(engine: sa.Engine, *, create_application: bool = False) -> list[str]:
+    """Do the same as `upgrade_and_adopt`, and return the revisions alone."""
+    return upgrade_and_adopt(engine, create_application=create_application).revisions
+
+
+def upgrade_and_adopt(engine: sa.Engine, *, create_application: bool = False) -> Upgrade:
     """Bring the schema to this checkout's revision, in one transaction; adopt memOS's tables.
 
-    Those that came since a former upgrade are adopted without a revision.
+    Those that came since a former upgrade are adopted without a revision. Tables with an owner get
+    their policies where the services' role is there, or this user may create it.
 
     Args:
         engine: of the target database.
         create_application: create memOS's tables where there are none.
 
     Returns:
-        The revisions applied, oldest first; empty when there was nothing to do.
+        What was applied and adopted; both empty when there was nothing to do.
 
     Raises:
         TargetError: M305 the database is at a revision that this checkout does not have; M307 the
             user may not; M350 to M354 memOS's tables cannot be adopted.
     """
+    with _permitted(engine):
+        service_role.create_role(engine)
     with _migrating(engine) as (conn, config):
         scripts = ScriptDirectory.from_config(config)
         pending = scripts.iterate_revisions("heads", _current(conn) or "base")
         applied = [script.revision for script in pending][::-1]
         if applied:
             command.upgrade(config, "head")
-        take_over(conn, create=create_application)
-    return applied
+        tables = take_over(conn, create=create_application)
+        row_security.install(conn)
+    return Upgrade(applied, tables)
 
 
 def downgrade(engine: sa.Engine, revision: str) -> None:

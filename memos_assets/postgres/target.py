@@ -46,21 +46,22 @@ def prepare_target(settings: Settings, application_name: str) -> sa.URL:
     return url
 
 
-def bring_up_to_date(engine: sa.Engine, settings: Settings) -> list[str]:
+def bring_up_to_date(engine: sa.Engine, settings: Settings) -> migrations.Upgrade:
     """Write the schema of this checkout; what refuses it comes before the backup and any write.
 
     Returns:
-        The revisions applied, oldest first.
+        The revisions applied, and tables of memOS that were adopted.
 
     Raises:
         TargetError: as `refuse_unwritable`, `back_up_foreign`, `check_server` and
-            `migrations.upgrade`.
+            `migrations.upgrade_and_adopt`.
     """
     check_server(engine, create_extension=False)
     refuse_unwritable(engine)
     back_up_foreign(engine.url, settings)
     check_server(engine)
-    return migrations.upgrade(engine, create_application=settings.application_tables == "create")
+    create = settings.application_tables == "create"
+    return migrations.upgrade_and_adopt(engine, create_application=create)
 
 
 @contextmanager

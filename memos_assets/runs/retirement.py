@@ -15,6 +15,7 @@ from memos_assets.consolidate.archive.eligibility import Candidate
 from memos_assets.consolidate.archive.manifests import Archived, entry_named, read_archive
 from memos_assets.consolidate.archive.repair import repair
 from memos_assets.consolidate.sources.discover import Root
+from memos_assets.consolidate.sources.registry import registered_sources
 from memos_assets.defs.jobs import ARCHIVE, RETIRE
 from memos_assets.defs.retirement import Retirement, retire_step
 from memos_assets.defs.tags import CONSOLIDATION_TAG
@@ -60,7 +61,7 @@ def retire(
 def restore(
     instance: dg.DagsterInstance, engine: sa.Engine, settings: Settings, catalog: Catalog, name: str
 ) -> tuple[Archived | None, list[str]]:
-    """Put a retired file back; return it, None where a repair already did, and notes.
+    """Put a retired file back; return it, None where it is back already, and notes.
 
     Raises:
         UsageError: M371 the archive is locked, M550 no such file, M551 several, M552 another file
@@ -73,6 +74,9 @@ def restore(
         said = [str(one) for one in repaired]
         if any(one.name == name and one.became == "restored" for one in repaired):
             entry = None
+        elif back := _is_back(engine, folder, catalog, name):
+            entry = None
+            said.append(back)
         else:
             entry = entry_named(folder, name)
             records.require_known(engine, entry, roots)
@@ -80,6 +84,20 @@ def restore(
                 said.append(f"{name}: {note}")
     show(instance, catalog)
     return entry, said
+
+
+def _is_back(engine: sa.Engine, folder: Path, catalog: Catalog, name: str) -> str:
+    """Say that a source which the archive does not have is at its path; "" where it is not so."""
+    entries = [entry for entry in read_archive(folder)[0] if entry.manifest.state != "purged"]
+    if any(name in (entry.folder.name, entry.manifest.name) for entry in entries):
+        return ""
+    with engine.connect() as conn:
+        sources = registered_sources(conn, catalog.kinds)
+    there = (source.path for source in sources if source.name == name and not source.retired_to)
+    path = next(there, None)
+    if path is None or not path.is_file():
+        return ""
+    return f"{name} is at {path}, and is not retired. Nothing was changed."
 
 
 def known_roots(settings: Settings) -> list[Path]:

@@ -62,9 +62,13 @@ def test_files_are_retired_listed_restored_and_purged(
 
     assert memos_assets("restore-source", "hsea_hybrid")[0] == 0
     assert memos_assets("restore-source", "meta_buffer")[1].startswith("meta_buffer is at ")
-    code, _, err = memos_assets("restore-source", "meta_buffer")
+    code, out, err = memos_assets("restore-source", "meta_buffer")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"Note: meta_buffer is at {data / 'meta_buffer.db'}, and is not retired.")
+    assert out.count("\n") == 1
+    code, _, err = memos_assets("restore-source", "nobody")
     assert code == 2
-    assert err.startswith("M550 meta_buffer: no retired file of this name; there are: test_buffer")
+    assert err.startswith("M550 nobody: no retired file of this name; there are: test_buffer")
 
     code, out, _ = memos_assets("purge-archive", "--yes")
     assert (code, out.endswith("Nothing was deleted.\n")) == (0, True)

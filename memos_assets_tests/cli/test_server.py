@@ -86,13 +86,20 @@ def test_a_bug_is_one_line_and_its_traceback_a_file(
     assert "ouch" in crash.read_text()
 
 
-def test_a_schema_goes_back_and_forth(memos_assets: Command, database: sa.Engine) -> None:
+def test_a_schema_goes_back_and_forth(
+    memos_assets: Command, database: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "base" in memos_assets("migrate", "--to", "base")[1]
     with database.connect() as conn:
         assert conn.exec_driver_sql("select to_regnamespace('memos')").scalar_one() is None
     files = (PROJECT_ROOT / "sql" / "migrations" / "versions").glob("*.py")
     every = ", ".join(sorted(file.name[:4] for file in files))
     assert memos_assets("migrate")[1].strip() == f"Applied {every}."
+    assert memos_assets("migrate")[1].strip() == "Nothing to apply."
+    monkeypatch.setenv("MEMOS_APPLICATION_TABLES", "create")
+    out = memos_assets("migrate")[1]
+    assert out.startswith("memOS's tables are adopted or created: ")
+    assert "memories" in out.strip().rstrip(".").split(": ")[1].split(", ")
     assert memos_assets("migrate")[1].strip() == "Nothing to apply."
 
 

@@ -51,6 +51,10 @@ def test_a_swap_and_a_rollback_say_what_is_live_and_the_way_back(
     assert "by a command that was interrupted. Nothing was changed now" in out
     assert memos_assets("rollback")[1].startswith("Version 1 ")
     assert memos_assets("rollback", "--to", "2")[0] == 0
+    code, out, err = memos_assets("rollback", "--to", "2")
+    assert (code, err) == (0, "")
+    assert re.match(r"Version 2 is live already, since 20\S+ \S+ UTC\. Nothing was changed;", out)
+    assert re.search(r"^2 +live ", memos_assets("versions")[1], re.MULTILINE)
 
     assert memos_assets("versions", "--prune")[1].startswith("No version is that old.")
     with database.begin() as conn:

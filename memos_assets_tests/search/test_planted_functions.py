@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import psycopg
 import pytest
 import sqlalchemy as sa
 
@@ -11,7 +12,7 @@ from memos_assets.catalog import MEMOS
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes
 from memos_assets.postgres import migrations
-from memos_assets.postgres.engine import check_server, create_engine
+from memos_assets.postgres.engine import check_server, create_engine, libpq_url
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.search import api
 from memos_assets.search.functions import functions_are_ours, install
@@ -87,3 +88,40 @@ def test_a_load_its_proof_and_searches_call_none_of_them(
         assert api.search(conn, spec.name, query, 3)
         assert api.hybrid(conn, spec.name, "stop", query, 3)
         assert conn.exec_driver_sql("select what from public.called").all() == []
+
+
+#: Operators that the functions of revision 0003 called by the path of whoever inserted a row.
+OF_THE_PATH = {"<=": "integer", "~": "text", "=": "text", "||": "tsvector"}
+
+
+def test_a_row_that_others_write_calls_none_of_them_for_its_words(
+    server: EmbeddedServer, template: str
+) -> None:
+    with copied_database(server, template) as url:
+        with psycopg.connect(libpq_url(url), autocommit=True) as stranger:
+            stranger.execute("create table public.called (what text)")
+            for number, (operator, type_name) in enumerate(OF_THE_PATH.items()):
+                stranger.execute(
+                    f"create function public.planted_{number}(a {type_name}, b {type_name}) "
+                    f"returns {'tsvector' if operator == '||' else 'boolean'} language plpgsql "
+                    f"as $$ begin insert into public.called values ('{operator}'); "
+                    f"return {'a' if operator == '||' else 'true'}; end $$"
+                )
+                stranger.execute(
+                    f"create operator public.{operator} (leftarg = {type_name}, "
+                    f"rightarg = {type_name}, function = public.planted_{number})"
+                )
+            stranger.execute(
+                "create collation public.\"C\" (provider = builtin, locale = 'C.UTF-8')"
+            )
+        # A client of its own, whose path is not ours.
+        with psycopg.connect(libpq_url(url), autocommit=True) as client:
+            client.execute("set search_path = public, pg_catalog")
+            client.execute(
+                "insert into memos.semantic_memories (source, id, content, embedding_reason, "
+                "chunk, source_rowid) values ('s', 'a', 'SRVO-062 ÄB-1', 'missing', 0, 1)"
+            )
+            (words,) = client.execute("select search_text::text from memos.semantic_memories")
+            called = client.execute("select what from public.called").fetchall()
+    assert called == []
+    assert words == ("'-062':2 '-1':4 'b-1' 'srvo':1 'srvo-062' 'äb':3",)
