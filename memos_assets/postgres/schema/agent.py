@@ -373,6 +373,7 @@ seed_ids = sa.Table(
     _memory("memory", key=False),
     _space(),
     sa.Column("duplicate", sa.Boolean(), nullable=False, comment="Its text was there already."),
+    _in_its_space("memory"),
     comment="memOS's ids -> memories; equal texts are one memory.",
 )
 sa.Index("seed_ids_memory", seed_ids.c.memory)

@@ -53,11 +53,12 @@ def upgrade() -> None:
         sa.Column("original", sa.Text(), nullable=False, comment="memOS's id."),
         sa.Column("memory", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("space_id", sa.BigInteger(), nullable=False),
-        sa.Column(
-            "duplicate", sa.Boolean(), nullable=False, comment="Its text was there already."
-        ),
+        sa.Column("duplicate", sa.Boolean(), nullable=False, comment="Its text was there already."),
         sa.ForeignKeyConstraint(
-            ["memory"], ["agent.memories.number"], name="seed_ids_memory_fkey", ondelete="cascade"
+            ["memory", "space_id"],
+            ["agent.memories.number", "agent.memories.space_id"],
+            name="seed_ids_memory_fkey",
+            ondelete="cascade",
         ),
         sa.ForeignKeyConstraint(
             ["seed"], ["agent.seeds.number"], name="seed_ids_seed_fkey", ondelete="cascade"
