@@ -17,6 +17,7 @@ from memos_assets.proof.rows import loaded as proof_loaded
 from memos_assets.proof.search import checks as proof_search
 from memos_assets.proof.shape import checks as proof_shape
 from memos_assets.search import checks as search
+from memos_assets.session_rules import checks as session_rules
 
 CHECKLIST = Checklist.gather(
     application.CHECKS,
@@ -31,6 +32,7 @@ CHECKLIST = Checklist.gather(
     proof_search.CHECKS,
     maintenance.CHECKS,
     wall_checks.CHECKS,
+    session_rules.CHECKS,
     memory_service.CHECKS,
 )
 #: The checks that decide on a consolidation.
