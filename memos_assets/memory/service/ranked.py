@@ -19,7 +19,7 @@ from memos_assets.catalog.memos_tables import MEMORIES as DESCRIBED
 from memos_assets.memory.service.crypto import KeyRing
 from memos_assets.memory.service.owner import need_user
 from memos_assets.memory.service.prepared import SearchQuery
-from memos_assets.memory.service.records import HAS_EMBEDDING, SHOWN, StoredMemory, stored
+from memos_assets.memory.service.records import HAS_EMBEDDING, SHOWN, StoredMemory, listed
 from memos_assets.memory.service.store import get_user_settings
 from memos_assets.memory.service.therapeutic import RELEVANCE, decay_sql
 from memos_assets.memory.service.values import MEMORIES, MemoryType, bounded, now, one_of
@@ -86,12 +86,11 @@ def retrieve_memories(
         memory_types: values of `MemoryType`; None: all.
         limit: at most so many, up to 100.
         min_similarity: least cosine, -1 to 1.
-        keys: decrypt their content; None leaves it out.
+        keys: decrypt their content; None leaves it out. One that no key decrypts ``is_lost``.
         track: count the access of each result; false in a read-only transaction.
 
     Raises:
-        AgentError: M741 no key decrypts one; M746 an argument cannot be; M749 the session acts for
-            somebody else.
+        AgentError: M746 an argument cannot be; M749 the session acts for somebody else.
     """
     need_user(session, user_id)
     bounded(limit, "limit", 1, _MOST_RESULTS)
@@ -118,7 +117,7 @@ def retrieve_memories(
         rows = conn.execute(statement, bound(conn, values)).all()
     results = [
         MemorySearchResult(
-            stored(row, keys), row.similarity, row.relevance, row.decay, row.final_score
+            listed(row, keys), row.similarity, row.relevance, row.decay, row.final_score
         )
         for row in rows
     ]
