@@ -103,8 +103,7 @@ class Member:
             elif said is not None and revision.action == RESTORE:
                 said |= {"retracted": False, "ended_by": None, "ended_at": None}
             elif said is not None and revision.action == CORRECT:
-                ended_at = None if belief.retracted else belief.valid_until
-                said |= {"ended_by": belief.superseded_by, "ended_at": ended_at}
+                said |= {"ended_by": belief.superseded_by, "ended_at": belief.valid_until}
         if said is None:
             return None
         return Said(self.id, self.recorded_at, self.number, **said)
