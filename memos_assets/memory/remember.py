@@ -161,10 +161,11 @@ def keep(session: Session, acting: Acting, space: int, many: Sequence[Prepared])
     for place in sorted(range(len(many)), key=lambda place: (recorded[place], place)):
         batch.add(place, many[place], recorded[place])
     batch.new.sort(key=lambda new: new.place)
+    beliefs.update(session, batch.groups.values())
     numbers = _insert(session, batch, lineage)
     _give_way(session, batch, numbers)
     groups = [*batch.groups.values(), *(new.group for new in batch.new if not key_of(new.prepared))]
-    beliefs.write(session, acting, space, groups, numbers)
+    beliefs.add_revisions(session, acting, space, groups, numbers)
     _write_provenance(session, batch, numbers, lineage)
     waits, linked = _embed(session, batch, numbers)
     return _kept(session, batch, many, numbers, groups, waits, linked)
