@@ -1,6 +1,5 @@
 """Beliefs change, are asked for as of any moment, and can be undone."""
 
-from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
@@ -11,17 +10,10 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory import Kept, SyncMemory
 from memos_assets.memory.moments import time_condition
-from memos_assets.search.embed import DeterministicEmbedder
 from memos_assets.settings import Settings
+from memos_assets_tests.memory.conftest import EMBEDDER
 
-memory = SyncMemory(Settings(), embedder=DeterministicEmbedder(16))
-
-
-@pytest.fixture
-def session(engine: sa.Engine) -> Iterator[Session]:
-    with Session(engine) as opened:
-        memory.act_as(opened, user="u1")
-        yield opened
+memory = SyncMemory(Settings(), embedder=EMBEDDER)
 
 
 def city(session: Session, name: str, **about: object) -> Kept:
