@@ -12,11 +12,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError, MemosAssetsError
-from memos_assets.memory import acting, corrections, histories, prepared, remember, spaces
+from memos_assets.memory import acting, corrections, histories, prepared, recall, remember, spaces
 from memos_assets.memory.acting import Acting
 from memos_assets.memory.histories import UNCHANGED, Changed, History
 from memos_assets.memory.moments import Moment
 from memos_assets.memory.prepared import About, Asked, Draft, Prepared
+from memos_assets.memory.recall import How, Recalled
 from memos_assets.memory.remember import Kept
 from memos_assets.memory.spaces import Access, Space
 from memos_assets.search.embed import (
@@ -99,6 +100,12 @@ class Memory:
         """Remember what was prepared; see `remember.remember`."""
         return await session.run_sync(remember.remember, prepared, space=space)
 
+    async def recall(
+        self, session: AsyncSession, asked: Asked, k: int = 10, **how: Unpack[How]
+    ) -> Recalled:
+        """Find what answers a question; see `recall.recall`."""
+        return await session.run_sync(recall.recall, asked, k, **how)
+
     async def history(self, session: AsyncSession, memory: str | UUID) -> History:
         """Return the beliefs about a memory; see `histories.history`."""
         return await session.run_sync(histories.history, memory)
@@ -147,6 +154,7 @@ class Memory:
         """Say since and until when a memory is true; see `histories.set_validity`."""
         dates = {"valid_from": valid_from, "valid_until": valid_until}
         return await session.run_sync(histories.set_validity, memory, reason=reason, **dates)
+
     async def create_space(self, session: AsyncSession, name: str) -> Space:
         """Make a shared space; see `spaces.create_space`."""
         return await session.run_sync(spaces.create_space, name)
@@ -235,6 +243,10 @@ class SyncMemory:
         """As `Memory.remember`."""
         return remember.remember(session, prepared, space=space)
 
+    def recall(self, session: Session, asked: Asked, k: int = 10, **how: Unpack[How]) -> Recalled:
+        """Find what answers a question; see `recall.recall`."""
+        return recall.recall(session, asked, k, **how)
+
     def history(self, session: Session, memory: str | UUID) -> History:
         """As `Memory.history`."""
         return histories.history(session, memory)
@@ -275,6 +287,7 @@ class SyncMemory:
         """As `Memory.set_validity`."""
         dates = {"valid_from": valid_from, "valid_until": valid_until}
         return histories.set_validity(session, memory, reason=reason, **dates)
+
     def create_space(self, session: Session, name: str) -> Space:
         """As `Memory.create_space`."""
         return spaces.create_space(session, name)

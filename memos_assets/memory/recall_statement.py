@@ -116,13 +116,13 @@ requested as materialized (
 ), bounds as materialized (
     select coalesce(max(w.total), 1) as total,
         coalesce(sum(w.idf) filter (where not w.rare), 0) * {most_saturation}::float8 as common,
-        (
+        case when exists (select from common) then (
             select min(b.score) from (
                 select s.score from (
                     select r.memory, r.score from {rare_chosen} r order by 2 desc, 1 offset 0
                 ) as s {passes} limit %(k)s
             ) as b having count(*) = %(k)s
-        ) as enough
+        ) end as enough
     from weight w
 ), by_words as materialized (
     select s.memory from (
