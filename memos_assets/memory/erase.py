@@ -77,6 +77,7 @@ def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
     if not before:
         raise nothing_found(user)
     texts = _sample(conn, found)
+    _analyze(conn, found)
     driver = driver_of(conn)
     driver.execute(_LOCK, found.values)
     counts: dict[str, int] = {}
@@ -124,6 +125,19 @@ def prove(
     with engine.connect() as conn:
         searched = canary.search(conn, folders, erasure.texts, skip=skip)
     return replace(erasure, counts=counts, searched=searched)
+
+
+def _analyze(conn: sa.Connection, found: Belongings) -> None:
+    """Let PostgreSQL plan the foreign keys of many rows by what is in the tables.
+
+    Without statistics it looks for the words of each memory by their space: 10,000 memories took
+    43 s to delete, and 3 s with them.
+    """
+    if len(found.numbers) < _BATCH:
+        return
+    for part in found.parts:
+        if part.schema == agent.AGENT_SCHEMA:
+            driver_of(conn).execute(sql.SQL("analyze {}").format(part.identifier))
 
 
 def _sample(conn: sa.Connection, found: Belongings) -> tuple[str, ...]:

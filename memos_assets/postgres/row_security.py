@@ -389,6 +389,22 @@ def _grant_schemas(conn: sa.Connection) -> None:
         driver_of(conn).execute(grant.format(sql.Identifier(name), sql.Identifier(ROLE)))
 
 
+#: Tables whose policies hold for the current user, and hide rows unless ours shows all to it.
+_HIDING = sa.text(
+    """
+    select c.oid::regclass::text from pg_catalog.pg_class c
+    where c.relrowsecurity and pg_catalog.row_security_active(c.oid) and not exists (
+        select from pg_catalog.pg_policy p cross join pg_catalog.unnest(p.polroles) r
+        where p.polrelid = c.oid and p.polname = :name and pg_catalog.pg_has_role(r, 'USAGE'))
+    """
+)
+
+
+def shows_everything(conn: sa.Connection) -> bool:
+    """Whether every policy that holds for this user is ours for owners, which hides no row."""
+    return conn.execute(_HIDING, {"name": OWNERS_POLICY}).first() is None
+
+
 def remove(conn: sa.Connection) -> None:
     """Take all of it back, for a downgrade; policies of others stay, and the role."""
     found, _ = walls(conn)
