@@ -73,9 +73,8 @@ def _keep(found: dict[tuple[int, int], float], pairs: Iterable[tuple[int, int, f
 
 def _is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
     ended = table.c.closed_at
-    return sa.and_(
-        sa.or_(ended.is_(None), ended > sa.func.statement_timestamp()), table.c.part >= 0
-    )
+    is_open = sa.or_(ended.is_(None), ended > sa.func.statement_timestamp())
+    return sa.and_(is_open, table.c.part >= 0)
 
 
 def _read(session: Session, model: Model, where: sa.ColumnElement[bool]) -> dict[int, _Parts]:

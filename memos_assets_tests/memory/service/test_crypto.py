@@ -14,7 +14,7 @@ from memos_assets.memory.service.crypto import content_digest, key_ring
 from memos_assets.settings import Settings
 
 PASSPHRASE = "a passphrase of memOS with 32 chars"
-NEW, OLD = Fernet.generate_key().decode(), Fernet.generate_key().decode()
+NEW, OLD = (base64.urlsafe_b64encode(letter * 32).decode() for letter in (b"n", b"o"))
 
 
 def keyed(keys: str | None = None, passphrase: str | None = None) -> Settings:
