@@ -1,6 +1,7 @@
-"""Row-level security under a role that is no superuser, and beside memOS's own roles."""
+"""Row-level security under a role without rights of superusers, and beside memOS's own roles."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psycopg
@@ -10,7 +11,7 @@ from pydantic import SecretStr
 
 from memos_assets.errors import AgentError
 from memos_assets.memory import open_sync_memory_sessions
-from memos_assets.postgres import row_security
+from memos_assets.postgres import policy_states, row_security, service_role
 from memos_assets.postgres.backup import back_up_foreign
 from memos_assets.postgres.engine import create_engine, libpq_url
 from memos_assets.postgres.server.embedded import EmbeddedServer
@@ -80,9 +81,23 @@ def test_an_owner_who_may_not_create_roles_consolidates_and_services_wait(
         assert conn.exec_driver_sql(count).scalar_one() == 1
         assert row_security.wall_faults(conn) == {}
         assert row_security.shows_everything(conn)
-        state = row_security.read_states(conn, ["public.memories"])["public.memories"]
+        state = policy_states.read_states(conn, ["public.memories"])["public.memories"]
         assert state.policies["memos_owner"].roles == ("wall_app", OWNER)
         conn.exec_driver_sql("delete from memos_ops.application_tables")
     dump = back_up_foreign(url, settings)
     assert dump is not None
     engine.dispose()
+
+
+@pytest.mark.usefixtures("administrator")
+def test_the_role_is_created_once_by_all_who_come_at_once(server: EmbeddedServer) -> None:
+    # Roles belong to the cluster: all of its databases race for one name.
+    engines = [
+        create_engine(server.url(name), Settings(), application_name="tests", pooled=False)
+        for name in ("postgres", "template1", OWNER) * 3
+    ]
+    with ThreadPoolExecutor(len(engines)) as pool:
+        facts = list(pool.map(service_role.create_role, engines))
+    assert all(one.ready for one in facts)
+    with engines[0].connect() as conn:
+        assert service_role.role_faults(conn) == []
