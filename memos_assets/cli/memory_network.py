@@ -3,13 +3,13 @@
 from typing import Annotated
 
 import typer
-from sqlalchemy.orm import Session
 
 from memos_assets.cli.display import console, live_progress, titled_table
 from memos_assets.memory.acting import act_as
 from memos_assets.memory.network import stats as network_stats
 from memos_assets.memory.seed import seed as seed_network
-from memos_assets.postgres.target import open_consolidated, open_target
+from memos_assets.memory.sessions import open_sync_memory_sessions
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
 _SHOWN = {
@@ -59,7 +59,7 @@ def stats(
 ) -> int:
     """Show how many memories and links a user's network has."""
     settings = load_settings()
-    with open_target(settings, "memos_assets:stats") as engine, Session(engine) as session:
+    with open_sync_memory_sessions(settings) as sessions, sessions() as session:
         act_as(session, user=user, spaces=spaces or ())
         found = network_stats(session)
     kinds = found.pop("memories_by_type")

@@ -113,7 +113,7 @@ def test_v38_lineages_have_no_cycle_fails_on_a_memory_that_led_to_itself(session
             session.execute(derive, row)
         return lineages_have_no_cycle(session.connection(), "")
 
-    # Two ways to one memory are no cycle, nor is a memory that was derived from a later one.
+    # Two ways to one memory make no cycle, nor does a memory that was derived from a later one.
     assert add((1, 0), (2, 0), (3, 1), (3, 2), (0, 5)).passed
     found = add((5, 3))
     assert (found.passed, found.observed) == (False, "1 are")
