@@ -184,8 +184,10 @@ sa.Index(
     "memories_equal_text",
     memories.c.space_id,
     memories.c.content_digest,
+    memories.c.valid_until,
     unique=True,
-    postgresql_where=sa.and_(_current, memories.c.valid_until.is_(None)),
+    postgresql_where=_current,
+    postgresql_nulls_not_distinct=True,
 )
 sa.Index(
     "memories_subject",
