@@ -81,12 +81,12 @@ class Plan:
         if not self.indexes:
             yield
             return
-        before = _set(conn, _BY_INDEX)
+        before = set_locally(conn, _BY_INDEX)
         yield
-        _set(conn, before)
+        set_locally(conn, before)
 
 
-def _set(conn: sa.Connection, values: Mapping[str, str]) -> Mapping[str, str]:
+def set_locally(conn: sa.Connection, values: Mapping[str, str]) -> Mapping[str, str]:
     """Set settings until the transaction ends, and return what they were."""
     names = list(values)
     read = ", ".join(["pg_catalog.current_setting(%s, true)"] * len(names))
