@@ -7,7 +7,7 @@ from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
 from memos_assets.consolidate.sources import checks as sources
 from memos_assets.maintenance import checks as maintenance
-from memos_assets.memory import wall_checks
+from memos_assets.memory import model_checks, wall_checks
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
 from memos_assets.proof.channel import checks as proof_channel
@@ -30,6 +30,7 @@ CHECKLIST = Checklist.gather(
     proof_search.CHECKS,
     maintenance.CHECKS,
     wall_checks.CHECKS,
+    model_checks.CHECKS,
 )
 #: The checks that decide on a consolidation.
 PROOF = CHECKLIST.of_group("proof")

@@ -9,6 +9,7 @@ from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
+from memos_assets.defs.memory_models import memory_model_jobs
 from memos_assets.defs.retirement import retire_files
 
 #: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
@@ -35,7 +36,8 @@ def migrate_job_name(names: AssetNames, kind: FileKind) -> str:
 
 def jobs_of(catalog: Catalog) -> list[Job]:
     """Return the jobs of a catalog."""
-    return [*_observe_jobs(catalog), *_migrate_jobs(catalog), *_other_jobs(catalog)]
+    memory = memory_model_jobs(catalog.names) if catalog.application else ()
+    return [*_observe_jobs(catalog), *_migrate_jobs(catalog), *_other_jobs(catalog), *memory]
 
 
 # A job's partitioned assets must share one definition, so there is one job per kind here too.

@@ -12,6 +12,7 @@ from memos_assets.defs.dagster_internals import request_backfill
 from memos_assets.defs.failures import failed_by, reported
 from memos_assets.defs.jobs import FINISH, HEALTH, migrate_job_name
 from memos_assets.defs.keys import Keys
+from memos_assets.defs.memory_models import memory_model_schedules
 from memos_assets.defs.observations import chunk_versions, report_changed
 from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_consolidated
@@ -101,4 +102,5 @@ def schedules_of(catalog: Catalog) -> list[dg.ScheduleDefinition]:
             description="Looks for dead rows, drift, leftovers, old statistics, indexes nobody "
             "uses.",
         ),
+        *(memory_model_schedules(names) if catalog.application else ()),
     ]
