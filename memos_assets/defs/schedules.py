@@ -10,7 +10,7 @@ from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.observe import Look, look_at_files
 from memos_assets.defs.dagster_internals import request_backfill
 from memos_assets.defs.failures import failed_by, reported
-from memos_assets.defs.jobs import FINISH, HEALTH, migrate_job_name
+from memos_assets.defs.jobs import FINISH, HEALTH, MEMORY, migrate_job_name
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.memory_models import memory_model_schedules
 from memos_assets.defs.observations import chunk_versions, report_changed
@@ -102,5 +102,17 @@ def schedules_of(catalog: Catalog) -> list[dg.ScheduleDefinition]:
             description="Looks for dead rows, drift, leftovers, old statistics, indexes nobody "
             "uses.",
         ),
-        *(memory_model_schedules(names) if catalog.application else ()),
+        *(_memory_schedules(catalog) if catalog.application else ()),
+    ]
+
+
+def _memory_schedules(catalog: Catalog) -> list[dg.ScheduleDefinition]:
+    return [
+        *memory_model_schedules(catalog.names),
+        dg.ScheduleDefinition(
+            name=catalog.names.job("check_memory_daily"),
+            cron_schedule="10 5 * * *",
+            job_name=catalog.names.job(MEMORY),
+            description="Checks the memory of agents.",
+        ),
     ]

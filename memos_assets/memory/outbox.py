@@ -1,6 +1,6 @@
 """Memories that wait for an embedding: the schedule's work, and what is still waiting.
 
-A batch is claimed by moving its next attempt into the future, so that no transaction is open while
+A batch is taken by moving its next attempt into the future, so that no transaction is open while
 the model works, several processes share the work, and the rows of one that died come up again.
 Runs as the owner of the tables: the rows are of all users.
 """
@@ -35,7 +35,7 @@ from memos_assets.search.embed import Embedder
 #: Memories of one call of the model.
 BATCH: Final = 64
 #: The first wait after a failure, doubled with each further one, and the longest: seconds. It is
-#: also the time in which a claimed batch has to be embedded before another process takes it.
+#: also the time in which a batch that was taken has to be embedded before another process takes it.
 FIRST_WAIT: Final = 60
 LONGEST_WAIT: Final = 3_600
 
@@ -133,7 +133,7 @@ def embed_waiting(engine: sa.Engine, embedder: Embedder, *, batch: int = BATCH) 
         if model is None or model.name != embedder.model:
             raise not_current(embedder.model, model)
         verify(embedder, model)
-        while numbers := _claim(engine, batch):
+        while numbers := _take(engine, batch):
             _embed(engine, embedder, model, numbers, progress)
     except MemosAssetsError as error:
         progress.stopped = cause(error)
@@ -179,7 +179,7 @@ def any_due(engine: sa.Engine) -> bool:
         return bool(conn.scalar(sa.select(due)))
 
 
-def _claim(engine: sa.Engine, batch: int) -> list[int]:
+def _take(engine: sa.Engine, batch: int) -> list[int]:
     """Take due memories for as long as they would wait after a failure; numbers, in order."""
     box = agent.outbox
     due = (
