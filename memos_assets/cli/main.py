@@ -51,6 +51,9 @@ COMMANDS = {
     "rejects": "rejects:group",
     "memory": "memory:group",
     "acknowledge": "acknowledge:acknowledge",
+    "check-sessions": "check_sessions:check_sessions",
+    "user": "user:group",
+    "keys": "keys:group",
 }
 
 

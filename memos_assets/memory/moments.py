@@ -2,9 +2,9 @@
 
 A moment is an aware datetime, or its ISO form with a zone. A plain date is its midnight in UTC.
 
-``valid_from`` and ``valid_until`` are times of the world, ``as_of`` asks for them. ``recorded_at``,
-``retracted_at`` and ``revisions.known_from`` are times of our knowledge, and ``known_at`` asks for
-them.
+``valid_from`` and ``valid_until`` are times of the world, which ``as_of`` asks for.
+``recorded_at``, ``retracted_at`` and ``revisions.known_from`` are times of our knowledge, which
+``known_at`` asks for.
 """
 
 from datetime import UTC, date, datetime
