@@ -10,6 +10,7 @@ from memos_assets.maintenance import checks as maintenance
 from memos_assets.memory import time_checks, wall_checks
 from memos_assets.memory import wall_checks, word_checks
 from memos_assets.memory import graph_checks, seed_checks, wall_checks
+from memos_assets.memory import model_checks, wall_checks
 from memos_assets.memory.service import checks as memory_service
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
@@ -38,6 +39,7 @@ CHECKLIST = Checklist.gather(
     word_checks.CHECKS,
     graph_checks.CHECKS,
     seed_checks.CHECKS,
+    model_checks.CHECKS,
     session_rules.CHECKS,
     memory_service.CHECKS,
 )

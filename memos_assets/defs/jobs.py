@@ -9,6 +9,7 @@ from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
+from memos_assets.defs.memory_models import memory_model_jobs
 from memos_assets.defs.retirement import retire_files
 
 #: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
@@ -18,7 +19,7 @@ UPKEEP = {"memos/upkeep": "true"}
 #: Names of jobs; those of other catalogs than memOS's begin with their prefix.
 FINISH, VERIFY, REPORT = "index_check_report", "verify_checklist", "write_report"
 ARCHIVE, HEALTH, MAINTAIN = "report_archive", "check_index_health", "maintain_indexes"
-IMPACT, RETIRE = "measure_impact", "retire_files"
+IMPACT, RETIRE, MEMORY = "measure_impact", "retire_files", "check_memory"
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
@@ -35,7 +36,21 @@ def migrate_job_name(names: AssetNames, kind: FileKind) -> str:
 
 def jobs_of(catalog: Catalog) -> list[Job]:
     """Return the jobs of a catalog."""
-    return [*_observe_jobs(catalog), *_migrate_jobs(catalog), *_other_jobs(catalog)]
+    memory = _memory_jobs(catalog) if catalog.application else ()
+    return [*_observe_jobs(catalog), *_migrate_jobs(catalog), *_other_jobs(catalog), *memory]
+
+
+def _memory_jobs(catalog: Catalog) -> list[Job]:
+    checks = check_keys(CHECKLIST.of_group("memory"), catalog)
+    return [
+        *memory_model_jobs(catalog.names),
+        dg.define_asset_job(
+            catalog.names.job(MEMORY),
+            selection=dg.AssetSelection.checks(*checks),
+            tags=UPKEEP,
+            description="Checks of the memory of agents.",
+        ),
+    ]
 
 
 # A job's partitioned assets must share one definition, so there is one job per kind here too.
