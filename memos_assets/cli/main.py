@@ -51,6 +51,8 @@ COMMANDS = {
     "rejects": "rejects:group",
     "acknowledge": "acknowledge:acknowledge",
     "check-sessions": "check_sessions:check_sessions",
+    "user": "user:group",
+    "keys": "keys:group",
 }
 
 

@@ -93,8 +93,6 @@ def supersede(
     groups = groups_of(session, rows)
     other = groups[new.id].members[new.id]
     member = groups[old.id].members[old.id]
-    if member.belief.superseded_by == new.id:
-        return changed_of(member, now, [])
     if other.belief.retracted:
         raise AgentError(
             "M734",
@@ -111,6 +109,8 @@ def supersede(
         retracted=never,
         superseded_by=new.id,
     )
+    if belief == member.belief:
+        return changed_of(member, now, [])
     member.add(Revision(beliefs.CORRECT, now, belief, reason, is_new=True))
     return settle_and_write(session, acting, old.space_id, groups.values(), now, [member])[0]
 

@@ -12,12 +12,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError, MemosAssetsError
-from memos_assets.memory import acting, corrections, histories, prepared, remember
+from memos_assets.memory import acting, corrections, histories, prepared, remember, spaces
 from memos_assets.memory.acting import Acting
 from memos_assets.memory.histories import UNCHANGED, Changed, History
 from memos_assets.memory.moments import Moment
 from memos_assets.memory.prepared import About, Asked, Draft, Prepared
 from memos_assets.memory.remember import Kept
+from memos_assets.memory.spaces import Access, Space
 from memos_assets.search.embed import (
     AsyncEmbedder,
     Embedder,
@@ -146,6 +147,31 @@ class Memory:
         """Say since and until when a memory is true; see `histories.set_validity`."""
         dates = {"valid_from": valid_from, "valid_until": valid_until}
         return await session.run_sync(histories.set_validity, memory, reason=reason, **dates)
+    async def create_space(self, session: AsyncSession, name: str) -> Space:
+        """Make a shared space; see `spaces.create_space`."""
+        return await session.run_sync(spaces.create_space, name)
+
+    async def grant(
+        self, session: AsyncSession, space: str, user: str, access: Access = "read"
+    ) -> None:
+        """Let another user read, or read and write, a space; see `spaces.grant`."""
+        await session.run_sync(spaces.grant, space, user, access)
+
+    async def revoke(self, session: AsyncSession, space: str, user: str) -> bool:
+        """Take a grant back; see `spaces.revoke`."""
+        return await session.run_sync(spaces.revoke, space, user)
+
+    async def granted(self, session: AsyncSession, space: str) -> dict[str, Access]:
+        """Return user -> access of a space; see `spaces.granted`."""
+        return await session.run_sync(spaces.granted, space)
+
+    async def list_spaces(self, session: AsyncSession) -> list[Space]:
+        """Return the user's spaces; see `spaces.list_spaces`."""
+        return await session.run_sync(spaces.list_spaces)
+
+    async def drop_space(self, session: AsyncSession, space: str) -> None:
+        """Drop a shared space that holds no memory; see `spaces.drop_space`."""
+        await session.run_sync(spaces.drop_space, space)
 
 
 class SyncMemory:
@@ -249,6 +275,29 @@ class SyncMemory:
         """As `Memory.set_validity`."""
         dates = {"valid_from": valid_from, "valid_until": valid_until}
         return histories.set_validity(session, memory, reason=reason, **dates)
+    def create_space(self, session: Session, name: str) -> Space:
+        """As `Memory.create_space`."""
+        return spaces.create_space(session, name)
+
+    def grant(self, session: Session, space: str, user: str, access: Access = "read") -> None:
+        """As `Memory.grant`."""
+        spaces.grant(session, space, user, access)
+
+    def revoke(self, session: Session, space: str, user: str) -> bool:
+        """As `Memory.revoke`."""
+        return spaces.revoke(session, space, user)
+
+    def granted(self, session: Session, space: str) -> dict[str, Access]:
+        """As `Memory.granted`."""
+        return spaces.granted(session, space)
+
+    def list_spaces(self, session: Session) -> list[Space]:
+        """As `Memory.list_spaces`."""
+        return spaces.list_spaces(session)
+
+    def drop_space(self, session: Session, space: str) -> None:
+        """As `Memory.drop_space`."""
+        spaces.drop_space(session, space)
 
 
 def _drafts(items: Iterable[str | Mapping[str, Any]], model: str) -> list[Draft]:

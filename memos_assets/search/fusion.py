@@ -39,7 +39,7 @@ class Weights:
     words: float = 1.0
     neighbours: float = 0.3
     links: float = 0.05
-    unrelated: float = 0.2
+    unrelated: float = 0.24
 
     @classmethod
     def of(cls, stored: Mapping[str, float] | None) -> "Weights":
@@ -169,7 +169,7 @@ def _tried(start: Weights, grid: Mapping[str, Sequence[float]]) -> Iterator[Weig
 
     def distance(values: tuple[float, ...]) -> float:
         pairs = zip(grid, values, strict=True)
-        return sum((abs(getattr(start, name) - value) for name, value in pairs), 0.0)
+        return float(sum(abs(getattr(start, name) - value) for name, value in pairs))
 
     for values in sorted(product(*grid.values()), key=distance):
         yield replace(start, **dict(zip(grid, values, strict=True)))

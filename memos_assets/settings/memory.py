@@ -12,8 +12,8 @@ class MemorySettings(SettingsGroup):
 
     encryption_key: Annotated[SecretStr | None, EMPTY_IS_UNSET] = Field(
         default=None,
-        description="memOS's own passphrase, from which memOS derives its key; unset: what memOS "
-        "wrote can only be read by MEMOS_MEMORY_KEYS.",
+        description="Passphrase that memOS has too, from which it derives its key; unset: what "
+        "memOS wrote is read by MEMOS_MEMORY_KEYS alone.",
     )
     encryption_salt: str = Field(
         default="memOS_recovery_bot_salt_2024",

@@ -17,9 +17,14 @@ MODEL = "tests"
 THRESHOLD = 0.6
 
 
-def add_model(session: Session, name: str = MODEL, *, dimension: int = DIMENSION) -> int:
+def add_model(
+    session: Session,
+    name: str = MODEL,
+    *,
+    dimension: int = DIMENSION,
+    state: Literal["current", "next"] = "current",
+) -> int:
     """Register a model whose embeddings tests choose."""
-    state: Literal["current", "next"] = "current" if name == MODEL else "next"
     made = register(
         session.connection(), name, dimension, "of tests", state, link_threshold=THRESHOLD
     )

@@ -1,4 +1,4 @@
-"""`MemoryService`: the operations for asyncio, with keys and embedder held beside the session."""
+"""`MemoryService`: the operations for asyncio, with the keys and the embedder."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

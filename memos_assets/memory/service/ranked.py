@@ -33,6 +33,9 @@ EXACT_UP_TO: Final = 10_000
 #: Nearest memories that are ranked where the index proposes them; a few times as many as results.
 CANDIDATES: Final = 200
 _PER_RESULT = 4
+#: The planner does not count the reading of vectors outside of their rows, and would read all of a
+#: user's, and sort them.
+_BY_INDEX: Final = {"enable_sort": "off"}
 _MOST_RESULTS = 100
 _INDEX = DESCRIBED.vector_indexes[0]
 #: What is searched: what memOS shows, of the types that are asked for. Parameters are in brackets,
@@ -107,7 +110,9 @@ def retrieve_memories(
         **({} if exact else {"k": candidates, **_NO_FILTERS}),
     }
     statement = ranking(conn, exact=exact)
-    with _settings_of_search(session, {} if exact else search_settings(candidates)):
+    with _settings_of_search(
+        session, {} if exact else {**search_settings(candidates), **_BY_INDEX}
+    ):
         rows = conn.execute(statement, bound(conn, values)).all()
     results = [
         MemorySearchResult(
@@ -145,16 +150,16 @@ def ranking(conn: sa.Connection, *, exact: bool) -> sa.Select[Any]:
 
 @lru_cache(maxsize=8)
 def _ranking(vector_schema: str | None, exact: bool) -> sa.Select[Any]:  # noqa: FBT001  a cache
-    found = _all_of_user() if exact else nearest(_TABLE, _INDEX, filtered=True, bind=_bind)
+    nearby = _all_of_user() if exact else nearest(_TABLE, _INDEX, filtered=True, bind=_bind)
     # Materialised: otherwise each distance is computed wherever it is named.
     near = (
-        sa.text(within(found, vector_schema).as_string())
+        sa.text(within(nearby, vector_schema).as_string())
         .columns(sa.column("id", sa.Uuid()), sa.column("distance", sa.Double()))
         .cte("near")
         .prefix_with("materialized")
     )
     m = MEMORIES.c
-    similarity = 1 - near.c.distance
+    similarity = 1.0 - near.c.distance
     relevance = sa.func.coalesce(m.therapeutic_relevance, RELEVANCE)
     decay = decay_sql(
         m.created_at,
@@ -162,20 +167,24 @@ def _ranking(vector_schema: str | None, exact: bool) -> sa.Select[Any]:  # noqa:
         m.memory_type == MemoryType.MILESTONE.value,
         sa.bindparam("at", type_=sa.DateTime()),
     )
-    score = similarity * relevance * decay
-    return (
+    found = (
         sa.select(
             *SHOWN,
             HAS_EMBEDDING,
             similarity.label("similarity"),
             relevance.label("relevance"),
             decay.label("decay"),
-            score.label("final_score"),
         )
         .join_from(near, MEMORIES, m.id == near.c.id)
         # A vector of zeros is at distance NaN, which is above every number.
         .where(near.c.distance <= sa.bindparam("most_distance", type_=sa.Double()))
-        .order_by(score.desc(), m.id)
+        .subquery("found")
+    )
+    f = found.c
+    score = (f.similarity * f.relevance * f.decay).label("final_score")
+    return (
+        sa.select(*f, score)
+        .order_by(score.desc(), f.id)
         .limit(sa.bindparam("results", type_=sa.Integer()))
     )
 

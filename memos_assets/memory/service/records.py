@@ -81,7 +81,7 @@ def stored(row: sa.Row, keys: KeyRing | None = None) -> StoredMemory:
         AgentError: M741 no key decrypts it.
     """
     found = row._mapping  # noqa: SLF001  SQLAlchemy's public name for a row by its columns
-    values = plain({column.name: found[column] for column in SHOWN})
+    values = plain({column.name: found[column.name] for column in SHOWN})
     content = None
     if keys is not None:
         content = keys.decrypt(values["encrypted_content"], memory=values["id"])

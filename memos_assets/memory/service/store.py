@@ -142,7 +142,7 @@ def update_memory(
 ) -> StoredMemory | None:
     """Change fields of a memory, and its content if a prepared one is given.
 
-    A new privacy level is held against the content that is there, and the summary is made again.
+    A new privacy level must permit the content that is there; the summary is made again.
 
     Args:
         session: the caller's, which acts for the user and commits.

@@ -347,6 +347,39 @@ erasures = sa.Table(
     comment="Users who were erased; nothing of what they said.",
 )
 
+seeds = sa.Table(
+    "seeds",
+    metadata,
+    _number(),
+    _space(),
+    sa.Column("source", sa.Text(), nullable=False, comment="Of memos.semantic_memories."),
+    _now("started_at"),
+    _moment("finished_at", "NULL: some rows are not seeded yet."),
+    sa.Column("counts", pg.JSONB(), nullable=False, server_default="{}", comment="What -> rows."),
+    sa.Column("links_digest", sa.Text(), comment="sha256 of its links, read back at the end."),
+    sa.UniqueConstraint("space_id", "source", name="seeds_space_id_source_key"),
+    comment="Which source of the semantic network was seeded into which space, once each.",
+)
+
+seed_ids = sa.Table(
+    "seed_ids",
+    metadata,
+    sa.Column(
+        "seed",
+        sa.BigInteger(),
+        sa.ForeignKey(f"{AGENT_SCHEMA}.seeds.number", ondelete="cascade"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("original", sa.Text(), primary_key=True, comment="memOS's id."),
+    _memory("memory", key=False),
+    _space(),
+    sa.Column("duplicate", sa.Boolean(), nullable=False, comment="Its text was there already."),
+    _in_its_space("memory"),
+    comment="memOS's ids -> memories; equal texts are one memory.",
+)
+sa.Index("seed_ids_memory", seed_ids.c.memory)
+
 
 def refuse_to_drop(conn: sa.Connection) -> None:
     """Refuse a downgrade that would drop memories.

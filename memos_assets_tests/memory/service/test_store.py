@@ -208,7 +208,7 @@ def test_new_content_makes_what_follows_from_it_again(session: Session, keys: Ke
     assert read.content == new.content
 
 
-def test_a_stricter_level_is_held_against_the_content(session: Session, keys: KeyRing) -> None:
+def test_a_stricter_level_must_permit_the_content(session: Session, keys: KeyRing) -> None:
     mail = store_memory(session, USER, prepared(keys, "Mail ann@example.org"))
     with pytest.raises(AgentError, match=r"^M745 .*minimal .*\(email\)"):
         update_memory(session, keys, mail.id, USER, {"privacy_level": "minimal"})
@@ -324,7 +324,7 @@ def test_a_session_that_acts_for_somebody_else_is_refused(
         return
     with pytest.raises(AgentError, match=r"^M749"):
         act_for(session, USER)
-    # An id of another user's memory is no memory.
+    # Another user's memory is not found by its id.
     assert get_memory(session, memory.id, acting) is None
     assert not delete_memory(session, memory.id, acting)
     assert update_memory(session, keys, memory.id, acting, {"tags": []}) is None
