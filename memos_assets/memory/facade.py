@@ -147,6 +147,7 @@ class Memory:
         """Say since and until when a memory is true; see `histories.set_validity`."""
         dates = {"valid_from": valid_from, "valid_until": valid_until}
         return await session.run_sync(histories.set_validity, memory, reason=reason, **dates)
+
     async def create_space(self, session: AsyncSession, name: str) -> Space:
         """Make a shared space; see `spaces.create_space`."""
         return await session.run_sync(spaces.create_space, name)
@@ -275,6 +276,7 @@ class SyncMemory:
         """As `Memory.set_validity`."""
         dates = {"valid_from": valid_from, "valid_until": valid_until}
         return histories.set_validity(session, memory, reason=reason, **dates)
+
     def create_space(self, session: Session, name: str) -> Space:
         """As `Memory.create_space`."""
         return spaces.create_space(session, name)

@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 24
+    assert int(done.stdout) == 26
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -53,6 +53,16 @@ def test_the_asset_keys_are_an_api() -> None:
         "archive/mixed_precision_embeddings",
         "archive/other_files",
         "archive/semantic_memory",
+        "memos/agent/erasures",
+        "memos/agent/graph_health",
+        "memos/agent/links",
+        "memos/agent/memories",
+        "memos/agent/proposals",
+        "memos/agent/quality",
+        "memos/agent/seed",
+        "memos/agent/seeds",
+        "memos/agent/spaces",
+        "memos/agent/words",
         "memos/corpora",
         "memos/corpus_chunks",
         "memos/corpus_documents",
@@ -75,6 +85,7 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/search_functions",
         "memos/semantic_links",
         "memos/semantic_memories",
+        "memos/service_sources",
         "memos/thought_templates",
     ]
     assert [key.removeprefix("memos/indexes/") for key in keys if "/indexes/" in key] == [
@@ -170,6 +181,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
     assert sorted(job.name for job in REPOSITORY.get_all_jobs()) == [
         "__ASSET_JOB",
         "check_index_health",
+        "check_memory",
         "index_check_report",
         "maintain_indexes",
         "measure_impact",
@@ -190,6 +202,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "observe_semantic_memory",
         "report_archive",
         "retire_files",
+        "seed_memory",
         "verify_checklist",
         "write_report",
     ]
@@ -203,6 +216,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "backfill_semantic_memory",
         "check_daily",
         "check_health_daily",
+        "check_memory_daily",
     ]
     assert sorted(sensor.name for sensor in REPOSITORY.sensor_defs) == [
         "build_due_indexes",
@@ -223,6 +237,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
         "archive",
         "impact",
         "indexes",
+        "memory",
         "report",
         "search",
         "tables",
