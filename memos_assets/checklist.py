@@ -7,7 +7,7 @@ from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
 from memos_assets.consolidate.sources import checks as sources
 from memos_assets.maintenance import checks as maintenance
-from memos_assets.memory import quality_checks, wall_checks
+from memos_assets.memory import model_checks, quality_checks, wall_checks
 from memos_assets.memory.service import checks as memory_service
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
@@ -33,6 +33,7 @@ CHECKLIST = Checklist.gather(
     maintenance.CHECKS,
     wall_checks.CHECKS,
     quality_checks.CHECKS,
+    model_checks.CHECKS,
     session_rules.CHECKS,
     memory_service.CHECKS,
 )

@@ -9,6 +9,7 @@ from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
+from memos_assets.defs.memory_models import memory_model_jobs
 from memos_assets.defs.retirement import retire_files
 
 #: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
@@ -86,6 +87,7 @@ def _memory_jobs(catalog: Catalog) -> list[Job]:
     counted = ("memories", "links", "words", "spaces", "proposals", "seeds", "erasures")
     keys = [names.agent(name) for name in (*counted, "quality", "graph_health")]
     return [
+        *memory_model_jobs(names),
         dg.define_asset_job(
             names.job(MEMORY),
             selection=dg.AssetSelection.assets(*keys, names.service_sources).without_checks()

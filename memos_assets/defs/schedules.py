@@ -12,6 +12,7 @@ from memos_assets.defs.dagster_internals import request_backfill
 from memos_assets.defs.failures import failed_by, reported
 from memos_assets.defs.jobs import FINISH, HEALTH, MEMORY, migrate_job_name
 from memos_assets.defs.keys import Keys
+from memos_assets.defs.memory_models import memory_model_schedules
 from memos_assets.defs.observations import chunk_versions, report_changed
 from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_consolidated
@@ -107,6 +108,7 @@ def schedules_of(catalog: Catalog) -> list[dg.ScheduleDefinition]:
 
 def _of_memory(catalog: Catalog) -> Iterator[dg.ScheduleDefinition]:
     if catalog.application:
+        yield from memory_model_schedules(catalog.names)
         yield dg.ScheduleDefinition(
             name=catalog.names.job("check_memory_daily"),
             cron_schedule="20 6 * * *",

@@ -170,9 +170,7 @@ def draft(text: str, model: str, about: About) -> Draft:
             "derived_from": tuple(dict.fromkeys(map(str, about.get("derived_from") or ()))),
         },
         tuple(split(content, model)),
-        None
-        if previous is None
-        else _together(storable(previous, "previous text"), content, model),
+        None if previous is None else together(storable(previous, "previous text"), content, model),
     )
 
 
@@ -264,7 +262,7 @@ def _rows(vectors: object, count: int) -> Sequence[Vector]:
     return list(checked(vectors, count, where="embedder"))
 
 
-def _together(previous: str, content: str, model: str) -> str:
+def together(previous: str, content: str, model: str) -> str:
     """Return a text after the end of the one before it, as far as a model reads both."""
     start, stop = split(content, model)[0]
     own = content[start:stop]

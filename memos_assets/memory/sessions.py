@@ -14,11 +14,13 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.errors import AgentError
+from memos_assets.memory.models import ensure_registered
 from memos_assets.postgres import row_security, service_role
 from memos_assets.postgres.engine import closing_pool, create_engine, shown
 from memos_assets.postgres.service_role import ROLE
 from memos_assets.postgres.sessions import create_async_engine
 from memos_assets.postgres.target import prepare_target
+from memos_assets.search.embed import configured_embedder
 from memos_assets.settings import Settings
 
 APPLICATION_NAME: Final = "memos_assets:memory"
@@ -102,6 +104,9 @@ def walled_off(settings: Settings) -> sa.URL:
         with engine.connect() as conn:
             _require_role(conn, shown(url))
             _require_wall(conn, shown(url))
+        if settings.embedder is not None:
+            # The first one that answers; while none does, memories wait for it in the outbox.
+            ensure_registered(engine, configured_embedder(settings))
         _compared.add(address)
     return url
 

@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 26
+    assert int(done.stdout) == 29
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -57,8 +57,11 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/agent/graph_health",
         "memos/agent/links",
         "memos/agent/memories",
+        "memos/agent/models",
+        "memos/agent/outbox",
         "memos/agent/proposals",
         "memos/agent/quality",
+        "memos/agent/reembedding",
         "memos/agent/seed",
         "memos/agent/seeds",
         "memos/agent/spaces",
@@ -129,6 +132,7 @@ def test_the_asset_keys_are_an_api() -> None:
 def test_the_sources_are_observed_and_never_materialised() -> None:
     others = GRAPH.get_all_asset_keys() - set(GRAPH.materializable_asset_keys)
     assert sorted(key.to_user_string() for key in others) == [
+        "memos/agent/embedder",
         "sqlite/content_cache",
         "sqlite/corpus",
         "sqlite/embedding_aggregator",
@@ -141,7 +145,7 @@ def test_the_sources_are_observed_and_never_materialised() -> None:
         "sqlite/semantic_memory",
     ]
     assert all(GRAPH.get(key).is_observable for key in others)
-    assert {GRAPH.get(key).group_name for key in others} == {"sources"}
+    assert {GRAPH.get(key).group_name for key in others} == {"sources", "memory"}
     assert all(GRAPH.get(key).description for key in others)
 
 
@@ -182,8 +186,10 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "__ASSET_JOB",
         "check_index_health",
         "check_memory",
+        "embed_waiting_memories",
         "index_check_report",
         "maintain_indexes",
+        "maintain_memory_models",
         "measure_impact",
         "migrate_corpus",
         "migrate_embedding_aggregator",
@@ -193,6 +199,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "migrate_mixed_precision_embeddings",
         "migrate_semantic_memory",
         "observe_corpus",
+        "observe_embedder",
         "observe_embedding_aggregator",
         "observe_files_in_place",
         "observe_hybrid",
@@ -217,6 +224,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "check_daily",
         "check_health_daily",
         "check_memory_daily",
+        "embed_waiting_memories",
     ]
     assert sorted(sensor.name for sensor in REPOSITORY.sensor_defs) == [
         "build_due_indexes",
