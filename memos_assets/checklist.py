@@ -11,6 +11,7 @@ from memos_assets.memory import time_checks, wall_checks
 from memos_assets.memory import wall_checks, word_checks
 from memos_assets.memory import graph_checks, seed_checks, wall_checks
 from memos_assets.memory import model_checks, wall_checks
+from memos_assets.memory import model_checks, quality_checks, wall_checks
 from memos_assets.memory.service import checks as memory_service
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
@@ -39,6 +40,7 @@ CHECKLIST = Checklist.gather(
     word_checks.CHECKS,
     graph_checks.CHECKS,
     seed_checks.CHECKS,
+    quality_checks.CHECKS,
     model_checks.CHECKS,
     session_rules.CHECKS,
     memory_service.CHECKS,
