@@ -103,10 +103,7 @@ _TYPES: Final[Mapping[str, sa.types.TypeEngine[Any]]] = {
     "timestamptz": sa.DateTime(timezone=True),
 }
 _STATEMENT: Final = sa.text(_INSERT.as_string()).bindparams(
-    *(
-        sa.bindparam(n, type_=pg.ARRAY(_TYPES[t]))
-        for n, t in _COLUMNS.items()
-    )
+    *(sa.bindparam(n, type_=pg.ARRAY(_TYPES[t])) for n, t in _COLUMNS.items())
 )
 
 
