@@ -39,6 +39,11 @@ class AssetNames:
         """The asset of the report that a person signs."""
         return f"{self.prefix}/report"
 
+    @property
+    def service_sources(self) -> str:
+        """The asset of the services' sources, whose use of sessions is checked."""
+        return f"{self.prefix}/service_sources"
+
     def source(self, kind: str) -> str:
         """Return the asset of a kind of file."""
         return f"{self.sources}/{kind}"

@@ -18,8 +18,8 @@ from memos_assets.settings import Settings
 
 Severity = Literal["error", "warning"]
 #: ``proof`` decides on a consolidation; ``health`` watches tables and indexes in the days after it;
-#: ``load`` compares what a run loaded, in that run.
-Group = Literal["proof", "health", "load"]
+#: ``load`` compares what a run loaded, in that run; ``memory`` is about what agents remember.
+Group = Literal["proof", "health", "load", "memory"]
 
 Value = TypeVar("Value", bound=Hashable)
 Reading = TypeVar("Reading")
@@ -98,7 +98,7 @@ class Check(Generic[Value]):
         subjects: returns everything that it is about; nothing is opened.
         judge: decides on one of them.
         severity: a failed ``warning`` leaves something to do; nothing is wrong or unproven.
-        group: checks of ``health`` and ``load`` are not part of the verdict on a consolidation.
+        group: only checks of ``proof`` are part of the verdict on a consolidation.
         left_to_do: key of the evidence that counts the work that a warning leaves.
         blocking: a failure fails its run, and assets downstream of the subject wait.
 

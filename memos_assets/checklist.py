@@ -7,6 +7,8 @@ from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
 from memos_assets.consolidate.sources import checks as sources
 from memos_assets.maintenance import checks as maintenance
+from memos_assets.memory import wall_checks
+from memos_assets.memory.service import checks as memory_service
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
 from memos_assets.proof.channel import checks as proof_channel
@@ -15,6 +17,7 @@ from memos_assets.proof.rows import loaded as proof_loaded
 from memos_assets.proof.search import checks as proof_search
 from memos_assets.proof.shape import checks as proof_shape
 from memos_assets.search import checks as search
+from memos_assets.session_rules import checks as session_rules
 
 CHECKLIST = Checklist.gather(
     application.CHECKS,
@@ -28,6 +31,9 @@ CHECKLIST = Checklist.gather(
     proof_shape.CHECKS,
     proof_search.CHECKS,
     maintenance.CHECKS,
+    wall_checks.CHECKS,
+    session_rules.CHECKS,
+    memory_service.CHECKS,
 )
 #: The checks that decide on a consolidation.
 PROOF = CHECKLIST.of_group("proof")

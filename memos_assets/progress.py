@@ -6,7 +6,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Literal
 
-Phase = Literal["pin", "load", "index", "verify", "maintain", "measure"]
+Phase = Literal["pin", "load", "index", "verify", "maintain", "measure", "encrypt"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ GROUND = (
 #: From the ground up. A room imports rooms before it in this list, and itself.
 FLOORS = (
     *GROUND,
-    *("settings", "catalog", "check", "sqlite", "postgres", "indexes", "search"),
+    *("settings", "catalog", "check", "sqlite", "session_rules", "postgres", "indexes", "search"),
     *("consolidate", "proof", "snapshots", "blackboard", "memory", "cache", "research"),
     *("maintenance", "impact", "checklist", "report", "defs", "definitions", "components", "runs"),
     *("api", "memos_face", "demo", "cli", "__main__"),
@@ -32,7 +32,8 @@ INNER_FLOORS = {
         "storable_text",
         *("schemas", "connection", "driver_errors", "channel", "vector_names", "foreign_content"),
         *("advisory_locks", "upsert", "build_lock", "pools"),
-        *("server", "copy", "schema", "shape", "application", "engine", "sessions", "migrations"),
+        *("server", "copy", "schema", "shape", "application", "engine", "sessions"),
+        *("service_role", "owned_rows", "row_security", "migrations"),
         *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),
     ),
@@ -70,6 +71,7 @@ NEVER = (
         at_all=True,
     ),
     Never("proof", "memos_assets.consolidate.decoding", "the proof decodes for itself"),
+    Never("session_rules", "dagster", "the command reads sources where no Dagster is"),
     Never("memory", "dagster", _SERVICE),
     Never("cache", "dagster", _SERVICE),
     Never("blackboard", "dagster", _SERVICE),

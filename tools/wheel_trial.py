@@ -32,6 +32,7 @@ CARRIED = {
     "memos_assets/sql/functions/search.sql",
     "memos_assets/docs/errors.md",
     "memos_assets/docs/checklist.md",
+    "memos_assets/search/embed/minilm_vocabulary.txt",
     "memos_assets/report/templates/report.html.jinja",
     f"memos_assets-{__version__}.dist-info/licenses/LICENSE",
 }

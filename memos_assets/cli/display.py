@@ -45,6 +45,7 @@ _VERBS: dict[Phase, tuple[str, str]] = {
     "verify": ("Verifying", "Verified"),
     "maintain": ("Maintaining", "Maintained"),
     "measure": ("Measuring", "Measured"),
+    "encrypt": ("Encrypting", "Encrypted"),
 }
 
 
@@ -138,7 +139,7 @@ class ProgressDisplay:
         nouns: dict[Phase, str] = {
             "pin": "files", "load": "tables", "index": "indexes", "verify": "tables",
             "maintain": "objects",
-            "measure": "searches",
+            "measure": "searches", "encrypt": "tables",
         }  # fmt: skip
         for name, phase in self._phases.items():
             what = f"{phase.objects} {nouns[name]}"

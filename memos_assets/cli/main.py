@@ -50,6 +50,9 @@ COMMANDS = {
     "versions": "versions:versions",
     "rejects": "rejects:group",
     "acknowledge": "acknowledge:acknowledge",
+    "check-sessions": "check_sessions:check_sessions",
+    "user": "user:group",
+    "keys": "keys:group",
 }
 
 

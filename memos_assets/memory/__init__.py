@@ -8,5 +8,21 @@ session is in use. No Dagster, no command line; evaluation and hooks of Dagster 
 from memos_assets.memory.facade import Memory, SyncMemory
 from memos_assets.memory.prepared import Asked, Prepared
 from memos_assets.memory.remember import Kept
+from memos_assets.memory.sessions import (
+    open_memory_sessions,
+    open_sync_memory_sessions,
+    sessions_for,
+    sync_sessions_for,
+)
 
-__all__ = ["Asked", "Kept", "Memory", "Prepared", "SyncMemory"]
+__all__ = [
+    "Asked",
+    "Kept",
+    "Memory",
+    "Prepared",
+    "SyncMemory",
+    "open_memory_sessions",
+    "open_sync_memory_sessions",
+    "sessions_for",
+    "sync_sessions_for",
+]

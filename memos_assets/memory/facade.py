@@ -6,15 +6,19 @@ function of the caller's session. Neither opens, commits, rolls back or closes a
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Unpack, overload
+from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError, MemosAssetsError
-from memos_assets.memory import acting, prepared, remember
+from memos_assets.memory import acting, corrections, histories, prepared, remember, spaces
 from memos_assets.memory.acting import Acting
+from memos_assets.memory.histories import UNCHANGED, Changed, History
+from memos_assets.memory.moments import Moment
 from memos_assets.memory.prepared import About, Asked, Draft, Prepared
 from memos_assets.memory.remember import Kept
+from memos_assets.memory.spaces import Access, Space
 from memos_assets.search.embed import (
     AsyncEmbedder,
     Embedder,
@@ -95,6 +99,80 @@ class Memory:
         """Remember what was prepared; see `remember.remember`."""
         return await session.run_sync(remember.remember, prepared, space=space)
 
+    async def history(self, session: AsyncSession, memory: str | UUID) -> History:
+        """Return the beliefs about a memory; see `histories.history`."""
+        return await session.run_sync(histories.history, memory)
+
+    async def correct(self, session: AsyncSession, memory: str | UUID, prepared: Prepared) -> Kept:
+        """Put a memory in the place of another; see `corrections.correct`."""
+        return await session.run_sync(corrections.correct, memory, prepared)
+
+    async def supersede(
+        self,
+        session: AsyncSession,
+        memory: str | UUID,
+        by: str | UUID,
+        reason: str | None = None,
+    ) -> Changed:
+        """Have a memory end where another starts; see `corrections.supersede`."""
+        return await session.run_sync(corrections.supersede, memory, by, reason)
+
+    async def retract(
+        self, session: AsyncSession, memory: str | UUID, reason: str | None = None
+    ) -> Changed:
+        """State that a memory never was true; see `histories.retract`."""
+        return await session.run_sync(histories.retract, memory, reason)
+
+    async def retract_many(
+        self, session: AsyncSession, ids: Iterable[str | UUID], reason: str | None = None
+    ) -> list[Changed]:
+        """Retract several memories; see `histories.retract_many`."""
+        return await session.run_sync(histories.retract_many, ids, reason)
+
+    async def restore(
+        self, session: AsyncSession, memory: str | UUID, reason: str | None = None
+    ) -> Changed:
+        """Undo that a memory was retracted or ended; see `histories.restore`."""
+        return await session.run_sync(histories.restore, memory, reason)
+
+    async def set_validity(
+        self,
+        session: AsyncSession,
+        memory: str | UUID,
+        *,
+        valid_from: Moment | None = UNCHANGED,
+        valid_until: Moment | None = UNCHANGED,
+        reason: str | None = None,
+    ) -> Changed:
+        """Say since and until when a memory is true; see `histories.set_validity`."""
+        dates = {"valid_from": valid_from, "valid_until": valid_until}
+        return await session.run_sync(histories.set_validity, memory, reason=reason, **dates)
+    async def create_space(self, session: AsyncSession, name: str) -> Space:
+        """Make a shared space; see `spaces.create_space`."""
+        return await session.run_sync(spaces.create_space, name)
+
+    async def grant(
+        self, session: AsyncSession, space: str, user: str, access: Access = "read"
+    ) -> None:
+        """Let another user read, or read and write, a space; see `spaces.grant`."""
+        await session.run_sync(spaces.grant, space, user, access)
+
+    async def revoke(self, session: AsyncSession, space: str, user: str) -> bool:
+        """Take a grant back; see `spaces.revoke`."""
+        return await session.run_sync(spaces.revoke, space, user)
+
+    async def granted(self, session: AsyncSession, space: str) -> dict[str, Access]:
+        """Return user -> access of a space; see `spaces.granted`."""
+        return await session.run_sync(spaces.granted, space)
+
+    async def list_spaces(self, session: AsyncSession) -> list[Space]:
+        """Return the user's spaces; see `spaces.list_spaces`."""
+        return await session.run_sync(spaces.list_spaces)
+
+    async def drop_space(self, session: AsyncSession, space: str) -> None:
+        """Drop a shared space that holds no memory; see `spaces.drop_space`."""
+        await session.run_sync(spaces.drop_space, space)
+
 
 class SyncMemory:
     """As `Memory`, without asyncio."""
@@ -156,6 +234,70 @@ class SyncMemory:
     ) -> Kept | list[Kept]:
         """As `Memory.remember`."""
         return remember.remember(session, prepared, space=space)
+
+    def history(self, session: Session, memory: str | UUID) -> History:
+        """As `Memory.history`."""
+        return histories.history(session, memory)
+
+    def correct(self, session: Session, memory: str | UUID, prepared: Prepared) -> Kept:
+        """As `Memory.correct`."""
+        return corrections.correct(session, memory, prepared)
+
+    def supersede(
+        self, session: Session, memory: str | UUID, by: str | UUID, reason: str | None = None
+    ) -> Changed:
+        """As `Memory.supersede`."""
+        return corrections.supersede(session, memory, by, reason)
+
+    def retract(self, session: Session, memory: str | UUID, reason: str | None = None) -> Changed:
+        """As `Memory.retract`."""
+        return histories.retract(session, memory, reason)
+
+    def retract_many(
+        self, session: Session, ids: Iterable[str | UUID], reason: str | None = None
+    ) -> list[Changed]:
+        """As `Memory.retract_many`."""
+        return histories.retract_many(session, ids, reason)
+
+    def restore(self, session: Session, memory: str | UUID, reason: str | None = None) -> Changed:
+        """As `Memory.restore`."""
+        return histories.restore(session, memory, reason)
+
+    def set_validity(
+        self,
+        session: Session,
+        memory: str | UUID,
+        *,
+        valid_from: Moment | None = UNCHANGED,
+        valid_until: Moment | None = UNCHANGED,
+        reason: str | None = None,
+    ) -> Changed:
+        """As `Memory.set_validity`."""
+        dates = {"valid_from": valid_from, "valid_until": valid_until}
+        return histories.set_validity(session, memory, reason=reason, **dates)
+    def create_space(self, session: Session, name: str) -> Space:
+        """As `Memory.create_space`."""
+        return spaces.create_space(session, name)
+
+    def grant(self, session: Session, space: str, user: str, access: Access = "read") -> None:
+        """As `Memory.grant`."""
+        spaces.grant(session, space, user, access)
+
+    def revoke(self, session: Session, space: str, user: str) -> bool:
+        """As `Memory.revoke`."""
+        return spaces.revoke(session, space, user)
+
+    def granted(self, session: Session, space: str) -> dict[str, Access]:
+        """As `Memory.granted`."""
+        return spaces.granted(session, space)
+
+    def list_spaces(self, session: Session) -> list[Space]:
+        """As `Memory.list_spaces`."""
+        return spaces.list_spaces(session)
+
+    def drop_space(self, session: Session, space: str) -> None:
+        """As `Memory.drop_space`."""
+        spaces.drop_space(session, space)
 
 
 def _drafts(items: Iterable[str | Mapping[str, Any]], model: str) -> list[Draft]:

@@ -7,17 +7,15 @@ among 10,000 take a tenth of the time. Both are exact without an index.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import sqlalchemy as sa
-from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy.orm import Session
 
-from memos_assets.errors import AgentError
-from memos_assets.postgres.schema.agent import AGENT_SCHEMA, models, word_counts
+from memos_assets.memory.models import Model
+from memos_assets.postgres.schema.agent import word_counts
 
 #: Candidates per part of a new memory.
 CANDIDATES: Final = 10
@@ -28,62 +26,11 @@ FEWEST_FOR_FETCH: Final = 6
 MOST_FETCHED: Final = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class LinkModel:
-    """A registered model as linking needs it.
-
-    Attributes:
-        id: of `agent.models`.
-        dimension: of its embeddings.
-        threshold: least cosine of an automatic link.
-    """
-
-    id: int
-    dimension: int
-    threshold: float
-
-    @property
-    def embeddings(self) -> sa.TableClause:
-        """Return its table of embeddings."""
-        return _embeddings(self.id, self.dimension)
-
-
-@lru_cache(maxsize=64)
-def _embeddings(model: int, dimension: int) -> sa.TableClause:
-    return sa.table(
-        f"embeddings_{model}",
-        sa.column("memory", sa.BigInteger()),
-        sa.column("part", sa.SmallInteger()),
-        sa.column("space_id", sa.BigInteger()),
-        sa.column("closed_at", sa.DateTime(timezone=True)),
-        sa.column("embedding", HALFVEC(dimension)),
-        schema=AGENT_SCHEMA,
-    )
-
-
 #: (lower number, higher number) -> cosine.
 Pairs = Mapping[tuple[int, int], float]
 
 
-def link_model(session: Session, name: str) -> LinkModel:
-    """Return a registered model.
-
-    Raises:
-        AgentError: M750 no such model is registered.
-    """
-    columns = (models.c.id, models.c.dimension, models.c.link_threshold)
-    found = session.execute(sa.select(*columns).where(models.c.name == name)).one_or_none()
-    if found is None:
-        raise AgentError(
-            "M750",
-            "no such model is registered, so nothing is alike by it",
-            where=f"model {name!r}",
-            fix="register it first",
-        )
-    return LinkModel(*found)
-
-
-def candidates(session: Session, numbers: Sequence[int], model: LinkModel) -> Pairs:
+def candidates(session: Session, numbers: Sequence[int], model: Model) -> Pairs:
     """Return the pairs of new memories and others of their space at or above the threshold.
 
     At most `CANDIDATES` for each part of a new memory. A pair is as alike as its two nearest parts.
@@ -126,12 +73,13 @@ def _keep(found: dict[tuple[int, int], float], pairs: Iterable[tuple[int, int, f
 
 def _is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
     ended = table.c.closed_at
-    return sa.and_(sa.or_(ended.is_(None), ended > sa.func.now()), table.c.part >= 0)
+    is_open = sa.or_(ended.is_(None), ended > sa.func.statement_timestamp())
+    return sa.and_(is_open, table.c.part >= 0)
 
 
-def _read(session: Session, model: LinkModel, where: sa.ColumnElement[bool]) -> dict[int, _Parts]:
+def _read(session: Session, model: Model, where: sa.ColumnElement[bool]) -> dict[int, _Parts]:
     """Return space -> its parts, the embeddings as one value of bytes."""
-    table = model.embeddings
+    table = model.table
     ordered = (table.c.memory, table.c.part)
     sent: sa.ColumnElement[bytes] = sa.func.halfvec_send(table.c.embedding, type_=sa.LargeBinary())
     empty = sa.cast(sa.literal(""), sa.LargeBinary())
@@ -151,7 +99,7 @@ def _read(session: Session, model: LinkModel, where: sa.ColumnElement[bool]) -> 
     }
 
 
-def _directions(sent: bytes, model: LinkModel) -> npt.NDArray[np.float32]:
+def _directions(sent: bytes, model: Model) -> npt.NDArray[np.float32]:
     """Return embeddings as ``halfvec_send`` sends them, each scaled to length 1.
 
     The form: two int16, the dimension and an unused one, then the elements as float16, all big
@@ -165,9 +113,9 @@ def _directions(sent: bytes, model: LinkModel) -> npt.NDArray[np.float32]:
     return scaled
 
 
-def _parts_of(session: Session, numbers: Sequence[int], model: LinkModel) -> dict[int, _Parts]:
+def _parts_of(session: Session, numbers: Sequence[int], model: Model) -> dict[int, _Parts]:
     return _read(
-        session, model, model.embeddings.c.memory == sa.any_(sa.literal(list(numbers), _BIGINTS))
+        session, model, model.table.c.memory == sa.any_(sa.literal(list(numbers), _BIGINTS))
     )
 
 
@@ -180,9 +128,9 @@ def _memories_in(session: Session, space: int) -> int:
 
 
 def _compared_here(
-    session: Session, space: int, new: _Parts, model: LinkModel
+    session: Session, space: int, new: _Parts, model: Model
 ) -> Iterable[tuple[int, int, float]]:
-    others = _read(session, model, model.embeddings.c.space_id == space).get(space)
+    others = _read(session, model, model.table.c.space_id == space).get(space)
     if others is None:
         return
     cosines = new.directions @ others.directions.T
@@ -192,21 +140,21 @@ def _compared_here(
     for row, memory in enumerate(new.memories.tolist()):
         for place in nearest[row].tolist():
             cosine = float(cosines[row, place])
-            if cosine >= model.threshold:
+            if cosine >= model.link_threshold:
                 yield memory, int(others.memories[place]), min(cosine, 1.0)
 
 
 def _compared_there(
-    session: Session, numbers: Sequence[int], model: LinkModel
+    session: Session, numbers: Sequence[int], model: Model
 ) -> Iterable[tuple[int, int, float]]:
-    table = model.embeddings
+    table = model.table
     new = (
         sa.select(table.c.memory, table.c.space_id, table.c.embedding)
         .where(_is_open(table), table.c.memory == sa.any_(sa.literal(list(numbers), _BIGINTS)))
         .cte("new")
         .prefix_with("materialized")
     )
-    other = model.embeddings.alias("other")
+    other = model.table.alias("other")
     distance: sa.ColumnElement[Any] = other.c.embedding.cosine_distance(new.c.embedding)
     near = (
         sa.select(other.c.memory, distance.label("distance"))
@@ -216,6 +164,6 @@ def _compared_there(
         .lateral("near")
     )
     cosine = 1 - near.c.distance
-    statement = sa.select(new.c.memory, near.c.memory, cosine).where(cosine >= model.threshold)
+    statement = sa.select(new.c.memory, near.c.memory, cosine).where(cosine >= model.link_threshold)
     for memory, found, alike in session.execute(statement.select_from(new.join(near, sa.true()))):
         yield memory, found, min(float(alike), 1.0)

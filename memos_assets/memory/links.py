@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from memos_assets.memory.link_candidates import Pairs, candidates, link_model
+from memos_assets.memory.link_candidates import Pairs, candidates
+from memos_assets.memory.models import model_named
 from memos_assets.postgres.schema.agent import links, memories
 
 #: Most automatic links of a memory; explicit ones are not counted.
@@ -63,11 +64,11 @@ def link_new(
         Number -> its new links, the strongest first; a memory without one is left out.
 
     Raises:
-        AgentError: M750 the model is not registered.
+        AgentError: M760 the model is not registered.
     """
     if not numbers:
         return {}
-    pairs = candidates(session, numbers, link_model(session, model))
+    pairs = candidates(session, numbers, model_named(session, model))
     locked = _lock(session, {number for pair in pairs for number in pair})
     pairs = {pair: cosine for pair, cosine in pairs.items() if locked.issuperset(pair)}
     if not pairs:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError, UsageError
 from memos_assets.memory import model_identity
-from memos_assets.postgres import advisory_locks
+from memos_assets.postgres import advisory_locks, row_security
 from memos_assets.postgres.schema import agent
 from memos_assets.search.embed import Embedder, Vectors, same_model
 
@@ -84,13 +84,7 @@ def embedding_table(model_id: int, dimension: int) -> sa.Table:
             "fk": "%(table_name)s_%(column_0_name)s_fkey",
         }
     )
-    memory = sa.Column(
-        "memory",
-        sa.BigInteger(),
-        sa.ForeignKey(agent.memories.c.number, ondelete="cascade"),
-        primary_key=True,
-        autoincrement=False,
-    )
+    memory = sa.Column("memory", sa.BigInteger(), primary_key=True, autoincrement=False)
     table = sa.Table(
         f"embeddings_{model_id}",
         metadata,
@@ -99,6 +93,11 @@ def embedding_table(model_id: int, dimension: int) -> sa.Table:
         sa.Column("space_id", sa.BigInteger(), nullable=False),
         sa.Column("closed_at", sa.DateTime(timezone=True)),
         sa.Column("embedding", HALFVEC(dimension), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["memory", "space_id"],
+            [agent.memories.c.number, agent.memories.c.space_id],
+            ondelete="cascade",
+        ),
         schema=agent.AGENT_SCHEMA,
         comment="Embeddings of one model, of parts of memories.",
     )
@@ -162,6 +161,7 @@ def register(
     made.table.create(conn)
     # In the row itself: a search reads every vector of a space.
     conn.exec_driver_sql(f"alter table {made.table_name} alter column embedding set storage main")
+    row_security.protect(conn, made.table.name)
     return made
 
 

@@ -5,9 +5,10 @@ so that former and newer checkouts on one database exclude each other. A lock of
 not here: PostgreSQL takes it with the statement that needs it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 import sqlalchemy as sa
@@ -52,6 +53,33 @@ class AdvisoryLock:
         """Take the lock together with others that share it; it excludes those that `wait`."""
         assert self.scope == "transaction", "no session shares a lock for longer"
         conn.execute(sa.select(self._call("pg_advisory_xact_lock_shared", subjects)))
+
+    def wait_for_each(self, conn: sa.Connection, subjects: Iterable[str]) -> datetime:
+        """Take the locks of several subjects, in an order that all callers share.
+
+        Args:
+            conn: the caller's; its transaction holds the locks afterwards.
+            subjects: in any order, any number of times.
+
+        Returns:
+            The server's time once all of them are taken.
+        """
+        assert self.scope == "transaction", "a transaction gives its locks back at its end"
+        assert self.key is not None, f"{self.name} is one per {self.subjects}"
+        assert len(self.subjects) == 1, f"{self.name} is one per {self.subjects}"
+        given = sa.func.unnest(sa.cast(sorted(set(subjects)), sa.ARRAY(sa.Text())))
+        hashes = sa.select(
+            sa.func.hashtext(given.column_valued("subject")).label("hash")
+        ).distinct()
+        ordered = hashes.order_by(sa.literal_column("hash")).subquery()
+        taken = sa.select(
+            sa.func.count(
+                sa.cast(sa.func.pg_advisory_xact_lock(self.key, ordered.c.hash), sa.Text())
+            )
+        ).scalar_subquery()
+        statement = sa.select(taken, sa.func.clock_timestamp())
+        moment: datetime = conn.execute(statement).one()[1]
+        return moment
 
     def tried(self, conn: sa.Connection, *subjects: str) -> bool:
         """Take the lock if it is free, and return whether it was."""
@@ -156,6 +184,13 @@ CHUNKS = AdvisoryLock(
     "Rows of one source in one table: two loads queue instead of colliding on keys.",
     ("table with its schema", "source"),
 )
+MEMORIES = AdvisoryLock(
+    "memories",
+    _MEMO + 1,
+    "transaction",
+    "Values of one attribute of one subject, equal texts, and one memory: changes queue.",
+    ("what is changed",),
+)
 
 LOCKS = (
     EXTENSION,
@@ -168,4 +203,5 @@ LOCKS = (
     TRIAL,
     RUN,
     CHUNKS,
+    MEMORIES,
 )

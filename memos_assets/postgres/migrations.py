@@ -18,7 +18,7 @@ from alembic.util import CommandError
 
 from memos_assets.errors import TargetError
 from memos_assets.installation import PROJECT_ROOT
-from memos_assets.postgres import advisory_locks, schemas
+from memos_assets.postgres import advisory_locks, row_security, schemas, service_role
 from memos_assets.postgres.application.presence import take_over
 from memos_assets.postgres.connection import first_line
 from memos_assets.postgres.engine import shown
@@ -58,7 +58,8 @@ def upgrade(engine: sa.Engine, *, create_application: bool = False) -> list[str]
 def upgrade_and_adopt(engine: sa.Engine, *, create_application: bool = False) -> Upgrade:
     """Bring the schema to this checkout's revision, in one transaction; adopt memOS's tables.
 
-    Those that came since a former upgrade are adopted without a revision.
+    Those that came since a former upgrade are adopted without a revision. Tables with an owner get
+    their policies where the services' role is there, or this user may create it.
 
     Args:
         engine: of the target database.
@@ -71,6 +72,8 @@ def upgrade_and_adopt(engine: sa.Engine, *, create_application: bool = False) ->
         TargetError: M305 the database is at a revision that this checkout does not have; M307 the
             user may not; M350 to M354 memOS's tables cannot be adopted.
     """
+    with _permitted(engine):
+        service_role.create_role(engine)
     with _migrating(engine) as (conn, config):
         scripts = ScriptDirectory.from_config(config)
         pending = scripts.iterate_revisions("heads", _current(conn) or "base")
@@ -78,6 +81,7 @@ def upgrade_and_adopt(engine: sa.Engine, *, create_application: bool = False) ->
         if applied:
             command.upgrade(config, "head")
         tables = take_over(conn, create=create_application)
+        row_security.install(conn)
     return Upgrade(applied, tables)
 
 

@@ -88,7 +88,7 @@ def idf(documents: sql.Composable, frequency: sql.Composable) -> sql.Composed:
 
 
 def saturation(
-    count: sql.Composable, words: sql.Composable, mean_words: sql.Composable
+    count: sql.Composable, words: sql.Composable, mean_words: sql.Composable, b: float = B
 ) -> sql.Composed:
     """Return an expression: what occurrences of a lexeme in a document count, 0 to k1 + 1.
 
@@ -98,6 +98,7 @@ def saturation(
         count: of the lexeme in the document.
         words: length of the document.
         mean_words: mean length of the documents of the corpus, above 0.
+        b: how much long documents are held back.
     """
     return sql.SQL(
         "({count}::float8 * {above}::float8 / ({count} + {k1}::float8 * ({rest}::float8 "
@@ -108,8 +109,8 @@ def saturation(
         mean_words=mean_words,
         above=sql.Literal(K1 + 1),
         k1=sql.Literal(K1),
-        rest=sql.Literal(1 - B),
-        b=sql.Literal(B),
+        rest=sql.Literal(1 - b),
+        b=sql.Literal(b),
     )
 
 
@@ -119,9 +120,11 @@ class Corpus:
 
     Attributes:
         documents: lexeme -> occurrences, of each document.
+        b: how much long documents are held back.
     """
 
     documents: Sequence[Mapping[str, int]]
+    b: float = B
 
     def scores(self, query: Iterable[str]) -> list[float]:
         """Return BM25 of each document for the different lexemes of a query; 0: none in common."""
@@ -139,7 +142,7 @@ class Corpus:
                 weight
                 * document[lexeme]
                 * (K1 + 1)
-                / (document[lexeme] + K1 * (1 - B + B * length / mean))
+                / (document[lexeme] + K1 * (1 - self.b + self.b * length / mean))
                 for lexeme, weight in weights.items()
                 if lexeme in document
             )

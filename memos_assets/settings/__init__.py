@@ -10,7 +10,6 @@ from memos_assets.settings.environment import (
     batch_dagster_events,
     environment_for_dagster,
     environment_with_password,
-    keep_models_offline,
 )
 
 __all__ = [
@@ -19,6 +18,5 @@ __all__ = [
     "batch_dagster_events",
     "environment_for_dagster",
     "environment_with_password",
-    "keep_models_offline",
     "load_settings",
 ]

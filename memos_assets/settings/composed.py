@@ -6,13 +6,22 @@ from memos_assets.errors import UsageError
 from memos_assets.settings.alerts import AlertSettings
 from memos_assets.settings.database import DatabaseSettings
 from memos_assets.settings.embedder import EmbedderSettings
+from memos_assets.settings.memory import MemorySettings
+from memos_assets.settings.session_rules import SessionRuleSettings
 from memos_assets.settings.sources import SourceSettings
 from memos_assets.settings.state import StateSettings
 from memos_assets.settings.upkeep import UpkeepSettings
 
 
 class Settings(
-    StateSettings, DatabaseSettings, SourceSettings, EmbedderSettings, UpkeepSettings, AlertSettings
+    StateSettings,
+    DatabaseSettings,
+    SourceSettings,
+    EmbedderSettings,
+    MemorySettings,
+    SessionRuleSettings,
+    UpkeepSettings,
+    AlertSettings,
 ):
     """Every setting, from variables named ``MEMOS_<FIELD>``. Secrets print as ``**********``."""
 

@@ -15,12 +15,6 @@ def batch_dagster_events() -> None:
         os.environ.setdefault(name, value)
 
 
-def keep_models_offline() -> None:
-    """Have Hugging Face's libraries use the models on disk, without a hub and without bars."""
-    for name in ("HF_HUB_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"):
-        os.environ.setdefault(name, "1")
-
-
 def environment_for_dagster(settings: Settings) -> dict[str, str]:
     """Return the environment in which Dagster's own commands find the same state."""
     return {

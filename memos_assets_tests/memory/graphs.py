@@ -2,40 +2,33 @@
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
 from pgvector import HalfVector
 from sqlalchemy.orm import Session
 
-from memos_assets.postgres.schema.agent import grants, links, memories, models, spaces, word_counts
+from memos_assets.memory.models import register
+from memos_assets.postgres.schema.agent import grants, links, memories, spaces, word_counts
 
 DIMENSION = 16
 MODEL = "tests"
 THRESHOLD = 0.6
 
 
-def add_model(session: Session, name: str = MODEL, *, dimension: int = DIMENSION) -> int:
-    """Register a model and make its table of embeddings, as `agent.models` describes it."""
-    values = {
-        "name": name,
-        "dimension": dimension,
-        "answer_digest": "of tests",
-        "state": "current" if name == MODEL else "next",
-        "link_threshold": THRESHOLD,
-    }
-    number = session.execute(sa.insert(models).values(values).returning(models.c.id)).scalar_one()
-    session.execute(
-        sa.text(
-            f"create table agent.embeddings_{number} (memory bigint not null references "
-            "agent.memories (number) on delete cascade, part smallint not null, "
-            "space_id bigint not null, closed_at timestamptz, "
-            f"embedding public.halfvec({dimension}) storage main not null, "
-            "primary key (memory, part))"
-        )
+def add_model(
+    session: Session,
+    name: str = MODEL,
+    *,
+    dimension: int = DIMENSION,
+    state: Literal["current", "next"] = "current",
+) -> int:
+    """Register a model whose embeddings tests choose."""
+    made = register(
+        session.connection(), name, dimension, "of tests", state, link_threshold=THRESHOLD
     )
-    return int(number)
+    return made.id
 
 
 def add_space(
@@ -117,3 +110,16 @@ def turned(degrees: float, plane: int = 0) -> np.ndarray[Any, Any]:
     direction[2 * plane] = np.cos(np.radians(degrees))
     direction[2 * plane + 1] = np.sin(np.radians(degrees))
     return direction
+
+
+def id_of(session: Session, number: int) -> uuid.UUID:
+    """Return the id of a memory."""
+    found = sa.select(memories.c.id).where(memories.c.number == number)
+    one: uuid.UUID = session.execute(found).scalar_one()
+    return one
+
+
+def number_of(session: Session, memory: str) -> int:
+    """Return the number of a memory."""
+    found = sa.select(memories.c.number).where(memories.c.id == uuid.UUID(memory))
+    return int(session.execute(found).scalar_one())

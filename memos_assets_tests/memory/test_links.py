@@ -23,13 +23,14 @@ def session(engine: sa.Engine) -> Iterator[Session]:
 
 def greedy(directions: dict[int, np.ndarray], new: list[int]) -> dict[tuple[int, int], float]:
     """Return the links of memories in plain Python: the strongest first, ten at most at an end."""
-    pairs = {}
+    pairs: dict[tuple[int, int], float] = {}
     directions = {number: e / np.linalg.norm(e) for number, e in directions.items()}
     for one in new:
         alike = [(float(directions[one] @ e), o) for o, e in directions.items() if o != one]
         nearest = sorted(alike, reverse=True)[: link_candidates.CANDIDATES]
         pairs |= {(min(one, o), max(one, o)): c for c, o in nearest if c >= g.THRESHOLD}
-    used, kept = Counter[int](), {}
+    used = Counter[int]()
+    kept = {}
     for pair, cosine in sorted(pairs.items(), key=lambda item: (-item[1], item[0])):
         if all(used[end] < MOST_LINKS for end in pair):
             used.update(pair)
@@ -155,6 +156,6 @@ def test_two_at_once_do_not_give_a_memory_an_eleventh_link(engine: sa.Engine) ->
 
 
 def test_a_model_that_is_not_registered_is_refused(session: Session) -> None:
-    with pytest.raises(AgentError, match="M750"):
+    with pytest.raises(AgentError, match="M760"):
         link_new(session, [1], "unknown")
     assert link_new(session, [], "unknown") == {}

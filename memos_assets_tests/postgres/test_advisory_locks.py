@@ -24,6 +24,7 @@ KEYS = {
     "trial": 0x6D656D6F_10,
     "run": 0x6D656D6F,
     "chunks": None,
+    "memories": 0x6D656D6F + 1,
 }
 
 

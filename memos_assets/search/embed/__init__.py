@@ -1,19 +1,21 @@
 """Text to vector: embedders, and whether one fits a table. No database.
 
 `embedder` has the protocols, with and without asyncio; `endpoints` calls Ollama and
-OpenAI-compatible servers, `blocking` waits for them, `local` needs no server, `models` compares
-names and refuses misfits, `configured` reads the settings.
+OpenAI-compatible servers, `blocking` waits for them, `local` and `minilm` need no server, `models`
+compares names and refuses misfits, `configured` reads the settings.
 """
 
 from memos_assets.search.embed.blocking import BlockingEmbedder, OllamaEmbedder, OpenAIEmbedder
 from memos_assets.search.embed.configured import configured_async_embedder, configured_embedder
-from memos_assets.search.embed.embedder import AsyncEmbedder, Embedder, Vectors
-from memos_assets.search.embed.endpoints import AsyncOllamaEmbedder, AsyncOpenAIEmbedder
-from memos_assets.search.embed.local import (
-    DeterministicEmbedder,
-    MiniLMEmbedder,
-    ThreadedEmbedder,
+from memos_assets.search.embed.embedder import (
+    AsyncEmbedder,
+    Embedder,
+    TextTooLongError,
+    Vectors,
 )
+from memos_assets.search.embed.endpoints import AsyncOllamaEmbedder, AsyncOpenAIEmbedder
+from memos_assets.search.embed.local import DeterministicEmbedder, ThreadedEmbedder
+from memos_assets.search.embed.minilm import MiniLMEmbedder
 from memos_assets.search.embed.models import check_fit, same_model
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "MiniLMEmbedder",
     "OllamaEmbedder",
     "OpenAIEmbedder",
+    "TextTooLongError",
     "ThreadedEmbedder",
     "Vectors",
     "check_fit",

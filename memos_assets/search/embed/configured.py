@@ -8,11 +8,8 @@ from memos_assets.search.embed.endpoints import (
     AsyncOllamaEmbedder,
     AsyncOpenAIEmbedder,
 )
-from memos_assets.search.embed.local import (
-    DeterministicEmbedder,
-    MiniLMEmbedder,
-    ThreadedEmbedder,
-)
+from memos_assets.search.embed.local import DeterministicEmbedder, ThreadedEmbedder
+from memos_assets.search.embed.minilm import MiniLMEmbedder
 from memos_assets.search.embed.models import same_model
 from memos_assets.settings import Settings
 

@@ -13,6 +13,10 @@ from memos_assets.search.embed.models import as_query
 Vectors = npt.NDArray[np.float32]
 
 
+class TextTooLongError(UsageError):
+    """M578: a text is longer than the model reads; embed it in parts. Other texts may be fine."""
+
+
 class Embedder(Protocol):
     """Turns texts into vectors of one model.
 
@@ -35,8 +39,9 @@ class Embedder(Protocol):
             Shape (texts, dimension), finite, no zero vector.
 
         Raises:
-            UsageError: M577 a setting or package is missing; M578 no answer, or no such vectors;
-                M579 the answer has another dimension than `MEMOS_EMBEDDER_DIMENSION`.
+            UsageError: M577 a setting or package is missing; M578 no answer, no such vectors, or,
+                as `TextTooLongError`, a text of more than the model reads; M579 the answer has
+                another dimension than `MEMOS_EMBEDDER_DIMENSION`.
         """
 
     def embed_query(self, text: str) -> Vectors:

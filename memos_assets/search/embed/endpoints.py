@@ -4,6 +4,7 @@ They are asynchronous; `blocking` has the same for code that waits.
 """
 
 import os
+import re
 import ssl
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -16,7 +17,12 @@ import tenacity
 from pydantic import SecretStr
 
 from memos_assets.errors import UsageError
-from memos_assets.search.embed.embedder import Vectors, check_dimension, checked
+from memos_assets.search.embed.embedder import (
+    TextTooLongError,
+    Vectors,
+    check_dimension,
+    checked,
+)
 from memos_assets.search.embed.models import as_query
 
 OLLAMA_URL = "http://127.0.0.1:11434"
@@ -25,6 +31,12 @@ _BATCH = 64
 _ATTEMPTS = 3
 _MASK = "**********"
 _MOST_SAID = 200
+#: How Ollama, OpenAI, vLLM, llama.cpp and TEI say that a text is longer than the model reads.
+_TOO_LONG = re.compile(
+    r"context (length|size|window)|maximum (context|input)|too (long|large|many tokens)"
+    r"|exceeds? the (maximum|model|available)|must have less than \d+ tokens",
+    re.IGNORECASE,
+)
 
 
 @cache
@@ -158,6 +170,9 @@ class _AsyncEndpoint:
             return self._refusal(what, fix="set MEMOS_EMBEDDER_KEY to a key that it takes")
         if response.status_code == 404:
             return self._refusal(what, fix=self._missing())
+        if response.status_code in (400, 413, 422, 500) and _TOO_LONG.search(said):
+            error = self._refusal(what, fix="embed the text in parts")
+            return TextTooLongError(error.code, error.what, where=error.where, fix=error.fix)
         return self._refusal(what)
 
     def _missing(self) -> str:
@@ -179,6 +194,10 @@ class AsyncOllamaEmbedder(_AsyncEndpoint):
 
     _path = "/api/embed"
     _start = "start it (ollama serve), or correct MEMOS_EMBEDDER_URL"
+
+    def _options(self) -> dict[str, Any]:
+        # Else it cuts a text that is longer than the model reads, and answers as if nothing was.
+        return {"truncate": False}
 
     def _rows(self, answer: Any) -> object:
         return answer.get("embeddings") if isinstance(answer, dict) else None

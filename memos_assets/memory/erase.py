@@ -1,0 +1,320 @@
+"""Erase a user: their rows, what hangs on them, and their texts wherever we keep a copy.
+
+In one transaction, in the order of keys, so that two erasures and a writer wait for each other
+instead of failing. Memories of others that were derived from the user's are retracted: they stay
+with their owners as wrong. A tombstone in ``agent.erasures`` keeps a digest of the id and counts.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.memory import canary
+from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
+from memos_assets.memory.canary import Searched
+from memos_assets.postgres import schemas
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema import agent
+
+#: In place of the user's id where a row of others has to name somebody.
+ERASED: Final = "erased user"
+_BATCH: Final = 1_000
+_SAMPLE: Final = 20
+#: Rows that others may be locking are locked by their keys first.
+_LOCK = (
+    "select 1 from agent.memories where number = any(%(numbers)s::bigint[]) "
+    "order by number for update"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was erased.
+
+    Attributes:
+        number: of its tombstone.
+        counts: place -> rows or files.
+        texts: of the user, that are looked for afterwards; never written anywhere.
+        searched: the search that followed.
+    """
+
+    number: int
+    counts: dict[str, int]
+    texts: tuple[str, ...]
+    searched: Searched | None = None
+
+
+def preview(conn: sa.Connection, user: str) -> dict[str, int]:
+    """Count what an erasure would delete: table -> rows.
+
+    Raises:
+        AgentError: M770, M771.
+    """
+    counts = find_belongings(conn, user).count(conn)
+    if not counts:
+        raise nothing_found(user)
+    return counts
+
+
+def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
+    """Delete what belongs to a user, in the caller's transaction, and leave a tombstone.
+
+    Args:
+        conn: in a transaction, as the owner of the tables.
+        user: their id.
+        erased_by: who runs the command.
+
+    Raises:
+        AgentError: M770 rows are hidden; M771 nothing belongs to the user.
+    """
+    found = find_belongings(conn, user)
+    before = found.count(conn)
+    if not before:
+        raise nothing_found(user)
+    texts = _sample(conn, found)
+    driver = driver_of(conn)
+    driver.execute(_LOCK, found.values)
+    counts: dict[str, int] = {}
+    counts |= _leave_others(conn, found)
+    for part in found.parts:
+        deleted = _delete(conn, found, part)
+        if deleted:
+            counts[part.qualified] = counts.get(part.qualified, 0) + deleted
+    number = conn.execute(
+        agent.erasures.insert()
+        .values(
+            user_digest=hashlib.sha256(user.encode()).hexdigest(),
+            erased_by=erased_by,
+            counts=counts,
+        )
+        .returning(agent.erasures.c.number)
+    ).scalar_one()
+    return Erasure(number, counts, texts)
+
+
+def prove(
+    engine: sa.Engine, erasure: Erasure, folders: Sequence[Path], *, skip: Sequence[Path]
+) -> Erasure:
+    """Search everything for the user's texts; take them out of rejects, Dagster's tables and logs.
+
+    Args:
+        engine: of the database, after the erasure was committed.
+        erasure: from `erase_rows`.
+        folders: of this project and of Dagster.
+        skip: below them, PostgreSQL's own files.
+
+    Returns:
+        The erasure with what was changed beside the user's rows, and with the last search.
+    """
+    with engine.connect() as conn:
+        searched = canary.search(conn, folders, erasure.texts, skip=skip)
+    if not searched.found:
+        return replace(erasure, searched=searched)
+    changed = canary.overwrite(searched.found, erasure.texts)
+    counts = erasure.counts | ({"files of ours, overwritten": len(changed)} if changed else {})
+    with engine.begin() as conn:
+        counts |= _scrub(conn, erasure.texts, searched)
+        table = agent.erasures
+        conn.execute(table.update().where(table.c.number == erasure.number).values(counts=counts))
+    with engine.connect() as conn:
+        searched = canary.search(conn, folders, erasure.texts, skip=skip)
+    return replace(erasure, counts=counts, searched=searched)
+
+
+def _sample(conn: sa.Connection, found: Belongings) -> tuple[str, ...]:
+    """Return texts that are the user's alone: their id, and some of what they said."""
+    driver = driver_of(conn)
+    contents = driver.execute(
+        "select m.content, m.content_digest, m.id::text from agent.memories m "
+        "where m.number = any(%(numbers)s::bigint[]) and length(m.content) >= %(shortest)s "
+        "and not exists (select from agent.memories o where o.content_digest = m.content_digest "
+        "and o.number <> all(%(numbers)s::bigint[])) "
+        "order by md5(m.content) limit %(sample)s",
+        {
+            "numbers": _spread(found.numbers),
+            "shortest": canary.SHORTEST,
+            "sample": _SAMPLE,
+        },
+    ).fetchall()
+    if _exists(conn, "public.memories"):
+        contents += driver.execute(
+            "select content_summary, content_hash, id::text from public.memories "
+            "where user_id = %s and length(content_summary) >= %s order by id limit %s",
+            (found.user, canary.SHORTEST, _SAMPLE),
+        ).fetchall()
+    said = [row[0] for row in contents]
+    ids = [row[2] for row in contents[:10]]
+    digests = [row[1] for row in contents[:10]]
+    return tuple(dict.fromkeys([found.user, *said, *ids, *digests]))
+
+
+def _spread(numbers: Sequence[int]) -> list[int]:
+    """Return up to a thousand numbers, evenly spread: others' equal texts are looked up by each."""
+    step = max(1, len(numbers) // _BATCH)
+    return list(numbers[::step])
+
+
+def _exists(conn: sa.Connection, name: str) -> bool:
+    return conn.execute(sa.select(sa.func.to_regclass(name))).scalar_one() is not None
+
+
+#: Memories of others that were derived from the user's, through any number of steps.
+_DERIVED = """
+with recursive derived (number) as (
+    select p.memory from agent.provenance p where p.derived_from = any(%(numbers)s::bigint[])
+    union
+    select p.memory from agent.provenance p join derived d on p.derived_from = d.number
+)
+select m.number from agent.memories m join derived d on d.number = m.number
+where m.number <> all(%(numbers)s::bigint[]) and m.retracted_at is null order by 1 for update of m
+"""
+_LEFT_OTHERS: Final[dict[str, str]] = {
+    "agent.memories of others, no longer superseded by them": """
+        update agent.memories m set superseded_by = null,
+            valid_until = coalesce(m.valid_until, greatest(now(), m.valid_from + interval '1 us'))
+        where m.superseded_by in (select id from agent.memories
+            where number = any(%(numbers)s::bigint[]))
+            and m.number <> all(%(numbers)s::bigint[])""",
+    "agent.revisions of others, no longer superseded by them": """
+        update agent.revisions r set superseded_by = null
+        where r.superseded_by in (select id from agent.memories
+            where number = any(%(numbers)s::bigint[]))
+            and r.memory <> all(%(numbers)s::bigint[])""",
+    "agent.revisions of others, by an erased user": """
+        update agent.revisions set user_id = %(erased)s, agent_id = '', reason = null
+        where user_id = %(user)s and memory <> all(%(numbers)s::bigint[])""",
+    "agent.proposals of others, decided by an erased user": """
+        update agent.proposals set decided_by = %(erased)s where decided_by = %(user)s
+            and memory <> all(%(numbers)s::bigint[])""",
+    "agent.memories of others, from an erased user": """
+        update agent.memories set source = 'user:' || %(erased)s where source = %(source)s
+            and number <> all(%(numbers)s::bigint[])""",
+    "agent.grants by an erased user": """
+        update agent.grants g set granted_by = coalesce((select min(o.user_id) from agent.grants o
+            where o.space_id = g.space_id and o.access = 'read_write' and o.user_id <> %(user)s),
+            %(erased)s)
+        where g.granted_by = %(user)s and g.user_id <> %(user)s""",
+    # A space that others may write goes to one of them; nobody grants on one that none may write.
+    "agent.spaces of others now": """
+        update agent.spaces s set owner = coalesce((select min(o.user_id) from agent.grants o
+            where o.space_id = s.id and o.access = 'read_write' and o.user_id <> %(user)s),
+            %(erased)s)
+        where s.owner = %(user)s and not s.private and (
+            exists (select from agent.grants o where o.space_id = s.id and o.user_id <> %(user)s)
+            or exists (select from agent.memories m where m.space_id = s.id
+                and m.number <> all(%(numbers)s::bigint[])))""",
+}
+
+
+def _leave_others(conn: sa.Connection, found: Belongings) -> dict[str, int]:
+    """Take the user out of rows of others, and retract what was derived from theirs."""
+    driver, counts = driver_of(conn), {}
+    values = found.values | {"erased": ERASED, "source": f"user:{found.user}"}
+    derived = [row[0] for row in driver.execute(_DERIVED, values).fetchall()]
+    if derived:
+        _retract(conn, derived)
+        counts["agent.memories of others, retracted"] = len(derived)
+    for place, statement in _LEFT_OTHERS.items():
+        changed = driver.execute(statement.encode(), values).rowcount
+        if changed:
+            counts[place] = changed
+    _correct_word_counts(conn, found)
+    return counts
+
+
+def _retract(conn: sa.Connection, numbers: Sequence[int]) -> None:
+    driver, values = driver_of(conn), {"numbers": list(numbers), "by": ERASED}
+    driver.execute(
+        "update agent.memories set retracted_at = now() where number = any(%(numbers)s::bigint[])",
+        values,
+    )
+    driver.execute(
+        "insert into agent.revisions (memory, space_id, action, valid_from, valid_until, "
+        "retracted, superseded_by, user_id, reason) "
+        "select number, space_id, 'retract', valid_from, valid_until, true, superseded_by, "
+        "%(by)s, 'what it was derived from was erased' from agent.memories "
+        "where number = any(%(numbers)s::bigint[]) order by number",
+        values,
+    )
+    for name in conn.execute(_EMBEDDINGS).scalars():
+        table = sql.Identifier(agent.AGENT_SCHEMA, name)
+        driver.execute(
+            sql.SQL(
+                "update {} set closed_at = least(closed_at, now()) "
+                "where memory = any(%(numbers)s::bigint[])"
+            ).format(table),
+            values,
+        )
+
+
+_EMBEDDINGS = sa.text(
+    "select c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n "
+    "on n.oid = c.relnamespace where n.nspname = 'agent' and c.relkind in ('r', 'p') "
+    "and c.relname ~ '^embeddings_[0-9]+$' order by 1"
+)
+
+
+def _correct_word_counts(conn: sa.Connection, found: Belongings) -> None:
+    """Take the user's memories off the counts of shared spaces."""
+    driver_of(conn).execute(
+        "insert into agent.word_counts (space_id, memories, words) "
+        "select m.space_id, -count(*), -sum(m.words) from agent.memories m "
+        "where m.number = any(%(numbers)s::bigint[]) and m.space_id <> all(%(spaces)s::bigint[]) "
+        "group by 1 order by 1",
+        found.values,
+    )
+
+
+def _delete(conn: sa.Connection, found: Belongings, part: Part) -> int:
+    """Delete the user's rows of one table; what names a memory goes batch by batch."""
+    driver = driver_of(conn)
+    statement = sql.SQL("delete from {} where ").format(part.identifier) + sql.SQL(part.condition)
+    if "numbers" not in part.condition:
+        return driver.execute(statement, found.values).rowcount
+    deleted = 0
+    for start in range(0, len(found.numbers), _BATCH):
+        batch: dict[str, Any] = {"numbers": list(found.numbers[start : start + _BATCH])}
+        deleted += driver.execute(statement, found.values | batch).rowcount
+    return deleted
+
+
+def _scrub(conn: sa.Connection, texts: Sequence[str], searched: Searched) -> dict[str, int]:
+    """Delete rejects that hold a text of the user, and overwrite it in Dagster's own tables."""
+    driver, counts = driver_of(conn), {}
+    spelt = [one for many in canary.needles(texts).values() for one in many]
+    rejects = f"{schemas.OPS.name}.rejects"
+    if rejects in searched.found:
+        deleted = driver.execute(
+            "delete from memos_ops.rejects r where exists (select from unnest(%s::bytea[]) s "
+            "where position(s in r.row) > 0 or position(s in convert_to(r.key, 'UTF8')) > 0 "
+            "or position(s in convert_to(r.detail, 'UTF8')) > 0)",
+            (spelt,),
+        ).rowcount
+        counts[rejects] = deleted
+    for table, column in conn.execute(_DAGSTER, {"schema": schemas.DAGSTER.name}).all():
+        place = f"{schemas.DAGSTER.name}.{table}"
+        if place not in searched.found:
+            continue
+        statement = sql.SQL(
+            "update {table} set {column} = replace({column}, %(said)s, %(mask)s) "
+            "where position(%(said)s in {column}) > 0"
+        ).format(table=sql.Identifier(schemas.DAGSTER.name, table), column=sql.Identifier(column))
+        for one in sorted({one.decode() for one in spelt}, key=len, reverse=True):
+            changed = driver.execute(statement, {"said": one, "mask": "*" * len(one)}).rowcount
+            if changed:
+                counts[place] = counts.get(place, 0) + changed
+    return counts
+
+
+_DAGSTER = sa.text(
+    "select c.relname, a.attname::text from pg_catalog.pg_class c "
+    "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+    "join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 "
+    "and not a.attisdropped and a.atttypid in ('text'::regtype, 'varchar'::regtype) "
+    "where n.nspname = :schema and c.relkind = 'r' order by 1, 2"
+)

@@ -1,0 +1,26 @@
+"""Settings of memory: the keys of memOS's encrypted content."""
+
+from typing import Annotated
+
+from pydantic import Field, SecretStr
+
+from memos_assets.settings.group import EMPTY_IS_UNSET, SettingsGroup
+
+
+class MemorySettings(SettingsGroup):
+    """Keys by which `public.memories.encrypted_content` is read and written."""
+
+    encryption_key: Annotated[SecretStr | None, EMPTY_IS_UNSET] = Field(
+        default=None,
+        description="Passphrase that memOS has too, from which it derives its key; unset: what "
+        "memOS wrote is read by MEMOS_MEMORY_KEYS alone.",
+    )
+    encryption_salt: str = Field(
+        default="memOS_recovery_bot_salt_2024",
+        description="Salt of that derivation; the default is the constant in memOS's source.",
+    )
+    memory_keys: Annotated[SecretStr | None, EMPTY_IS_UNSET] = Field(
+        default=None,
+        description="Fernet keys, the newest first, `:` between them. The first one encrypts; all "
+        "of them, then memOS's, decrypt. Unset: memOS's key does both.",
+    )

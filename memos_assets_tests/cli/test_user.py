@@ -1,0 +1,263 @@
+"""Export and erasure of one user at the terminal, beside another one who keeps everything."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from memos_assets.memory.models import register
+from memos_assets_tests.cli.conftest import Command
+from memos_assets_tests.memory.walled import act, add_memory, add_space
+
+BOB, ANN = "bob-4711@example.org", "ann-0815@example.org"
+SAID = 'Bob said \\"so\\"\tat Čapek\'s: canary {}'
+SUMMARY = "what memOS summarises of Bob"
+
+COUNTED = (
+    *("spaces", "grants", "memories", "revisions", "postings", "word_counts", "links"),
+    *("provenance", "accesses", "outbox", "proposals", "embeddings_1"),
+)
+
+
+@pytest.fixture
+def shared(database: sa.Engine) -> sa.Engine:
+    """Write rows of Bob's and Ann's into private spaces, and into one that Bob shares with her."""
+    with Session(database) as session, session.begin():
+        register(session.connection(), "tiny", 3, "digest", "current")
+        for user in (BOB, ANN):
+            act(session, user)
+            space = add_space(session, user, f"private:{user}")
+            _fill(session, user, [space] * 3)
+        act(session, BOB)
+        team = add_space(session, BOB, "team", **{ANN: "read_write"})
+        first = add_memory(session, team, BOB, SAID.format("in the team"))
+        derived = add_memory(session, team, ANN, "Ann concludes something of her own")
+        old = add_memory(session, team, ANN, "Ann was believed before")
+        provenance = "insert into agent.provenance values (:d, :f, :s)"
+        execute(session, provenance, d=derived, f=first, s=team)
+        execute(
+            session,
+            "update agent.memories set valid_until = now(), superseded_by = "
+            "(select id from agent.memories where number = :f) where number = :o",
+            f=first,
+            o=old,
+        )
+        execute(
+            session,
+            "insert into agent.embeddings_1 values (:d, 0, :s, null, '[1,2,3]')",
+            d=derived,
+            s=team,
+        )
+        execute(
+            session,
+            "insert into agent.word_counts (space_id, memories, words) values (:s, 3, 3)",
+            s=team,
+        )
+        execute(session, "create schema dagster")
+        execute(session, "create table dagster.event_logs (id bigint, event text)")
+        logged = json.dumps({"message": SAID.format(0)})
+        execute(session, "insert into dagster.event_logs values (1, :logged)", logged=logged)
+    return database
+
+
+def execute(session: Session, statement: str, **values: object) -> None:
+    session.execute(sa.text(statement), values)
+
+
+def _fill(session: Session, user: str, spaces: list[int]) -> None:
+    said = SAID if user == BOB else "Ann says {}"
+    numbers = [add_memory(session, space, user, said.format(n)) for n, space in enumerate(spaces)]
+    first, second, _ = numbers
+    for statement in (
+        (
+            "insert into agent.revisions (memory, space_id, action, retracted, user_id) "
+            "values (:a, :s, 'remember', false, :u)"
+        ),
+        "insert into agent.postings values (:s, 'canary', :a, 1, 3)",
+        "insert into agent.word_counts (space_id, memories, words) values (:s, 3, 3)",
+        "insert into agent.links values (:a, :b, 'semantic', 0, 0.9, true, :s, :s)",
+        "insert into agent.provenance values (:b, :a, :s)",
+        "insert into agent.accesses values (:a, :s, 1, now())",
+        "insert into agent.outbox (memory, space_id) values (:a, :s)",
+        (
+            "insert into agent.proposals (action, memory, other, space_id, score) "
+            "values ('merge', :a, :b, :s, 0.9)"
+        ),
+        "insert into agent.embeddings_1 values (:a, 0, :s, null, '[1,0.5,-3]')",
+        (
+            "insert into public.memories "
+            "(id, user_id, content_hash, encrypted_content, memory_type, "
+            "privacy_level, created_at, consent_given, content_summary, tags) values "
+            "(gen_random_uuid(), :u, 'hash', '\\x00ff', 't', 'p', now(), true, :m, '[\"a\"]')"
+        ),
+        (
+            "insert into public.user_quests (id, user_id, state, started_at) "
+            "values (gen_random_uuid(), :u, 'active', now())"
+        ),
+        "insert into public.user_quest_stats (user_id, total_points) values (:u, 7)",
+    ):
+        execute(
+            session,
+            statement,
+            a=first,
+            b=second,
+            s=spaces[0],
+            u=user,
+            m=SUMMARY if user == BOB else "of Ann",
+        )
+
+
+def counts(engine: sa.Engine, user: str) -> dict[str, int]:
+    """Count rows of a user in each table, through the memories and spaces that they belong to."""
+    with engine.connect() as conn:
+        memory = "select number from agent.memories where user_id = :u"
+        space = "select id from agent.spaces where owner = :u and private"
+        conditions = {
+            "spaces": "owner = :u",
+            "grants": "user_id = :u",
+            "memories": "user_id = :u",
+            "links": f"a in ({memory})",
+            "word_counts": f"space_id in ({space})",
+        }
+        found = {
+            table: f"agent.{table} where {conditions.get(table, f'memory in ({memory})')}"
+            for table in COUNTED
+        } | {
+            table: f"public.{table} where user_id = :u"
+            for table in ("memories ", "user_quests", "user_quest_stats")
+        }
+        return {
+            table: conn.execute(sa.text(f"select count(*) from {rest}"), {"u": user}).scalar_one()
+            for table, rest in found.items()
+        }
+
+
+@pytest.mark.usefixtures("shared")
+def test_an_export_has_every_row_twice_and_its_digests(
+    memos_assets: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "bob"
+    code, out, err = memos_assets("user", "export", BOB, "--to", str(folder))
+    assert (code, err) == (0, "")
+    assert "encrypted" in out
+    manifest = json.loads((folder / "manifest.json").read_text())
+    tables = manifest["tables"]
+    assert {table: entry["rows"] for table, entry in tables.items()} == {
+        "agent.accesses": 1,
+        "agent.embeddings_1": 1,
+        "agent.grants": 2,
+        "agent.links": 1,
+        "agent.memories": 4,
+        "agent.outbox": 1,
+        "agent.proposals": 1,
+        "agent.provenance": 2,
+        "agent.revisions": 1,
+        "agent.spaces": 2,
+        "public.memories": 1,
+        "public.user_quest_stats": 1,
+        "public.user_quests": 1,
+    }
+    for entry in tables.values():
+        for kind in ("jsonl", "parquet"):
+            content = (folder / entry[kind]["file"]).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == entry[kind]["sha256"]
+        lines = (folder / entry["jsonl"]["file"]).read_text().splitlines()
+        rows = pq.read_table(folder / entry["parquet"]["file"]).to_pylist()
+        assert len(lines) == len(rows) == entry["rows"]
+        assert list(json.loads(lines[0])) == list(rows[0]) == list(entry["columns"])
+    embedding = pq.read_table(folder / "agent.embeddings_1.parquet").to_pylist()[0]["embedding"]
+    assert embedding == [1.0, 0.5, -3.0]
+    memory = pq.read_table(folder / "public.memories.parquet").to_pylist()[0]
+    assert (memory["encrypted_content"], memory["tags"]) == (b"\x00\xff", '["a"]')
+    lines = (folder / "agent.memories.jsonl").read_text().splitlines()
+    said = [json.loads(line)["content"] for line in lines]
+    assert sorted(said) == sorted(SAID.format(n) for n in (0, 1, 2, "in the team"))
+    assert (folder.stat().st_mode & 0o777, len(list(folder.glob("*.part")))) == (0o700, 0)
+
+    code, _, err = memos_assets("user", "export", BOB, "--to", str(folder))
+    assert (code, err[:4]) == (2, "M772")
+    code, _, err = memos_assets("user", "export", BOB.upper())
+    assert (code, err[:4]) == (2, "M771")
+
+
+def test_an_erasure_leaves_nothing_of_the_user_and_all_of_the_others(
+    memos_assets: Command, shared: sa.Engine, home: Path, tmp_path: Path
+) -> None:
+    of_ann, of_bob = counts(shared, ANN), counts(shared, BOB)
+    assert min(of_bob.values()) > 0
+    assert memos_assets("user", "export", BOB)[0] == 0
+    log = home / "postgres.log"
+    log.write_text(f"STATEMENT: {SAID.format(1)}\nsomething else\n")
+
+    code, out, err = memos_assets("user", "erase", BOB)
+    assert (code, err, counts(shared, BOB)) == (0, "", of_bob)
+    assert "--yes erases" in out
+
+    outcome = tmp_path / "outcome.json"
+    code, out, err = memos_assets("user", "erase", BOB, "--yes", "--json", str(outcome))
+    assert (code, err) == (0, "")
+    assert "the write-ahead log" in out
+    said = json.loads(outcome.read_text())
+    assert said["found"] == {}
+    assert said["texts_looked_for"] >= 8
+    assert said["counts"]["agent.memories"] == 4
+    assert said["counts"]["agent.memories of others, retracted"] == 1
+    assert said["counts"]["dagster.event_logs"] == 1
+    assert said["counts"]["files of ours, overwritten"] == 1
+    assert said["counts"]["exports of ours"] == 1
+    assert set(counts(shared, BOB).values()) == {0}
+    # The space that Bob shared is Ann's now, and what she derived from his is retracted.
+    changed = {"spaces": 1, "provenance": -1, "revisions": 1}
+    assert counts(shared, ANN) == {
+        table: count + changed.get(table, 0) for table, count in of_ann.items()
+    }
+    assert "canary" not in log.read_text()
+    assert log.read_text().endswith("\nsomething else\n")
+    assert list((home / "exports").iterdir()) == []
+    with shared.connect() as conn:
+        team = conn.execute(
+            sa.text(
+                "select m.content, m.retracted_at is not null, m.superseded_by, "
+                "m.valid_until is not null, e.closed_at is not null from agent.memories m "
+                "join agent.spaces s on s.id = m.space_id "
+                "left join agent.embeddings_1 e on e.memory = m.number "
+                "where s.name = 'team' order by m.number"
+            )
+        ).all()
+        assert [tuple(row) for row in team] == [
+            ("Ann concludes something of her own", True, None, False, True),
+            ("Ann was believed before", False, None, True, False),
+        ]
+        words = sa.text(
+            "select sum(memories) from agent.word_counts w "
+            "join agent.spaces s on s.id = w.space_id where s.name = 'team'"
+        )
+        assert conn.execute(words).scalar_one() == 2
+        tombstone = conn.execute(sa.text("select * from agent.erasures")).one()
+        assert tombstone.user_digest == hashlib.sha256(BOB.encode()).hexdigest()
+        assert tombstone.counts == said["counts"]
+        everything = "".join(str(row) for row in conn.execute(sa.text("table agent.memories")))
+        assert "canary" not in everything
+    assert memos_assets("user", "erase", BOB, "--yes")[2].startswith("M771")
+
+
+def test_texts_that_are_left_are_named(
+    memos_assets: Command, shared: sa.Engine, home: Path
+) -> None:
+    kept = home / "pins" / "kept.db"
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(b"\0" * (1 << 20) + SUMMARY.encode())
+    with Session(shared) as session, session.begin():
+        quoting = session.execute(
+            sa.text("update agent.memories set content = :said where content = 'Ann says 1'"),
+            {"said": f"Ann quotes: {SUMMARY}"},
+        )
+        assert quoting.rowcount == 1  # type: ignore[attr-defined]
+    code, out, err = memos_assets("user", "erase", BOB, "--yes")
+    assert (code, err[:4]) == (1, "M773")
+    assert "agent.memories: 1 text" in out
+    assert f"{kept}: 1 text" in out
