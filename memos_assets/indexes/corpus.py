@@ -1,6 +1,6 @@
 """What a ranking by BM25 must know of a whole table: its number of rows, and their mean length.
 
-Both are in the comment of the table's full-text index, so whoever may search can read them, and
+Both are in the comment of the table's full-text index, so every role that searches reads them, and
 they stay with a version of the tables. A build writes them; materialising the index asset writes
 them again when the number of rows has changed by more than 10 %. Document frequencies are not
 here: the search counts them in the rows that it finds.
