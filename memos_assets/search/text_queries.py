@@ -69,16 +69,15 @@ class TermParts:
         word = sql.SQL(f"round(1 / ({_LIMIT} * (1 - ranks[%1$s]::float8)) - 0.5)")
         code = sql.SQL("(ranks[%1$s] > 0)::integer")
         length, mean = sql.SQL("length"), sql.SQL("mean_words")
-        word, code = (
-            sql.SQL("idf[%1$s] * {}").format(bm25.saturation(count, length, mean))
+        scores = (
+            sql.SQL("idf[%1$s] * {}").format(bm25.saturation(count, length, mean)).as_string()
             for count in (word, code)
         )
         return cls(
             rank.as_string(),
             "ranks[%1$s]::float8",
             "count(*) filter (where ranks[%1$s] > 0)",
-            word.as_string(),
-            code.as_string(),
+            *scores,
         )
 
 
