@@ -119,9 +119,11 @@ def _ranking(table: Table, schema: str | None, bind: Bind, *, filtered: bool) ->
     others = [name for name in table.filter_columns if name not in owner]
     is_of_owner, passes = (filter_conditions(table, bind, only=only) for only in (owner, others))
     return sql.SQL(
-        "found as materialized (select {key}, (true{passes}) as passes, "
+        # With the offset a row's words are decompressed once, not once per term.
+        "found as materialized (select {key}, passes, "
         "array[{ranks}] as ranks, ts_rank({even}, {words}, {ranking}, 2) as by_length "
-        "from {table} where {words} @@ {query}{condition}{is_of_owner}), "
+        "from (select {key}, (true{passes}) as passes, setweight({words}, 'D') as {words} "
+        "from {table} where {words} @@ {query}{condition}{is_of_owner} offset 0) as held), "
         "corpus as materialized (select greatest({documents}, count(*)) as documents, "
         "greatest(coalesce({mean}, avg({length})), 1) as mean_words, "
         "coalesce({frequencies}, array[{counted}]) as frequencies from found), "
