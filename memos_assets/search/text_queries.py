@@ -70,10 +70,8 @@ class TermParts:
         rank = sql.SQL("ts_rank({}, {}, {})").format(EVEN, sql.Identifier(SEARCH_TEXT), term)
         word = sql.SQL(f"round(1 / ({_LIMIT} * (1 - ranks[%1$s]::float8)) - 0.5)")
         code = sql.SQL("(ranks[%1$s] > 0)::integer")
-        length, mean = sql.SQL("length"), sql.SQL("mean_words")
         scores = (
-            sql.SQL("idf[%1$s] * {}").format(bm25.saturation(count, length, mean)).as_string()
-            for count in (word, code)
+            f"idf[%1$s] * (1 - half / ({count.as_string()} + half))" for count in (word, code)
         )
         return cls(
             rank.as_string(),
@@ -124,7 +122,7 @@ def _ranking(table: Table, schema: str | None, bind: Bind, *, filtered: bool) ->
         "corpus as materialized (select greatest({documents}, count(*)) as documents, "
         "greatest(coalesce({mean}, avg({length})), 1) as mean_words, "
         "coalesce({frequencies}, array[{counted}]) as frequencies from found), "
-        "weights as materialized (select mean_words, array(select {idf} "
+        "weights as materialized (select mean_words, array(select {most} * {idf} "
         "from unnest(frequencies) with ordinality as term(frequency, place) order by place) "
         "as idf from corpus), "
         "ranked as ({ranked})"
@@ -150,6 +148,7 @@ def _ranking(table: Table, schema: str | None, bind: Bind, *, filtered: bool) ->
         length=_length(),
         frequencies=sql.SQL("{}::bigint[]").format(bind("frequencies")),
         counted=sql.SQL(FREQUENCIES),
+        most=sql.Literal(bm25.K1 + 1),
         idf=bm25.idf(sql.SQL("greatest(documents, frequency)"), sql.SQL("frequency")),
         ranked=_scored(
             sql.SQL("found"),
@@ -187,11 +186,17 @@ def _counted(rows: sql.Composable, table: Table, bind: Bind, *kept: str) -> sql.
 
 def _scored(counted: sql.Composable, shown: sql.Composable) -> sql.Composed:
     """Return what is shown of the rows of `_counted` that pass the filters, such as `SCORES`."""
-    # With the offset the length is computed once per row, not once per term.
+    # With the offsets what is of the row is computed once per row, not once per term.
     return sql.SQL(
-        "select {shown} from (select *, {length} as length from {counted} where passes offset 0) "
-        "as counted cross join weights"
-    ).format(shown=shown, length=_length(), counted=counted)
+        "select {shown} from (select *, {half} as half "
+        "from (select *, {length} as length from {counted} where passes offset 0) as counted "
+        "cross join weights offset 0) as counted"
+    ).format(
+        shown=shown,
+        half=bm25.half_point(sql.SQL("length"), sql.SQL("mean_words")),
+        length=_length(),
+        counted=counted,
+    )
 
 
 def _length() -> sql.Composed:

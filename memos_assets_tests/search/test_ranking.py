@@ -140,6 +140,14 @@ def rows_read(conn: sa.Connection) -> int:
     return int(found)
 
 
+def test_statistics_of_the_table_do_not_stand_for_those_of_an_owners_rows(
+    analyzed: sa.Connection,
+) -> None:
+    hits = api.match(analyzed, TABLE, "nothing pump drum", 10, owner="other")
+    wanted = exact(analyzed, "nothing pump drum", "other")
+    assert [hit.score for hit in hits] == pytest.approx([wanted[key] for key in first(wanted)])
+
+
 @pytest.mark.parametrize("hall", [None, 2])
 @pytest.mark.parametrize(
     ("text", "k", "reads_all"),
