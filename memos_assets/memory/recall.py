@@ -96,8 +96,8 @@ class Recalled(list[Hit]):
     evidence: Evidence | None = None
 
 
-class How(TypedDict, total=False):
-    """Arguments of `recall` beside the question and k."""
+class Wanted(TypedDict, total=False):
+    """Keyword arguments of `recall`."""
 
     as_of: Moment | None
     known_at: Moment | None

@@ -83,13 +83,13 @@ class Plan:
         An error ends the transaction or savepoint, and the settings with it.
         """
         wanted = _ALWAYS | (_BY_INDEX if self.indexes else {})
-        before = _set(conn, wanted)
+        before = set_locally(conn, wanted)
         yield
         if before != wanted:
-            _set(conn, before)
+            set_locally(conn, before)
 
 
-def _set(conn: sa.Connection, values: Mapping[str, str]) -> dict[str, str]:
+def set_locally(conn: sa.Connection, values: Mapping[str, str]) -> dict[str, str]:
     """Set settings until the transaction ends, and return what they were; one statement."""
     # The subquery is evaluated first: it is asked for what was before.
     former = ", ".join(
