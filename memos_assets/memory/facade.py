@@ -16,6 +16,7 @@ from memos_assets.memory import acting, corrections, histories, prepared, rememb
 from memos_assets.memory.acting import Acting
 from memos_assets.memory.histories import UNCHANGED, Changed, History
 from memos_assets.memory.moments import Moment
+from memos_assets.memory.network_calls import NetworkCalls, SyncNetworkCalls
 from memos_assets.memory.prepared import About, Asked, Draft, Prepared
 from memos_assets.memory.remember import Kept
 from memos_assets.memory.spaces import Access, Space
@@ -28,7 +29,7 @@ from memos_assets.search.embed import (
 from memos_assets.settings import Settings
 
 
-class Memory:
+class Memory(NetworkCalls):
     """Memory of agents, for asyncio. It has an embedder, and no session."""
 
     def __init__(self, settings: Settings, *, embedder: AsyncEmbedder | None = None) -> None:
@@ -147,6 +148,7 @@ class Memory:
         """Say since and until when a memory is true; see `histories.set_validity`."""
         dates = {"valid_from": valid_from, "valid_until": valid_until}
         return await session.run_sync(histories.set_validity, memory, reason=reason, **dates)
+
     async def create_space(self, session: AsyncSession, name: str) -> Space:
         """Make a shared space; see `spaces.create_space`."""
         return await session.run_sync(spaces.create_space, name)
@@ -174,7 +176,7 @@ class Memory:
         await session.run_sync(spaces.drop_space, space)
 
 
-class SyncMemory:
+class SyncMemory(SyncNetworkCalls):
     """As `Memory`, without asyncio."""
 
     def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:
@@ -275,6 +277,7 @@ class SyncMemory:
         """As `Memory.set_validity`."""
         dates = {"valid_from": valid_from, "valid_until": valid_until}
         return histories.set_validity(session, memory, reason=reason, **dates)
+
     def create_space(self, session: Session, name: str) -> Space:
         """As `Memory.create_space`."""
         return spaces.create_space(session, name)
