@@ -56,6 +56,10 @@ class AssetNames:
         """Return the asset of a consolidated table, or of a group of the application's tables."""
         return f"{self.prefix}/{table}"
 
+    def agent(self, name: str) -> str:
+        """Return the asset of something in schema `agent`, which agents write at run time."""
+        return f"{self.prefix}/agent/{name}"
+
     def index(self, index: str) -> str:
         """Return the asset of a search index."""
         return f"{self.prefix}/indexes/{index}"

@@ -49,6 +49,7 @@ COMMANDS = {
     "rollback": "versions:rollback",
     "versions": "versions:versions",
     "rejects": "rejects:group",
+    "memory": "memory:group",
     "acknowledge": "acknowledge:acknowledge",
     "check-sessions": "check_sessions:check_sessions",
     "user": "user:group",

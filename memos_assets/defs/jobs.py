@@ -9,6 +9,7 @@ from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
+from memos_assets.defs.memory_models import memory_model_jobs
 from memos_assets.defs.retirement import retire_files
 
 #: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
@@ -19,6 +20,7 @@ UPKEEP = {"memos/upkeep": "true"}
 FINISH, VERIFY, REPORT = "index_check_report", "verify_checklist", "write_report"
 ARCHIVE, HEALTH, MAINTAIN = "report_archive", "check_index_health", "maintain_indexes"
 IMPACT, RETIRE = "measure_impact", "retire_files"
+MEMORY = "check_memory"
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
@@ -35,7 +37,8 @@ def migrate_job_name(names: AssetNames, kind: FileKind) -> str:
 
 def jobs_of(catalog: Catalog) -> list[Job]:
     """Return the jobs of a catalog."""
-    return [*_observe_jobs(catalog), *_migrate_jobs(catalog), *_other_jobs(catalog)]
+    memory = _memory_jobs(catalog) if catalog.application else ()
+    return [*_observe_jobs(catalog), *_migrate_jobs(catalog), *_other_jobs(catalog), *memory]
 
 
 # A job's partitioned assets must share one definition, so there is one job per kind here too.
@@ -74,6 +77,31 @@ def _migrate_jobs(catalog: Catalog) -> list[Job]:
             "ledger are not copied again.",
         )
         for kind in catalog.consolidated
+    ]
+
+
+def _memory_jobs(catalog: Catalog) -> list[Job]:
+    """Return the jobs about the memory of agents, which belongs to an application."""
+    names = catalog.names
+    checks = check_keys(CHECKLIST.of_group("memory"), catalog)
+    counted = ("memories", "links", "words", "spaces", "proposals", "seeds", "erasures")
+    keys = [names.agent(name) for name in (*counted, "quality", "graph_health")]
+    return [
+        *memory_model_jobs(names),
+        dg.define_asset_job(
+            names.job(MEMORY),
+            selection=dg.AssetSelection.assets(*keys, names.service_sources).without_checks()
+            | dg.AssetSelection.checks(*checks),
+            tags=UPKEEP,
+            description="Count what agents remember, ask the golden queries, and run every check "
+            "of memory.",
+        ),
+        dg.define_asset_job(
+            names.job("seed_memory"),
+            selection=dg.AssetSelection.assets(names.agent("seed")).without_checks(),
+            description="Seed a user's memory from memOS's consolidated network; the configuration "
+            "names the user.",
+        ),
     ]
 
 

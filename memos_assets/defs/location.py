@@ -10,6 +10,7 @@ from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.archive import archive_assets
 from memos_assets.defs.assets.impact import impact
 from memos_assets.defs.assets.indexes import index_assets
+from memos_assets.defs.assets.memory import memory_assets
 from memos_assets.defs.assets.report import report
 from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.assets.sources import source_assets
@@ -19,6 +20,7 @@ from memos_assets.defs.checks.steps import check_steps
 from memos_assets.defs.index_sensor import build_due_indexes
 from memos_assets.defs.io_managers import table_io_manager
 from memos_assets.defs.jobs import jobs_of
+from memos_assets.defs.memory_models import memory_model_assets
 from memos_assets.defs.resources import Postgres, Webhook
 from memos_assets.defs.schedules import schedules_of
 from memos_assets.defs.sensors import post_failed_checks
@@ -61,6 +63,10 @@ def assets_of(catalog: Catalog) -> Iterator[dg.AssetsDefinition | dg.SourceAsset
     yield search_functions(catalog)
     yield report(catalog)
     yield impact(catalog)
+    if catalog.application:
+        # The memory of agents is the application's; schema `agent` is there once.
+        yield from memory_assets(catalog)
+        yield from memory_model_assets(catalog.names)
 
 
 def _refuse_shared(catalogs: Sequence[Catalog]) -> None:

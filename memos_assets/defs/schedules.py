@@ -10,8 +10,9 @@ from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.observe import Look, look_at_files
 from memos_assets.defs.dagster_internals import request_backfill
 from memos_assets.defs.failures import failed_by, reported
-from memos_assets.defs.jobs import FINISH, HEALTH, migrate_job_name
+from memos_assets.defs.jobs import FINISH, HEALTH, MEMORY, migrate_job_name
 from memos_assets.defs.keys import Keys
+from memos_assets.defs.memory_models import memory_model_schedules
 from memos_assets.defs.observations import chunk_versions, report_changed
 from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
 from memos_assets.postgres.target import open_consolidated
@@ -101,4 +102,17 @@ def schedules_of(catalog: Catalog) -> list[dg.ScheduleDefinition]:
             description="Looks for dead rows, drift, leftovers, old statistics, indexes nobody "
             "uses.",
         ),
+        *_of_memory(catalog),
     ]
+
+
+def _of_memory(catalog: Catalog) -> Iterator[dg.ScheduleDefinition]:
+    if catalog.application:
+        yield from memory_model_schedules(catalog.names)
+        yield dg.ScheduleDefinition(
+            name=catalog.names.job("check_memory_daily"),
+            cron_schedule="20 6 * * *",
+            job_name=catalog.names.job(MEMORY),
+            description="Counts what agents remember, asks the golden queries, runs every check "
+            "of memory.",
+        )

@@ -26,6 +26,8 @@ from memos_assets.search.embed import Embedder, Vectors, same_model
 
 State = Literal["current", "next", "former"]
 
+#: Begins the name of each table of embeddings; the model's id ends it.
+EMBEDDINGS: Final = "embeddings_"
 #: Most elements that pgvector's halfvec has.
 MOST_ELEMENTS: Final = 16_000
 #: Most elements of a halfvec that HNSW indexes; above it a search is exact.
@@ -67,7 +69,7 @@ class Model:
     @property
     def table_name(self) -> str:
         """Its table of embeddings with its schema; needs no quotes."""
-        return f"{agent.AGENT_SCHEMA}.embeddings_{self.id}"
+        return f"{agent.AGENT_SCHEMA}.{EMBEDDINGS}{self.id}"
 
 
 @lru_cache(maxsize=64)
@@ -86,7 +88,7 @@ def embedding_table(model_id: int, dimension: int) -> sa.Table:
     )
     memory = sa.Column("memory", sa.BigInteger(), primary_key=True, autoincrement=False)
     table = sa.Table(
-        f"embeddings_{model_id}",
+        f"{EMBEDDINGS}{model_id}",
         metadata,
         memory,
         sa.Column("part", sa.SmallInteger(), primary_key=True, autoincrement=False),
@@ -144,7 +146,7 @@ def register(
                 "M763",
                 f"{other.name} is registered already, as {other.state}",
                 where=f"model {name}",
-                fix="see memos-assets memory models; swap or drop that one first",
+                fix="see memos-assets memory models list; swap or drop that one first",
             )
     if link_threshold is None:
         known = (value for one, value in _THRESHOLDS.items() if same_model(one, name))
@@ -195,6 +197,17 @@ def model_named(bind: Session | sa.Connection, name: str) -> Model:
             "MEMOS_EMBEDDER_MODEL to a registered one",
         )
     return _model(row)
+
+
+def not_current(name: str, current: Model | None) -> AgentError:
+    """Return M760 for an embedder that is not of the current model."""
+    is_now = "no model is registered" if current is None else f"the current model is {current.name}"
+    return AgentError(
+        "M760",
+        f"the embedder is not of the current model; {is_now}",
+        where=f"model {name}",
+        fix="set MEMOS_EMBEDDER and MEMOS_EMBEDDER_MODEL to the current model",
+    )
 
 
 def check_answer(model: Model, answer: Vectors) -> None:

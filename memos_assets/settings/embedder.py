@@ -25,6 +25,13 @@ class EmbedderSettings(SettingsGroup):
         description="Model, by its name in the tables; `NAME=MODEL` where the endpoint calls it "
         "NAME. `deterministic` reports this name as its own.",
     )
+    embedder_next: Annotated[str | None, EMPTY_IS_UNSET] = Field(
+        default=None,
+        pattern=r"^(ollama|openai|minilm|deterministic)(:.+)?$",
+        description="Embedder that is to replace this one in the memory of agents, `KIND:MODEL` "
+        "such as `ollama:bge-m3`, while memories are re-embedded; address and key are those of "
+        "this one where both are of a kind.",
+    )
     embedder_url: Annotated[str | None, EMPTY_IS_UNSET] = Field(
         default=None,
         description="Base address of the endpoint; unset: http://127.0.0.1:11434 for ollama, none "

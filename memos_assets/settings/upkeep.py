@@ -25,3 +25,8 @@ class UpkeepSettings(SettingsGroup):
     archive_grace_days: int = Field(
         default=30, ge=0, description="Age in days at which a retired file may be purged."
     )
+    outbox_minutes: float = Field(
+        default=60,
+        gt=0,
+        description="Longest time in minutes for which a memory may wait for its embedding.",
+    )

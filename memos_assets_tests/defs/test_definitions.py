@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 24
+    assert int(done.stdout) == 29
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -53,6 +53,19 @@ def test_the_asset_keys_are_an_api() -> None:
         "archive/mixed_precision_embeddings",
         "archive/other_files",
         "archive/semantic_memory",
+        "memos/agent/erasures",
+        "memos/agent/graph_health",
+        "memos/agent/links",
+        "memos/agent/memories",
+        "memos/agent/models",
+        "memos/agent/outbox",
+        "memos/agent/proposals",
+        "memos/agent/quality",
+        "memos/agent/reembedding",
+        "memos/agent/seed",
+        "memos/agent/seeds",
+        "memos/agent/spaces",
+        "memos/agent/words",
         "memos/corpora",
         "memos/corpus_chunks",
         "memos/corpus_documents",
@@ -75,6 +88,7 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/search_functions",
         "memos/semantic_links",
         "memos/semantic_memories",
+        "memos/service_sources",
         "memos/thought_templates",
     ]
     assert [key.removeprefix("memos/indexes/") for key in keys if "/indexes/" in key] == [
@@ -118,6 +132,7 @@ def test_the_asset_keys_are_an_api() -> None:
 def test_the_sources_are_observed_and_never_materialised() -> None:
     others = GRAPH.get_all_asset_keys() - set(GRAPH.materializable_asset_keys)
     assert sorted(key.to_user_string() for key in others) == [
+        "memos/agent/embedder",
         "sqlite/content_cache",
         "sqlite/corpus",
         "sqlite/embedding_aggregator",
@@ -130,7 +145,7 @@ def test_the_sources_are_observed_and_never_materialised() -> None:
         "sqlite/semantic_memory",
     ]
     assert all(GRAPH.get(key).is_observable for key in others)
-    assert {GRAPH.get(key).group_name for key in others} == {"sources"}
+    assert {GRAPH.get(key).group_name for key in others} == {"sources", "memory"}
     assert all(GRAPH.get(key).description for key in others)
 
 
@@ -170,8 +185,11 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
     assert sorted(job.name for job in REPOSITORY.get_all_jobs()) == [
         "__ASSET_JOB",
         "check_index_health",
+        "check_memory",
+        "embed_waiting_memories",
         "index_check_report",
         "maintain_indexes",
+        "maintain_memory_models",
         "measure_impact",
         "migrate_corpus",
         "migrate_embedding_aggregator",
@@ -181,6 +199,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "migrate_mixed_precision_embeddings",
         "migrate_semantic_memory",
         "observe_corpus",
+        "observe_embedder",
         "observe_embedding_aggregator",
         "observe_files_in_place",
         "observe_hybrid",
@@ -190,6 +209,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "observe_semantic_memory",
         "report_archive",
         "retire_files",
+        "seed_memory",
         "verify_checklist",
         "write_report",
     ]
@@ -203,6 +223,8 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "backfill_semantic_memory",
         "check_daily",
         "check_health_daily",
+        "check_memory_daily",
+        "embed_waiting_memories",
     ]
     assert sorted(sensor.name for sensor in REPOSITORY.sensor_defs) == [
         "build_due_indexes",
@@ -223,6 +245,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
         "archive",
         "impact",
         "indexes",
+        "memory",
         "report",
         "search",
         "tables",

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
-from memos_assets.memory import model_identity
+from memos_assets.memory import SyncMemory, model_identity
 from memos_assets.memory.models import (
     State,
     check_answer,
@@ -20,8 +20,10 @@ from memos_assets.memory.models import (
     register,
     registered,
 )
+from memos_assets.memory.sessions import open_sync_memory_sessions
 from memos_assets.memory.vectors import EmbeddingRow, close, reopen, write_embeddings
 from memos_assets.search.embed import DeterministicEmbedder, OllamaEmbedder, Vectors
+from memos_assets.settings import Settings
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -83,6 +85,27 @@ def test_the_first_embedder_that_answers_becomes_the_current_model(engine: sa.En
     again = ensure_registered(engine, OllamaEmbedder("http://127.0.0.1:1", "m"))
     assert again is not None
     assert again.id == model.id
+
+
+def test_sessions_of_services_register_the_first_embedder(settings: Settings) -> None:
+    chosen = settings.model_copy(
+        update={"embedder": "deterministic", "embedder_model": "one", "embedder_dimension": 64}
+    )
+    memory = SyncMemory(chosen)
+    prepared = memory.prepare("Anna moved from Riga to Oslo.")
+    with open_sync_memory_sessions(chosen) as sessions:
+        with sessions.begin() as session:
+            memory.act_as(session, user="u1")
+            assert memory.remember(session, prepared).waits is None
+        with sessions.begin() as session:
+            memory.act_as(session, user="u1")
+            model = current_model(session)
+            assert model is not None
+            # The new table is walled off, too: its own user sees the row, another does not.
+            assert session.scalar(sa.select(sa.func.count()).select_from(model.table)) == 1
+        with sessions.begin() as session:
+            memory.act_as(session, user="u2")
+            assert session.scalar(sa.select(sa.func.count()).select_from(model.table)) == 0
 
 
 def test_names_states_and_dimensions_that_cannot_be_are_refused(engine: sa.Engine) -> None:

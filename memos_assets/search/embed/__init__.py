@@ -6,7 +6,11 @@ compares names and refuses misfits, `configured` reads the settings.
 """
 
 from memos_assets.search.embed.blocking import BlockingEmbedder, OllamaEmbedder, OpenAIEmbedder
-from memos_assets.search.embed.configured import configured_async_embedder, configured_embedder
+from memos_assets.search.embed.configured import (
+    configured_async_embedder,
+    configured_embedder,
+    configured_next_embedder,
+)
 from memos_assets.search.embed.embedder import (
     AsyncEmbedder,
     Embedder,
@@ -34,5 +38,6 @@ __all__ = [
     "check_fit",
     "configured_async_embedder",
     "configured_embedder",
+    "configured_next_embedder",
     "same_model",
 ]

@@ -25,6 +25,30 @@ def configured_embedder(settings: Settings) -> Embedder:
     return _local(settings) or BlockingEmbedder(_endpoint(settings))
 
 
+def configured_next_embedder(settings: Settings) -> Embedder:
+    """Return the embedder of `MEMOS_EMBEDDER_NEXT`, which is to replace the configured one.
+
+    Raises:
+        UsageError: M577 there is none, or something that it needs is not set.
+    """
+    kind, _, model = (settings.embedder_next or "").partition(":")
+    if not kind:
+        raise _lacks(
+            "MEMOS_EMBEDDER_NEXT",
+            "no embedder is set that would replace the current one",
+            "set it to KIND:MODEL, such as ollama:bge-m3",
+        )
+    same = kind == settings.embedder
+    changed = {
+        "embedder": kind,
+        "embedder_model": model or None,
+        "embedder_dimension": None,
+        "embedder_url": settings.embedder_url if same else None,
+        "embedder_key": settings.embedder_key if same else None,
+    }
+    return configured_embedder(settings.model_copy(update=changed))
+
+
 def configured_async_embedder(settings: Settings) -> AsyncEmbedder:
     """Return the same for asyncio; see `configured_embedder`."""
     local = _local(settings)

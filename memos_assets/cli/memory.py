@@ -1,0 +1,53 @@
+"""Commands about the memory of agents: embed what waits; models are in `memory_models`."""
+
+from typing import Annotated
+
+import typer
+
+from memos_assets.cli import exit_codes, memory_models
+from memos_assets.cli.display import console, print_error
+from memos_assets.memory.outbox import Progress, embed_waiting, enqueue_missing, waiting
+from memos_assets.postgres.target import open_target
+from memos_assets.search.embed import configured_embedder
+from memos_assets.settings import load_settings
+
+
+def embed(
+    missing: Annotated[  # noqa: FBT002  a flag at the terminal
+        bool,
+        typer.Option(
+            "--missing", help="Embed also memories that have no embedding and do not wait for one."
+        ),
+    ] = False,
+) -> int:
+    """Embed and link the memories that wait for an embedding, as the schedule does each minute."""
+    settings = load_settings()
+    embedder = configured_embedder(settings)
+    with open_target(settings, "memos_assets:embed") as engine:
+        if missing:
+            enqueue_missing(engine)
+        progress = embed_waiting(engine, embedder)
+        with engine.connect() as conn:
+            left = waiting(conn)
+    console.print(
+        f"Embedded {progress.embedded:,} memories, made {progress.linked:,} links; "
+        f"{left.count:,} wait."
+    )
+    for line in _failures(progress):
+        print_error(line)
+    return exit_codes.FAILED if progress.stopped or progress.failures else 0
+
+
+def _failures(progress: Progress) -> list[str]:
+    """Return a line for each reason why memories go on waiting."""
+    lines = [f"{reason} ({count:,} memories)" for reason, count in progress.failures.most_common()]
+    return lines if progress.stopped is None else [*lines, progress.stopped]
+
+
+group = typer.Typer(
+    help="Memory of agents: embed what waits, exchange the embedding model.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+group.command("embed")(embed)
+group.add_typer(memory_models.group, name="models")
