@@ -19,7 +19,8 @@ UPKEEP = {"memos/upkeep": "true"}
 #: Names of jobs; those of other catalogs than memOS's begin with their prefix.
 FINISH, VERIFY, REPORT = "index_check_report", "verify_checklist", "write_report"
 ARCHIVE, HEALTH, MAINTAIN = "report_archive", "check_index_health", "maintain_indexes"
-IMPACT, RETIRE, MEMORY = "measure_impact", "retire_files", "check_memory"
+IMPACT, RETIRE = "measure_impact", "retire_files"
+MEMORY = "check_memory"
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
@@ -38,19 +39,6 @@ def jobs_of(catalog: Catalog) -> list[Job]:
     """Return the jobs of a catalog."""
     memory = _memory_jobs(catalog) if catalog.application else ()
     return [*_observe_jobs(catalog), *_migrate_jobs(catalog), *_other_jobs(catalog), *memory]
-
-
-def _memory_jobs(catalog: Catalog) -> list[Job]:
-    checks = check_keys(CHECKLIST.of_group("memory"), catalog)
-    return [
-        *memory_model_jobs(catalog.names),
-        dg.define_asset_job(
-            catalog.names.job(MEMORY),
-            selection=dg.AssetSelection.checks(*checks),
-            tags=UPKEEP,
-            description="Checks of the memory of agents.",
-        ),
-    ]
 
 
 # A job's partitioned assets must share one definition, so there is one job per kind here too.
@@ -89,6 +77,31 @@ def _migrate_jobs(catalog: Catalog) -> list[Job]:
             "ledger are not copied again.",
         )
         for kind in catalog.consolidated
+    ]
+
+
+def _memory_jobs(catalog: Catalog) -> list[Job]:
+    """Return the jobs about the memory of agents, which belongs to an application."""
+    names = catalog.names
+    checks = check_keys(CHECKLIST.of_group("memory"), catalog)
+    counted = ("memories", "links", "words", "spaces", "proposals", "seeds", "erasures")
+    keys = [names.agent(name) for name in (*counted, "quality", "graph_health")]
+    return [
+        *memory_model_jobs(names),
+        dg.define_asset_job(
+            names.job(MEMORY),
+            selection=dg.AssetSelection.assets(*keys, names.service_sources).without_checks()
+            | dg.AssetSelection.checks(*checks),
+            tags=UPKEEP,
+            description="Count what agents remember, ask the golden queries, and run every check "
+            "of memory.",
+        ),
+        dg.define_asset_job(
+            names.job("seed_memory"),
+            selection=dg.AssetSelection.assets(names.agent("seed")).without_checks(),
+            description="Seed a user's memory from memOS's consolidated network; the configuration "
+            "names the user.",
+        ),
     ]
 
 

@@ -10,6 +10,7 @@ from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.archive import archive_assets
 from memos_assets.defs.assets.impact import impact
 from memos_assets.defs.assets.indexes import index_assets
+from memos_assets.defs.assets.memory import memory_assets
 from memos_assets.defs.assets.report import report
 from memos_assets.defs.assets.search import search_functions
 from memos_assets.defs.assets.sources import source_assets
@@ -64,6 +65,7 @@ def assets_of(catalog: Catalog) -> Iterator[dg.AssetsDefinition | dg.SourceAsset
     yield impact(catalog)
     if catalog.application:
         # The memory of agents is the application's; schema `agent` is there once.
+        yield from memory_assets(catalog)
         yield from memory_model_assets(catalog.names)
 
 

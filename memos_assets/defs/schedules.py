@@ -102,17 +102,17 @@ def schedules_of(catalog: Catalog) -> list[dg.ScheduleDefinition]:
             description="Looks for dead rows, drift, leftovers, old statistics, indexes nobody "
             "uses.",
         ),
-        *(_memory_schedules(catalog) if catalog.application else ()),
+        *_of_memory(catalog),
     ]
 
 
-def _memory_schedules(catalog: Catalog) -> list[dg.ScheduleDefinition]:
-    return [
-        *memory_model_schedules(catalog.names),
-        dg.ScheduleDefinition(
+def _of_memory(catalog: Catalog) -> Iterator[dg.ScheduleDefinition]:
+    if catalog.application:
+        yield from memory_model_schedules(catalog.names)
+        yield dg.ScheduleDefinition(
             name=catalog.names.job("check_memory_daily"),
-            cron_schedule="10 5 * * *",
+            cron_schedule="20 6 * * *",
             job_name=catalog.names.job(MEMORY),
-            description="Checks the memory of agents.",
-        ),
-    ]
+            description="Counts what agents remember, asks the golden queries, runs every check "
+            "of memory.",
+        )

@@ -10,6 +10,8 @@ whose other end is gone, or is the memory itself after equal texts were joined, 
 out. The links are those of memOS: linking by itself does not trim them.
 """
 
+# session-rule: file S001 because an operator seeds from the engine, a transaction for each chunk
+
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager

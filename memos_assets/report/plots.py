@@ -54,7 +54,8 @@ class Plot:
         return self.line_height * len(self.bars)
 
 
-def _plot(about: str, lines: Sequence[tuple[str, str, list[tuple[float, Colour]]]]) -> Plot:
+def bar_plot(about: str, lines: Sequence[tuple[str, str, list[tuple[float, Colour]]]]) -> Plot:
+    """Return bars on one scale: label, note, and the parts of each with their colours."""
     longest = max((sum(value for value, _ in parts) for _, _, parts in lines), default=0) or 1
     bars = []
     for label, note, parts in lines:
@@ -77,7 +78,7 @@ def rows_plot(report: Report) -> Plot:
         loaded[row.table] += row.rows
         rejected[row.table] += row.rejected
     names = sorted(loaded, key=lambda name: (-loaded[name] - rejected[name], name))
-    return _plot(
+    return bar_plot(
         "Rows loaded and rejected, by table",
         [
             (
@@ -96,7 +97,7 @@ def reasons_plot(report: Report) -> Plot:
         (reason for reason in report.reasons if reason.what == "rejected"),
         key=lambda reason: (-reason.rows, reason.reason),
     )
-    return _plot(
+    return bar_plot(
         "Rejected rows, by reason",
         [
             (
@@ -111,7 +112,7 @@ def reasons_plot(report: Report) -> Plot:
 
 def phases_plot(report: Report) -> Plot:
     """Return the seconds that each phase took, in their order."""
-    return _plot(
+    return bar_plot(
         "Seconds, by phase",
         [
             (phase.phase, seconds(phase.seconds), [(phase.seconds, "plain")])

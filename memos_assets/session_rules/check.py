@@ -68,7 +68,7 @@ def _as_json(violation: Violation) -> dict[str, Any]:
     return {**asdict(violation), "title": rule.title, "why": rule.why, "fix": rule.fix}
 
 
-def check_paths(paths: Iterable[Path], makes_sessions: Sequence[str] = ()) -> Checked:
+def check_paths(paths: Iterable[Path | str], makes_sessions: Sequence[str] = ()) -> Checked:
     """Check every Python file at and below paths. Nothing of them is imported or run.
 
     Args:
@@ -79,7 +79,7 @@ def check_paths(paths: Iterable[Path], makes_sessions: Sequence[str] = ()) -> Ch
     Raises:
         UsageError: M780 when a path does not exist.
     """
-    found = list(read_sources(paths))
+    found = list(read_sources(map(Path, paths)))
     sources = [one for one in found if isinstance(one, Source)]
     project = Project(sources)
     modules = [one for one in project.modules if _CONCERNED.search(one.source.text)]

@@ -1,7 +1,6 @@
 """V42: the sources of services keep the rules about sessions."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from memos_assets.catalog import Catalog
 from memos_assets.check import AnyCheck, Check, CheckContext, Subject
@@ -22,7 +21,7 @@ def check_configured(context: CheckContext, _: None) -> Checked | None:
     settings = context.settings
     if not settings.sessions_path:
         return None
-    return check_paths(map(Path, settings.sessions_path), settings.sessions_made_in)
+    return check_paths(settings.sessions_path, settings.sessions_made_in)
 
 
 def sources_keep_the_session_rules(context: CheckContext, _: None) -> Finding:
@@ -62,7 +61,8 @@ def sources_keep_the_session_rules(context: CheckContext, _: None) -> Finding:
 
 
 def _sources(catalog: Catalog) -> Iterator[Subject[None]]:
-    yield Subject(catalog.names.service_sources, None, "service_sources_checks")
+    if catalog.application:
+        yield Subject(catalog.names.service_sources, None, "service_sources_checks")
 
 
 CHECKS: tuple[AnyCheck, ...] = (

@@ -1,10 +1,11 @@
-"""Settings of memory: the keys of memOS's encrypted content."""
+"""Settings of memory: the keys of memOS's encrypted content, and its golden queries."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
 
-from memos_assets.settings.group import EMPTY_IS_UNSET, SettingsGroup
+from memos_assets.settings.group import ABSOLUTE, EMPTY_IS_UNSET, SettingsGroup
 
 
 class MemorySettings(SettingsGroup):
@@ -23,4 +24,9 @@ class MemorySettings(SettingsGroup):
         default=None,
         description="Fernet keys, the newest first, `:` between them. The first one encrypts; all "
         "of them, then memOS's, decrypt. Unset: memOS's key does both.",
+    )
+    golden_queries: Annotated[Path | None, EMPTY_IS_UNSET, ABSOLUTE] = Field(
+        default=None,
+        description="YAML file of questions whose answers are known, by which the quality of "
+        "recalls is measured; unset: the ones that the project ships.",
     )

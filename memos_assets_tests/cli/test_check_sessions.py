@@ -38,8 +38,9 @@ def test_each_place_is_one_line_with_reason_and_remedy(
 def test_json_says_the_same_and_stands_alone_on_standard_output(
     memos_assets: Command, tmp_path: Path
 ) -> None:
-    reason = "# session-rule: S001 because x"
-    allowed = SERVICE.replace("SessionLocal()\n", f"SessionLocal()  {reason}\n")
+    allowed = SERVICE.replace(
+        "SessionLocal()\n", "SessionLocal()  # session-rule: S001 because x\n"
+    )
     (tmp_path / "service.py").write_text(allowed)
     code, out, err = memos_assets("check-sessions", str(tmp_path), "--json", "-")
     said = json.loads(out)

@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 28
+    assert int(done.stdout) == 29
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -53,9 +53,19 @@ def test_the_asset_keys_are_an_api() -> None:
         "archive/mixed_precision_embeddings",
         "archive/other_files",
         "archive/semantic_memory",
+        "memos/agent/erasures",
+        "memos/agent/graph_health",
+        "memos/agent/links",
+        "memos/agent/memories",
         "memos/agent/models",
         "memos/agent/outbox",
+        "memos/agent/proposals",
+        "memos/agent/quality",
         "memos/agent/reembedding",
+        "memos/agent/seed",
+        "memos/agent/seeds",
+        "memos/agent/spaces",
+        "memos/agent/words",
         "memos/corpora",
         "memos/corpus_chunks",
         "memos/corpus_documents",
@@ -78,6 +88,7 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/search_functions",
         "memos/semantic_links",
         "memos/semantic_memories",
+        "memos/service_sources",
         "memos/thought_templates",
     ]
     assert [key.removeprefix("memos/indexes/") for key in keys if "/indexes/" in key] == [
@@ -198,6 +209,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "observe_semantic_memory",
         "report_archive",
         "retire_files",
+        "seed_memory",
         "verify_checklist",
         "write_report",
     ]
