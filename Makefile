@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench faults fuzz tamper clean
+.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench eval faults fuzz tamper clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -59,6 +59,10 @@ wheel-trial: $(READY)
 bench: $(READY)
 	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]'
 	$(BIN)/python -m bench
+
+# A set of your own: make eval EVAL='--set FILE'; LoCoMo: make eval EVAL='--locomo FILE'.
+eval: $(READY)
+	$(BIN)/python -m eval $(EVAL)
 
 faults: $(READY)
 	$(BIN)/python -m faults --kills $(or $(N),100)

@@ -7,7 +7,15 @@ from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
 from memos_assets.consolidate.sources import checks as sources
 from memos_assets.maintenance import checks as maintenance
-from memos_assets.memory import model_checks, quality_checks, wall_checks
+from memos_assets.memory import (
+    graph_checks,
+    model_checks,
+    quality_checks,
+    seed_checks,
+    time_checks,
+    wall_checks,
+    word_checks,
+)
 from memos_assets.memory.service import checks as memory_service
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
@@ -32,6 +40,10 @@ CHECKLIST = Checklist.gather(
     proof_search.CHECKS,
     maintenance.CHECKS,
     wall_checks.CHECKS,
+    time_checks.CHECKS,
+    word_checks.CHECKS,
+    graph_checks.CHECKS,
+    seed_checks.CHECKS,
     quality_checks.CHECKS,
     model_checks.CHECKS,
     session_rules.CHECKS,

@@ -35,7 +35,7 @@ _numbers = itertools.count(1)
 
 TESTS = Path(__file__).parent
 #: Folders of tests about what is not in the package: programs that take minutes if they are let.
-BESIDE_THE_ROOMS = ("bench", "faults", "fuzz", "tamper", "tools")
+BESIDE_THE_ROOMS = ("bench", "eval", "faults", "fuzz", "tamper", "tools")
 #: Fixture -> hundredths of a second that a test with it takes, most of it in runs.
 COSTS = {"server": 20, "database": 150, "world": 400, "consolidated": 400}
 

@@ -10,7 +10,7 @@ from memos_assets.catalog.application import ApplicationTable
 from memos_assets.catalog.catalog import Catalog
 from memos_assets.catalog.columns import Column, VectorColumn, VectorIndex
 from memos_assets.catalog.memos import MEMOS
-from memos_assets.catalog.table import Sparse, Table
+from memos_assets.catalog.table import Fusion, Sparse, Table
 from memos_assets.catalog.tables import Encodings, FileKind, Link, TableSpec
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Column",
     "Encodings",
     "FileKind",
+    "Fusion",
     "Link",
     "Sparse",
     "Table",

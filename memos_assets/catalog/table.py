@@ -20,6 +20,18 @@ class Sparse:
 
 
 @dataclass(frozen=True, slots=True)
+class Fusion:
+    """How much each list counts in a search by both: the weight of its z-scores.
+
+    Chosen by labelled queries, for the model of a table's embeddings.
+    """
+
+    meaning: float = 1.0
+    words: float = 1.0
+    sparse: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """A table that is indexed, searched and watched.
 
@@ -39,6 +51,7 @@ class Table:
         live: others write the table at any time, so its indexes are built beside them.
         functions: schema of its search functions; empty: the table's own.
         fingerprint: changes when its description does.
+        fusion: how much each list counts in a search by both.
     """
 
     name: str
@@ -56,6 +69,7 @@ class Table:
     live: bool = True
     functions: str = ""
     fingerprint: str = ""
+    fusion: Fusion = Fusion()
 
     @property
     def qualified(self) -> str:

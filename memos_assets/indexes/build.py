@@ -9,6 +9,7 @@ import psycopg
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.catalog.tables import SEARCH_TEXT
 from memos_assets.errors import TargetError
 from memos_assets.indexes.build_errors import refusals
 from memos_assets.indexes.build_progress import BuildStep, Tell, Watch, watched
@@ -83,7 +84,8 @@ def ensure_index(
 ) -> BuiltIndex:
     """Build an index unless a valid one is there; an invalid one is dropped first.
 
-    So is one that was built by another definition, such as that of a former checkout.
+    So is one that was built by another definition, such as that of a former checkout. Statistics of
+    a full-text index are renewed when its table has grown or shrunk by more than 10 %.
 
     Args:
         engine: of the target database.
@@ -105,6 +107,9 @@ def ensure_index(
             rows, column_bytes = measured(conn, index)
             is_built = index.is_built(state) and is_as_described(conn, index)
         if state is not None and is_built:
+            if index.reads == (SEARCH_TEXT,) and not (state.corpus and state.corpus.is_of(rows)):
+                with engine.begin() as conn:
+                    put_mark(conn, index)
             report(Progress("index", index.name, total_rows=rows))
             report(Progress("index", index.name, rows=rows, bytes=state.bytes, done=True))
             return BuiltIndex(index.name, built=False, seconds=0, bytes=state.bytes, rows=rows)

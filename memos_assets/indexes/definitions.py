@@ -10,6 +10,7 @@ from psycopg import sql
 
 from memos_assets.catalog import Table, VectorIndex
 from memos_assets.catalog.tables import SEARCH_TEXT
+from memos_assets.indexes.corpus import NOTED, CorpusStatistics, corpus_statistics
 from memos_assets.indexes.ddl import create_gin, create_hnsw, create_text_index, gin_name
 from memos_assets.indexes.forecast import (
     Graph,
@@ -46,6 +47,7 @@ class IndexState:
         bytes: on disk.
         builder: the process at work on it.
         mark: `SearchIndex.mark` when it was built; None: not by us, or before there were marks.
+        corpus: of a full-text index, see `indexes.corpus`; None: not written down.
     """
 
     valid: bool
@@ -53,6 +55,7 @@ class IndexState:
     bytes: int
     builder: int | None = None
     mark: str | None = None
+    corpus: CorpusStatistics | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,15 @@ def state_of(conn: sa.Connection, name: str, schema: str) -> IndexState | None:
     ).first()
     if row is None:
         return None
-    return IndexState(row.valid, row.definition, row.bytes, row.builder, row.mark)
+    mark, _, noted = (row.mark or "").partition(NOTED)
+    return IndexState(
+        row.valid,
+        row.definition,
+        row.bytes,
+        row.builder,
+        mark or None,
+        CorpusStatistics.parse(noted),
+    )
 
 
 def is_as_described(conn: sa.Connection, index: SearchIndex) -> bool:
@@ -215,10 +226,14 @@ def drop_index(conn: sa.Connection, name: str, schema: str, *, concurrently: boo
 
 
 def put_mark(conn: sa.Connection, index: SearchIndex) -> None:
-    """Write down by which definition an index was built."""
-    name = sql.Identifier(index.schema_in(conn), index.name)
-    comment = sql.SQL("comment on index {} is {}").format(name, sql.Literal(index.mark))
-    driver_of(conn).execute(comment)
+    """Write down by which definition an index was built, and what a full-text index is about."""
+    schema = index.schema_in(conn)
+    mark = index.mark
+    if index.reads == (SEARCH_TEXT,):
+        mark += f"{NOTED}{corpus_statistics(conn, sql.Identifier(schema, index.table))}"
+    comment = sql.SQL("comment on index {} is {}")
+    name = sql.Identifier(schema, index.name)
+    driver_of(conn).execute(comment.format(name, sql.Literal(mark)))
 
 
 def rows_in(conn: sa.Connection, index: SearchIndex) -> int:

@@ -103,8 +103,7 @@ class Member:
             elif said is not None and revision.action == RESTORE:
                 said |= {"retracted": False, "ended_by": None, "ended_at": None}
             elif said is not None and revision.action == CORRECT:
-                ended_at = None if belief.retracted else belief.valid_until
-                said |= {"ended_by": belief.superseded_by, "ended_at": ended_at}
+                said |= {"ended_by": belief.superseded_by, "ended_at": belief.valid_until}
         if said is None:
             return None
         return Said(self.id, self.recorded_at, self.number, **said)
@@ -250,23 +249,41 @@ def _enter(group: Group, row: sa.Row[Any]) -> None:
     )
 
 
-def write(
+def update(session: Session, groups: Iterable[Group]) -> None:
+    """Write the beliefs that changed into the rows of memories, and their ends to embeddings.
+
+    Before new memories are inserted: an equal text that ended makes room for a new one.
+
+    Args:
+        session: the caller's; it holds the locks of the groups.
+        groups: settled.
+    """
+    members = (member for group in groups for member in group.members.values())
+    changed = [m for m in members if m.stored is not None and m.stored != m.belief]
+    # Of equal texts one is open: those that ended make room first.
+    for is_open in (False, True):
+        some = [m for m in changed if (m.belief == Belief(m.belief.valid_from)) == is_open]
+        if some:
+            _update(session, sorted(some, key=lambda member: member.number))
+    close_embeddings(session, [member.number for member in changed])
+
+
+def add_revisions(
     session: Session,
     acting: Acting,
     space: int,
     groups: Iterable[Group],
     numbers: Mapping[UUID, int],
 ) -> None:
-    """Write the new revisions, and the beliefs that changed into the rows of memories.
+    """Write the new revisions of memories, in the order of their moments.
 
     Args:
         session: the caller's; it holds the locks of the groups.
         acting: who changes the beliefs.
         space: that the memories are in.
         groups: settled.
-        numbers: of the memories that are new; their rows have their beliefs already.
+        numbers: of the memories that were inserted just now.
     """
-    members = [member for group in groups for member in group.members.values()]
     rows = [
         {
             "memory": numbers.get(member.id, member.number),
@@ -281,19 +298,13 @@ def write(
             "agent_id": acting.agent,
             "reason": revision.reason,
         }
-        for member in members
+        for group in groups
+        for member in group.members.values()
         for revision in member.revisions
         if revision.is_new
     ]
     if rows:
         session.execute(_insert_revisions(rows))
-    changed = [m for m in members if m.stored is not None and m.stored != m.belief]
-    # Rows that end make room first: of equal texts, one is open.
-    for is_open in (False, True):
-        some = [m for m in changed if (m.belief == Belief(m.belief.valid_from)) == is_open]
-        if some:
-            _update(session, sorted(some, key=lambda member: member.number))
-    close_embeddings(session, [member.number for member in changed])
 
 
 def _columns(rows: Sequence[Mapping[str, Any]], table: sa.Table) -> sa.TableValuedAlias:

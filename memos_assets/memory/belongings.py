@@ -15,7 +15,7 @@ from psycopg import sql
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import AgentError
-from memos_assets.postgres import row_security, schemas
+from memos_assets.postgres import policy_states, schemas
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.owned_rows import walls
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA
@@ -179,7 +179,7 @@ def _originals(table: str, key: str, columns: dict[tuple[str, str], dict[str, st
 def _refuse_hidden(conn: sa.Connection) -> None:
     """Refuse a user of the database from whom a policy hides rows, which would be left behind."""
     found = [wall.qualified for wall in walls(conn)[0] if wall.policies]
-    states = row_security.read_states(conn, found)
+    states = policy_states.read_states(conn, found)
     hidden = sorted(name for name, state in states.items() if not state.may_change)
     if hidden:
         raise AgentError(

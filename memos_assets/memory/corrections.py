@@ -101,16 +101,13 @@ def supersede(
             fix="restore it first, or name the memory that is true",
         )
     _refuse_cycle(session, old.id, new.id)
-    start, began = other.belief.valid_from or other.recorded_at, member.belief.valid_from
-    never = began is not None and start <= began
-    belief = Belief(
-        began,
-        member.belief.valid_until if never else start,
-        retracted=never,
-        superseded_by=new.id,
-    )
-    if belief == member.belief:
+    start = other.belief.valid_from or other.recorded_at
+    is_so = member.belief.superseded_by == new.id and member.belief.valid_until == start
+    said = member.said(now)
+    if is_so or (said is not None and (said.ended_by, said.ended_at) == (new.id, start)):
         return changed_of(member, now, [])
+    # As it is said; where that is before its start, it follows that it never was true.
+    belief = Belief(member.belief.valid_from, start, superseded_by=new.id)
     member.add(Revision(beliefs.CORRECT, now, belief, reason, is_new=True))
     return settle_and_write(session, acting, old.space_id, groups.values(), now, [member])[0]
 

@@ -41,8 +41,8 @@ def connect(
         direction: None: ``forward`` for types that have a direction, ``none`` for others.
 
     Raises:
-        AgentError: M751 a memory is unknown or not visible; M752 both are the same; M753 no such
-            type, or the type does not have such a direction; M754 a space is read-only for this
+        AgentError: M705 a memory is unknown or not visible; M752 both are the same; M753 no such
+            type, or the type does not have such a direction; M703 a space is read-only for this
             user; M755 the weight is not within 0 and 1.
     """
     _check_type(link_type)
@@ -76,7 +76,7 @@ def disconnect(session: Session, a: Id, b: Id, link_type: str | None = None) -> 
         The count of removed links, automatic ones among them.
 
     Raises:
-        AgentError: M751, M752, M754 as `connect`; M753 no such type.
+        AgentError: M705, M752, M703 as `connect`; M753 no such type.
     """
     if link_type is not None:
         _check_type(link_type)
@@ -102,15 +102,15 @@ def _check_type(link_type: str) -> None:
 
 
 def _two(session: Session, a: Id, b: Id) -> tuple[Place, Place]:
-    one, other = places(session, (a, b), to_write=True)
-    if one == other:
+    one, *others = places(session, (a, b), to_write=True)
+    if not others:
         raise AgentError(
             "M752",
             "a memory is not linked to itself",
             where=f"memory {one.id}",
             fix="pass the ids of two memories",
         )
-    return one, other
+    return one, others[0]
 
 
 def _lock(session: Session, low: Place, high: Place) -> None:
@@ -125,7 +125,7 @@ def _lock(session: Session, low: Place, high: Place) -> None:
     for place in (low, high):
         if place.number not in there:
             raise AgentError(
-                "M751",
+                "M705",
                 "it was deleted at that moment",
                 where=f"memory {place.id}",
                 fix="leave the link out",

@@ -12,11 +12,21 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError, MemosAssetsError
-from memos_assets.memory import acting, corrections, histories, prepared, remember, spaces
+from memos_assets.memory import (
+    acting,
+    context,
+    corrections,
+    histories,
+    prepared,
+    recall,
+    remember,
+    spaces,
+)
 from memos_assets.memory.acting import Acting
 from memos_assets.memory.histories import UNCHANGED, Changed, History
 from memos_assets.memory.moments import Moment
 from memos_assets.memory.prepared import About, Asked, Draft, Prepared
+from memos_assets.memory.recall import Recalled, Wanted
 from memos_assets.memory.remember import Kept
 from memos_assets.memory.spaces import Access, Space
 from memos_assets.search.embed import (
@@ -98,6 +108,26 @@ class Memory:
     ) -> Kept | list[Kept]:
         """Remember what was prepared; see `remember.remember`."""
         return await session.run_sync(remember.remember, prepared, space=space)
+
+    async def recall(
+        self, session: AsyncSession, asked: Asked, k: int = 10, **wanted: Unpack[Wanted]
+    ) -> Recalled:
+        """Return the memories that answer a question best; see `recall.recall`."""
+        return await session.run_sync(recall.recall, asked, k, **wanted)
+
+    async def context(
+        self,
+        session: AsyncSession,
+        asked: Asked,
+        max_tokens: int = 1_500,
+        *,
+        as_of: Moment | None = None,
+        known_at: Moment | None = None,
+    ) -> str:
+        """Return what is remembered about a question as a text; see `context.context`."""
+        return await session.run_sync(
+            context.context, asked, max_tokens, as_of=as_of, known_at=known_at
+        )
 
     async def history(self, session: AsyncSession, memory: str | UUID) -> History:
         """Return the beliefs about a memory; see `histories.history`."""
@@ -235,6 +265,24 @@ class SyncMemory:
     ) -> Kept | list[Kept]:
         """As `Memory.remember`."""
         return remember.remember(session, prepared, space=space)
+
+    def recall(
+        self, session: Session, asked: Asked, k: int = 10, **wanted: Unpack[Wanted]
+    ) -> Recalled:
+        """As `Memory.recall`."""
+        return recall.recall(session, asked, k, **wanted)
+
+    def context(
+        self,
+        session: Session,
+        asked: Asked,
+        max_tokens: int = 1_500,
+        *,
+        as_of: Moment | None = None,
+        known_at: Moment | None = None,
+    ) -> str:
+        """As `Memory.context`."""
+        return context.context(session, asked, max_tokens, as_of=as_of, known_at=known_at)
 
     def history(self, session: Session, memory: str | UUID) -> History:
         """As `Memory.history`."""

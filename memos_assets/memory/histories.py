@@ -293,7 +293,8 @@ def settle_and_write(
         for member in group.members.values()
         if member.stored != member.belief
     ]
-    beliefs.write(session, acting, space, different, {})
+    beliefs.update(session, different)
+    beliefs.add_revisions(session, acting, space, different, {})
     return [
         changed_of(member, now, [other for other in touched if other != str(member.id)])
         for member in members

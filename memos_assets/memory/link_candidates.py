@@ -1,8 +1,9 @@
 """Pairs of memories that are alike enough to be linked: which, and how alike.
 
-Few new memories in a space are compared in the database, by the index of the space where it has
-one. Many are compared here with the embeddings of the space, which are fetched once: 100 new ones
-among 10,000 take a tenth of the time. Both are exact without an index.
+A few new memories are compared in the database. Many are compared here with the embeddings of their
+space, which are fetched once: 100 new ones among 1,000 take a tenth of the time. Both are exact. A
+space that is too large for that has an index (`vector_indexes`): what is in it is compared by it,
+and what was remembered since as in a small space.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,10 +16,14 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.memory.models import Model
+from memos_assets.memory.recall_plan import set_locally
+from memos_assets.memory.vector_indexes import space_indexes
 from memos_assets.postgres.schema.agent import word_counts
 
 #: Candidates per part of a new memory.
 CANDIDATES: Final = 10
+#: A candidate that an index misses is a link less: half the list of a recall is enough.
+_BY_INDEX: Final = {"hnsw.ef_search": "40", "enable_seqscan": "off", "enable_sort": "on"}
 #: New parts from which on the embeddings of a space are fetched, where it is not larger than
 #: `MOST_FETCHED`: reading an embedding takes about five times as long as comparing it in the
 #: database, and comparing it here takes next to nothing.
@@ -41,18 +46,32 @@ def candidates(session: Session, numbers: Sequence[int], model: Model) -> Pairs:
         numbers: of the new memories, whose embeddings are written. Those without one have no pair.
         model: that made the embeddings.
     """
-    new = _parts_of(session, numbers, model)
     found: dict[tuple[int, int], float] = {}
-    in_database: list[int] = []
-    for space, group in new.items():
-        few = len(group.memories) < FEWEST_FOR_FETCH
-        if few or _memories_in(session, space) > MOST_FETCHED:
-            in_database += group.memories.tolist()
+    bounds = _bounds(session, model)
+    for space, new in _parts_of(session, numbers, model).items():
+        bound = bounds.get(space)
+        if bound is not None:
+            _keep(found, _compared_by_index(session, space, new, model, bound))
+        if len(new.memories) < FEWEST_FOR_FETCH or (
+            bound is None and _memories_in(session, space) > MOST_FETCHED
+        ):
+            _keep(found, _compared_there(session, space, new, model, _after(model, bound)))
         else:
-            _keep(found, _compared_here(session, space, group, model))
-    if in_database:
-        _keep(found, _compared_there(session, in_database, model))
+            _keep(found, _compared_here(session, space, new, model, bound))
     return found
+
+
+def _bounds(session: Session, model: Model) -> dict[int, int]:
+    """Return space -> the highest number of a memory in its index, of spaces that have one."""
+    bounds: dict[int, int] = {}
+    for index in space_indexes(session.connection(), model):
+        bounds[index.space] = max(index.bound, bounds.get(index.space, index.bound))
+    return bounds
+
+
+def _after(model: Model, bound: int | None) -> sa.ColumnElement[bool]:
+    """Return the condition of memories that are not in an index."""
+    return sa.true() if bound is None else model.table.c.memory > bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,42 +147,69 @@ def _memories_in(session: Session, space: int) -> int:
 
 
 def _compared_here(
-    session: Session, space: int, new: _Parts, model: Model
+    session: Session, space: int, new: _Parts, model: Model, bound: int | None
 ) -> Iterable[tuple[int, int, float]]:
-    others = _read(session, model, model.table.c.space_id == space).get(space)
+    in_space = sa.and_(model.table.c.space_id == space, _after(model, bound))
+    others = _read(session, model, in_space).get(space)
     if others is None:
         return
     cosines = new.directions @ others.directions.T
     cosines[new.memories[:, None] == others.memories[None, :]] = -1.0
     k = min(CANDIDATES, cosines.shape[1])
     nearest = np.argpartition(cosines, -k, axis=1)[:, -k:]
-    for row, memory in enumerate(new.memories.tolist()):
-        for place in nearest[row].tolist():
-            cosine = float(cosines[row, place])
-            if cosine >= model.link_threshold:
-                yield memory, int(others.memories[place]), min(cosine, 1.0)
+    rows = np.arange(len(new.memories))[:, None]
+    alike = cosines[rows, nearest]
+    row, place = np.nonzero(alike >= model.link_threshold)
+    yield from zip(
+        new.memories[row].tolist(),
+        others.memories[nearest[row, place]].tolist(),
+        np.minimum(alike[row, place], 1.0).tolist(),
+        strict=True,
+    )
+
+
+def _compared_by_index(
+    session: Session, space: int, new: _Parts, model: Model, bound: int
+) -> list[tuple[int, int, float]]:
+    conn = session.connection()
+    before = set_locally(conn, _BY_INDEX)
+    # As literals, by which the planner knows that the partial index has these rows.
+    table = model.table
+    within = sa.and_(
+        table.c.space_id == sa.literal_column(str(space)),
+        table.c.memory <= sa.literal_column(str(bound)),
+    )
+    found = list(_compared_there(session, space, new, model, within))
+    set_locally(conn, before)
+    return found
 
 
 def _compared_there(
-    session: Session, numbers: Sequence[int], model: Model
+    session: Session, space: int, new: _Parts, model: Model, within: sa.ColumnElement[bool]
 ) -> Iterable[tuple[int, int, float]]:
-    table = model.table
-    new = (
-        sa.select(table.c.memory, table.c.space_id, table.c.embedding)
-        .where(_is_open(table), table.c.memory == sa.any_(sa.literal(list(numbers), _BIGINTS)))
-        .cte("new")
+    other = model.table
+    mine = other.alias("mine")
+    asked = (
+        sa.select(mine.c.memory, mine.c.embedding)
+        .where(
+            _is_open(mine), mine.c.memory == sa.any_(sa.literal(new.memories.tolist(), _BIGINTS))
+        )
+        .cte("asked")
         .prefix_with("materialized")
     )
-    other = model.table.alias("other")
-    distance: sa.ColumnElement[Any] = other.c.embedding.cosine_distance(new.c.embedding)
+    distance: sa.ColumnElement[Any] = other.c.embedding.cosine_distance(asked.c.embedding)
     near = (
         sa.select(other.c.memory, distance.label("distance"))
-        .where(other.c.space_id == new.c.space_id, _is_open(other), other.c.memory != new.c.memory)
+        .where(other.c.space_id == space, within, _is_open(other), other.c.memory != asked.c.memory)
         .order_by(sa.literal_column("distance"))
         .limit(CANDIDATES)
         .lateral("near")
     )
     cosine = 1 - near.c.distance
-    statement = sa.select(new.c.memory, near.c.memory, cosine).where(cosine >= model.link_threshold)
-    for memory, found, alike in session.execute(statement.select_from(new.join(near, sa.true()))):
+    statement = (
+        sa.select(asked.c.memory, near.c.memory, cosine)
+        .where(cosine >= model.link_threshold)
+        .select_from(asked.join(near, sa.true()))
+    )
+    for memory, found, alike in session.execute(statement):
         yield memory, found, min(float(alike), 1.0)

@@ -26,6 +26,7 @@ class Named:
     number: int
     space_id: int
     key: beliefs.Key | None
+    trust: float
 
 
 def find(session: Session, acting: Acting, named: Iterable[str | UUID]) -> list[Named]:
@@ -36,7 +37,7 @@ def find(session: Session, acting: Acting, named: Iterable[str | UUID]) -> list[
     """
     ids = [_uuid(one) for one in named]
     m = memories.c
-    statement = sa.select(m.id, m.number, m.space_id, m.subject, m.attribute).where(
+    statement = sa.select(m.id, m.number, m.space_id, m.subject, m.attribute, m.trust).where(
         m.id == sa.any_(sa.cast(ids, sa.ARRAY(sa.Uuid()))),
         m.space_id == sa.any_(bigints(acting.readable)),
     )
@@ -44,7 +45,7 @@ def find(session: Session, acting: Acting, named: Iterable[str | UUID]) -> list[
     for row in session.execute(statement):
         keyed = row.subject is not None and row.attribute is not None
         key = (row.subject, row.attribute) if keyed else None
-        rows[row.id] = Named(row.id, row.number, row.space_id, key)
+        rows[row.id] = Named(row.id, row.number, row.space_id, key, row.trust)
     for one in ids:
         if one not in rows:
             raise _missing(str(one))

@@ -81,7 +81,7 @@ def get(session: Session, memory: Id) -> Node:
     """Return a memory, in whatever state it is, and count the access.
 
     Raises:
-        AgentError: M751 it is unknown or not visible.
+        AgentError: M705 it is unknown or not visible.
     """
     (place,) = places(session, [memory])
     count_accesses(session, [place])
@@ -100,7 +100,7 @@ def get_connected(
         min_strength: least weight.
 
     Raises:
-        AgentError: M751 it is unknown or not visible; M753 no such type of links.
+        AgentError: M705 it is unknown or not visible; M753 no such type of links.
     """
     if link_type is not None and link_type not in LINK_TYPES:
         raise AgentError(
@@ -201,7 +201,7 @@ def boost(session: Session, memory: Id, amount: float = 0.1) -> None:
     """Strengthen a memory as ``10 * amount`` accesses now would.
 
     Raises:
-        AgentError: M751 it is unknown or not visible; M756 the amount is not a number of 0 to 100.
+        AgentError: M705 it is unknown or not visible; M756 the amount is not a number of 0 to 100.
     """
     if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount <= 100:
         raise _wrong("the amount is not within 0 and 100", "pass a number such as 0.1")

@@ -9,8 +9,8 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from memos_assets.errors import AgentError
 from memos_assets.memory.acting import Acting, acting_of
+from memos_assets.memory.lookup import find, writable
 from memos_assets.postgres.schema.agent import accesses, memories
 
 State = Literal["current", "superseded", "wrong"]
@@ -98,7 +98,7 @@ class Place:
 
 
 def places(session: Session, ids: Iterable[Id], *, to_write: bool = False) -> Sequence[Place]:
-    """Return where memories are, in the order of their ids.
+    """Return where memories are, each once, in the order of their ids.
 
     Args:
         session: the caller's, which acts for a user.
@@ -106,41 +106,11 @@ def places(session: Session, ids: Iterable[Id], *, to_write: bool = False) -> Se
         to_write: they have to be in spaces that the user may write.
 
     Raises:
-        AgentError: M751 there is no such memory, or this user does not see it; M754 its space is
+        AgentError: M705 there is no such memory, or this user does not see it; M703 its space is
             one that the user may only read.
     """
-    acting, asked = acting_of(session), [_uuid(one) for one in ids]
-    statement = sa.select(memories.c.id, memories.c.number, memories.c.space_id).where(
-        memories.c.id == sa.any_(sa.literal(asked, sa.ARRAY(sa.Uuid()))),
-        is_readable(acting, memories.c.space_id),
-    )
-    found = {
-        row.id: Place(str(row.id), row.number, row.space_id) for row in session.execute(statement)
-    }
-    for one in asked:
-        if one not in found:
-            raise _unknown(str(one))
-        if to_write and found[one].space_id not in acting.writable:
-            raise AgentError(
-                "M754",
-                "it is in a space that this user may only read",
-                where=f"memory {one}",
-                fix="ask the owner of the space for the grant read_write",
-            )
-    return [found[one] for one in asked]
-
-
-def _uuid(one: Id) -> UUID:
-    try:
-        return one if isinstance(one, UUID) else UUID(one)
-    except (ValueError, TypeError, AttributeError):
-        raise _unknown(repr(one)[:80]) from None
-
-
-def _unknown(which: str) -> AgentError:
-    return AgentError(
-        "M751",
-        "there is no such memory, or this user does not see it",
-        where=f"memory {which}",
-        fix="use an id that remember or recall returned in a space of this user",
-    )
+    acting = acting_of(session)
+    found = find(session, acting, ids)
+    if to_write:
+        writable(acting, found)
+    return [Place(str(one.id), one.number, one.space_id) for one in found]

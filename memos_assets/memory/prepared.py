@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypedDict
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
@@ -167,7 +168,7 @@ def draft(text: str, model: str, about: About) -> Draft:
             "recorded_at": recorded_at,
             "confidence": _share(about.get("confidence"), "confidence"),
             "trust": _share(about.get("trust", 1.0), "trust"),
-            "derived_from": tuple(dict.fromkeys(map(str, about.get("derived_from") or ()))),
+            "derived_from": _ids(about.get("derived_from") or ()),
         },
         tuple(split(content, model)),
         None if previous is None else together(storable(previous, "previous text"), content, model),
@@ -319,6 +320,15 @@ def _attributes(value: Mapping[str, Any] | None) -> Mapping[str, Any]:
         raise _wrong("attributes", "have a NUL, which PostgreSQL does not store", fix)
     stored: Mapping[str, Any] = json.loads(written)
     return stored
+
+
+def _ids(given: Any) -> tuple[str, ...]:
+    """Return ids as text, each once."""
+    listed = [given] if isinstance(given, str | UUID) else list(given)
+    try:
+        return tuple(dict.fromkeys(str(UUID(str(one))) for one in listed))
+    except ValueError:
+        raise _wrong("derived_from", "has something that is not an id", "pass Kept.id") from None
 
 
 def _share(value: Any, name: str) -> float | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypedDict
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -94,6 +94,19 @@ class Recalled(list[Hit]):
     """Hits, the best first, with `evidence` where it was asked for."""
 
     evidence: Evidence | None = None
+
+
+class Wanted(TypedDict, total=False):
+    """Keyword arguments of `recall`."""
+
+    as_of: Moment | None
+    known_at: Moment | None
+    kinds: Iterable[str] | None
+    subject: str | None
+    source: str | None
+    spaces: Iterable[str | None] | None
+    weights: Weights | None
+    explain: bool
 
 
 def recall(

@@ -18,13 +18,14 @@ from memos_assets.search.fusion import Weights
 
 #: Memories of a space up to which it is searched exactly, whether or not it has an index.
 MOST_EXACT: Final = 10_000
+#: Compiling the statement takes longer than running it.
+_ALWAYS: Final = {"jit": "off"}
 #: Settings of a search by index, for the one statement. A filter must not leave fewer candidates
 #: than there are.
 _BY_INDEX: Final = {
     "hnsw.ef_search": "100",
     "hnsw.iterative_scan": "strict_order",
     "enable_seqscan": "off",
-    "enable_sort": "on",
 }
 
 _READ: Final = """
@@ -77,24 +78,29 @@ class Plan:
 
     @contextmanager
     def settings(self, conn: sa.Connection) -> Iterator[None]:
-        """Have PostgreSQL's settings of a search by index within the block; the others stay."""
-        if not self.indexes:
-            yield
-            return
-        before = _set(conn, _BY_INDEX)
+        """Have PostgreSQL's settings of a recall within the block, and the former ones after it.
+
+        An error ends the transaction or savepoint, and the settings with it.
+        """
+        wanted = _ALWAYS | (_BY_INDEX if self.indexes else {})
+        before = set_locally(conn, wanted)
         yield
-        _set(conn, before)
+        if before != wanted:
+            set_locally(conn, before)
 
 
-def _set(conn: sa.Connection, values: Mapping[str, str]) -> Mapping[str, str]:
-    """Set settings until the transaction ends, and return what they were."""
-    names = list(values)
-    read = ", ".join(["pg_catalog.current_setting(%s, true)"] * len(names))
-    put = ", ".join(["pg_catalog.set_config(%s, %s, true)"] * len(names))
-    former = conn.exec_driver_sql(f"select {read}", tuple(names)).one()
-    pairs = tuple(part for pair in values.items() for part in pair)
-    conn.exec_driver_sql(f"select {put}", pairs)
-    return {name: value or "" for name, value in zip(names, former, strict=True)}
+def set_locally(conn: sa.Connection, values: Mapping[str, str]) -> dict[str, str]:
+    """Set settings until the transaction ends, and return what they were; one statement."""
+    # The subquery is evaluated first: it is asked for what was before.
+    former = ", ".join(
+        f"pg_catalog.current_setting('{name}', true) as s{n}" for n, name in enumerate(values)
+    )
+    put = ", ".join(f"pg_catalog.set_config('{name}', %s, true)" for name in values)
+    row = conn.exec_driver_sql(
+        f"with former as materialized (select {former}) select former.*, {put} from former",
+        tuple(values.values()),
+    ).one()
+    return {name: row[number] or "" for number, name in enumerate(values)}
 
 
 def plan_of(conn: sa.Connection, asked: Asked, spaces: Sequence[int]) -> Plan:

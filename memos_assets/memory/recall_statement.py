@@ -105,6 +105,8 @@ requested as materialized (
         sum(f.frequency) over rarest <= {most_postings} or row_number() over rarest = 1 as rare
     from frequency f cross join corpus
     window rarest as (order by f.frequency, f.lexeme)
+), common as materialized (
+    select lexeme, idf from weight where not rare
 ), rare as materialized (
     select p.memory, sum(w.idf * {saturation}) as score
     from weight w cross join corpus cross join lateral (
@@ -114,13 +116,13 @@ requested as materialized (
 ), bounds as materialized (
     select coalesce(max(w.total), 1) as total,
         coalesce(sum(w.idf) filter (where not w.rare), 0) * {most_saturation}::float8 as common,
-        (
+        case when exists (select from common) then (
             select min(b.score) from (
                 select s.score from (
                     select r.memory, r.score from {rare_chosen} r order by 2 desc, 1 offset 0
                 ) as s {passes} limit %(k)s
             ) as b having count(*) = %(k)s
-        ) as enough
+        ) end as enough
     from weight w
 ), by_words as materialized (
     select s.memory from (
@@ -143,21 +145,24 @@ requested as materialized (
     ) as s {passes} limit %(candidates)s
 )"""
 
-_COMMON_SCORE: Final = """coalesce((
+_COMMON_SCORE: Final = """case when bounds.common > 0 then coalesce((
     select sum(w.idf * {saturation})
-    from weight w cross join corpus join agent.postings p
-        on p.space_id = any({spaces}) and p.lexeme = w.lexeme and p.memory = {memory}
-    where not w.rare
-), 0)"""
+    from common w cross join corpus cross join lateral (
+        select p.count, p.words from agent.postings p
+        where p.space_id = any({spaces}) and p.lexeme = w.lexeme and p.memory = {memory} offset 0
+    ) as p
+), 0) else 0 end"""
 
 _EXACT: Final = """
 by_meaning as materialized (
-    select s.memory from (
-        select e.memory, e.embedding {cosine} {query} as distance
-        from {embeddings} e {chosen}
-        where {where} and e.part >= 0 and {open}
-        order by 2, 1 offset 0
-    ) as s {passes} limit %(candidates)s * 2
+    select memory from (
+        select s.memory, s.distance from (
+            select e.memory, e.embedding {cosine} {query} as distance
+            from {embeddings} e {chosen}
+            where {where} and e.part >= 0 and {open}
+            order by 2, 1 offset 0
+        ) as s {passes} limit %(candidates)s * 2
+    ) as part group by memory order by min(distance), memory limit %(candidates)s
 )"""
 
 _BY_INDEX: Final = """

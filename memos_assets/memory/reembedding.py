@@ -104,7 +104,7 @@ def reembed(engine: sa.Engine, embedder: Embedder, *, bucket: int | None = None)
         done.failures.update(found.refused.values())
         if found.rows:
             with engine.begin() as conn:
-                done.memories += _copy(conn, model, found.rows)
+                done.memories += write_by_copy(conn, model, found.rows)
     return done
 
 
@@ -122,10 +122,15 @@ def _numbers(engine: sa.Engine, model: Model, bucket: int | None, after: int) ->
         return list(conn.execute(found).scalars())
 
 
-def _copy(conn: sa.Connection, model: Model, rows: Sequence[EmbeddingRow]) -> int:
+def write_by_copy(conn: sa.Connection, model: Model, rows: Sequence[EmbeddingRow]) -> int:
     """Write embeddings by COPY, with the space and the end that their memories have now.
 
     A table with forced policies takes no COPY from its owner, so one of this transaction does.
+
+    Args:
+        conn: in a transaction, as the owner of the tables.
+        model: whose embeddings they are.
+        rows: that the table does not have yet; others are left as they are.
 
     Returns:
         Memories that were there still.

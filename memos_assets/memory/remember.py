@@ -22,9 +22,10 @@ from memos_assets.memory.acting import Acting, acting_of
 from memos_assets.memory.batch import Batch, New, key_lock, key_of
 from memos_assets.memory.beliefs import Group
 from memos_assets.memory.links import link_new
+from memos_assets.memory.lookup import find
 from memos_assets.memory.prepared import Prepared
 from memos_assets.postgres.advisory_locks import MEMORIES
-from memos_assets.postgres.schema.agent import memories
+from memos_assets.postgres.schema.agent import memories, provenance
 from memos_assets.search.bm25 import lexemes_of
 
 #: Equal texts of a batch are locked one by one up to so many; then the space is.
@@ -144,6 +145,7 @@ def keep(session: Session, acting: Acting, space: int, many: Sequence[Prepared])
     """Remember in a space that the user may write; see `remember`."""
     if not many:
         return []
+    lineage = _lineage(session, acting, many)
     moment = _lock(session, space, many)
     keys = {key for one in many if (key := key_of(one)) is not None}
     batch = Batch(
@@ -159,10 +161,12 @@ def keep(session: Session, acting: Acting, space: int, many: Sequence[Prepared])
     for place in sorted(range(len(many)), key=lambda place: (recorded[place], place)):
         batch.add(place, many[place], recorded[place])
     batch.new.sort(key=lambda new: new.place)
-    numbers = _insert(session, batch)
+    beliefs.update(session, batch.groups.values())
+    numbers = _insert(session, batch, lineage)
     _give_way(session, batch, numbers)
     groups = [*batch.groups.values(), *(new.group for new in batch.new if not key_of(new.prepared))]
-    beliefs.write(session, acting, space, groups, numbers)
+    beliefs.add_revisions(session, acting, space, groups, numbers)
+    _write_provenance(session, batch, numbers, lineage)
     waits, linked = _embed(session, batch, numbers)
     return _kept(session, batch, many, numbers, groups, waits, linked)
 
@@ -199,7 +203,48 @@ def _open_rows(
     return {(row.content_digest, row.valid_until): (row.id, row.number) for row in rows}
 
 
-def _insert(session: Session, batch: Batch) -> dict[UUID, int]:
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A memory that others were derived from."""
+
+    number: int
+    trust: float
+
+
+def _lineage(session: Session, acting: Acting, many: Sequence[Prepared]) -> Mapping[str, _Source]:
+    """Return id -> memory that new ones were derived from.
+
+    Raises:
+        AgentError: M705.
+    """
+    ids = [memory for one in many for memory in one.derived_from]
+    return (
+        {str(row.id): _Source(row.number, row.trust) for row in find(session, acting, ids)}
+        if ids
+        else {}
+    )
+
+
+def _write_provenance(
+    session: Session,
+    batch: Batch,
+    numbers: Mapping[UUID, int],
+    lineage: Mapping[str, _Source],
+) -> None:
+    rows = [
+        {
+            "memory": numbers[new.member.id],
+            "derived_from": lineage[memory].number,
+            "space_id": batch.space,
+        }
+        for new in batch.new
+        for memory in new.prepared.derived_from
+    ]
+    if rows:
+        session.execute(provenance.insert(), rows)
+
+
+def _insert(session: Session, batch: Batch, lineage: Mapping[str, _Source]) -> dict[UUID, int]:
     """Insert the new memories with their words; return id -> number of those that were inserted."""
     if not batch.new:
         return {}
@@ -212,7 +257,8 @@ def _insert(session: Session, batch: Batch) -> dict[UUID, int]:
             "id": new.member.id,
             "attributes": json.dumps(dict(one.attributes), ensure_ascii=False),
             "source": one.source or f"user:{batch.acting.user}",
-            "trust": one.trust,
+            # The least of its lineage: each of these has the least of its own.
+            "trust": min(one.trust, *(lineage[memory].trust for memory in one.derived_from), 1.0),
             "valid_from": belief.valid_from,
             "valid_until": belief.valid_until,
             "recorded_at": new.member.recorded_at,

@@ -48,7 +48,7 @@ _LINK: Final = f"""
 _CONTENT: Final = f"""
     with {_EDGES}
     select coalesce(encode(sha256(string_agg(concat_ws(' ', p.a, p.b, p.type, p.direction,
-            round(p.weight * 1000000)::bigint), E'\\n' order by p.a, p.b, p.type)::bytea),
+            round(p.weight * 1000000)::bigint), E'\\n' order by p.a, p.b, p.type collate "C")::bytea),
             'hex'), '') as digest,
         count(*) as links,
         count(*) filter (where l.a is null or l.weight < p.weight

@@ -28,6 +28,8 @@ _MOST_NAMED: Final = 3
 
 #: Addresses whose role and policies this process has compared with their description.
 _compared: set[str] = set()
+#: Addresses of databases that have a model.
+_has_model: set[str] = set()
 
 
 def sessions_for(
@@ -35,10 +37,11 @@ def sessions_for(
 ) -> async_sessionmaker[AsyncSession]:
     """Return what makes asynchronous sessions of services, on one pool for this process.
 
-    The database is prepared as a consolidation prepares it, and its role and policies are compared
-    with their description. Sessions keep their rows readable after a commit. The pool belongs to
-    one event loop; ``await sessions.kw["bind"].dispose()`` closes it, as `open_memory_sessions`
-    does at the end of its block.
+    The database is prepared as a consolidation prepares it, its role and policies are compared
+    with their description, and the first embedder that is set is registered as its model. Sessions
+    keep their rows readable after a commit. The pool belongs to one event loop; ``await
+    sessions.kw["bind"].dispose()`` closes it, as `open_memory_sessions` does at the end of its
+    block.
 
     Args:
         settings: the address, pool sizes and times.
@@ -108,6 +111,11 @@ def walled_off(settings: Settings) -> sa.URL:
             # The first one that answers; while none does, memories wait for it in the outbox.
             ensure_registered(engine, configured_embedder(settings))
         _compared.add(address)
+    if settings.embedder is not None and address not in _has_model:
+        # So that the first memory has an embedding. Further models are registered by request.
+        engine = create_engine(url, settings, application_name=APPLICATION_NAME, pooled=False)
+        if ensure_registered(engine, configured_embedder(settings)) is not None:
+            _has_model.add(address)
     return url
 
 

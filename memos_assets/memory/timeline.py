@@ -33,7 +33,7 @@ class Said:
         valid_until: as it was said; None: nothing was.
         retracted: somebody said that it never was true.
         ended_by: the memory that somebody said ended it; None: nobody did.
-        ended_at: since when; None with ``ended_by``: it never was true.
+        ended_at: since when; where that is not after its start, it never was true.
     """
 
     id: UUID
@@ -68,7 +68,7 @@ def believed(values: Iterable[Said]) -> Mapping[UUID, Belief]:
         if start is None and place > 0 and not began_unknown:
             start = value.recorded_at
         replaced = value.ended_by is not None and (
-            value.ended_at is None or (start is not None and value.ended_at <= start)
+            start is not None and value.ended_at is not None and value.ended_at <= start
         )
         if value.retracted or replaced:
             beliefs[value.id] = Belief(

@@ -94,7 +94,7 @@ def traverse(
         target_kind: of the memories to return; ways pass through others. None: all.
 
     Raises:
-        AgentError: M751 the memory is unknown or not visible; M753 no such type of links;
+        AgentError: M705 the memory is unknown or not visible; M753 no such type of links;
             M756 the depth, the strength or the kind is not one that there is.
     """
     followed = list(LINK_TYPES if types is None else types)

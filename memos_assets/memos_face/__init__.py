@@ -1,4 +1,5 @@
-"""memOS's own class names and signatures over ours: memOS changes one import per module.
+"""memOS's own class names and signatures over our services: memOS changes one import per module.
 
-Imported by memOS, by nothing of ours. What memOS's classes promise is here; their faults are not.
+Names, defaults, return shapes and values of enumerations are memOS's; its defects are not here. The
+caller's session comes first, and the caller commits. Imported by memOS, and by no room of ours.
 """

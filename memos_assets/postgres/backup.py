@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import TargetError
 from memos_assets.files import make_private, private_descriptor, write_whole
-from memos_assets.postgres import advisory_locks, channel, schemas
+from memos_assets.postgres import advisory_locks, channel, row_security, schemas
 from memos_assets.postgres.application.presence import unadopted
 from memos_assets.postgres.engine import (
     create_engine,
@@ -82,6 +82,7 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
         database = str(conn.execute(sa.select(sa.func.current_database())).scalar_one())
         conn.commit()
         tables = _foreign_tables(conn)
+        under_policies = row_security.shows_everything(conn)
         conn.commit()
         if not tables:
             return None
@@ -94,7 +95,7 @@ def back_up_foreign(url: sa.URL, settings: Settings) -> Path | None:
             _log.warning("%s has not changed since its backup, %s", database, recent)
             return recent
         path = folder / f"{stem}-{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}.dump"
-        _dump(url, settings, path, content)
+        _dump(url, settings, path, content, under_policies=under_policies)
         some = ", ".join(tables[:3]) + (", ..." if len(tables) > 3 else "")
         _log.warning("Backup of %s before the first write (it holds %s): %s", database, some, path)
         return path
@@ -131,13 +132,15 @@ def _remove_unfinished(folder: Path) -> None:
             _log.warning("Removed %s, which a backup that was killed left behind", path)
 
 
-def _dump(url: sa.URL, settings: Settings, path: Path, content: str | None) -> None:
+def _dump(
+    url: sa.URL, settings: Settings, path: Path, content: str | None, *, under_policies: bool
+) -> None:
     partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         make_private(path.parent)
         with os.fdopen(private_descriptor(partial, os.O_WRONLY | os.O_EXCL), "wb") as locked:
             fcntl.flock(locked, fcntl.LOCK_EX)
-            _run_pg_dump(url, settings, partial)
+            _run_pg_dump(url, settings, partial, under_policies=under_policies)
             with partial.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             # First the sum, then the dump: a dump that is there has its sum.
@@ -158,7 +161,7 @@ def _dump(url: sa.URL, settings: Settings, path: Path, content: str | None) -> N
             partial.unlink()
 
 
-def _run_pg_dump(url: sa.URL, settings: Settings, path: Path) -> None:
+def _run_pg_dump(url: sa.URL, settings: Settings, path: Path, *, under_policies: bool) -> None:
     done = subprocess.run(
         [
             str(programs() / "bin" / "pg_dump"),
@@ -167,6 +170,9 @@ def _run_pg_dump(url: sa.URL, settings: Settings, path: Path) -> None:
             f"--encoding={channel.ENCODING}",
             f"--lock-wait-timeout={settings.lock_timeout_ms or 2_000_000_000}",
             f"--file={path}",
+            # Without it pg_dump refuses tables whose policies hold for this user, also those that
+            # show it every row.
+            *(["--enable-row-security"] if under_policies else []),
             *(f"--exclude-schema={schema}" for schema in schemas.left_out_of_backups()),
             f"--dbname={libpq_url(url)}",
         ],

@@ -6,9 +6,8 @@ administrator has created the role (`service_role`).
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import psycopg
 import sqlalchemy as sa
@@ -23,10 +22,19 @@ from memos_assets.postgres.owned_rows import (
     FUNCTIONS,
     OWNERS_POLICY,
     PREFIX,
-    Policy,
     Wall,
     agents_wall,
     walls,
+)
+from memos_assets.postgres.policy_states import (
+    PolicyState,
+    TableState,
+    create_statement,
+    described_policies,
+    expected_policies,
+    owners_of,
+    read_states,
+    table_faults,
 )
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA
 from memos_assets.postgres.service_role import ROLE
@@ -35,202 +43,11 @@ from memos_assets.postgres.shape.functions import (
     function_faults,
     read_functions,
 )
-from memos_assets.postgres.shape.scratch import SCRATCH, scratch, vector_schema
+from memos_assets.postgres.shape.scratch import vector_schema
 
 _log = logging.getLogger(__name__)
 
-_COMMANDS: Final = {"*": "all", "r": "select", "a": "insert", "w": "update", "d": "delete"}
 _IN_USE = (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyState:
-    """A policy as PostgreSQL has it; conditions in its spelling, None where there is none."""
-
-    command: str
-    permissive: bool
-    roles: tuple[str, ...]
-    using: str | None
-    check: str | None
-
-    def __str__(self) -> str:
-        """Write it on one line."""
-        kind = "" if self.permissive else "restrictive "
-        return (
-            f"{kind}for {self.command} to {', '.join(self.roles)} "
-            f"using ({self.using or ''}) check ({self.check or ''})"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class TableState:
-    """The row-level security of one table as it is.
-
-    Attributes:
-        owner: role that owns the table.
-        others: roles, beside the owner and that of services, that were granted rights on it.
-        may_change: the current user has the rights of the owner.
-        enabled: row-level security is on.
-        forced: it holds for the owner, too.
-        rights: that the services' role has by name.
-        policies: name -> policy.
-        opening: names of permissive policies that hold for the services' role.
-    """
-
-    owner: str
-    others: tuple[str, ...]
-    may_change: bool
-    enabled: bool
-    forced: bool
-    rights: tuple[str, ...]
-    policies: Mapping[str, PolicyState]
-    opening: tuple[str, ...]
-
-
-_STATE = """
-select c.oid::bigint as oid, n.nspname, c.relname, pg_get_userbyid(c.relowner)::text as owner,
-    pg_has_role(c.relowner, 'USAGE') as may_change, c.relrowsecurity, c.relforcerowsecurity,
-    array(select distinct lower(a.privilege_type) from aclexplode(c.relacl) a
-        join pg_roles r on r.oid = a.grantee where r.rolname = %(role)s order by 1) as rights,
-    array(select distinct r.rolname::text from aclexplode(c.relacl) a
-        join pg_roles r on r.oid = a.grantee
-        where a.grantee <> c.relowner and r.rolname <> %(role)s order by 1) as others
-from pg_class c join pg_namespace n on n.oid = c.relnamespace
-where c.relkind in ('r', 'p') and (n.nspname || '.' || c.relname) = any(%(names)s)
-"""
-_POLICIES = """
-select p.polrelid::bigint, p.polname::text, p.polcmd::text, p.polpermissive,
-    array(select case when r = 0 then 'public' else pg_get_userbyid(r)::text end
-        from unnest(p.polroles) r order by 1),
-    pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid),
-    p.polpermissive and exists (select from unnest(p.polroles) r where case when r = 0 then true
-        else coalesce(pg_has_role(to_regrole(%(role)s), r, 'USAGE'), false) end)
-from pg_policy p where p.polrelid = any(%(oids)s::oid[])
-"""
-
-
-def read_states(conn: sa.Connection, names: Sequence[str]) -> dict[str, TableState]:
-    """Return schema.name -> row-level security, of the tables that are there."""
-    driver = driver_of(conn)
-    rows = driver.execute(_STATE, {"role": ROLE, "names": list(names)}).fetchall()
-    policies: dict[int, dict[str, PolicyState]] = {}
-    opening: dict[int, list[str]] = {}
-    known = {"role": ROLE, "oids": [row[0] for row in rows]}
-    for oid, name, command, permissive, roles, using, check, opens in driver.execute(
-        _POLICIES, known
-    ):
-        state = PolicyState(_COMMANDS[command], permissive, tuple(roles), using, check)
-        policies.setdefault(oid, {})[name] = state
-        if opens:
-            opening.setdefault(oid, []).append(name)
-    return {
-        f"{schema}.{name}": TableState(
-            owner=owner,
-            others=tuple(others),
-            may_change=may_change,
-            enabled=enabled,
-            forced=forced,
-            rights=tuple(rights),
-            policies=policies.get(oid, {}),
-            opening=tuple(sorted(opening.get(oid, []))),
-        )
-        for oid, schema, name, owner, may_change, enabled, forced, rights, others in rows
-    }
-
-
-def described_policies(
-    conn: sa.Connection, found: Iterable[Wall]
-) -> dict[tuple[Policy, ...], dict[str, PolicyState]]:
-    """Return the policies that PostgreSQL makes of descriptions, on empty copies of the tables."""
-    made: dict[tuple[Policy, ...], dict[str, PolicyState]] = {(): {}}
-    copies: dict[str, tuple[Policy, ...]] = {}
-    with scratch(conn):
-        driver = driver_of(conn)
-        for wall in found:
-            if wall.policies in made:
-                continue
-            # Conditions with a subquery spell the name of their table.
-            name = wall.name if wall.name not in copies else f"{wall.schema}_{wall.name}"
-            copies[name] = wall.policies
-            made[wall.policies] = {}
-            copy = sql.Identifier(SCRATCH, name)
-            driver.execute(
-                sql.SQL("create table {} (like {})").format(
-                    copy, sql.Identifier(wall.schema, wall.name)
-                )
-            )
-            for policy in wall.policies:
-                driver.execute(_create(policy, copy))
-        rows = driver.execute(
-            "select c.oid, c.relname from pg_class c where c.relnamespace = pg_my_temp_schema() "
-            "and c.relname = any(%s)",
-            (list(copies),),
-        ).fetchall()
-        by_oid = {oid: copies[name] for oid, name in rows}
-        known = {"role": ROLE, "oids": list(by_oid)}
-        for oid, name, command, permissive, roles, using, check, _ in driver.execute(
-            _POLICIES, known
-        ):
-            state = PolicyState(_COMMANDS[command], permissive, tuple(roles), using, check)
-            made[by_oid[oid]][name] = state
-    return made
-
-
-def _create(policy: Policy, table: sql.Identifier) -> sql.Composed:
-    statement = sql.SQL("create policy {} on {} for {} to {}").format(
-        sql.Identifier(policy.name), table, sql.SQL(policy.command), sql.Identifier(ROLE)
-    )
-    if policy.using is not None:
-        statement += sql.SQL(f" using ({policy.using})")
-    if policy.check is not None:
-        statement += sql.SQL(f" with check ({policy.check})")
-    return statement
-
-
-def _owners(wall: Wall, state: TableState) -> tuple[str, ...]:
-    """Return the roles that see every row: the owner, and memOS's own roles on memOS's tables."""
-    of_memos = state.others if wall.schema == APPLICATION_SCHEMA else ()
-    return tuple(sorted({state.owner, *of_memos}))
-
-
-def expected_policies(
-    wall: Wall, state: TableState, described: Mapping[tuple[Policy, ...], dict[str, PolicyState]]
-) -> dict[str, PolicyState]:
-    """Return every policy that a table should have, in PostgreSQL's spelling."""
-    if not wall.policies:
-        return {}
-    owners = PolicyState(
-        "all", permissive=True, roles=_owners(wall, state), using="true", check="true"
-    )
-    return {**described[wall.policies], OWNERS_POLICY: owners}
-
-
-def table_faults(wall: Wall, state: TableState, expected: Mapping[str, PolicyState]) -> list[str]:
-    """Say how the row-level security of a table differs from its description."""
-    faults: list[str] = []
-    if wall.policies and not state.enabled:
-        faults.append("row-level security is disabled")
-    if wall.policies and not state.forced:
-        faults.append("row-level security is not forced")
-    ours = {name: one for name, one in state.policies.items() if name.startswith(PREFIX)}
-    for name in sorted({*expected, *ours}):
-        if name not in ours:
-            faults.append(f"policy {name} is missing")
-        elif name not in expected:
-            faults.append(f"policy {name} is not described")
-        elif ours[name] != expected[name]:
-            faults.append(f"policy {name} is {ours[name]}, not {expected[name]}")
-    # memOS may have policies for roles of its own.
-    faults += [
-        f"policy {name} of others opens it"
-        for name in sorted(state.policies.keys() - ours.keys())
-        if name in state.opening or wall.schema == AGENT_SCHEMA
-    ]
-    if more := sorted(set(state.rights) - set(wall.rights)):
-        faults.append(f"{ROLE} has the right {', '.join(more)}")
-    if fewer := sorted(set(wall.rights) - set(state.rights)):
-        faults.append(f"{ROLE} lacks the right {', '.join(fewer)}")
-    return faults
 
 
 def wall_faults(conn: sa.Connection) -> dict[str, list[str]]:
@@ -340,13 +157,13 @@ def _change(
     conn: sa.Connection, wall: Wall, state: TableState, expected: Mapping[str, PolicyState]
 ) -> None:
     driver, table = driver_of(conn), sql.Identifier(wall.schema, wall.name)
-    create = {policy.name: _create(policy, table) for policy in wall.policies}
+    create = {policy.name: create_statement(policy, table) for policy in wall.policies}
     create[OWNERS_POLICY] = sql.SQL(
         "create policy {} on {} to {} using (true) with check (true)"
     ).format(
         sql.Identifier(OWNERS_POLICY),
         table,
-        sql.SQL(", ").join(map(sql.Identifier, _owners(wall, state))),
+        sql.SQL(", ").join(map(sql.Identifier, owners_of(wall, state))),
     )
     try:
         ours = {name: one for name, one in state.policies.items() if name.startswith(PREFIX)}
@@ -387,6 +204,22 @@ def _grant_schemas(conn: sa.Connection) -> None:
     for name in conn.execute(lacking, {"names": sorted(names), "role": ROLE}).scalars().all():
         grant = sql.SQL("grant usage on schema {} to {}")
         driver_of(conn).execute(grant.format(sql.Identifier(name), sql.Identifier(ROLE)))
+
+
+#: Tables whose policies hold for the current user, and hide rows unless ours shows all to it.
+_HIDING = sa.text(
+    """
+    select c.oid::regclass::text from pg_catalog.pg_class c
+    where c.relrowsecurity and pg_catalog.row_security_active(c.oid) and not exists (
+        select from pg_catalog.pg_policy p cross join pg_catalog.unnest(p.polroles) r
+        where p.polrelid = c.oid and p.polname = :name and pg_catalog.pg_has_role(r, 'USAGE'))
+    """
+)
+
+
+def shows_everything(conn: sa.Connection) -> bool:
+    """Whether every policy that holds for this user is ours for owners, which hides no row."""
+    return conn.execute(_HIDING, {"name": OWNERS_POLICY}).first() is None
 
 
 def remove(conn: sa.Connection) -> None:

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, scoped_session
 
 from memos_assets.catalog import Table
-from memos_assets.search.calls import Call, Embedding, Hit, by_both, by_embedding, by_text
+from memos_assets.search.calls import Call, Embedding, Fusion, Hit, by_both, by_embedding, by_text
 
 Caller = sa.Connection | Session | scoped_session[Session]
 
@@ -63,6 +63,8 @@ def match(
 ) -> list[Hit]:
     """Return the k rows that match a text best: all its words, or any where no row has all.
 
+    They are ranked by BM25 (k1 1.2, b 0.75); rare words count more. The corpus is the table, or
+    the owner's rows; the mean length is that of the table. Of more than 32 words the longest count.
     A code such as SRVO-062 or A06B-6290-H104 is one word. Quotes and a leading minus work as
     in a web search.
 
@@ -84,8 +86,14 @@ def hybrid(
     filters: Mapping[str, Any] | None = None,
     sparse: Mapping[str, float] | None = None,
     vocabulary: str = "words",
+    fusion: Fusion = "scores",
 ) -> list[Hit]:
-    """Return the k best of full text, embedding and sparse weights, fused by reciprocal rank.
+    """Return the k best of full text, embedding and sparse weights, fused by their scores.
+
+    The first 100 rows of each list are candidates, in the list of words those with any of them. A
+    candidate's score is the sum of its z-scores: how many standard deviations its BM25, its cosine
+    and its sparse weight are above the mean of the candidates, by the weights of the table's
+    `Fusion`. So it may be negative, and is comparable within one answer only.
 
     Args:
         conn: the caller's connection or session; nothing is committed.
@@ -98,9 +106,12 @@ def hybrid(
         sparse: term -> weight, where the table has sparse weights; without it the words of the
             text weigh 1 each in the vocabulary ``words``.
         vocabulary: of ``sparse``: ``words`` or ``xlmr_token_ids``; others' weights are left out.
+        fusion: ``scores``, or ``rrf`` for reciprocal rank: 1 / (60 + place) of each list.
 
     Raises:
-        UsageError: as `search` and `match`.
+        UsageError: as `search` and `match`; M590 another fusion.
         TargetError: M326 the functions are not there.
     """
-    return _run(conn, by_both(table, text, embedding, k, owner, filters, sparse, vocabulary))
+    return _run(
+        conn, by_both(table, text, embedding, k, owner, filters, sparse, vocabulary, fusion)
+    )

@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_scoped_session
 
 from memos_assets.catalog import Table
-from memos_assets.search.calls import Call, Embedding, Hit, by_both, by_embedding, by_text
+from memos_assets.search.calls import Call, Embedding, Fusion, Hit, by_both, by_embedding, by_text
 
 Caller = AsyncConnection | AsyncSession | async_scoped_session[AsyncSession]
 
@@ -55,7 +55,8 @@ async def hybrid(
     filters: Mapping[str, Any] | None = None,
     sparse: Mapping[str, float] | None = None,
     vocabulary: str = "words",
+    fusion: Fusion = "scores",
 ) -> list[Hit]:
     """As `api.hybrid`."""
-    call = by_both(table, text, embedding, k, owner, filters, sparse, vocabulary)
+    call = by_both(table, text, embedding, k, owner, filters, sparse, vocabulary, fusion)
     return await _run(conn, call)

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ from memos_assets.search.query_embedding import QueryEmbedding, bound, query_emb
 from memos_assets.search.searchable import MOST_HITS, searchable
 from memos_assets.sqlite.printable import shown_value
 
+#: How the lists of a search by both become one: by their scores, or by reciprocal rank.
+Fusion = Literal["scores", "rrf"]
 #: An embedding: elements in order, or an array of shape (dimension,).
 Embedding = Sequence[float] | npt.NDArray[np.floating[Any]]
 
@@ -36,7 +38,7 @@ class Hit:
         text: of the row; None where it has none.
         metadata: JSON beside it, as stored.
         distance: cosine distance, 0 to 2, where a search by embedding found it, else None.
-        score: rank of a full-text search, or fused score; None for a search by embedding.
+        score: BM25 of a full-text search, or fused score; None for a search by embedding.
     """
 
     table: str
@@ -104,7 +106,7 @@ class Call:
             code, _, rest = first_line(cause).partition(" ")
             where, _, what = rest.partition(": ")
             what, _, fix = what.partition(". Fix: ")
-            if code.startswith("M57") and fix:
+            if code.startswith(("M57", "M590")) and fix:
                 return UsageError(code, what, where=where, fix=fix)
         if isinstance(cause, psycopg.errors.UndefinedTable) and self.table.live:
             return absent_error(f"table {self.table.name}")
@@ -287,6 +289,7 @@ def by_both(
     filters: Mapping[str, Any] | None,
     sparse: Mapping[str, float] | None,
     vocabulary: str,
+    fusion: Fusion,
 ) -> Call:
     """Return a search by both; raises as `api.hybrid`."""
     place = _found(table)
@@ -305,6 +308,15 @@ def by_both(
             )
         arguments["sparse"] = ("jsonb", _json(place, dict(sparse)))
         arguments["vocabulary"] = ("text", vocabulary)
+    if fusion not in get_args(Fusion):
+        raise UsageError(
+            "M590",
+            f"fusion is {fusion!r}",
+            where=f"table {place.name}",
+            fix="pass scores or rrf",
+        )
+    if fusion != "scores":
+        arguments["fusion"] = ("text", fusion)
     return _call("hybrid", place, k, owner, filters, arguments)
 
 

@@ -9,7 +9,7 @@ template in sql/functions/ that shows the whole function.
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
@@ -31,12 +31,25 @@ from memos_assets.search.queries import (
     text_and_metadata,
 )
 from memos_assets.search.searchable import MOST_HITS
-from memos_assets.search.text_queries import fused, matching
+from memos_assets.search.text_queries import (
+    ADDENDS,
+    COUNTED_ROWS,
+    FREQUENCIES,
+    MOST_TERMS,
+    RANKS,
+    SCORES,
+    TermParts,
+    fused,
+    matching,
+)
 
 TEMPLATES = PROJECT_ROOT / "sql" / "functions"
 
 #: The table's alias in the functions of former releases, which V15 compares.
 _ROWS = "held"
+
+#: Parameters of a ranking by words, $1 and on, in the functions of all tables.
+_RANKED = ("query", "ranking", "terms", "documents", "mean_words", "frequencies", "k")
 
 #: Writes a statement as a literal of a function's body.
 Literal = Callable[[sql.Composable], str]
@@ -89,6 +102,7 @@ def functions(schema: str, tables: Iterable[Table], vector_schema: str) -> list[
     """
     settings = (*_PATH, *SEARCH_SETTINGS.items())
     found = [_function(schema, name, name, {}, _PATH) for name in ("search_query", "search_terms")]
+    found.append(_function(schema, "search_ranked", "search_ranked", _term_parts(), _PATH))
     for table in tables:
         found += [
             _function(schema, kind, f"{kind}_{table.name}", values, settings)
@@ -160,14 +174,33 @@ def _kinds(table: Table, vector_schema: str) -> Iterator[tuple[str, Mapping[str,
     if table.vector_indexes:
         yield "search", {**shared, "nearest": _nearest(table, literal)}
     if table.text_index:
-        filters = filter_conditions(table, lambda name: sql.SQL(variables[name]), _ROWS).as_string()
+
+        def conditions(only: Sequence[str]) -> str:
+            bind = lambda name: sql.SQL(variables[name])  # noqa: E731
+            return filter_conditions(table, bind, _ROWS, only=only).as_string()
+
         shared |= {
             "relation": placed(table).as_string(),
+            "table_schema": sql.Literal(table.schema).as_string(),
+            "table_name": sql.Literal(table.name).as_string(),
+            "most_terms": MOST_TERMS,
+            "counted_rows": COUNTED_ROWS,
+            "index": sql.Literal(
+                sql.Identifier(table.schema, table.text_index).as_string()
+            ).as_string(),
             "condition": f" and {table.condition}" if table.condition else "",
-            "filters": filters,
+            "filters": conditions(table.filter_columns),
+            "of_owner": conditions(owner),
         }
         yield "match", {**shared, "matching": literal(_matching(table))}
         yield "hybrid", {**shared, "fused": _fused(table, literal)}
+
+
+def _term_parts() -> dict[str, str]:
+    """Return the values of search_ranked: what a statement has of each term, as literals."""
+    parts = TermParts.of(_numbered(_RANKED))
+    marks = {"ranks": RANKS, "addends": ADDENDS, "frequencies": FREQUENCIES, "scores": SCORES}
+    return {name: sql.Literal(value).as_string() for name, value in (asdict(parts) | marks).items()}
 
 
 def _numbered(names: Sequence[str]) -> Callable[[str], sql.Composable]:
@@ -185,12 +218,12 @@ def _nearest(table: Table, literal: Literal) -> Callable[..., str]:
 
 
 def _matching(table: Table) -> sql.Composable:
-    bind = _numbered(("query", "ranking", "k", *table.filter_columns))
+    bind = _numbered((*_RANKED, *table.filter_columns))
     return _with_text(table, matching(table, filtered=True, bind=bind), "found.rank desc", "rank")
 
 
 def _fused(table: Table, literal: Literal) -> Callable[[int | None], str]:
-    names = ["query", "ranking", "k", *table.filter_columns]
+    names = [*_RANKED, *table.filter_columns, "by_rank"]
     names += ["sparse", "vocabulary"] if table.sparse is not None else []
     bind = _numbered([*names, "embedding"])
 

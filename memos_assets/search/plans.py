@@ -16,7 +16,7 @@ from memos_assets.indexes.definitions import SearchIndex, is_as_described, state
 from memos_assets.postgres.connection import driver_of, put_in_force
 from memos_assets.postgres.schema.tables import schema_in
 from memos_assets.search.queries import SEARCH_SETTINGS, containing, nearest
-from memos_assets.search.text_queries import matching
+from memos_assets.search.text_queries import matching, with_terms
 
 #: From this many indexed rows on, the planner must choose the index by itself, under the settings
 #: of a search. On the plan-scale demo it did so from 49 rows to 8,705 (2026-11-24); below this a
@@ -121,10 +121,13 @@ def containment_uses_index(conn: sa.Connection, table: Table, column: Column) ->
 def text_search_uses_index(conn: sa.Connection, table: Table) -> Finding:
     """V19: the full-text query that search sends can be served by the table's GIN index."""
     assert table.text_index is not None, f"{table.name} has no text to search"
-    values = {"query": "'srvo-062'", "ranking": "'srvo-062'", "k": 10}
+    code = "'srvo-062'"
+    unknown = dict.fromkeys(("documents", "mean_words", "frequencies"))
+    values = {"query": code, "ranking": code, "terms": [code], "k": 10, **unknown}
+    query = with_terms(matching(table, schema_in(conn, table.schema)), [True])
     driver = driver_of(conn)
     with under(conn, without("seqscan", "indexscan")):
-        usable = _scans(plan_of(driver, matching(table, schema_in(conn, table.schema)), values))
+        usable = _scans(plan_of(driver, query, values))
     found = table.text_index in usable
     return Finding(
         found,

@@ -46,15 +46,18 @@ def columns(names: Sequence[str], of: str = "") -> sql.Composed:
     return sql.SQL(", ").join(sql.Identifier(of, n) if of else sql.Identifier(n) for n in names)
 
 
-def filter_conditions(table: Table, bind: Bind, of: str = "") -> sql.Composed:
+def filter_conditions(
+    table: Table, bind: Bind, of: str = "", *, only: Sequence[str] | None = None
+) -> sql.Composed:
     """Return ``and`` conditions, one per column of `Table.filter_columns`; NULL is not a filter.
 
-    ``of`` names the relation of the columns, where something else has their names, too.
+    ``of`` names the relation of the columns, where something else has their names, too; ``only``
+    the columns, where not all are filtered.
 
     The planner knows the values and removes the conditions of filters that are off.
     """
     parts: list[sql.Composable] = []
-    for name in table.filter_columns:
+    for name in table.filter_columns if only is None else only:
         is_owner = name == table.owner
         parts.append(
             sql.SQL(" and ({value} is null or {column} {operator} {value})").format(

@@ -130,7 +130,7 @@ def test_a_code_is_found_as_one_word_and_without_an_embedder_by_words(search: Co
     lines = out.splitlines()
     assert lines[0] == "Note: by words alone, not by meaning: no embedder is set (MEMOS_EMBEDDER)."
     assert lines[1].split() == ["source", "key", "score", "text", "metadata"]
-    assert lines[2].startswith("1  hsea    srvo_062  0.")
+    assert lines[2].startswith("1  hsea    srvo_062  1.")
     assert "SRVO-062 BZAL alarm: the battery of the pulse coder" in lines[2]
     assert "category=SRVO" in lines[2]
     assert (

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from memos_assets.memory.erase import ERASED_MEMORY
 from memos_assets.memory.models import register
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.memory.walled import act, add_memory, add_space
@@ -221,7 +222,7 @@ def test_an_erasure_leaves_nothing_of_the_user_and_all_of_the_others(
     with shared.connect() as conn:
         team = conn.execute(
             sa.text(
-                "select m.content, m.retracted_at is not null, m.superseded_by, "
+                "select m.content, m.retracted_at is not null, m.superseded_by::text, "
                 "m.valid_until is not null, e.closed_at is not null from agent.memories m "
                 "join agent.spaces s on s.id = m.space_id "
                 "left join agent.embeddings_1 e on e.memory = m.number "
@@ -230,7 +231,7 @@ def test_an_erasure_leaves_nothing_of_the_user_and_all_of_the_others(
         ).all()
         assert [tuple(row) for row in team] == [
             ("Ann concludes something of her own", True, None, False, True),
-            ("Ann was believed before", False, None, True, False),
+            ("Ann was believed before", False, ERASED_MEMORY, True, False),
         ]
         words = sa.text(
             "select sum(memories) from agent.word_counts w "

@@ -75,6 +75,17 @@ def test_values_without_dates_follow_each_other_in_the_order_of_recording(
     assert seen(session, known_at="2020-06-01") == ["Bergen"]
 
 
+def test_values_that_come_back_in_one_batch_are_rows_of_their_own(session: Session) -> None:
+    city(session, "Riga")
+    oslo = city(session, "Oslo")
+    about = {"subject": "anna", "attribute": "city"}
+    texts = [{"text": f"Anna lives in {name}.", **about} for name in ("Riga", "Oslo", "Oslo")]
+    kept = memory.remember(session, memory.prepare_many(texts))
+    assert kept[0].superseded == [oslo.id]
+    assert kept[2].duplicate_of == kept[1].id != oslo.id
+    assert seen(session) == ["Oslo"]
+
+
 def test_of_two_values_with_one_start_the_later_record_is_right(session: Session) -> None:
     wrong = city(session, "Riga", valid_from="2026-05-01")
     right = city(session, "Oslo", valid_from="2026-05-01")

@@ -103,7 +103,7 @@ def test_a_network_is_seeded_with_its_ids_times_attributes_accesses_and_links(
         }
         assert ways(session, the_id(2)) == {(the_id(1), "semantic"): "none"}
         assert [link.weight for link in network.get_connected(session, the_id(2))] == [0.9]
-        with pytest.raises(AgentError, match="M751"):
+        with pytest.raises(AgentError, match="M705"):
             network.get(session, the_id(3))
     waiting = b.rows(
         small,

@@ -175,7 +175,7 @@ def test_a_memory_of_another_user_is_as_unknown_as_one_that_never_was(session: S
             lambda one=one: network.get_connected(session, one),
             lambda one=one: network.boost(session, one),
         ):
-            with pytest.raises(AgentError, match="M751") as refused:
+            with pytest.raises(AgentError, match="M705") as refused:
                 call()
             assert "secret" not in str(refused.value)
             said.add(refused.value.what)
@@ -207,7 +207,7 @@ def test_links_across_spaces_need_both_to_be_writable(session: Session) -> None:
     connect(session, mine, shared, "related")
     assert [str(shared)] == [one.memory.id for one in traverse(session, mine)]
     for one, other in ((mine, str(read_only)), (str(read_only), str(shared))):
-        with pytest.raises(AgentError, match="M754"):
+        with pytest.raises(AgentError, match="M703"):
             connect(session, one, other, "related")
 
 

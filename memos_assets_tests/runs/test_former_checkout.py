@@ -28,7 +28,7 @@ REJECTS = """
     from memos_ops.rejects order by 1, 2, 3
 """
 INDEX_MARKS = """
-    select c.relname, obj_description(c.oid, 'pg_class')
+    select c.relname, split_part(obj_description(c.oid, 'pg_class'), '; ', 1)
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where c.relkind = 'i' and n.nspname in ('memos', 'public')
         and obj_description(c.oid, 'pg_class') is not null

@@ -21,7 +21,8 @@ def made() -> list[Function]:
 
 def test_every_template_makes_functions_and_names_what_it_makes(made: list[Function]) -> None:
     templates = {path.stem for path in TEMPLATES.glob("*.sql")}
-    assert templates == {"search", "match", "hybrid", "search_query", "search_terms"}
+    single = {"search_query", "search_terms", "search_ranked"}
+    assert templates == {"search", "match", "hybrid", *single}
     kinds = {name for name in templates for one in made if one.name.startswith(name)}
     assert kinds == templates
     assert all(f'"memos"."{one.name}"(' in one.statement for one in made)

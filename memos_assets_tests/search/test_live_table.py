@@ -30,7 +30,7 @@ ROWS = 60
 HNSW = VectorIndex("notes", "embedding", "vector", 8, "vector", dimension_name=None)
 NOTES = Table(
     name="notes",
-    schema="agent",
+    schema="workshop",
     key=("id",),
     texts=("body",),
     details="about",
@@ -41,7 +41,7 @@ NOTES = Table(
 #: The same rows, searched by those who wrote them.
 OWNED = Table(
     name="notes",
-    schema="agent",
+    schema="workshop",
     key=("agent", "id"),
     owner="agent",
     texts=("body",),
@@ -54,10 +54,10 @@ OWNED = Table(
 def live(engine: sa.Engine) -> Iterator[sa.Engine]:
     """A database with rows in such a table, its indexes and its functions."""
     with engine.begin() as conn:
-        conn.execute(sa.schema.CreateSchema("agent"))
+        conn.execute(sa.schema.CreateSchema("workshop"))
         conn.execute(
             sa.text(
-                "create table agent.notes (id text primary key, agent text not null, "
+                "create table workshop.notes (id text primary key, agent text not null, "
                 "hidden boolean not null, body text, about jsonb, embedding public.vector(8), "
                 "search_text tsvector generated always as (memos.search_document(body, 100000)) "
                 "stored)"
@@ -65,7 +65,7 @@ def live(engine: sa.Engine) -> Iterator[sa.Engine]:
         )
         conn.execute(
             sa.text(
-                "insert into agent.notes values (:id, :agent, :hidden, :body, cast(:about as "
+                "insert into workshop.notes values (:id, :agent, :hidden, :body, cast(:about as "
                 "jsonb), cast(:embedding as public.vector))"
             ),
             [
@@ -87,7 +87,7 @@ def live(engine: sa.Engine) -> Iterator[sa.Engine]:
         install(conn, NOTES.function_schema, [NOTES])
     yield engine
     with engine.begin() as conn:
-        conn.execute(sa.schema.DropSchema("agent", cascade=True))
+        conn.execute(sa.schema.DropSchema("workshop", cascade=True))
 
 
 def vector_of(number: int) -> np.ndarray:
@@ -96,7 +96,7 @@ def vector_of(number: int) -> np.ndarray:
 
 def test_its_functions_are_in_its_schema_and_find_its_rows(live: sa.Engine) -> None:
     with live.connect() as conn:
-        assert functions_are_ours(conn, "agent", [NOTES]).passed
+        assert functions_are_ours(conn, "workshop", [NOTES]).passed
         (hit,) = search(conn, NOTES, vector_of(7).tolist(), k=1)
         assert (hit.key, hit.text, hit.metadata) == ({"id": "n7"}, "Valve 7 leaks.", {"hall": 1})
         assert [hit.key["id"] for hit in match(conn, NOTES, "valve 12", k=1)] == ["n12"]
@@ -106,7 +106,7 @@ def test_its_functions_are_in_its_schema_and_find_its_rows(live: sa.Engine) -> N
         halls = search(conn, NOTES, vector_of(7), k=ROWS, filters={"about": {"hall": 2}})
         assert {hit.metadata["hall"] for hit in halls} == {2}
         assert len(halls) == ROWS // 3
-        called = sa.text("select id from agent.search_notes(cast(:query as public.vector), 1)")
+        called = sa.text("select id from workshop.search_notes(cast(:query as public.vector), 1)")
         assert conn.execute(called, {"query": str(vector_of(9).tolist())}).scalar_one() == "n9"
 
 
@@ -117,7 +117,7 @@ def test_rows_without_an_owner_are_not_searched_by_one(live: sa.Engine) -> None:
 
 def test_an_owner_and_a_condition_are_data_of_the_description(live: sa.Engine) -> None:
     with live.begin() as conn:
-        install(conn, "agent", [OWNED])
+        install(conn, "workshop", [OWNED])
         found = search(conn, OWNED, vector_of(3), k=ROWS, owner="ada")
         assert {hit.key["agent"] for hit in found} == {"ada"}
         assert len(found) == ROWS // 2 - 1
@@ -140,25 +140,25 @@ def test_its_health_is_checked_and_found_wanting_where_it_is(live: sa.Engine) ->
     alone = live.execution_options(isolation_level="AUTOCOMMIT")
     with alone.connect() as conn:
         assert not statistics_are_there(conn, NOTES).passed
-        conn.execute(sa.text("vacuum (analyze) agent.notes"))
+        conn.execute(sa.text("vacuum (analyze) workshop.notes"))
     with live.connect() as conn:
         assert statistics_are_there(conn, NOTES).passed
         assert table_is_vacuumed(conn, NOTES).passed
         assert recall_has_not_drifted(conn, NOTES, HNSW, hnsw).passed
         assert no_index_is_left_invalid(conn, [NOTES]).passed
     with live.begin() as conn:
-        conn.execute(sa.text("update agent.notes set hidden = not hidden"))
+        conn.execute(sa.text("update workshop.notes set hidden = not hidden"))
         conn.execute(
             sa.text(
                 "update pg_index set indisvalid = false "
-                "where indexrelid = cast('agent.notes_embedding_hnsw' as regclass)"
+                "where indexrelid = cast('workshop.notes_embedding_hnsw' as regclass)"
             )
         )
         conn.execute(sa.text("select pg_stat_force_next_flush()"))
     with live.connect() as conn:
         assert not table_is_vacuumed(conn, NOTES).passed
         finding = no_index_is_left_invalid(conn, [NOTES])
-        assert finding.evidence["invalid"] == ["agent.notes_embedding_hnsw"]
+        assert finding.evidence["invalid"] == ["workshop.notes_embedding_hnsw"]
         assert no_index_is_left_invalid(conn, []).passed
         assert not recall_has_not_drifted(conn, NOTES, HNSW, hnsw).passed
         state = state_of(conn, HNSW.name, NOTES.schema)

@@ -90,7 +90,7 @@ def test_a_load_its_proof_and_searches_call_none_of_them(
         assert conn.exec_driver_sql("select what from public.called").all() == []
 
 
-#: Operators that the functions of revision 0003 called by the path of whoever inserted a row.
+#: Operators that the functions of revision 0003 called by the path of the role that inserts a row.
 OF_THE_PATH = {"<=": "integer", "~": "text", "=": "text", "||": "tsvector"}
 
 

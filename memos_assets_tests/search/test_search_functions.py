@@ -181,7 +181,7 @@ def test_a_code_beside_words_counts_as_they_do(conn: sa.Connection) -> None:
 def test_a_text_and_an_embedding_are_fused_by_reciprocal_rank(conn: sa.Connection) -> None:
     query = np.ones(1_024)
     nearest = api.search(conn, "hybrid_documents", query, 100)
-    hits = api.hybrid(conn, "hybrid_documents", "SRVO-062", query, 3)
+    hits = api.hybrid(conn, "hybrid_documents", "SRVO-062", query, 3, fusion="rrf")
     by_key = {hit.key["doc_id"]: hit for hit in hits}
     assert by_key["a"].score == pytest.approx(1 / 61)
     assert by_key["a"].distance is None
@@ -201,6 +201,7 @@ def test_sparse_weights_count_where_their_vocabulary_fits(conn: sa.Connection) -
         )
 
     def scores(**more: object) -> dict[str, float | None]:
+        more |= {"fusion": "rrf"}
         hits = api.hybrid(conn, "hybrid_documents", "servo", **more)  # type: ignore[arg-type]
         return {hit.key["doc_id"]: hit.score for hit in hits}
 
@@ -208,6 +209,12 @@ def test_sparse_weights_count_where_their_vocabulary_fits(conn: sa.Connection) -
     assert scores() == {"c": pytest.approx(2 / 61)}
     token_ids = {"sparse": {"106340": 0.3}, "vocabulary": "xlmr_token_ids"}
     assert scores(**token_ids) == {"c": pytest.approx(1 / 61), "d": pytest.approx(1 / 61)}
+    # By scores, `c` is one deviation above the mean in the list of words, and `d` in the other one.
+    hits = api.hybrid(conn, "hybrid_documents", "servo", **token_ids)  # type: ignore[arg-type]
+    assert {hit.key["doc_id"]: hit.score for hit in hits} == {
+        "c": pytest.approx(1 - 0.5),
+        "d": pytest.approx(0.5 - 1),
+    }
     conn.rollback()
 
 

@@ -1,10 +1,11 @@
-{# The best of full text, embedding and sparse weights, fused by reciprocal rank. #}
+{# The best of full text, embedding and sparse weights, fused by their scores or by reciprocal rank. #}
 create function {{ function }}(query text
 {%- if table.vector_indexes %}, embedding {{ pgvector(table.stored) }} default null{% endif %}
 , k integer default 10
 {%- for name in owner %}, of_{{ name }} text default null{% endfor %}
 {%- for name in table.filters %}, {{ name }}_contains jsonb default null{% endfor %}
-{%- if table.sparse %}, sparse jsonb default null, vocabulary text default 'words'{% endif %})
+{%- if table.sparse %}, sparse jsonb default null, vocabulary text default 'words'{% endif %}
+, fusion text default 'scores')
 returns table ({{ key_types }}, score double precision, distance double precision
 {%- if table.texts %}, text text{% endif %}
 {%- if table.details %}, metadata jsonb{% endif %})
@@ -13,9 +14,10 @@ language plpgsql
 set {{ name }} = {{ value }}
 {% endfor %}
 as $function$
+#variable_conflict use_column
 declare
-    words tsquery;
-    ranking tsquery;
+{% include "parts/variables.jinja" %}
+    by_rank boolean := fusion = 'rrf';
     statement text;
 begin
     if k is null or k < 1 or k > {{ most_hits }} then
@@ -26,11 +28,16 @@ begin
         raise exception using errcode = 'invalid_parameter_value',
             message = format('M574 {{ name }}: an empty query. Fix: pass words');
     end if;
-    words := {{ schema }}.search_query(query, true);
-    ranking := {{ schema }}.search_query(query, false);
-    if numnode(words) = 0 or not exists (select from {{ relation }} as held
-        where held.search_text @@ words{{ condition }}{{ filters }}) then
-        words := ranking;
+    if fusion is null or fusion not in ('scores', 'rrf') then
+        raise exception using errcode = 'invalid_parameter_value',
+            message = format('M590 {{ name }}: fusion is %s. Fix: pass scores or rrf', coalesce(quote_literal(fusion), 'NULL'));
+    end if;
+    asked := {{ schema }}.search_query(query, false);
+{% include "parts/corpus.jinja" %}
+    words := asked;
+    if query ~ '"|(^|\s)-\S' then
+        words := {{ schema }}.search_query(query, true);
+{% include "parts/all_words.jinja" %}
     end if;
 {% if table.sparse %}
     if sparse is null then
@@ -62,8 +69,9 @@ begin
 
         statement := {{ fused(none) }};
 {% endif %}
-    return query execute statement using words, ranking, k
-{%- for name in filter_arguments %}, {{ name }}{% endfor %}
+    return query execute {{ schema }}.search_ranked(statement, terms)
+        using words, ranking, terms, documents, mean_words, frequencies, k
+{%- for name in filter_arguments %}, {{ name }}{% endfor %}, by_rank
 {%- if table.sparse %}, sparse, vocabulary{% endif %}
 {%- if table.vector_indexes %}, embedding{% endif +%};
 end

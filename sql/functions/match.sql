@@ -1,4 +1,4 @@
-{# The rows that match a text best: all its words, or any where no row has all. #}
+{# The rows that match a text best by BM25: all its words, or any where no row has all. #}
 create function {{ function }}(query text, k integer default 10
 {%- for name in owner %}, of_{{ name }} text default null{% endfor %}
 {%- for name in table.filters %}, {{ name }}_contains jsonb default null{% endfor %})
@@ -10,9 +10,9 @@ language plpgsql
 set {{ name }} = {{ value }}
 {% endfor %}
 as $function$
+#variable_conflict use_column
 declare
-    words tsquery;
-    ranking tsquery;
+{% include "parts/variables.jinja" %}
 begin
     if k is null or k < 1 or k > {{ most_hits }} then
         raise exception using errcode = 'invalid_parameter_value',
@@ -23,16 +23,14 @@ begin
             message = format('M574 {{ name }}: an empty query. Fix: pass words');
     end if;
     words := {{ schema }}.search_query(query, true);
-    ranking := {{ schema }}.search_query(query, false);
-    if numnode(words) = 0 or not exists (select from {{ relation }} as held
-        where held.search_text @@ words{{ condition }}{{ filters }}) then
-        words := ranking;
-    end if;
-    if numnode(words) = 0 then
+    asked := {{ schema }}.search_query(query, false);
+    if numnode(asked) = 0 then
         raise exception using errcode = 'invalid_parameter_value',
             message = format('M574 {{ name }}: %L holds no word to search for. Fix: pass words that are no stop words', query);
     end if;
-    return query execute {{ matching }}
-        using words, ranking, k{% for name in filter_arguments %}, {{ name }}{% endfor +%};
+{% include "parts/corpus.jinja" %}
+{% include "parts/all_words.jinja" %}
+    return query execute {{ schema }}.search_ranked({{ matching }}, terms)
+        using words, ranking, terms, documents, mean_words, frequencies, k{% for name in filter_arguments %}, {{ name }}{% endfor +%};
 end
 $function$

@@ -2,7 +2,8 @@
 
 `privacy` and `therapeutic` have memOS's rules as data; `prepared` makes a memory ready outside of a
 transaction; `store`, `read` and `ranked` write, read and search; `quests` completes quests with
-their milestone memories; `crypto` has the keys, `rotation` changes them. Rows of `agent.memories`
+their milestone memories; `waiting` embeds what was stored without an embedding; `crypto` has the
+keys, `rotation` changes them. Rows of `agent.memories`
 are not handled here.
 """
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from memos_assets.memory.service import quests, ranked, read, store
+from memos_assets.memory.service import quests, ranked, read, store, waiting
 from memos_assets.memory.service.crypto import KeyRing, key_ring
 from memos_assets.memory.service.prepared import (
     PreparedMemory,
@@ -18,6 +18,7 @@ from memos_assets.memory.service.prepared import (
 from memos_assets.memory.service.quests import CompletedQuest, Quest
 from memos_assets.memory.service.ranked import MemorySearchResult
 from memos_assets.memory.service.records import StoredMemory
+from memos_assets.memory.service.waiting import Waiting
 from memos_assets.search.embed import AsyncEmbedder, configured_async_embedder
 from memos_assets.settings import Settings
 
@@ -25,7 +26,8 @@ from memos_assets.settings import Settings
 class MemoryService:
     """memOS's memory service; it holds keys and an embedder, and no session.
 
-    `prepare`, `query` and `prepare_milestone` ask the model: call them before the transaction.
+    `prepare`, `query`, `prepare_milestone` and `embed_waiting` ask the model: call them before the
+    transaction.
     Every other method takes the caller's session, which acts for the user; it commits nothing.
     """
 
@@ -71,6 +73,20 @@ class MemoryService:
         """Prepare the milestone memory of a quest, for `complete_quest`."""
         (memory,) = await self.prepare_many([quests.milestone_of(self.keys, quest)])
         return memory
+
+    async def embed_waiting(self, memories: Sequence[Waiting]) -> list[Waiting]:
+        """As `waiting.embed_waiting`."""
+        return await waiting.embed_waiting(self._embedder, memories)
+
+    async def waiting_memories(
+        self, session: AsyncSession, *, after: UUID | None = None, limit: int = waiting.ROUND
+    ) -> list[Waiting]:
+        """As `waiting.waiting_memories`."""
+        return await session.run_sync(waiting.waiting_memories, self.keys, after=after, limit=limit)
+
+    async def fill_in(self, session: AsyncSession, memories: Sequence[Waiting]) -> int:
+        """As `waiting.fill_in`."""
+        return await session.run_sync(waiting.fill_in, memories)
 
     async def store_memory(
         self, session: AsyncSession, user_id: str, memory: PreparedMemory

@@ -157,17 +157,29 @@ async def embedded(
     """
     if embedder is None or not memories:
         return list(memories)
-    try:
-        vectors = await embedder.embed([memory.readable.strip() for memory in memories])
-    except UsageError as error:
-        if error.code != _NO_ANSWER:
-            raise _misfit(error) from None
-        return [replace(memory, waits=error.code) for memory in memories]
-    rows = _fitting(embedder.model, vectors)
+    rows = await embedded_texts(embedder, [memory.readable for memory in memories])
+    if rows is None:
+        return [replace(memory, waits=_NO_ANSWER) for memory in memories]
     return [
         replace(memory, embedding=row, embedding_model=embedder.model, waits=None)
         for memory, row in zip(memories, rows, strict=True)
     ]
+
+
+async def embedded_texts(embedder: AsyncEmbedder, texts: Sequence[str]) -> list[Embedding] | None:
+    """Return embeddings of texts, each of length 1; None: the embedder gives no usable answer.
+
+    Raises:
+        AgentError: M748 its vectors are not those of the table.
+        UsageError: M577 a setting or package of the embedder is missing.
+    """
+    try:
+        vectors = await embedder.embed([text.strip() for text in texts])
+    except UsageError as error:
+        if error.code == _NO_ANSWER:
+            return None
+        raise _misfit(error) from None
+    return _fitting(embedder.model, vectors)
 
 
 async def embedded_query(embedder: AsyncEmbedder, text: str) -> SearchQuery:

@@ -8,7 +8,13 @@ from sqlalchemy.orm import Session
 
 from memos_assets.memory.service.crypto import KeyRing
 from memos_assets.memory.service.owner import need_user
-from memos_assets.memory.service.records import HAS_EMBEDDING, SHOWN, StoredMemory, stored
+from memos_assets.memory.service.records import (
+    HAS_EMBEDDING,
+    SHOWN,
+    StoredMemory,
+    listed,
+    stored,
+)
 from memos_assets.memory.service.store import as_uuid
 from memos_assets.memory.service.values import (
     MEMORIES,
@@ -66,8 +72,10 @@ def get_user_memories(
 ) -> list[StoredMemory]:
     """Return a page of a user's memories, the newest first.
 
+    With ``keys`` they have their content, but those that no key decrypts (``is_lost``).
+
     Raises:
-        AgentError: M741, M746, M749.
+        AgentError: M746, M749.
     """
     need_user(session, user_id)
     condition = _filtered(user_id, memory_type, privacy_level, recovery_stage)
@@ -78,7 +86,7 @@ def get_user_memories(
         .limit(int(bounded(limit, "limit", 1, _MOST_ROWS)))
         .offset(int(bounded(offset, "offset", 0, _MOST_OFFSET)))
     )
-    return [stored(row, keys) for row in session.execute(statement)]
+    return [listed(row, keys) for row in session.execute(statement)]
 
 
 def get_user_memory_count(

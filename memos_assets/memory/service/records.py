@@ -1,13 +1,14 @@
 """Rows of ``public.memories`` as values."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
+from memos_assets.errors import AgentError
 from memos_assets.memory.service.crypto import KeyRing
 from memos_assets.memory.service.values import MEMORIES, plain
 
@@ -21,7 +22,8 @@ _METADATA = "metadata"
 class StoredMemory:
     """One row; times have their zone, UTC. Attributes are memOS's columns.
 
-    ``content`` is None unless it was asked for; ``has_embedding`` is false while it waits for one.
+    ``content`` is None unless it was asked for; ``has_embedding`` is false while it waits for one;
+    ``is_lost`` says that the content was asked for and no key decrypts it.
     """
 
     id: UUID
@@ -53,6 +55,7 @@ class StoredMemory:
     deletion_reason: str | None
     has_embedding: bool
     content: str | None = field(default=None, repr=False)
+    is_lost: bool = False
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -68,6 +71,14 @@ def entities_with(
 ) -> dict[str, Any]:
     """Return entities that keep metadata, as a list of one, beside the lists of names."""
     return {**entities, _METADATA: [dict(metadata)]} if metadata else dict(entities)
+
+
+def listed(row: sa.Row, keys: KeyRing | None = None) -> StoredMemory:
+    """Return a row as one of many, as `stored`; one lost key does not hide the other rows."""
+    try:
+        return stored(row, keys)
+    except AgentError:
+        return replace(stored(row), is_lost=True)
 
 
 def stored(row: sa.Row, keys: KeyRing | None = None) -> StoredMemory:

@@ -168,7 +168,7 @@ def update_memory(
     row = session.execute(sa.select(*SHOWN).where(where).with_for_update()).one_or_none()
     if row is None:
         return None
-    before = _level_of(row)
+    before = level_of(row)
     level = one_of(PrivacyLevel, changes.get("privacy_level", before), "privacy_level")
     values = {name: _changed(name, value, level) for name, value in changes.items()}
     if "memory_type" in values:
@@ -253,7 +253,7 @@ def as_uuid(memory_id: UUID | str) -> UUID:
         raise refused("memory_id", "is not a UUID", "the id of a memory") from None
 
 
-def _level_of(row: sa.Row) -> PrivacyLevel:
+def level_of(row: sa.Row) -> PrivacyLevel:
     """Return the level of a row; one that nobody knows counts as the strictest."""
     try:
         return PrivacyLevel(row.privacy_level)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 import psutil
-import yaml  # type: ignore[import-untyped]
+import yaml
 
 from memos_assets.errors import TargetError
 

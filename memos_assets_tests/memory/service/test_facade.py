@@ -211,3 +211,41 @@ def test_without_an_embedder_memories_wait_and_queries_say_so(
         asyncio.run(service.query("text"))
     with pytest.raises(AgentError, match=r"^M740 "):
         MemoryService(settings)
+
+
+def test_waiting_memories_are_embedded_later_between_two_transactions(
+    settings: Settings, keys: KeyRing, engine: sa.Engine
+) -> None:
+    without = MemoryService(settings, keys=keys)
+    service = MemoryService(settings, embedder=EMBEDDER, keys=keys)
+
+    async def test(sessions: Sessions) -> None:
+        ids = []
+        for user, text in (("u1", "My sponsor"), ("u1", "changes"), ("u1", "lost"), ("u2", "two")):
+            memory = await without.prepare(text)
+            async with sessions.begin() as session:
+                await acting(session, user)
+                ids.append((await service.store_memory(session, user, memory)).id)
+        with engine.begin() as conn:
+            lost = sa.update(MEMORIES).where(MEMORIES.c.id == ids[2])
+            conn.execute(lost.values(encrypted_content=b"gAAAAA"))
+        async with sessions.begin() as session:
+            await acting(session, "u1")
+            found = await service.waiting_memories(session)
+            assert {one.memory for one in found} == set(ids[:2])
+            assert await service.waiting_memories(session, after=max(ids)) == []
+        assert await without.embed_waiting(found) == []
+        embedded = await service.embed_waiting(found)
+        new = await without.prepare("another text")
+        async with sessions.begin() as session:
+            await acting(session, "u1")
+            # The content that the embedding was made of is no longer there.
+            await service.update_memory(session, ids[1], "u1", {}, new)
+            assert await service.fill_in(session, embedded) == 1
+            assert await service.fill_in(session, embedded) == 0
+            results = await service.retrieve_memories(session, "u1", query, min_similarity=0.5)
+            assert [one.memory.id for one in results] == [ids[0]]
+            assert results[0].memory.embedding_model == MXBAI
+
+    query = asyncio.run(service.query("my sponsor"))
+    run(settings, test)

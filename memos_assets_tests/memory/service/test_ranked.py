@@ -54,7 +54,7 @@ def add(session: Session, keys: KeyRing, name: str, cosine: float | None, **valu
 @pytest.fixture(params=["exactly", "by the index"])
 def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Each user has many memories, or few."""
-    monkeypatch.setattr(ranked, "EXACT_UP_TO", 10_000 if request.param == "exactly" else -1)
+    monkeypatch.setattr(ranked, "EXACT_UP_TO", 5_000 if request.param == "exactly" else -1)
     return str(request.param)
 
 

@@ -232,6 +232,19 @@ def test_a_stricter_level_must_permit_the_content(session: Session, keys: KeyRin
         update_memory(session, lost, memory.id, USER, {"privacy_level": "minimal"})
 
 
+def test_a_lost_key_hides_no_other_memory(session: Session, keys: KeyRing) -> None:
+    other = KeyRing([NamedKey("other", Fernet(Fernet.generate_key()))])
+    lost = store_memory(session, USER, prepared(other, "lost"))
+    store_memory(session, USER, prepared(keys, "kept"))
+    page = get_user_memories(session, USER, keys=keys)
+    assert [(one.content, one.is_lost) for one in page] == [("kept", False), (None, True)]
+    with pytest.raises(AgentError, match=rf"^M741 memory {lost.id}: "):
+        get_memory(session, lost.id, USER, keys)
+    # Without its content it can be read and deleted.
+    assert get_memory(session, lost.id, USER) == lost
+    assert delete_memory(session, lost.id, USER)
+
+
 def test_a_deleted_memory_is_shown_by_nothing(session: Session, keys: KeyRing) -> None:
     memory = store_memory(session, USER, prepared(keys, TEXT))
     with pytest.raises(AgentError, match=r"^M746 deletion_reason"):
