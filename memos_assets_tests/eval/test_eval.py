@@ -65,7 +65,7 @@ def test_locomo_in_its_flat_form_is_read(tmp_path: Path) -> None:
         ('{"text": "no id"}', "line 1: neither"),
         ('{"id": "m", "text": "a"}', "no question"),
         ('{"question": "a?", "evidence": []}', "line 1: neither"),
-        ('{"question": "a?", "evidence": ["m"]}', "evidence m is no memory"),
+        ('{"question": "a?", "evidence": ["m"]}', "evidence m is not a memory"),
     ],
 )
 def test_a_set_that_cannot_be_read_says_where(tmp_path: Path, lines: str, said: str) -> None:

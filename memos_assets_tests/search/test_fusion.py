@@ -55,7 +55,7 @@ def test_weights_are_chosen_by_labels_and_judged_on_other_groups() -> None:
     choice = choose_weights(queries, k=1, start=Weights(words=0.5))
     assert choice.weights.words == 2.0
     assert choice.better
-    assert choice.held_out > choice.before
+    assert choice.cross_validated > choice.before
     assert choice.queries == 60
     assert choice.weights.unrelated == pytest.approx(
         np.mean([one.cosines.mean() for one in queries])
@@ -67,7 +67,7 @@ def test_a_choice_that_fits_one_group_alone_is_not_better_on_the_others() -> Non
     queries += [query(n, by="meaning", group="b") for n in range(30)]
     choice = choose_weights(queries, k=1, grid={"words": (0.5, 2.0)})
     own = np.mean([recall_at(fused(q, choice.weights), q.relevant, 1) for q in queries])
-    assert choice.held_out < own
+    assert choice.cross_validated < own
 
 
 def test_one_group_leaves_nothing_to_judge_by() -> None:
