@@ -271,10 +271,11 @@ def test_no_method_of_memory_shows_or_changes_what_is_of_another_user(
         assert memory.recall(session, asked, k=5) == []
         assert "canary-7f3a" not in memory.context(session, asked)
         new = memory.prepare("Ann says something else.")
+        mine = memory.remember(session, new)
         for refused in (
             lambda: memory.history(session, kept.id),
             lambda: memory.correct(session, kept.id, new),
-            lambda: memory.supersede(session, kept.id, new),
+            lambda: memory.supersede(session, kept.id, mine.id),
             lambda: memory.retract(session, kept.id),
             lambda: memory.restore(session, kept.id),
             lambda: memory.set_validity(session, kept.id, valid_until="2030-01-01"),
@@ -285,7 +286,7 @@ def test_no_method_of_memory_shows_or_changes_what_is_of_another_user(
             with pytest.raises(AgentError) as error, session.begin_nested():
                 refused()
             assert "canary" not in str(error.value).lower()
-        # The same text is no duplicate of a memory of another user.
+        # A memory of another user with the same text does not count.
         assert memory.remember(session, said).duplicate_of is None
         memory.act_as(session, user="bob")
         assert len(memory.history(session, kept.id).revisions) == 1
