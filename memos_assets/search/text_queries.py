@@ -129,7 +129,8 @@ def _ranking(table: Table, schema: str | None, bind: Bind, *, filtered: bool) ->
         "from unnest(frequencies) with ordinality as term(frequency, place) order by place) "
         "as idf from corpus), "
         "ranked as materialized (select {key}, coalesce({scores}, 0)::float8 as rank "
-        "from (select *, {length} as length from found where passes) as found "
+        # With the offset the length is computed once per row, not once per term.
+        "from (select *, {length} as length from found where passes offset 0) as found "
         "cross join weights)"
     ).format(
         key=columns(table.key),

@@ -235,20 +235,21 @@ def checked_tags(tags: Sequence[str], level: PrivacyLevel) -> tuple[str, ...]:
 
 def _metadata(metadata: Mapping[str, Any], level: PrivacyLevel) -> dict[str, Any]:
     found: dict[str, Any] = anonymised_values(metadata, level)
-    if not _is_json(found):
+    if not is_json(found):
         raise refused("metadata", "is not JSON that PostgreSQL can hold", "texts, finite numbers")
     return found
 
 
-def _is_json(value: Any) -> bool:
+def is_json(value: Any) -> bool:
+    """Whether PostgreSQL can hold a value as JSON: finite numbers, texts without NUL."""
     if isinstance(value, str):
         return is_storable(value)
     if isinstance(value, dict):
         return all(isinstance(key, str) and is_storable(key) for key in value) and all(
-            map(_is_json, value.values())
+            map(is_json, value.values())
         )
     if isinstance(value, list):
-        return all(map(_is_json, value))
+        return all(map(is_json, value))
     return (
         value is None
         or isinstance(value, bool | int)

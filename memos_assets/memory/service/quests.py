@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory.service.crypto import KeyRing
 from memos_assets.memory.service.owner import need_user
-from memos_assets.memory.service.prepared import PreparedMemory, prepared
+from memos_assets.memory.service.prepared import PreparedMemory, is_json, prepared
 from memos_assets.memory.service.progress import Earned, add_completion
 from memos_assets.memory.service.records import StoredMemory
 from memos_assets.memory.service.store import (
@@ -28,7 +28,7 @@ from memos_assets.memory.service.store import (
     get_user_settings,
     store_memory,
 )
-from memos_assets.memory.service.values import MemoryType, PrivacyLevel, aware, now
+from memos_assets.memory.service.values import MemoryType, PrivacyLevel, aware, now, refused
 from memos_assets.postgres.application.tables import APPLICATION
 
 QUESTS: Final = APPLICATION["quests"]
@@ -109,7 +109,7 @@ def milestone_of(keys: KeyRing, quest: Quest) -> PreparedMemory:
             "points_earned": quest.points,
             "category": quest.category,
         },
-        tags=["milestone", "quest_completion", quest.category],
+        tags=["milestone", "quest_completion", *filter(None, [quest.category.strip()])],
         recovery_stage=DEFAULT_STAGE,
         therapeutic_relevance=MILESTONE_RELEVANCE,
     )
@@ -187,9 +187,12 @@ def complete_task(
         The completed quest, also if it was completed before; None while required tasks are open.
 
     Raises:
-        AgentError: as `complete_quest`; M747 the user has no such task of an open quest.
+        AgentError: as `complete_quest`; M746 evidence that is not JSON; M747 the user has no such
+            task of an open quest.
     """
     need_user(session, user_id)
+    if not is_json(dict(evidence or {})):
+        raise refused("evidence", "is not JSON that PostgreSQL can hold", "texts, finite numbers")
     t, uq = USER_TASKS.c, USER_QUESTS.c
     # The quest before its tasks, in every transaction: two that wait for one another never end.
     row = session.execute(

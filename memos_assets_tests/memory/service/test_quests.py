@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -150,6 +151,9 @@ def test_the_last_required_task_completes_its_quest(
     )
     with pytest.raises(AgentError, match=r"^M747 .*2 of its required tasks are open"):
         complete_quest(session, keys, USER, quest)
+    for bad in ({"n": float("nan")}, {"n": "\0"}, {"n": object()}):
+        with pytest.raises(AgentError, match=r"^M746 evidence: "):
+            complete_task(session, keys, USER, first, bad)
     assert complete_task(session, keys, USER, first, {"note": "it ✓"}) is None
     assert session.scalar(sa.select(USER_QUESTS.c.state)) == "in_progress"
     done = complete_task(session, keys, USER, str(second))
@@ -321,6 +325,9 @@ def test_a_milestone_is_stored_as_it_was_prepared(
 ) -> None:
     # A title is not refused by a privacy level: it is not the user's.
     quest = get_quest(session, new_quest(engine, "Call 555-123-4567, SSN 123-45-6789"))
+    assert milestone_of(keys, replace(quest, category=" ")).tags == (
+        *("milestone", "quest_completion"),
+    )
     milestone = milestone_of(keys, quest)
     done = complete_quest(session, keys, USER, quest.id, milestone)
     assert done.milestone is not None
