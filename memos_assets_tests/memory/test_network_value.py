@@ -3,19 +3,29 @@
 import asyncio
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
-from memos_assets.memory import network_value
+from memos_assets.memory import network, network_value, proposals
 from memos_assets.memory.acting import act_as
-from memos_assets.memory.explicit_links import connect
+from memos_assets.memory.explicit_links import connect, disconnect
 from memos_assets.memory.facade import Memory, SyncMemory
+from memos_assets.memory.links import link_new
 from memos_assets.memory.network_calls import NetworkCalls, SyncNetworkCalls
 from memos_assets.memory.network_value import load, persist
+from memos_assets.memory.proposals import consolidate
+from memos_assets.memory.provenance import derive, restore_source, retract_source
+from memos_assets.memory.remember import remember
+from memos_assets.memory.sessions import open_sync_memory_sessions
+from memos_assets.memory.traverse import traverse
+from memos_assets.memory.vectors import EmbeddingRow, write_embeddings
+from memos_assets.postgres import row_security
 from memos_assets.postgres.sessions import open_async_sessions
 from memos_assets.settings import Settings
+from memos_assets_tests.memory import graphs as g
 from memos_assets_tests.memory.test_provenance import kept, prepared, states
 
 
@@ -26,8 +36,8 @@ def session(engine: sa.Engine) -> Iterator[Session]:
         yield opened
 
 
-def linked(network: network_value.Network) -> list[tuple[str, str, str, str]]:
-    return [(link.a, link.b, link.type, link.direction) for link in network.links]
+def linked(loaded: network_value.Network) -> list[tuple[str, str, str, str]]:
+    return [(link.a, link.b, link.type, link.direction) for link in loaded.links]
 
 
 def test_a_network_is_loaded_changed_and_persisted_and_loads_again_as_it_was(
@@ -36,28 +46,28 @@ def test_a_network_is_loaded_changed_and_persisted_and_loads_again_as_it_was(
     one, two, three = (kept(session, f"text {number}") for number in range(3))
     connect(session, two, one, "supports")
     connect(session, two, three, "related")
-    network = load(session, "u1")
-    assert list(network.memories) == [one, two, three]
-    assert linked(network) == [(one, two, "supports", "backward"), (two, three, "related", "none")]
-    assert not network.is_changed
+    loaded = load(session, "u1")
+    assert list(loaded.memories) == [one, two, three]
+    assert linked(loaded) == [(one, two, "supports", "backward"), (two, three, "related", "none")]
+    assert not loaded.is_changed
 
-    new = network.add(prepared("new"))
-    network.connect(new, one, "answers", 0.8)
-    network.disconnect(two, one, "supports")
-    network.remove(three)
+    new = loaded.add(prepared("new"))
+    loaded.connect(new, one, "answers", 0.8)
+    loaded.disconnect(two, one, "supports")
+    loaded.remove(three)
     # Somebody else remembers and links meanwhile: that stays.
     other = kept(session, "by somebody else")
     connect(session, one, other, "related")
-    done = persist(session, network)
+    done = persist(session, loaded)
     assert (done.connected, done.disconnected, done.removed) == (1, 1, [three])
     (made,) = done.kept
     assert states(session, three) == ["wrong"]
-    assert persist(session, network) == network_value.Persisted([], 0, 0, [])
+    assert persist(session, loaded) == network_value.Persisted([], 0, 0, [])
     again = load(session, "u1")
-    assert again.memories.keys() == network.memories.keys() == {one, two, made.id, other}
+    assert again.memories.keys() == loaded.memories.keys() == {one, two, made.id, other}
     assert (
         linked(again)
-        == linked(network)
+        == linked(loaded)
         == [*[(one, other, "related", "none"), (one, made.id, "answers", "backward")]]
     )
     # The reverse direction is there after a restart, which memOS loses.
@@ -66,24 +76,24 @@ def test_a_network_is_loaded_changed_and_persisted_and_loads_again_as_it_was(
 
 def test_a_network_is_of_its_user_and_refuses_what_is_not_in_it(session: Session) -> None:
     mine = kept(session, "mine")
-    network = load(session, "u2")
-    assert network.memories == {}
+    loaded = load(session, "u2")
+    assert loaded.memories == {}
     calls: list[Callable[[], None]] = [
-        lambda: network.connect(mine, mine, "related"),
-        lambda: network.remove(mine),
-        lambda: network.disconnect(mine, mine, "related"),
-        lambda: network.connect(prepared("not added"), mine, "related"),
+        lambda: loaded.connect(mine, mine, "related"),
+        lambda: loaded.remove(mine),
+        lambda: loaded.disconnect(mine, mine, "related"),
+        lambda: loaded.connect(prepared("not added"), mine, "related"),
     ]
     for call in calls:
         with pytest.raises(AgentError, match="M756"):
             call()
-    network.add(prepared("theirs"))
+    loaded.add(prepared("theirs"))
     act_as(session, user="u1")
     with pytest.raises(AgentError, match="M756"):
-        persist(session, network)
+        persist(session, loaded)
     act_as(session, user="u2")
-    assert len(persist(session, network).kept) == 1
-    assert len(network.memories) == 1
+    assert len(persist(session, loaded).kept) == 1
+    assert len(loaded.memories) == 1
 
 
 def test_memory_has_every_call_of_the_network_with_asyncio_and_without(
@@ -114,3 +124,42 @@ def test_memory_has_every_call_of_the_network_with_asyncio_and_without(
         sync.act_as(session, user="u1")
         assert [found.memory.id for found in sync.get_connected(session, one)] == reached
         assert sync.get(session, one).content == "one"
+
+
+def test_all_of_it_works_as_the_role_of_services(engine: sa.Engine, settings: Settings) -> None:
+    with Session(engine) as session, session.begin():
+        g.add_model(session)
+        row_security.install(session.connection())
+    with open_sync_memory_sessions(settings) as sessions:
+        with sessions.begin() as session:
+            space = act_as(session, user="u1").private
+            numbers = [
+                remember(session, one).number  # type: ignore[union-attr]
+                for one in (prepared("The code is 7"), prepared("The code is 8"))
+            ]
+            rows = [
+                EmbeddingRow(number, 0, space, None, g.turned(turn).astype(np.float32))
+                for turn, number in enumerate(numbers)
+            ]
+            assert write_embeddings(session, rows, g.MODEL)
+            made = link_new(session, numbers, g.MODEL)
+            assert [link.number for link in made[numbers[0]]] == [numbers[1]]
+        with sessions.begin() as session:
+            act_as(session, user="u1")
+            one, other = list(load(session, "u1").memories)
+            connect(session, one, other, "supports")
+            derive(session, other, [one])
+            network.boost(session, one, 1)
+            assert len(traverse(session, one)) == 1
+            (found,) = consolidate(session, dry_run=False)
+            assert found.number is not None
+            proposals.apply(session, found.number)
+            proposals.undo(session, found.number)
+            assert retract_source(session, "user:u1").changed == [one, other]
+            assert restore_source(session, "user:u1").changed == [one, other]
+            assert disconnect(session, one, other) == 2
+        with sessions.begin() as session:
+            act_as(session, user="u2")
+            assert network.stats(session)["total_memories"] == 0
+            with pytest.raises(AgentError, match="M705"):
+                connect(session, one, other, "related")
