@@ -99,7 +99,10 @@ def _models(names: AssetNames) -> dg.AssetsDefinition:
         with reported():
             model = ensure_registered(postgres.engine, configured_embedder(postgres.settings))
             if model is not None:
-                for built in vector_indexes.build(postgres.engine, model):
+                memory = postgres.settings.maintenance_work_mem_mb
+                for built in vector_indexes.build(
+                    postgres.engine, model, maintenance_work_mem_mb=memory
+                ):
                     context.log.info(f"built {built.index.name} for {built.memories:,} memories")
             with postgres.engine.connect() as conn:
                 found = registered(conn)
