@@ -305,6 +305,7 @@ class SemanticMemoryNetwork:
         return network_value.persist(session, changed)
 
     def _run(self, work: Callable[[Session], Answer]) -> Answer:
+        # session-rule: S001 because memOS's signatures have no session: each call is a transaction
         with self._sessions() as session, session.begin():
             act_as(session, user=self._user, agent=self._agent)
             return work(session)
