@@ -42,7 +42,7 @@ test-fast: $(READY)
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/memos-assets check-sessions memos_assets/memory memos_assets/search memos_assets/session_rules
+	$(BIN)/memos-assets check-sessions memos_assets/memory memos_assets/search memos_assets/memos_face memos_assets/session_rules
 	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec docker/compose.yaml
 

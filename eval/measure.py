@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
-import sqlalchemy as sa
 
 from eval.question_sets import Group, QuestionSet
 from eval.world import World
 from memos_assets.memory.quality import DEPTHS, Score, score
+from memos_assets.memory.ranking import ranking_of
 from memos_assets.memory.recall import recall
 from memos_assets.search.fusion import Weights
 
@@ -91,7 +91,7 @@ def _ask(
         query = world.memory.query(question.text)
         with world.sessions.begin() as session:
             world.memory.act_as(session, user=user)
-            weights = _weights(session.connection(), world.model)
+            weights = ranking_of(session.connection(), world.model)
             for name, of_ranking in rankings(weights).items():
                 started = time.perf_counter()
                 hits = recall(
@@ -106,10 +106,3 @@ def _ask(
                     seconds.append(time.perf_counter() - started)
                 ranked = [known for hit in hits for known in ids[hit.id]]
                 scores.setdefault(name, []).append(score(question, ranked))
-
-
-def _weights(conn: sa.Connection, model: str) -> Weights:
-    ranking = conn.execute(
-        sa.text("select ranking from agent.models where name = :name"), {"name": model}
-    ).scalar()
-    return Weights.of(ranking)

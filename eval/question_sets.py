@@ -60,7 +60,7 @@ def read_set(path: Path) -> QuestionSet:
     """Read a JSONL file, compressed or not.
 
     Raises:
-        EvalError: a line that is neither kind, or evidence that is no memory of its group.
+        EvalError: a line that is neither kind, or evidence that is not a memory of its group.
     """
     memories: dict[str, list[Memory]] = {}
     questions: dict[str, list[Question]] = {}
@@ -98,7 +98,7 @@ def _check(path: Path, groups: Sequence[Group]) -> None:
         for question in group.questions:
             if missing := set(question.evidence) - known:
                 raise EvalError(
-                    f"{path}, group {group.name}: evidence {sorted(missing)[0]} is no memory. "
+                    f"{path}, group {group.name}: evidence {sorted(missing)[0]} is not a memory. "
                     "Fix: correct the id"
                 )
 

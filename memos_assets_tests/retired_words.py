@@ -20,7 +20,7 @@ SUFFIXES = frozenset({".py", ".md", ".sql", ".jinja", ".yaml", ".toml", ".css"})
 #: Paths without a retired word.
 COVERED = (
     *("docs", "README.md", "CHANGELOG.md", "sql", "memos_assets", "memos_assets_tests"),
-    *("bench", "faults", "tools"),
+    *("bench", "eval", "faults", "tools"),
 )
 #: Folders whose hits are counted by room.
 BY_ROOM = ("memos_assets", "memos_assets_tests")

@@ -24,6 +24,7 @@ FOLDERS = (
     "docs",
     "sql",
     "bench",
+    "eval",
     "faults",
     "tamper",
     "tools",
@@ -38,7 +39,7 @@ _SPAN = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
 _BLOCK = re.compile(r"(?:^ {4}.*\n)+|^```\w*\n(?P<fenced>(?s:.*?))^```", re.MULTILINE)
 _PATH = re.compile(r"[\w.-]+(?:/[\w.-]+)*/?")
 _MODULE = re.compile(
-    r"(?:memos_assets|memos_assets_tests|bench|faults|tamper|tools)(?:\.[A-Za-z_]\w*)+"
+    r"(?:memos_assets|memos_assets_tests|bench|eval|faults|tamper|tools)(?:\.[A-Za-z_]\w*)+"
 )
 _MAKE = re.compile(r"^\s*(?:\$ )?make ([a-z][a-z-]*)", re.MULTILINE)
 _COMMAND = re.compile(r"(?:^|\bbin/)memos-assets +(.+)", re.MULTILINE)

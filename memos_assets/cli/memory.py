@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from memos_assets.cli import exit_codes, memory_models
+from memos_assets.cli import exit_codes, memory_models, memory_network
 from memos_assets.cli.display import console, print_error
 from memos_assets.memory.outbox import Progress, embed_waiting, enqueue_missing, waiting
 from memos_assets.postgres.target import open_target
@@ -45,9 +45,11 @@ def _failures(progress: Progress) -> list[str]:
 
 
 group = typer.Typer(
-    help="Memory of agents: embed what waits, exchange the embedding model.",
+    help="Memory of agents: seed it, show its size, embed what waits, exchange the model.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 group.command("embed")(embed)
+group.command("seed")(memory_network.seed)
+group.command("stats")(memory_network.stats)
 group.add_typer(memory_models.group, name="models")

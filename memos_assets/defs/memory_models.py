@@ -1,7 +1,7 @@
 """Embedding models of memory in Dagster: the embedder, what waits for it, the next model."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import dagster as dg
 
@@ -23,12 +23,13 @@ from memos_assets.memory.outbox import any_due, embed_waiting, waiting
 from memos_assets.memory.reembedding import BUCKETS, reembed
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.search.embed import configured_embedder, configured_next_embedder
-from memos_assets.settings import load_settings
+from memos_assets.settings import Settings, load_settings
 
 #: Group of assets about the memory of agents.
 GROUP = "memory"
-#: Name of the job that embeds what waits; those of other catalogs begin with their prefix.
-EMBED = "embed_waiting_memories"
+#: Names of jobs, and of their schedules; those of other catalogs begin with their prefix.
+EMBED, OBSERVE = "embed_waiting_memories", "observe_embedder"
+MAINTAIN_MODELS = "maintain_memory_models"
 #: One at a time calls the model.
 EMBEDDER_POOL = "memos_embedder"
 _BUCKETS = dg.StaticPartitionsDefinition([f"{bucket:02d}" for bucket in range(BUCKETS)])
@@ -98,7 +99,10 @@ def _models(names: AssetNames) -> dg.AssetsDefinition:
         with reported():
             model = ensure_registered(postgres.engine, configured_embedder(postgres.settings))
             if model is not None:
-                for built in vector_indexes.build(postgres.engine, model):
+                memory = postgres.settings.maintenance_work_mem_mb
+                for built in vector_indexes.build(
+                    postgres.engine, model, maintenance_work_mem_mb=memory
+                ):
                     context.log.info(f"built {built.index.name} for {built.memories:,} memories")
             with postgres.engine.connect() as conn:
                 found = registered(conn)
@@ -195,12 +199,12 @@ def memory_model_jobs(names: AssetNames) -> list[UnresolvedAssetJobDefinition]:
             description="Embed and link the memories that wait for an embedding.",
         ),
         dg.define_asset_job(
-            names.job("observe_embedder"),
+            names.job(OBSERVE),
             selection=dg.AssetSelection.assets(_key(names, "embedder")),
             description="Ask the embedder the three fixed texts: is it the model that it was?",
         ),
         dg.define_asset_job(
-            names.job("maintain_memory_models"),
+            names.job(MAINTAIN_MODELS),
             selection=dg.AssetSelection.assets(_key(names, "models")),
             description="Register the first model, index large spaces, check both.",
         ),
@@ -208,25 +212,43 @@ def memory_model_jobs(names: AssetNames) -> list[UnresolvedAssetJobDefinition]:
 
 
 def memory_model_schedules(names: AssetNames) -> list[dg.ScheduleDefinition]:
-    """Return the schedules."""
+    """Return the schedules; they skip where no embedder is set."""
+    return [
+        _schedule(
+            names,
+            EMBED,
+            "* * * * *",
+            "Embeds memories that wait, where one is due.",
+            only_if=_any_due,
+        ),
+        _schedule(names, OBSERVE, "20 * * * *", "Asks whether the embedder is the model it was."),
+        _schedule(names, MAINTAIN_MODELS, "40 5 * * *", "Indexes spaces that became large."),
+    ]
 
+
+def _schedule(
+    names: AssetNames,
+    job: str,
+    cron: str,
+    description: str,
+    only_if: Callable[[Settings], bool] = lambda _: True,
+) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=names.job(EMBED),
-        cron_schedule="* * * * *",
-        job_name=names.job(EMBED),
-        description="Embeds memories that wait, where an embedder is set and one is due.",
+        name=names.job(job), cron_schedule=cron, job_name=names.job(job), description=description
     )
-    def _embed() -> Iterator[dg.RunRequest | dg.SkipReason]:
+    def _tick() -> Iterator[dg.RunRequest | dg.SkipReason]:
         with reported():
             settings = load_settings()
             if settings.embedder is None:
                 yield dg.SkipReason("MEMOS_EMBEDDER is not set")
-                return
-            with open_consolidated(settings, "memos_assets:schedule") as engine:
-                due = any_due(engine)
-            if not due:
-                yield dg.SkipReason("no memory is due to be embedded")
-                return
-        yield dg.RunRequest()
+            elif only_if(settings):
+                yield dg.RunRequest()
+            else:
+                yield dg.SkipReason("nothing is due")
 
-    return [_embed]
+    return _tick
+
+
+def _any_due(settings: Settings) -> bool:
+    with open_consolidated(settings, "memos_assets:schedule") as engine:
+        return any_due(engine)

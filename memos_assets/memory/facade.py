@@ -25,6 +25,7 @@ from memos_assets.memory import (
 from memos_assets.memory.acting import Acting
 from memos_assets.memory.histories import UNCHANGED, Changed, History
 from memos_assets.memory.moments import Moment
+from memos_assets.memory.network_calls import NetworkCalls, SyncNetworkCalls
 from memos_assets.memory.prepared import About, Asked, Draft, Prepared
 from memos_assets.memory.recall import Recalled, Wanted
 from memos_assets.memory.remember import Kept
@@ -38,7 +39,7 @@ from memos_assets.search.embed import (
 from memos_assets.settings import Settings
 
 
-class Memory:
+class Memory(NetworkCalls):
     """Memory of agents, for asyncio. It has an embedder, and no session."""
 
     def __init__(self, settings: Settings, *, embedder: AsyncEmbedder | None = None) -> None:
@@ -205,7 +206,7 @@ class Memory:
         await session.run_sync(spaces.drop_space, space)
 
 
-class SyncMemory:
+class SyncMemory(SyncNetworkCalls):
     """As `Memory`, without asyncio."""
 
     def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:

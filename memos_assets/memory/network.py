@@ -27,6 +27,7 @@ from memos_assets.memory.nodes import (
     places,
     select_nodes,
 )
+from memos_assets.memory.prepared import Asked
 from memos_assets.postgres.schema.agent import (
     KINDS,
     LINK_TYPES,
@@ -136,8 +137,7 @@ def get_connected(
 
 def find_similar(
     session: Session,
-    embedding: npt.ArrayLike,
-    model: str,
+    asked: Asked,
     k: int = 5,
     kind: str | None = None,
 ) -> list[Similar]:
@@ -147,21 +147,20 @@ def find_similar(
 
     Args:
         session: the caller's, which acts for a user.
-        embedding: of a text, of shape ``(dimension,)``, such as ``Asked.embedding``.
-        model: that made it, such as ``Asked.model``.
+        asked: from `Memory.query`.
         k: most memories, at most 100.
         kind: of the memories; None: all.
 
     Raises:
-        AgentError: M760 no such model; M756 the embedding, ``k`` or the kind is not one.
+        AgentError: M760 no such model; M756 there is no embedding, or it, ``k`` or the kind
+            is not one.
     """
-    return _similar(session, embedding, model, k, kind, recency_weight=0.0)
+    return _similar(session, asked, k, kind, recency_weight=0.0)
 
 
 def find_similar_with_decay(
     session: Session,
-    embedding: npt.ArrayLike,
-    model: str,
+    asked: Asked,
     k: int = 5,
     kind: str | None = None,
     recency_weight: float = 0.3,
@@ -173,8 +172,7 @@ def find_similar_with_decay(
 
     Args:
         session: as `find_similar`, and so are the others.
-        embedding: see there.
-        model: see there.
+        asked: see there.
         k: see there.
         kind: see there.
         recency_weight: share of the strength in the score, 0 to 1.
@@ -182,7 +180,7 @@ def find_similar_with_decay(
     Raises:
         AgentError: as `find_similar`; M756 the weight is not within 0 and 1.
     """
-    return _similar(session, embedding, model, k, kind, recency_weight=recency_weight)
+    return _similar(session, asked, k, kind, recency_weight=recency_weight)
 
 
 def strength_of(count: int, last: datetime, now: datetime) -> float:
@@ -264,15 +262,19 @@ def stats(session: Session) -> dict[str, Any]:
 
 def _similar(
     session: Session,
-    embedding: npt.ArrayLike,
-    name: str,
+    asked: Asked,
     k: int,
     kind: str | None,
     *,
     recency_weight: float,
 ) -> list[Similar]:
-    model = model_named(session, name)
-    asked = _checked(embedding, model.dimension)
+    if asked.embedding is None:
+        raise _wrong(
+            "the question has no embedding: the embedder did not answer, or none is set",
+            "ask again when it answers; recall finds memories by words",
+        )
+    model = model_named(session, asked.model)
+    embedding = _checked(asked.embedding, model.dimension)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_SIMILAR:
         raise _wrong(f"k is not within 1 and {MOST_SIMILAR}", "ask for so many memories")
     if kind is not None and kind not in KINDS:
@@ -280,7 +282,7 @@ def _similar(
     if not 0 <= recency_weight <= 1:
         raise _wrong("recency_weight is not within 0 and 1", "pass a number such as 0.3")
     table, readable = model.table, acting_of(session).readable
-    distance = table.c.embedding.cosine_distance(asked)
+    distance = table.c.embedding.cosine_distance(embedding)
     nearest = (
         sa.select(table.c.memory, sa.func.min(distance).label("distance"))
         .join(memories, memories.c.number == table.c.memory)

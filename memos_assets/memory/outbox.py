@@ -5,6 +5,8 @@ the model works, several processes share the work, and the rows of one that died
 Runs as the owner of the tables: the rows are of all users.
 """
 
+# session-rule: file S001 because a schedule works from the engine, between calls of the model
+
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -89,6 +89,11 @@ class Plan:
             set_locally(conn, before)
 
 
+#: Defaults of pgvector's settings. A connection that has not compared a vector yet does not know
+#: them, and later refuses an empty one.
+_OF_PGVECTOR: Final = {"hnsw.ef_search": "40", "hnsw.iterative_scan": "off"}
+
+
 def set_locally(conn: sa.Connection, values: Mapping[str, str]) -> dict[str, str]:
     """Set settings until the transaction ends, and return what they were; one statement."""
     # The subquery is evaluated first: it is asked for what was before.
@@ -100,7 +105,7 @@ def set_locally(conn: sa.Connection, values: Mapping[str, str]) -> dict[str, str
         f"with former as materialized (select {former}) select former.*, {put} from former",
         tuple(values.values()),
     ).one()
-    return {name: row[number] or "" for number, name in enumerate(values)}
+    return {name: row[number] or _OF_PGVECTOR.get(name, "") for number, name in enumerate(values)}
 
 
 def plan_of(conn: sa.Connection, asked: Asked, spaces: Sequence[int]) -> Plan:

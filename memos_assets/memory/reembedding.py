@@ -5,6 +5,8 @@ run again. What is remembered meanwhile is embedded by the current model alone, 
 next pass; `exchange` has the last pass. No connection is in use while a model works.
 """
 
+# session-rule: file S001 because an operator works from the engine, between calls of the model
+
 import struct
 from collections import Counter
 from collections.abc import Sequence

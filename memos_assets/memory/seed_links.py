@@ -47,9 +47,9 @@ _LINK: Final = f"""
 """
 _CONTENT: Final = f"""
     with {_EDGES}
-    select coalesce(encode(sha256(string_agg(concat_ws(' ', p.a, p.b, p.type, p.direction,
-            round(p.weight * 1000000)::bigint), E'\\n' order by p.a, p.b, p.type collate "C")::bytea),
-            'hex'), '') as digest,
+    select coalesce(encode(sha256(string_agg(
+            concat_ws(' ', p.a, p.b, p.type, p.direction, round(p.weight * 1000000)::bigint),
+            E'\\n' order by p.a, p.b, p.type collate "C")::bytea), 'hex'), '') as digest,
         count(*) as links,
         count(*) filter (where l.a is null or l.weight < p.weight
             or l.direction not in (p.direction, case when p.type = any(:directed) then 2 else 0 end)

@@ -2,7 +2,7 @@
 
 A pure function, used wherever a belief changes. In the order of their starts:
 
-- A value ends where the next one starts, whoever remembered it first: a value that is remembered
+- A value ends where the next one starts, in whatever order they are remembered: a value that comes
   late and is older than the current one is placed before it, and does not end it.
 - A value without ``valid_from`` is true since ever where it was recorded first of all, else since
   it was recorded.

@@ -15,12 +15,14 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.memory.models import Model
+from memos_assets.postgres.connection import in_force, put_in_force
 from memos_assets.postgres.vector_names import VectorName
 
 #: Memories of a space from which on it gets an index.
 FEWEST_INDEXED: Final = 20_000
 #: Memories that are not in the index of their space, at which it is built anew.
 MOST_OUTSIDE: Final = 5_000
+_MEMORY: Final = "maintenance_work_mem"
 _NAME: Final = re.compile(r"embeddings_(\d+)_space_(\d+)_to_(\d+)")
 
 
@@ -115,12 +117,16 @@ def pending(conn: sa.Connection, model: Model) -> list[Pending]:
     return found
 
 
-def build(engine: sa.Engine, model: Model) -> Iterator[Pending]:
+def build(
+    engine: sa.Engine, model: Model, *, maintenance_work_mem_mb: int = 512
+) -> Iterator[Pending]:
     """Build what is pending, each beside readers and writers, and drop the former index of each.
 
     Args:
         engine: of the owner of the tables.
         model: registered.
+        maintenance_work_mem_mb: of each build; a graph that needs more is built on disk beyond it,
+            many times slower.
 
     Yields:
         Each space after its index answers.
@@ -133,23 +139,28 @@ def build(engine: sa.Engine, model: Model) -> Iterator[Pending]:
             driver = conn.connection.driver_connection
             assert driver is not None, "a connection in use is open"
             index, table = one.index, sql.Identifier("agent", f"embeddings_{model.id}")
+            former_memory = in_force(conn, [_MEMORY])
+            put_in_force(conn, {_MEMORY: f"{maintenance_work_mem_mb}MB"}, local=False)
             driver.execute(
                 sql.SQL("drop index concurrently if exists {}").format(
                     sql.Identifier("agent", index.name)
                 )
             )
-            driver.execute(
-                sql.SQL(
-                    "create index concurrently {} on {} using hnsw (embedding {}) "
-                    "where space_id = {} and memory <= {} and part >= 0"
-                ).format(
-                    sql.Identifier(index.name),
-                    table,
-                    VectorName("halfvec_cosine_ops"),
-                    sql.Literal(index.space),
-                    sql.Literal(index.bound),
+            try:
+                driver.execute(
+                    sql.SQL(
+                        "create index concurrently {} on {} using hnsw (embedding {}) "
+                        "where space_id = {} and memory <= {} and part >= 0"
+                    ).format(
+                        sql.Identifier(index.name),
+                        table,
+                        VectorName("halfvec_cosine_ops"),
+                        sql.Literal(index.space),
+                        sql.Literal(index.bound),
+                    )
                 )
-            )
+            finally:
+                put_in_force(conn, former_memory, local=False)
             for former in one.former:
                 driver.execute(
                     sql.SQL("drop index concurrently if exists {}").format(

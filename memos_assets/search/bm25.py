@@ -21,7 +21,7 @@ from psycopg import sql
 
 #: How soon more occurrences of a word stop to count.
 K1: Final = 1.2
-#: How much long documents are held back; 0: not at all.
+#: How much the length of a document counts against it; 0: not at all.
 B: Final = 0.75
 #: Of PostgreSQL's text search; with its schema, because ``search_path`` is of the caller.
 CONFIGURATION: Final = "pg_catalog.english"
@@ -118,7 +118,7 @@ def saturation(
         count: of the lexeme in the document.
         words: length of the document.
         mean_words: mean length of the documents of the corpus, above 0.
-        b: how much long documents are held back.
+        b: how much the length of a document counts against it.
     """
     return sql.SQL("({count}::float8 * {above}::float8 / ({count} + {half}))").format(
         count=count, above=sql.Literal(K1 + 1), half=half_point(words, mean_words, b)
@@ -131,7 +131,7 @@ class Corpus:
 
     Attributes:
         documents: lexeme -> occurrences, of each document.
-        b: how much long documents are held back.
+        b: how much the length of a document counts against it.
     """
 
     documents: Sequence[Mapping[str, int]]

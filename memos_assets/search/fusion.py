@@ -66,7 +66,7 @@ class JudgedQuery:
         cosines: float64, (documents,).
         words: relative BM25, float64, (documents,).
         sources: a number per document, (documents,): those of one source follow each other in
-            their order; -1 is no source.
+            their order; -1: of none.
         relevant: places of the documents that answer it, at least one.
         group: queries of one group are left out together, such as those of one conversation.
     """
@@ -101,20 +101,20 @@ class Choice:
 
     Attributes:
         weights: chosen on all queries.
-        held_out: mean recall at k of each group's queries by weights chosen on the other groups.
+        cross_validated: mean recall at k of each group's queries, by weights of the other groups.
         before: mean recall at k of the weights there were.
         queries: that were asked.
     """
 
     weights: Weights
-    held_out: float
+    cross_validated: float
     before: float
     queries: int
 
     @property
     def better(self) -> bool:
         """Return whether choosing gained anything on queries that took no part in it."""
-        return self.held_out > self.before
+        return self.cross_validated > self.before
 
 
 #: Tried values. Few: a choice among many fits the queries, and not the next ones.
@@ -143,25 +143,25 @@ def choose_weights(
         grid: attribute of `Weights` -> values to try.
 
     Raises:
-        ValueError: queries of fewer than two groups: nothing could be held out.
+        ValueError: queries of fewer than two groups: nothing could be left out.
     """
     groups = sorted({query.group for query in queries})
     if len(groups) < 2:
-        raise ValueError(f"queries of {len(groups)} group(s); two are needed to hold one out")
+        raise ValueError(f"queries of {len(groups)} group(s); two are needed to leave one out")
     unrelated = float(np.mean([query.cosines.mean() for query in queries]))
     tried = list(_tried(replace(start, unrelated=unrelated), grid))
     measured = np.array(
         [[recall_at(fused(q, w), q.relevant, k) for q in queries] for w in tried], dtype=np.float64
     )
     of_group = np.array([groups.index(query.group) for query in queries])
-    held_out = np.zeros(len(queries))
+    cross_validated = np.zeros(len(queries))
     for number in range(len(groups)):
         inside = of_group == number
         best = int(np.argmax(measured[:, ~inside].mean(axis=1)))
-        held_out[inside] = measured[best, inside]
+        cross_validated[inside] = measured[best, inside]
     before = [recall_at(fused(query, start), query.relevant, k) for query in queries]
     chosen = tried[int(np.argmax(measured.mean(axis=1)))]
-    return Choice(chosen, float(held_out.mean()), float(np.mean(before)), len(queries))
+    return Choice(chosen, float(cross_validated.mean()), float(np.mean(before)), len(queries))
 
 
 def _tried(start: Weights, grid: Mapping[str, Sequence[float]]) -> Iterator[Weights]:

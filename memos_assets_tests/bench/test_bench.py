@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import load_race, search_race
+from bench import load_race, recall_race, search_race
 from bench.measure import BenchError
 from bench.memory import MemorySampler
 from bench.search_race import Scale
@@ -53,6 +53,23 @@ def test_the_search_race_names_every_contestant_and_its_recall(
     assert all(float(row[3]) > 0 for row in sheet.rows)
     targets = {row[-1].rpartition(":")[0] for row in sheet.rows if row[-1]}
     assert targets == {">= 300 x", ">= 80 x", ">= 10 x", ">= 0.99 recall", "<= 3 x from there"}
+
+
+def test_the_recall_race_names_every_size_and_its_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = recall_race.Sizes(middle=40, large=60, users=3, each=20)
+    monkeypatch.setitem(recall_race.SIZES, "small", sizes)
+    monkeypatch.setattr(recall_race, "QUERIES", 7)
+    with opened_world("small") as world:
+        (sheet,) = recall_race.recall_race(world, rounds=1)
+    assert [row[:2] for row in sheet.rows] == [
+        ("20", "0"),
+        ("20", "40"),
+        ("40", "60"),
+        ("60", "60"),
+    ]
+    assert {row[4] for row in sheet.rows} == {"exact"}
+    targets = [row[5].rpartition(":")[0] for row in sheet.rows]
+    assert targets == ["", "<= 1.3 x alone", "<= 15 ms", "<= 60 ms"]
 
 
 def test_a_target_is_met_or_missed() -> None:

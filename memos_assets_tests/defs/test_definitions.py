@@ -225,6 +225,8 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "check_health_daily",
         "check_memory_daily",
         "embed_waiting_memories",
+        "maintain_memory_models",
+        "observe_embedder",
     ]
     assert sorted(sensor.name for sensor in REPOSITORY.sensor_defs) == [
         "build_due_indexes",

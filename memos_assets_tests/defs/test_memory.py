@@ -4,7 +4,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.catalog import MEMOS
@@ -93,7 +92,7 @@ def test_v41_compares_with_the_stored_run_until_a_worse_one_is_accepted(
 ) -> None:
     def ask(text: str) -> str:
         questions = "".join(
-            f"- {{text: {text} {number}, evidence: [m{number}], category: all of them}}\n"
+            f"- {{text: {text}{number}, evidence: [m{number}], category: all of them}}\n"
             for number in range(20)
         )
         memories = "".join(f"- {{id: m{n}, text: fact number{n}}}\n" for n in range(20))
@@ -122,33 +121,31 @@ def test_v41_compares_with_the_stored_run_until_a_worse_one_is_accepted(
     assert v41()
 
 
-def test_the_seed_asset_names_a_source_that_there_is_not(world: World) -> None:
-    result = (
+def seeded(world: World, **config: str) -> dg.ExecuteInProcessResult:
+    return (
         defs()
         .resolve_job_def("seed_memory")
         .execute_in_process(
             instance=world.instance,
             raise_on_error=False,
-            run_config={
-                "ops": {"memos__agent__seed": {"config": {"user": "u1", "source": "nothing"}}},
-                **QUIET,
-            },
+            run_config={"ops": {"memos__agent__seed": {"config": config}}, **QUIET},
         )
     )
-    (said,) = failures(result)
-    assert said.startswith("M720 source nothing: ")
 
 
-def test_the_seed_asset_seeds_a_user_once(world: World) -> None:
+def test_the_seed_asset_seeds_a_user_once_and_refuses_an_unknown_source(world: World) -> None:
     with world.engine.begin() as conn:
-        columns = "source, id, memory_type, content, attributes, access_count, chunk, source_rowid"
-        known = {
-            row.column_name
-            for row in conn.execute(
-                sa.text(
-                    "select column_name from information_schema.columns where "
-                    "table_schema = 'memos' and table_name = 'semantic_memories'"
-                )
-            )
-        }
-        assert {name.strip() for name in columns.split(",")} <= known
+        conn.exec_driver_sql(
+            "insert into memos.semantic_memories (source, id, memory_type, content, "
+            "embedding_reason, chunk, source_rowid) select 's', 'm' || n, 'finding', 'fact ' || n, "
+            "'missing', 0, n from generate_series(1, 3) n"
+        )
+    result = seeded(world, user="u1", source="s")
+    assert failures(result) == []
+    shown = metadata(result, "seed")
+    assert (shown["sources"], shown["new"]) == (1, 3)
+    assert "fact 1" not in str(shown)
+    again = seeded(world, user="u1")
+    assert (metadata(again, "seed")["new"], failures(again)) == (0, [])
+    (said,) = failures(seeded(world, user="u1", source="nothing"))
+    assert said.startswith("M720 source nothing: ")

@@ -1,5 +1,6 @@
 """The outbox: memories whose embedding failed wait, and are embedded, linked and taken off it."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -20,6 +21,7 @@ from memos_assets.search.embed import (
     Vectors,
 )
 from memos_assets.settings import Settings
+from memos_assets_tests.search.endpoint import Asked, as_ollama, serving
 
 EMBEDDER = DeterministicEmbedder(64, model="one")
 NO_ONE_LISTENS = "http://127.0.0.1:1"
@@ -142,6 +144,44 @@ def test_a_text_that_the_model_finds_too_long_is_embedded_in_smaller_parts(
     assert [part for memory, part in found if memory == number] == list(range(len(found) - 1))
     assert len(found) >= 4
     assert (other, 0) in found
+
+
+@pytest.mark.parametrize(
+    ("vectors", "said"),
+    [
+        ([[0.0] * 4], "M578: the embedder answered with a vector of zeros"),
+        ([[1.0] * 4] * 2, "M578: the embedder answered with 2 vectors for 1 texts"),
+        ([], "M578: the embedder answered with 0 vectors for 1 texts"),
+        ([[1.0] * 5], "M579: "),
+        ([[float("nan")] * 4], "M578: the embedder answered with a vector with NaN"),
+        (None, "M578: no answer within 0.3 s"),
+    ],
+)
+def test_nothing_of_an_endpoint_that_answers_nonsense_is_stored(
+    engine: sa.Engine, vectors: list[list[float]] | None, said: str
+) -> None:
+    (number,) = remember(engine, "the poison")
+
+    def answer(asked: Asked) -> tuple[int, object]:
+        if asked.body["input"] != ["the poison"]:
+            return as_ollama(asked)
+        if vectors is None:
+            time.sleep(0.8)
+        return 200, {"embeddings": vectors}
+
+    with serving(answer) as endpoint:
+        embedder = OllamaEmbedder(endpoint.url, "one", timeout_seconds=0.3)
+        progress = embed_waiting(engine, embedder)
+    assert progress.embedded == 0
+    assert parts(engine) == []
+    (waiting_one,) = outbox(engine)
+    assert waiting_one[0] == number
+    assert waiting_one[2].startswith(said)
+    # It was not kept: another answer is taken.
+    make_due(engine)
+    with serving(as_ollama) as endpoint:
+        assert embed_waiting(engine, OllamaEmbedder(endpoint.url, "one")).embedded == 1
+    assert parts(engine) == [(number, 0)]
 
 
 def test_a_wrong_embedder_embeds_nothing(engine: sa.Engine) -> None:

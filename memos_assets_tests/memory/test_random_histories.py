@@ -8,6 +8,7 @@ import os
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +18,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.orm import Session
 
+from memos_assets.errors import AgentError
 from memos_assets.memory import SyncMemory
 from memos_assets.memory.moments import time_condition
 from memos_assets.settings import Settings
@@ -39,6 +41,7 @@ class Event:
     start: datetime | None = None
     end: datetime | None = None
     by: int = -1
+    is_refused: bool = False
 
 
 @dataclass
@@ -143,7 +146,12 @@ def say(session: Session, memory: SyncMemory, told: Sequence[tuple[int, History,
         elif event.action == "date":
             memory.set_validity(session, one_id, valid_from=event.start, valid_until=event.end)
         elif event.action == "supersede":
-            memory.supersede(session, one_id, history.ids[event.by])
+            by = history.ids[event.by]
+            # One that never was true, because another one replaced it, ends none.
+            event.is_refused = memory.history(session, by).memory.state == "wrong"
+            refused = pytest.raises(AgentError, match="M734") if event.is_refused else nullcontext()
+            with refused:
+                memory.supersede(session, one_id, by)
 
 
 def clock(session: Session) -> datetime:
@@ -184,8 +192,8 @@ def test_every_pair_of_moments_shows_what_the_model_believes(session: Session, s
         say(session, memory, told)
         moments.append(clock(session))
         for _, history, event in told:
-            history.events.append(event)
             event.known = min(event.known, moments[-1])
+            history.events += [] if event.is_refused else [event]
     as_of = [BEFORE, *YEARS, moments[0], moments[-1]]
     known_at = [BEFORE, *YEARS[:4], *moments]
     seen = defaultdict(set)

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from memos_assets.errors import AgentError
 from memos_assets.memory import SyncMemory, recall_plan, recall_statement
 from memos_assets.memory.models import current_model, ensure_registered
 from memos_assets.memory.prepared import Asked
+from memos_assets.memory.ranking import judged_query, ranking_of, store_ranking
 from memos_assets.memory.recall import recall
 from memos_assets.memory.recall_statement import B
 from memos_assets.memory.reranking import rerank_now
@@ -19,7 +21,7 @@ from memos_assets.memory.sessions import sync_sessions_for
 from memos_assets.memory.vector_indexes import build
 from memos_assets.search.bm25 import Corpus
 from memos_assets.search.embed import DeterministicEmbedder
-from memos_assets.search.fusion import Weights
+from memos_assets.search.fusion import Weights, choose_weights
 from memos_assets.settings import Settings
 
 WORDS = [f"word{number}" for number in range(80)]
@@ -232,6 +234,10 @@ def test_a_large_space_is_searched_by_its_index_and_what_came_later_exactly(
     with sessions.begin() as session:
         memory.act_as(session, user="u1")
         remember(memory, session, ["word5 word6 later"])
+    # A new connection does not know pgvector's settings before it compares a vector.
+    sessions.kw["bind"].dispose()
+    with sessions.begin() as session:
+        memory.act_as(session, user="u1")
         query = memory.query("word5 word6")
         before = session.execute(sa.text("select current_setting('enable_seqscan')")).scalar()
         hits = memory.recall(session, query, 5, weights=BY_MEANING, explain=True)
@@ -290,3 +296,29 @@ def test_a_reranker_puts_hits_into_its_order_and_must_answer_for_each(
     assert rerank_now(Broken(), "cat", []) == []
     with pytest.raises(AgentError, match="M793"):
         rerank_now(Broken(), "cat", hits)
+
+
+def test_labelled_questions_choose_weights_that_recalls_then_use(
+    engine: sa.Engine, sessions: sessionmaker[Session], memory: SyncMemory
+) -> None:
+    with sessions.begin() as session:
+        memory.act_as(session, user="u1")
+        remember(memory, session, ["a first talk", "of other things"], source="chat:1")
+        (answer,) = remember(memory, session, ["the boat is red"], source="chat:2")
+        query = memory.query("which boat is red")
+        judged = judged_query(session, query, [answer], "u1")
+        assert judged_query(session, query, ["another"]) is None
+    assert judged is not None
+    assert judged.relevant == [int(np.argmax(judged.words))]
+    assert judged.sources.tolist() == [0, 0, 1]
+    choice = choose_weights([judged, replace(judged, group="u2")])
+    with engine.begin() as conn:
+        store_ranking(conn, query.model, replace(choice.weights, words=0.25))
+        assert ranking_of(conn, query.model).words == 0.25
+        with pytest.raises(AgentError, match="M792"):
+            store_ranking(conn, "another", choice.weights)
+    with sessions.begin() as session:
+        memory.act_as(session, user="u1")
+        hits = memory.recall(session, query, 1, explain=True)
+    assert hits.evidence is not None
+    assert hits.evidence.weights["words"] == 0.25

@@ -14,9 +14,11 @@ from memos_assets.errors import AgentError
 from memos_assets.memory import network, seed_links
 from memos_assets.memory import seed as seeding
 from memos_assets.memory.acting import act_as
+from memos_assets.memory.erase import erase_rows
 from memos_assets.memory.explicit_links import connect, disconnect
 from memos_assets.memory.normalised_text import content_digest
 from memos_assets.memory.seed import Seeded, seed
+from memos_assets.memory.seed_checks import seeds_are_what_was_consolidated
 from memos_assets.memory.seed_originals import seeded_id
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.memory import graphs as g
@@ -234,3 +236,15 @@ def test_the_seed_of_the_samples_is_proven_by_counts(
     assert counts["links"] + counts["joined"] + counts["loops"] + counts["dangling"] == edges[0]
     assert counts["memories"] > 50
     assert counts["links"] > 20
+
+
+def test_an_erasure_takes_the_seed_of_a_user_and_leaves_that_of_others(small: sa.Engine) -> None:
+    seed(small, "u1")
+    seed(small, "u2")
+    with small.begin() as conn:
+        erase_rows(conn, "u1", erased_by="tests")
+    tables = ("seeds", "seed_ids", "memories", "links")
+    counts = [b.rows(small, f"select count(*) from agent.{name}")[0][0] for name in tables]
+    assert counts == [1, 7, 6, 3]
+    with small.connect() as conn:
+        assert seeds_are_what_was_consolidated(conn, "").passed

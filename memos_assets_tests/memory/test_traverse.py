@@ -13,6 +13,7 @@ from memos_assets.errors import AgentError
 from memos_assets.memory import network, nodes
 from memos_assets.memory.acting import act_as
 from memos_assets.memory.explicit_links import connect, disconnect
+from memos_assets.memory.prepared import Asked
 from memos_assets.memory.traverse import traverse
 from memos_assets.postgres.schema.agent import DIRECTED, LINK_TYPES, memories
 from memos_assets_tests.memory import graphs as g
@@ -274,16 +275,17 @@ def test_what_is_similar_is_ranked_by_its_nearest_part_and_then_by_its_use(
     )
     parts = [(far, 0, g.turned(90)), (far, 1, g.turned(20)), (near, 0, g.turned(10))]
     g.add_embeddings(session, model, space, [*parts, (ended, 0, g.turned(0))])
-    found = network.find_similar(session, g.turned(0), g.MODEL)
+    asked = Asked("?", g.turned(0), g.MODEL)
+    found = network.find_similar(session, asked)
     assert [(one.memory.number, round(one.similarity, 2)) for one in found] == [
         (near, 0.98),
         (far, 0.94),
     ]
     network.count_accesses(session, nodes.places(session, [found[1].memory.id]), 50)
-    decayed = network.find_similar_with_decay(session, g.turned(0), g.MODEL, recency_weight=0.5)
+    decayed = network.find_similar_with_decay(session, asked, recency_weight=0.5)
     assert [one.memory.number for one in decayed] == [far, near]
     assert decayed[0].strength == pytest.approx(0.3 + 0.05 * 3.9318, abs=1e-3)
     assert decayed[1].strength == pytest.approx(0.3, abs=1e-3)
-    for wrong in (g.turned(0)[:5], [float("nan")] * g.DIMENSION, [0.0] * g.DIMENSION, ["x"]):
+    for wrong in (None, g.turned(0)[:5], [float("nan")] * g.DIMENSION, [0.0] * g.DIMENSION, ["x"]):
         with pytest.raises(AgentError, match="M756"):
-            network.find_similar(session, wrong, g.MODEL)
+            network.find_similar(session, Asked("?", wrong, g.MODEL))  # type: ignore[arg-type]

@@ -254,3 +254,39 @@ def test_a_pooled_connection_keeps_no_user(walled: sessionmaker[Session]) -> Non
         act(session, "bob")
         session.rollback()
         assert count(session, "agent.memories") == 0
+
+
+def test_no_method_of_memory_shows_or_changes_what_is_of_another_user(
+    walled: sessionmaker[Session],
+) -> None:
+    memory = SyncMemory(Settings())
+    said = memory.prepare(f"{CANARY} lives in Riga.", subject="bob", attribute="city")
+    asked = memory.query("Where does the canary of Bob live?")
+    with walled() as session:
+        memory.act_as(session, user="bob")
+        kept = memory.remember(session, said)
+        assert [hit.id for hit in memory.recall(session, asked, k=5)][:1] == [kept.id]
+        assert CANARY in memory.context(session, asked)
+        memory.act_as(session, user="ann")
+        assert memory.recall(session, asked, k=5) == []
+        assert "canary-7f3a" not in memory.context(session, asked)
+        new = memory.prepare("Ann says something else.")
+        mine = memory.remember(session, new)
+        for refused in (
+            lambda: memory.history(session, kept.id),
+            lambda: memory.correct(session, kept.id, new),
+            lambda: memory.supersede(session, kept.id, mine.id),
+            lambda: memory.retract(session, kept.id),
+            lambda: memory.restore(session, kept.id),
+            lambda: memory.set_validity(session, kept.id, valid_until="2030-01-01"),
+            lambda: memory.remember(
+                session, memory.prepare("Ann derives it.", derived_from=[kept.id])
+            ),
+        ):
+            with pytest.raises(AgentError) as error, session.begin_nested():
+                refused()
+            assert "canary" not in str(error.value).lower()
+        # A memory of another user with the same text does not count.
+        assert memory.remember(session, said).duplicate_of is None
+        memory.act_as(session, user="bob")
+        assert len(memory.history(session, kept.id).revisions) == 1

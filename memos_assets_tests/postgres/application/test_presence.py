@@ -49,7 +49,8 @@ def test_nothing_is_made_in_public_and_everything_copes(
     seen = set()
     for check in CHECKLIST:
         for subject in check.subjects(MEMOS):
-            if subject.asset in about:
+            # What is about memory of agents is shown on an asset of memOS's tables, too.
+            if subject.asset in about and check.group != "memory":
                 finding = check.judge(context, subject.value)
                 assert (finding.passed, finding.observed) == (True, NOT_HERE), check.name
                 seen.add(check.number)

@@ -2,13 +2,13 @@
 
 A digest alone cannot tell noise of the last digits from another model.
 
-Revision: 0015, after 0010.
+Revision: 0011, after 0010.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0015"
+revision = "0011"
 down_revision = "0010"
 branch_labels = None
 depends_on = None

@@ -3,15 +3,15 @@
 Row-level security trusts the space of a row. A posting, link or revision that named a memory of
 another space would be seen by its users, and would tell whether that memory is there.
 
-Revision: 0012, after 0011.
+Revision: 0013, after 0012.
 """
 
 from alembic import op
 
 from memos_assets.postgres import row_security
 
-revision = "0012"
-down_revision = "0011"
+revision = "0013"
+down_revision = "0012"
 branch_labels = None
 depends_on = None
 

@@ -6,7 +6,7 @@ Before, a text with an end could be remembered any number of times.
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0018"
+revision = "0015"
 down_revision = "0014"
 branch_labels = None
 depends_on = None

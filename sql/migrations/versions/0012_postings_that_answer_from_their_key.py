@@ -1,12 +1,12 @@
 """postings: counts are in the key's index, so a search does not read the table.
 
-Revision: 0011, after 0015.
+Revision: 0012, after 0011.
 """
 
 from alembic import op
 
-revision = "0011"
-down_revision = "0015"
+revision = "0012"
+down_revision = "0011"
 branch_labels = None
 depends_on = None
 
