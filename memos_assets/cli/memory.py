@@ -7,7 +7,7 @@ import typer
 from memos_assets.cli import exit_codes, memory_models, memory_network
 from memos_assets.cli.display import console, print_error
 from memos_assets.memory.outbox import Progress, embed_waiting, enqueue_missing, waiting
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.search.embed import configured_embedder
 from memos_assets.settings import load_settings
 
@@ -23,7 +23,7 @@ def embed(
     """Embed and link the memories that wait for an embedding, as the schedule does each minute."""
     settings = load_settings()
     embedder = configured_embedder(settings)
-    with open_target(settings, "memos_assets:embed") as engine:
+    with open_consolidated(settings, "memos_assets:embed") as engine:
         if missing:
             enqueue_missing(engine)
         progress = embed_waiting(engine, embedder)

@@ -12,14 +12,15 @@ from memos_assets.cli.display import console, print_error, titled_table
 from memos_assets.memory import exchange
 from memos_assets.memory.models import Model, registered
 from memos_assets.memory.reembedding import reembed
-from memos_assets.postgres.target import open_target
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.search.embed import configured_embedder, configured_next_embedder
 from memos_assets.settings import load_settings
 
 
 def list_command() -> int:
     """List the models with the memories that each has embedded."""
-    with open_target(load_settings(), "memos_assets:models") as engine, engine.connect() as conn:
+    settings = load_settings()
+    with open_consolidated(settings, "memos_assets:models") as engine, engine.connect() as conn:
         console.print(_table(conn, registered(conn)))
     return 0
 
@@ -28,7 +29,7 @@ def register() -> int:
     """Register the model of MEMOS_EMBEDDER_NEXT, which is to replace the current one."""
     settings = load_settings()
     embedder = configured_next_embedder(settings)
-    with open_target(settings, "memos_assets:models") as engine:
+    with open_consolidated(settings, "memos_assets:models") as engine:
         model = exchange.register_next(engine, embedder)
     console.print(
         f"Registered {model.name} ({model.dimension:,} elements) as the next model. "
@@ -42,7 +43,7 @@ def re_embed() -> int:
     """Embed all memories by the next model, beside readers; run again, it goes on."""
     settings = load_settings()
     embedder = configured_next_embedder(settings)
-    with open_target(settings, "memos_assets:re-embed") as engine:
+    with open_consolidated(settings, "memos_assets:re-embed") as engine:
         done = reembed(engine, embedder)
     console.print(f"Embedded {done.memories:,} memories by {embedder.model}.")
     for reason, count in done.failures.most_common():
@@ -63,7 +64,7 @@ def swap(
     settings = load_settings()
     embedder = configured_next_embedder(settings)
     former = None if unproven else configured_embedder(settings)
-    with open_target(settings, "memos_assets:models") as engine:
+    with open_consolidated(settings, "memos_assets:models") as engine:
         done = exchange.exchange(engine, embedder, former)
     console.print(
         f"{done.current} is the current model since now; {done.former or 'none'} was. "
@@ -87,7 +88,7 @@ def drop(
     name: Annotated[str, typer.Argument(metavar="MODEL", help="A former or next one.")],
 ) -> int:
     """Drop a model that is not current, with its embeddings."""
-    with open_target(load_settings(), "memos_assets:models") as engine:
+    with open_consolidated(load_settings(), "memos_assets:models") as engine:
         exchange.drop_model(engine, name)
     console.print(f"Dropped {name} with its embeddings.", markup=False)
     return 0

@@ -59,7 +59,11 @@ def stats(
 ) -> int:
     """Show how many memories and links a user's network has."""
     settings = load_settings()
-    with open_sync_memory_sessions(settings) as sessions, sessions() as session:
+    with (
+        open_consolidated(settings, "memos_assets:stats"),
+        open_sync_memory_sessions(settings) as sessions,
+        sessions() as session,
+    ):
         act_as(session, user=user, spaces=spaces or ())
         found = network_stats(session)
     kinds = found.pop("memories_by_type")

@@ -19,7 +19,7 @@ from memos_assets_tests.conftest import copied_database
 #: Commands that prepare a database for what they write. All others are tried below.
 WRITE = frozenset({"consolidate", "migrate", "observe", "ui"})
 #: Commands that need no database.
-WITHOUT = frozenset({"plan", "report", "demo", "explain", "down", "url"})
+WITHOUT = frozenset({"plan", "report", "demo", "explain", "down", "url", "check-sessions"})
 #: Commands that need none while the archive is empty.
 OF_AN_ARCHIVE = frozenset({"restore-source", "archive", "purge-archive"})
 #: Commands that say what is there; all others refuse.
@@ -40,7 +40,14 @@ ARGUMENTS = {
     "rejects accept": (*("--table", "embeddings", "--reason", "wrong_length", "--count", "1"),),
     "acknowledge": ("a_source", "a_table", "--reason", "why"),
     "rejects withdraw": ("--table", "embeddings", "--reason", "wrong_length"),
+    "memory seed": ("--user", "u1"),
+    "memory stats": ("--user", "u1"),
+    "user export": ("u1", "--to", "{folder}/exported"),
+    "user erase": ("u1",),
+    "check-sessions": ("{data}",),
 }
+#: Without them a command says that they are missing, before it looks at a database.
+SETTINGS = {"MEMOS_EMBEDDER": "deterministic", "MEMOS_ENCRYPTION_KEY": "a passphrase"}
 #: Options of commands that are tried beside the plain command.
 ALSO = {
     "maintain": ("--dry-run",),
@@ -89,6 +96,8 @@ def test_a_command_that_reads_changes_nothing(
 ) -> None:
     data = home.parent / "data"
     data.mkdir()
+    for variable, value in SETTINGS.items():
+        monkeypatch.setenv(variable, value)
     name = " ".join(command)
     for url, code in ((foreign, "M342"), (former, "M343"))[: 1 if name in WITHOUT else 2]:
         monkeypatch.setattr(target, "_ready", set())

@@ -51,7 +51,11 @@ def test_v44_has_one_model_and_digest_per_table(engine: sa.Engine) -> None:
         ("update agent.models set state = 'former'", "no model is current"),
         ("drop table {table}", "has no table, not halfvec(64)"),
         ("create table agent.embeddings_77 ()", "embeddings_77 is of no registered model"),
-        ("update {table} set space_id = -1 where memory = 2", "1 in another space"),
+        (
+            "alter table {table} drop constraint embeddings_1_memory_fkey;"
+             "update {table} set space_id = -1 where memory = 2",
+            "1 in another space",
+        ),
         (
             "update agent.memories set retracted_at = now() where number = 3",
             "1 that end at another",

@@ -167,6 +167,16 @@ def bookkeeping(engine: sa.Engine) -> list[str]:
     return [f"memos_ops.{name}" for name in sa.inspect(engine).get_table_names("memos_ops")]
 
 
+def functions(engine: sa.Engine) -> list[str]:
+    with engine.connect() as conn:
+        return list(
+            conn.exec_driver_sql(
+                "select oid::regprocedure::text from pg_proc "
+                "where pronamespace = 'memos'::regnamespace"
+            ).scalars()
+        )
+
+
 def test_only_the_owner_of_the_tables_may_adopt_them(
     engine: sa.Engine, database_url: sa.URL, settings: Settings
 ) -> None:
@@ -182,6 +192,7 @@ def test_only_the_owner_of_the_tables_may_adopt_them(
         own = [f"alter table public.{name} owner to memos_owner" for name in NAMES]
         own += [f"alter table {spec.qualified} owner to memos_owner" for spec in MEMOS.tables]
         own += [f"alter table {table} owner to memos_owner" for table in bookkeeping(engine)]
+        own += [f"alter function {one} owner to memos_owner" for one in functions(engine)]
         execute(engine, *own)
         guest, owner = (
             create_engine(
