@@ -1,15 +1,18 @@
 """Beliefs change, are asked for as of any moment, and can be undone."""
 
+import threading
+import time
 from datetime import UTC, datetime
 
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.errors import AgentError
 from memos_assets.memory import Kept, SyncMemory
 from memos_assets.memory.moments import time_condition
+from memos_assets.postgres.advisory_locks import MEMORIES
 from memos_assets.settings import Settings
 from memos_assets_tests.memory.conftest import EMBEDDER
 
@@ -153,6 +156,38 @@ def test_a_cycle_of_supersession_is_refused(session: Session) -> None:
             memory.supersede(session, ended, by)
     with pytest.raises(AgentError, match="M733"):
         memory.correct(session, three.id, memory.prepare("THREE"))
+
+
+def test_corrections_of_one_memory_queue_and_do_not_deadlock(
+    shared_sessions: sessionmaker[Session], user: str
+) -> None:
+    with shared_sessions.begin() as session:
+        memory.act_as(session, user=user)
+        riga, oslo = city(session, "Riga"), city(session, "Oslo", subject="Annie")
+        space = memory.list_spaces(session)[0].id
+    done: list[list[str]] = []
+
+    def correct() -> None:
+        with shared_sessions.begin() as other:
+            memory.act_as(other, user=user)
+            done.append(memory.correct(other, riga.id, memory.prepare("Tartu.")).superseded)
+
+    thread = threading.Thread(target=correct)
+    with shared_sessions.begin() as session:
+        memory.act_as(session, user=user)
+        # As `supersede` does of any memory of the space.
+        MEMORIES.wait(session.connection(), f"supersede {space}")
+        thread.start()
+        waiting = sa.text(
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted "
+            "and database = (select oid from pg_database where datname = current_database())"
+        )
+        while not session.execute(waiting).scalar_one():
+            time.sleep(0.01)
+        memory.retract(session, riga.id)
+        memory.retract(session, oslo.id)
+    thread.join()
+    assert done == [[riga.id]]
 
 
 def test_dates_that_are_set_move_the_values_beside_them(session: Session) -> None:
