@@ -272,6 +272,9 @@ def test_what_cannot_be_asked_is_refused_with_its_code(
             memory.recall(session, Asked("a", query.embedding, "another"))
         with pytest.raises(AgentError, match="M731"):
             memory.recall(session, query, as_of="yesterday")
+        for name in ("subject", "source"):
+            with pytest.raises(AgentError, match="M730"):
+                memory.recall(session, query, **{name: "mail\0"})  # type: ignore[arg-type]
 
 
 def test_a_reranker_puts_hits_into_its_order_and_must_answer_for_each(
