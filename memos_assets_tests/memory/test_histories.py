@@ -2,7 +2,7 @@
 
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
@@ -212,3 +212,22 @@ def test_a_text_that_is_remembered_again_cannot_be_restored_beside_it(session: S
         memory.restore(session, one.id)
     with pytest.raises(AgentError, match="M734"):
         memory.restore(session, again.id)
+
+
+def test_of_values_with_one_text_and_one_end_there_is_one(session: Session) -> None:
+    city(session, "Oslo", valid_from="2022-01-01")
+    riga = city(session, "Riga", valid_from="2020-01-01", valid_until="2021-01-01")
+    before = city(session, "Riga", valid_from="2018-01-01", valid_until="2019-01-01")
+    with pytest.raises(AgentError, match=f"M734 .*{before.id}.*remembered as {riga.id}"):
+        memory.set_validity(session, before.id, valid_from=None, valid_until="2021-01-01")
+    memory.set_validity(session, before.id, valid_from=None, valid_until="2019-01-01")
+
+
+def test_what_is_said_of_a_memory_from_a_clock_that_is_ahead_counts(session: Session) -> None:
+    ahead = datetime.now(UTC) + timedelta(seconds=50)
+    riga = city(session, "Riga", recorded_at=ahead)
+    tea = memory.remember(session, memory.prepare("Anna likes tea.", recorded_at=ahead))
+    for one in (riga, tea):
+        assert memory.history(session, one.id).memory.recorded_at < datetime.now(UTC)
+        assert memory.retract(session, one.id).state == "wrong"
+        assert memory.history(session, one.id).memory.state == "wrong"
