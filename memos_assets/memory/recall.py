@@ -165,6 +165,9 @@ def recall(
         known_at=known is not None,
         filters=frozenset(name for name, value in filters.items() if value is not None),
     )
+    if shape.chosen:
+        # An index of the whole space would pass over the few that are looked up first.
+        plan, shape = replace(plan, indexes={}), replace(shape, indexed=())
     values: dict[str, Any] = {
         "text": asked.text,
         "spaces": list(searched),
