@@ -158,6 +158,20 @@ def test_without_a_user_nothing_is_done(
             memory.remember(session, memory.prepare("x"))
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"user": ""}, {"user": "a\0"}, {"agent": "\ud800"}, {"spaces": [""]}]
+)
+def test_a_refused_acting_ends_the_one_before_it(
+    session: Session, memory: SyncMemory, user: str, wrong: dict[str, Any]
+) -> None:
+    memory.remember(session, memory.prepare("x"))
+    count = sa.text("select count(*) from agent.memories")
+    assert session.execute(count).scalar_one() == 1
+    with pytest.raises(AgentError, match=r"M701|M730"):
+        memory.act_as(session, **{"user": user, **wrong})
+    assert session.execute(count).scalar_one() == 0
+
+
 def test_spaces_that_are_not_there_or_not_granted_look_alike(
     shared_sessions: sessionmaker[Session], memory: SyncMemory, user: str
 ) -> None:
