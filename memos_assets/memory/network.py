@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import acting_of
-from memos_assets.memory.models import current_model, model_named
+from memos_assets.memory.models import current_model, model_named, not_current
 from memos_assets.memory.nodes import (
     BIGINTS,
     COLUMNS,
@@ -154,8 +154,8 @@ def find_similar(
         kind: of the memories; None: all.
 
     Raises:
-        AgentError: M760 no such model; M756 there is no embedding, or it, ``k`` or the kind
-            is not one.
+        AgentError: M760 no such model, or it is the next one; M756 there is no embedding, or it,
+            ``k`` or the kind is not one.
     """
     return _similar(session, asked, k, kind, recency_weight=0.0)
 
@@ -303,6 +303,9 @@ def _similar(
             "ask again when it answers; recall finds memories by words",
         )
     model = model_named(session, asked.model)
+    if model.state == "next":
+        # Some memories are not embedded by it yet.
+        raise not_current(model.name, current_model(session))
     embedding = _checked(asked.embedding, model.dimension)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_SIMILAR:
         raise _wrong(f"k is not within 1 and {MOST_SIMILAR}", "ask for so many memories")

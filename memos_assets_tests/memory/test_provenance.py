@@ -114,13 +114,13 @@ def test_all_memories_of_a_source_are_locked_before_the_first_is_restored(
         act_as(session, user="u1")
         listed = [kept(session, f"text {n}", source="mail:1") for n in range(5)]
         retract_source(session, "mail:1")
-    held = sa.text(
+    locks = sa.text(
         "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
     )
     seen = []
 
     def restore(session: Session, *_given: object) -> None:
-        seen.append(session.execute(held).scalar_one())
+        seen.append(session.execute(locks).scalar_one())
 
     monkeypatch.setattr("memos_assets.memory.provenance.restore", restore)
     with Session(engine) as session:

@@ -306,3 +306,6 @@ def test_what_is_similar_is_ranked_by_its_nearest_part_and_then_by_its_use(
     for wrong in (None, g.turned(0)[:5], [float("nan")] * g.DIMENSION, [0.0] * g.DIMENSION, ["x"]):
         with pytest.raises(AgentError, match="M756"):
             network.find_similar(session, Asked("?", wrong, g.MODEL))  # type: ignore[arg-type]
+    g.add_model(session, "following", state="next")
+    with pytest.raises(AgentError, match=f"M760.*{g.MODEL}"):
+        network.find_similar(session, Asked("?", g.turned(0), "following"))
