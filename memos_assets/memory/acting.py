@@ -70,7 +70,7 @@ class Acting:
 def act_as(session: Session, *, user: str, agent: str = "", spaces: Iterable[str] = ()) -> Acting:
     """Let a transaction act for a user; it sees their private space and the spaces named here.
 
-    The private space is made at the first use. One round trip, another one at that first use.
+    The private space is made at the first use. Three statements, three more at that first use.
 
     Args:
         session: the caller's; its transaction begins here if it has not yet.
@@ -79,20 +79,16 @@ def act_as(session: Session, *, user: str, agent: str = "", spaces: Iterable[str
         spaces: names of shared spaces that the user was granted.
 
     Raises:
-        AgentError: M701 no user; M702 a space does not exist, or is not granted to the user; the
-            transaction then acts for nobody.
+        AgentError: M701 no user; M702 a space does not exist, or is not granted to the user; M730
+            a name that cannot be stored. The transaction then acts for nobody.
     """
-    _forget(session)
-    if not isinstance(user, str) or not user.strip():
-        raise AgentError(
-            "M701",
-            "no user is named, and without one nothing is visible",
-            where="act_as",
-            fix="pass the id of the user whose agent this is",
-        )
-    user = storable_name(user, "user")
-    agent = storable_name(agent, "agent") if agent else ""
-    wanted = _names(spaces)
+    session.info.pop(_NOTED, None)
+    try:
+        user, agent, wanted = _checked(user, agent, spaces)
+    except AgentError:
+        if session.in_transaction():
+            _set(session, "", "", ())
+        raise
     found = _spaces_of(session, user, agent, wanted)
     missing = sorted(set(wanted) - found.keys())
     if missing:
@@ -125,8 +121,19 @@ def acting_of(session: Session) -> Acting:
     )
 
 
-def _forget(session: Session) -> None:
-    session.info.pop(_NOTED, None)
+def _checked(user: str, agent: str, spaces: Iterable[str]) -> tuple[str, str, tuple[str, ...]]:
+    if not isinstance(user, str) or not user.strip():
+        raise AgentError(
+            "M701",
+            "no user is named, and without one nothing is visible",
+            where="act_as",
+            fix="pass the id of the user whose agent this is",
+        )
+    return (
+        storable_name(user, "user"),
+        storable_name(agent, "agent") if agent else "",
+        _names(spaces),
+    )
 
 
 def _names(spaces: Iterable[str]) -> tuple[str, ...]:

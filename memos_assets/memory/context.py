@@ -44,7 +44,9 @@ class _Cited:
         since = "" if self.valid_from is None else f", true since {_date(self.valid_from)}"
         until = "" if self.valid_until is None else f", until {_date(self.valid_until)}"
         recorded = f", recorded {_date(self.recorded_at)}"
-        return f"[{self.id}] from {self.source}{since}{until}{recorded}:"
+        # A source of several lines would begin one that passes for a citation.
+        source = " ".join(self.source.split())
+        return f"[{self.id}] from {source}{since}{until}{recorded}:"
 
 
 def tokens(text: str) -> int:

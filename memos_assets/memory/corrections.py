@@ -41,6 +41,7 @@ def correct(session: Session, memory: str | UUID, prepared: Prepared) -> Kept:
     """
     acting = acting_of(session)
     row = writable(acting, find(session, acting, [memory]))[0]
+    _queue(session, row.space_id)
     now = lock(session, [row])
     group = groups_of(session, [row])[row.id]
     old = group.members[row.id].belief
@@ -88,7 +89,7 @@ def supersede(
             where=f"memory {old.id}",
             fix="retract this one, and keep the other as it is",
         )
-    MEMORIES.wait(session.connection(), f"supersede {old.space_id}")
+    _queue(session, old.space_id)
     now = lock(session, rows)
     groups = groups_of(session, rows)
     other = groups[new.id].members[new.id]
@@ -110,6 +111,14 @@ def supersede(
     belief = Belief(member.belief.valid_from, start, superseded_by=new.id)
     member.add(Revision(beliefs.CORRECT, now, belief, reason, is_new=True))
     return settle_and_write(session, acting, old.space_id, groups.values(), now, [member])[0]
+
+
+def _queue(session: Session, space: int) -> None:
+    """Queue with others that end memories of a space on request: two of them could close a cycle.
+
+    Before the lock of a memory: in another order two corrections would wait for each other.
+    """
+    MEMORIES.wait(session.connection(), f"supersede {space}")
 
 
 def _of_the_same(row: Named, prepared: Prepared) -> Prepared:

@@ -77,7 +77,7 @@ class Memory(NetworkCalls):
         return prepared.finish_all(drafts, self.model, vectors)
 
     async def query(self, text: str) -> Asked:
-        """Embed a question; see `prepared.asked`. No connection is in use."""
+        """Embed a question; without an answer it has no embedding. No connection is in use."""
         asked = prepared.question(text)
         if self._embedder is None:
             return Asked(asked, None, "")

@@ -302,33 +302,39 @@ def settle_and_write(
 
 
 def _need_room(session: Session, space: int, groups: Iterable[Group]) -> None:
-    """Refuse to open a memory whose text is open as another one."""
-    opened = {
-        member.content_digest: member
-        for group in groups
-        for member in group.members.values()
-        if member.stored != member.belief
-        and not member.belief.retracted
-        and member.belief.superseded_by is None
-    }
-    if not opened:
+    """Refuse to open a memory whose text is open as another one, with the same end."""
+    opened: dict[tuple[str, datetime | None], Member] = {}
+    inside = {memory: member for group in groups for memory, member in group.members.items()}
+    for member in inside.values():
+        belief = member.belief
+        if belief.retracted or belief.superseded_by is not None:
+            continue
+        there = opened.setdefault((member.content_digest, belief.valid_until), member)
+        if there is not member:
+            kept, changed = sorted((there, member), key=lambda one: one.stored != one.belief)
+            raise _said_as(changed, kept.id)
+    digests = {digest for (digest, _), one in opened.items() if one.stored != one.belief}
+    if not digests:
         return
     m = memories.c
     statement = sa.select(m.id, m.content_digest, m.valid_until).where(
         m.space_id == space,
-        m.content_digest == sa.any_(sa.cast(list(opened), sa.ARRAY(sa.Text()))),
+        m.content_digest == sa.any_(sa.cast(sorted(digests), sa.ARRAY(sa.Text()))),
         *(m.retracted_at.is_(None), m.superseded_by.is_(None)),
     )
-    inside = {memory for group in groups for memory in group.members}
     for row in session.execute(statement):
-        member = opened[row.content_digest]
-        if row.id not in inside and row.valid_until == member.belief.valid_until:
-            raise AgentError(
-                "M734",
-                f"the same text is remembered as {row.id} by now",
-                where=f"memory {member.id}",
-                fix="use that one; or retract it first",
-            )
+        found = opened.get((row.content_digest, row.valid_until))
+        if row.id not in inside and found is not None:
+            raise _said_as(found, row.id)
+
+
+def _said_as(member: Member, other: UUID) -> AgentError:
+    return AgentError(
+        "M734",
+        f"the same text is remembered as {other} by now",
+        where=f"memory {member.id}",
+        fix="use that one; or retract it first",
+    )
 
 
 def changed_of(member: Member, now: datetime, others: list[str]) -> Changed:

@@ -4,9 +4,10 @@ Links by themselves stay within one space. A link from a private space to a shar
 one of the ten places of a memory that others read, and displace a link that they see by one that
 they cannot. Links across spaces are made by `explicit_links.connect`.
 
-Nothing waits: a memory that another transaction is linking, superseding or deleting at that moment
-gets no automatic link from this one. So there are no deadlocks, none dangles, and the cap holds at
-both ends whatever runs at once (read committed, which our connections set).
+Linking does not wait: a memory that another transaction is linking, superseding or deleting at that
+moment gets no automatic link from this one. So none dangles, and the cap holds at both ends
+whatever runs at once (read committed, which our connections set). Who supersedes or retracts a
+memory waits until the transactions that linked it have ended: keep them short.
 """
 
 from collections import Counter

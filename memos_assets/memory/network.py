@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import acting_of
-from memos_assets.memory.models import current_model, model_named
+from memos_assets.memory.models import current_model, model_named, not_current
 from memos_assets.memory.nodes import (
     BIGINTS,
     COLUMNS,
@@ -28,6 +28,7 @@ from memos_assets.memory.nodes import (
     select_nodes,
 )
 from memos_assets.memory.prepared import Asked
+from memos_assets.postgres.advisory_locks import MEMORIES
 from memos_assets.postgres.schema.agent import (
     KINDS,
     LINK_TYPES,
@@ -40,6 +41,7 @@ from memos_assets.postgres.schema.agent import (
 Way = Literal["none", "out", "in", "both"]
 #: Most memories of one answer.
 MOST_SIMILAR: Final = 100
+_NOW: Final = sa.func.now()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +81,13 @@ class Similar:
 
 
 def get(session: Session, memory: Id) -> Node:
-    """Return a memory, in whatever state it is, and count the access.
+    """Return a memory, in whatever state it is, and count the access; it waits for nobody.
 
     Raises:
         AgentError: M705 it is unknown or not visible.
     """
     (place,) = places(session, [memory])
-    count_accesses(session, [place])
+    _count_reading(session, place)
     return node_of(session.execute(select_nodes().where(memories.c.number == place.number)).one())
 
 
@@ -152,8 +154,8 @@ def find_similar(
         kind: of the memories; None: all.
 
     Raises:
-        AgentError: M760 no such model; M756 there is no embedding, or it, ``k`` or the kind
-            is not one.
+        AgentError: M760 no such model, or it is the next one; M756 there is no embedding, or it,
+            ``k`` or the kind is not one.
     """
     return _similar(session, asked, k, kind, recency_weight=0.0)
 
@@ -207,6 +209,32 @@ def boost(session: Session, memory: Id, amount: float = 0.1) -> None:
     count_accesses(session, places(session, [memory]), int(amount * 10 + 1e-9))
 
 
+def _count_reading(session: Session, place: Place) -> None:
+    """Count an access, unless another transaction is counting one of this memory at that moment.
+
+    So who reads waits for nobody, and two who read the same memories do not deadlock.
+    """
+    this = accesses.c.memory == place.number
+    free = sa.select(accesses.c.memory).where(this).with_for_update(skip_locked=True).cte("free")
+    more = {"count": accesses.c.count + 1, "last_at": sa.func.greatest(accesses.c.last_at, _NOW)}
+    put = sa.update(accesses).where(accesses.c.memory == free.c.memory).values(more)
+    if session.execute(put.returning(accesses.c.memory)).first() is not None:
+        return
+    there = sa.exists().where(this)
+    first = sa.case(
+        (there, sa.false()), else_=MEMORIES.tried_within_transaction(_first_access(place))
+    )
+    row = sa.select(
+        sa.literal(place.number), sa.literal(place.space_id), sa.literal(1), _NOW
+    ).where(first)
+    names = ["memory", "space_id", "count", "last_at"]
+    session.execute(pg.insert(accesses).from_select(names, row).on_conflict_do_nothing())
+
+
+def _first_access(place: Place) -> str:
+    return f"first access {place.number}"
+
+
 def count_accesses(session: Session, found: Sequence[Place], times: int = 1) -> None:
     """Count accesses of memories now, in the order of their keys. No row of an index changes."""
     rows = [
@@ -214,11 +242,12 @@ def count_accesses(session: Session, found: Sequence[Place], times: int = 1) -> 
             "memory": place.number,
             "space_id": place.space_id,
             "count": times,
-            "last_at": sa.func.now(),
+            "last_at": _NOW,
         }
         for place in sorted(found, key=lambda place: place.number)
     ]
     if rows and times:
+        MEMORIES.wait_for_each(session.connection(), map(_first_access, found))
         statement: Any = pg.insert(accesses).values(rows)
         session.execute(
             statement.on_conflict_do_update(
@@ -274,6 +303,9 @@ def _similar(
             "ask again when it answers; recall finds memories by words",
         )
     model = model_named(session, asked.model)
+    if model.state == "next":
+        # Some memories are not embedded by it yet.
+        raise not_current(model.name, current_model(session))
     embedding = _checked(asked.embedding, model.dimension)
     if isinstance(k, bool) or not isinstance(k, int) or not 1 <= k <= MOST_SIMILAR:
         raise _wrong(f"k is not within 1 and {MOST_SIMILAR}", "ask for so many memories")

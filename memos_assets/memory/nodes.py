@@ -25,7 +25,7 @@ class Node:
 
     Attributes:
         number: its key within the database.
-        accesses: how often it was read by `network.get` or recalled.
+        accesses: how often it was read by `network.get`, and what `network.boost` added.
         accessed_at: when last; None: not since it was recorded.
     """
 

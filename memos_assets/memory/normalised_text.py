@@ -9,8 +9,10 @@ from memos_assets.errors import AgentError
 #: Longest text of a memory, in bytes of UTF-8: PostgreSQL's lexemes of one text end at 1 MB, and
 #: those of a text of this size never reach it.
 MOST_BYTES = 262_144
-#: Longest name of a user, an agent, a space, a subject, an attribute or a source, in characters.
+#: Longest name of a user, an agent, a space, a subject, an attribute or a source, in characters,
+#: and in bytes of UTF-8: two of them and a number are one key of an index, of 2,704 bytes at most.
 LONGEST_NAME = 500
+LONGEST_NAME_BYTES = 1_300
 
 
 def normalised(text: str) -> str:
@@ -64,10 +66,18 @@ def storable_name(text: object, name: str) -> str:
     Raises:
         AgentError: M730 as `storable`, or too long for an index.
     """
-    value = storable(text, name).strip()
+    return _short(storable(text, name).strip(), name)
+
+
+def _short(value: str, name: str) -> str:
     if len(value) > LONGEST_NAME:
         raise _unusable(
             f"has {len(value):,} characters, the longest has {LONGEST_NAME}", name, "shorten it"
+        )
+    size = len(value.encode())
+    if size > LONGEST_NAME_BYTES:
+        raise _unusable(
+            f"has {size:,} bytes, the longest has {LONGEST_NAME_BYTES:,}", name, "shorten it"
         )
     return value
 
@@ -81,7 +91,8 @@ def normalised_name(text: object, name: str) -> str:
     Raises:
         AgentError: M730 as `storable_name`.
     """
-    return normalised(storable_name(text, name))
+    # Some characters become several.
+    return _short(normalised(storable_name(text, name)), name)
 
 
 def _unusable(what: str, name: str, fix: str) -> AgentError:

@@ -1,7 +1,7 @@
 """Memories as they are prepared: checked, divided into parts, embedded. No session is in use.
 
-`drafts` checks what callers give, `texts` says what has to be embedded, and `finish` joins both:
-the embedder in between may be asynchronous or not.
+`draft` checks what callers give, `Draft.texts` says what has to be embedded, and `finish` joins
+both: the embedder in between may be asynchronous or not.
 """
 
 import json
@@ -37,9 +37,9 @@ class About(TypedDict, total=False):
 
     Attributes:
         kind: one of `KINDS`.
-        subject: what it is about, with ``attribute``: a value of the attribute of the subject. A
-            later value ends the former one. Compared, and stored, without regard to case.
-        attribute: see ``subject``; neither goes without the other.
+        subject: what it is about. Compared, and stored, without regard to case.
+        attribute: of the subject, without which it does not go: the text is its value then, and a
+            later value ends the former one.
         attributes: more about it, as JSON.
         source: where it is from, as ``mail:4711``; None: the user.
         valid_from: since when it is true in the world; None: since ever, or, where another value

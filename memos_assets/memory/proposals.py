@@ -66,9 +66,7 @@ def consolidate(session: Session, *, dry_run: bool = True) -> list[Proposal]:
         New proposals, at most `MOST`: pairs, the most alike first; then the weakest memories.
     """
     acting = acting_of(session)
-    found = [*_pairs(session, acting), *_weak(session, acting)]
-    known = _known(session, [one.memory.number for one in found])
-    new = [one for one in found if (one.action, *_ends(one)) not in known][:MOST]
+    new = [*_pairs(session, acting), *_weak(session, acting)][:MOST]
     if dry_run or not new:
         return new
     rows = [
@@ -154,11 +152,18 @@ def _reason(number: int) -> str:
 
 def _decide(session: Session, number: int, before: State, after: State) -> Proposal:
     acting = acting_of(session)
-    row = session.execute(
-        sa.select(table)
-        .where(table.c.number == number, table.c.space_id == sa.any_(_bigints(acting.readable)))
-        .with_for_update()
-    ).one_or_none()
+    one = table.c.number == number
+    readable = table.c.space_id == sa.any_(_bigints(acting.readable))
+    # Without a lock, which the policies refuse to those who only read.
+    space = session.execute(sa.select(table.c.space_id).where(one, readable)).scalar_one_or_none()
+    if space is not None and space not in acting.writable:
+        raise AgentError(
+            "M703",
+            "the user may read its space, and not write it",
+            where=f"proposal {number}",
+            fix="ask the owner of the space for the grant read_write",
+        )
+    row = session.execute(sa.select(table).where(one, readable).with_for_update()).one_or_none()
     if row is None or row.state != before:
         raise AgentError(
             "M759",
@@ -177,29 +182,31 @@ def _decide(session: Session, number: int, before: State, after: State) -> Propo
 
 def _pairs(session: Session, acting: Acting) -> Iterator[Proposal]:
     """Yield pairs of current memories of one space that are very alike, the most alike first."""
-    writable = _bigints(acting.writable)
+    end = sa.or_(memories.c.number == links.c.a, memories.c.number == links.c.b)
+    without_key = sa.or_(memories.c.subject.is_(None), memories.c.attribute.is_(None))
+    proposed = sa.or_(
+        sa.and_(table.c.memory == links.c.a, table.c.other == links.c.b),
+        sa.and_(table.c.memory == links.c.b, table.c.other == links.c.a),
+    )
     rows = session.execute(
         sa.select(links.c.a, links.c.b, links.c.weight)
         .where(
             links.c.type == "semantic",
             links.c.weight >= ALIKE,
             links.c.a_space_id == links.c.b_space_id,
-            links.c.a_space_id == sa.any_(writable),
+            links.c.a_space_id == sa.any_(_bigints(acting.writable)),
+            sa.exists().where(memories.c.number == links.c.a, IS_CURRENT),
+            sa.exists().where(memories.c.number == links.c.b, IS_CURRENT),
+            # Of values of an attribute of a subject, `remember` ends the former by itself.
+            sa.exists().where(end, without_key),
+            ~sa.exists().where(proposed),
         )
         .order_by(links.c.weight.desc(), links.c.a, links.c.b)
-        .limit(10 * MOST)
+        .limit(MOST)
     ).all()
-    nodes = _nodes(session, {end for row in rows for end in (row.a, row.b)}, current=True)
+    nodes = _nodes(session, {end for row in rows for end in (row.a, row.b)})
     for row in rows:
-        if row.a in nodes and row.b in nodes:
-            one, other = nodes[row.a], nodes[row.b]
-            if not (_has_key(one) and _has_key(other)):
-                yield _pair(one, other, row.weight)
-
-
-def _has_key(node: Node) -> bool:
-    """Whether it is a value of an attribute of a subject, which `remember` supersedes by itself."""
-    return node.subject is not None and node.attribute is not None
+        yield _pair(nodes[row.a], nodes[row.b], row.weight)
 
 
 def _pair(one: Node, other: Node, weight: float) -> Proposal:
@@ -231,6 +238,7 @@ def _weak(session: Session, acting: Acting) -> Iterator[Proposal]:
             memories.c.space_id == sa.any_(_bigints(acting.writable)),
             IS_CURRENT,
             strength < WEAK,
+            ~sa.exists().where(table.c.memory == memories.c.number, table.c.action == "forget"),
             memories.c.recorded_at < sa.func.now() - sa.text(f"interval '{OLD_DAYS} days'"),
         )
         .order_by(strength, memories.c.number)
@@ -241,21 +249,8 @@ def _weak(session: Session, acting: Acting) -> Iterator[Proposal]:
         yield Proposal(None, "forget", node, node, float(row[-1]))
 
 
-def _ends(one: Proposal) -> tuple[int, int]:
-    return one.memory.number, one.other.number
-
-
-def _known(session: Session, numbers: Iterable[int]) -> set[tuple[str, int, int]]:
-    found = sa.select(table.c.action, table.c.memory, table.c.other).where(
-        table.c.memory == sa.any_(_bigints(numbers))
-    )
-    return {(action, memory, other) for action, memory, other in session.execute(found)}
-
-
-def _nodes(session: Session, numbers: Iterable[int], *, current: bool = False) -> dict[int, Node]:
+def _nodes(session: Session, numbers: Iterable[int]) -> dict[int, Node]:
     statement = select_nodes().where(memories.c.number == sa.any_(_bigints(numbers)))
-    if current:
-        statement = statement.where(IS_CURRENT)
     return {node.number: node for node in map(node_of, session.execute(statement))}
 
 

@@ -11,6 +11,7 @@ from memos_assets.errors import AgentError
 from memos_assets.memory import beliefs
 from memos_assets.memory.acting import acting_of
 from memos_assets.memory.histories import restore, retract_many
+from memos_assets.memory.lookup import find, lock
 from memos_assets.memory.nodes import Id, places
 from memos_assets.memory.normalised_text import storable_name
 from memos_assets.postgres.advisory_locks import MEMORIES
@@ -175,6 +176,8 @@ def restore_source(session: Session, source: str, reason: str | None = None) -> 
         return SourceChanged()
     together = [row for row in rows if row.said_at == max(moments)]
     writable = [row.id for row in together if row.writable]
+    # All at once, in the order of the locks: one by one, two calls would wait for each other.
+    lock(session, find(session, acting_of(session), writable))
     for one in writable:
         restore(session, one, reason)
     return SourceChanged(writable, [row.id for row in together if not row.writable])

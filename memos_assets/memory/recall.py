@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import Acting, acting_of
 from memos_assets.memory.moments import Moment, moment
-from memos_assets.memory.normalised_text import normalised_name
+from memos_assets.memory.normalised_text import normalised_name, storable_name
 from memos_assets.memory.prepared import Asked
 from memos_assets.memory.recall_plan import Plan, plan_of
 from memos_assets.memory.recall_statement import Shape, statement
@@ -123,7 +123,7 @@ def recall(
     weights: Weights | None = None,
     explain: bool = False,
 ) -> Recalled:
-    """Return the memories that answer a question best; two statements.
+    """Return the memories that answer a question best; four statements at most.
 
     Args:
         session: the caller's, whose transaction acts for a user.
@@ -137,18 +137,23 @@ def recall(
         spaces: names of spaces of `act_as` to which this recall is limited, None among them for
             the private one.
         weights: of the fusion, in place of the model's.
-        explain: with `Recalled.evidence`; asks PostgreSQL for its plan, a third statement.
+        explain: with `Recalled.evidence`; asks PostgreSQL for its plan, one more.
 
     Raises:
-        AgentError: M700 the transaction acts for nobody; M702 no such space; M731 a moment without
-            a zone; M790 k or a kind that cannot be; M791 an embedding of another dimension than
-            its model's; M792 the model of the embedding is not registered, another one is.
+        AgentError: M700 the transaction acts for nobody; M702 no such space; M730 a subject or a
+            source that no memory has; M731 a moment without a zone; M790 k or a kind that cannot
+            be; M791 an embedding of another dimension than its model's; M792 the model of the
+            embedding is not registered, another one is.
     """
     acting = acting_of(session)
     searched = _spaces(acting, spaces)
     at, known = moment(as_of, "as_of"), moment(known_at, "known_at")
     listed = _checked(k, kinds)
-    filters = {"kinds": listed, "subject": subject, "source": source}
+    filters = {
+        "kinds": listed,
+        "subject": None if subject is None else normalised_name(subject, "subject"),
+        "source": None if source is None else storable_name(source, "source"),
+    }
     conn = session.connection()
     plan = plan_of(conn, asked, searched)
     if weights is not None:
@@ -160,6 +165,9 @@ def recall(
         known_at=known is not None,
         filters=frozenset(name for name, value in filters.items() if value is not None),
     )
+    if shape.chosen:
+        # An index of the whole space would pass over the few that are looked up first.
+        plan, shape = replace(plan, indexes={}), replace(shape, indexed=())
     values: dict[str, Any] = {
         "text": asked.text,
         "spaces": list(searched),
@@ -170,8 +178,6 @@ def recall(
         "known_at": known,
         **filters,
     }
-    if subject is not None:
-        values["subject"] = normalised_name(subject, "subject")
     if plan.model is not None and asked.embedding is not None:
         values["embedding"] = query_embedding(asked.embedding, "halfvec")
         values["exact"] = [space for space in searched if space not in plan.indexes]
@@ -232,7 +238,7 @@ def _checked(k: int, kinds: Iterable[str] | None) -> list[str] | None:
     return listed
 
 
-#: Attribute of a hit -> column, where they differ.
+#: Columns that are scores of a hit.
 _LISTS: Final = ("meaning", "words", "neighbours", "links")
 
 

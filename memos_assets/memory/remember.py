@@ -154,9 +154,13 @@ def keep(session: Session, acting: Acting, space: int, many: Sequence[Prepared])
         beliefs.read_values(session, space, keys) if keys else {},
         _open_rows(session, space, {one.content_digest for one in many if key_of(one) is None}),
     )
-    # One after the other even where all were said at once.
+    # One after the other even where all were said at once. The caller's clock may be ahead of the
+    # server's: what is said of a memory before it is known would be lost.
     recorded = [
-        one.recorded_at or moment + timedelta(microseconds=place) for place, one in enumerate(many)
+        moment + timedelta(microseconds=place)
+        if one.recorded_at is None
+        else min(one.recorded_at, moment)
+        for place, one in enumerate(many)
     ]
     for place in sorted(range(len(many)), key=lambda place: (recorded[place], place)):
         batch.add(place, many[place], recorded[place])

@@ -1,4 +1,4 @@
-"""Embeddings of memories in the tables of their models: write them, and end or reopen their rows.
+"""Embeddings of memories in the tables of their models: write them, or have memories wait.
 
 Writers share a lock with each other that a change of the model waits for, so that no embedding is
 written for a model that is no longer current when it is committed.
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.model_identity import unit
-from memos_assets.memory.models import Model, current_model, registered
+from memos_assets.memory.models import Model, current_model
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.schema import agent
 from memos_assets.search.query_embedding import QueryEmbedding, send_binary
@@ -150,28 +150,3 @@ def enqueue(session: Session, memories: Iterable[tuple[int, int]], reason: str) 
     ]
     if rows:
         session.execute(insert(agent.outbox).on_conflict_do_nothing(), rows)
-
-
-def close(session: Session, numbers: Sequence[int], at: datetime | None) -> None:
-    """Mark the embeddings of memories, in the table of every model, as of memories that ended.
-
-    Args:
-        session: the caller's.
-        numbers: of the memories.
-        at: least of `retracted_at` and `valid_until`; None: they have not ended.
-    """
-    if not numbers:
-        return
-    for model in registered(session):
-        table = model.table
-        session.execute(
-            table.update()
-            .where(table.c.memory == sa.any_(sa.cast(list(numbers), sa.ARRAY(sa.BigInteger()))))
-            .where(table.c.closed_at.is_distinct_from(at))
-            .values(closed_at=at)
-        )
-
-
-def reopen(session: Session, numbers: Sequence[int]) -> None:
-    """Take a mark of `close` back."""
-    close(session, numbers, None)

@@ -188,7 +188,8 @@ MEMORIES = AdvisoryLock(
     "memories",
     _MEMO + 1,
     "transaction",
-    "Values of one attribute of one subject, equal texts, and one memory: changes queue.",
+    "Values of one attribute of one subject, equal texts, one memory, its first access: changes "
+    "queue.",
     ("what is changed",),
 )
 

@@ -34,6 +34,8 @@ LATER = datetime.now(UTC) + timedelta(hours=1)
         ("M730", {"source": SECRET * 100}),
         ("M730", {"subject": " "}),
         ("M730", {"subject": f"{SECRET}\0"}),
+        ("M730", {"subject": "\ufdfa" * 100}),
+        ("M730", {"source": "\u6f22" * 499}),
         ("M730", {"previous": ""}),
         ("M731", {"valid_from": datetime(2026, 5, 1)}),  # noqa: DTZ001  # refused for that
         ("M731", {"valid_from": "2026-05-01T12:00"}),
@@ -62,6 +64,17 @@ def test_a_memory_that_cannot_be_is_refused_before_it_is_embedded(
         memory.prepare_many([given])
     assert SECRET not in str(caught.value)
     assert "Fix: " in str(caught.value)
+
+
+def test_the_longest_subject_with_the_longest_attribute_is_stored(
+    session: Session, memory: SyncMemory
+) -> None:
+    # Characters that PostgreSQL does not compress, of three bytes each.
+    one, other = (
+        "".join(chr(0x4E00 + place * 37 % 20_000) for place in range(first, first + 433))
+        for first in (0, 433)
+    )
+    memory.remember(session, memory.prepare("x", subject=one, attribute=other, source=one))
 
 
 def test_dates_are_utc_and_a_plain_date_is_its_midnight(memory: SyncMemory) -> None:
@@ -143,6 +156,20 @@ def test_without_a_user_nothing_is_done(
             memory.act_as(session, user=user)
         with pytest.raises(AgentError, match="M700"):
             memory.remember(session, memory.prepare("x"))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"user": ""}, {"user": "a\0"}, {"agent": "\ud800"}, {"spaces": [""]}]
+)
+def test_a_refused_acting_ends_the_one_before_it(
+    session: Session, memory: SyncMemory, user: str, wrong: dict[str, Any]
+) -> None:
+    memory.remember(session, memory.prepare("x"))
+    count = sa.text("select count(*) from agent.memories")
+    assert session.execute(count).scalar_one() == 1
+    with pytest.raises(AgentError, match=r"M701|M730"):
+        memory.act_as(session, **{"user": user, **wrong})
+    assert session.execute(count).scalar_one() == 0
 
 
 def test_spaces_that_are_not_there_or_not_granted_look_alike(

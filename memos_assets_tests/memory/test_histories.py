@@ -1,15 +1,18 @@
 """Beliefs change, are asked for as of any moment, and can be undone."""
 
-from datetime import UTC, datetime
+import threading
+import time
+from datetime import UTC, datetime, timedelta
 
 import pytest
 import sqlalchemy as sa
 from psycopg import sql
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.errors import AgentError
 from memos_assets.memory import Kept, SyncMemory
 from memos_assets.memory.moments import time_condition
+from memos_assets.postgres.advisory_locks import MEMORIES
 from memos_assets.settings import Settings
 from memos_assets_tests.memory.conftest import EMBEDDER
 
@@ -155,6 +158,38 @@ def test_a_cycle_of_supersession_is_refused(session: Session) -> None:
         memory.correct(session, three.id, memory.prepare("THREE"))
 
 
+def test_corrections_of_one_memory_queue_and_do_not_deadlock(
+    shared_sessions: sessionmaker[Session], user: str
+) -> None:
+    with shared_sessions.begin() as session:
+        memory.act_as(session, user=user)
+        riga, oslo = city(session, "Riga"), city(session, "Oslo", subject="Annie")
+        space = memory.list_spaces(session)[0].id
+    done: list[list[str]] = []
+
+    def correct() -> None:
+        with shared_sessions.begin() as other:
+            memory.act_as(other, user=user)
+            done.append(memory.correct(other, riga.id, memory.prepare("Tartu.")).superseded)
+
+    thread = threading.Thread(target=correct)
+    with shared_sessions.begin() as session:
+        memory.act_as(session, user=user)
+        # As `supersede` does of any memory of the space.
+        MEMORIES.wait(session.connection(), f"supersede {space}")
+        thread.start()
+        waiting = sa.text(
+            "select count(*) from pg_locks where locktype = 'advisory' and not granted "
+            "and database = (select oid from pg_database where datname = current_database())"
+        )
+        while not session.execute(waiting).scalar_one():
+            time.sleep(0.01)
+        memory.retract(session, riga.id)
+        memory.retract(session, oslo.id)
+    thread.join()
+    assert done == [[riga.id]]
+
+
 def test_dates_that_are_set_move_the_values_beside_them(session: Session) -> None:
     riga = city(session, "Riga", valid_from="2020-01-01")
     oslo = city(session, "Oslo", valid_from="2024-01-01")
@@ -177,3 +212,22 @@ def test_a_text_that_is_remembered_again_cannot_be_restored_beside_it(session: S
         memory.restore(session, one.id)
     with pytest.raises(AgentError, match="M734"):
         memory.restore(session, again.id)
+
+
+def test_of_values_with_one_text_and_one_end_there_is_one(session: Session) -> None:
+    city(session, "Oslo", valid_from="2022-01-01")
+    riga = city(session, "Riga", valid_from="2020-01-01", valid_until="2021-01-01")
+    before = city(session, "Riga", valid_from="2018-01-01", valid_until="2019-01-01")
+    with pytest.raises(AgentError, match=f"M734 .*{before.id}.*remembered as {riga.id}"):
+        memory.set_validity(session, before.id, valid_from=None, valid_until="2021-01-01")
+    memory.set_validity(session, before.id, valid_from=None, valid_until="2019-01-01")
+
+
+def test_what_is_said_of_a_memory_from_a_clock_that_is_ahead_counts(session: Session) -> None:
+    ahead = datetime.now(UTC) + timedelta(seconds=50)
+    riga = city(session, "Riga", recorded_at=ahead)
+    tea = memory.remember(session, memory.prepare("Anna likes tea.", recorded_at=ahead))
+    for one in (riga, tea):
+        assert memory.history(session, one.id).memory.recorded_at < datetime.now(UTC)
+        assert memory.retract(session, one.id).state == "wrong"
+        assert memory.history(session, one.id).memory.state == "wrong"

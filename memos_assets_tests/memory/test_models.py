@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory import SyncMemory, model_identity
+from memos_assets.memory.beliefs import close_embeddings
 from memos_assets.memory.models import (
     State,
     check_answer,
@@ -21,7 +22,7 @@ from memos_assets.memory.models import (
     registered,
 )
 from memos_assets.memory.sessions import open_sync_memory_sessions
-from memos_assets.memory.vectors import EmbeddingRow, close, reopen, write_embeddings
+from memos_assets.memory.vectors import EmbeddingRow, write_embeddings
 from memos_assets.search.embed import DeterministicEmbedder, OllamaEmbedder, Vectors
 from memos_assets.settings import Settings
 
@@ -176,10 +177,13 @@ def test_embeddings_are_written_once_of_length_1_and_end_with_their_memory(
         expected = np.stack([row.vector / np.linalg.norm(row.vector) for row in rows])
         assert np.abs(np.array([row[2] for row in written]) - expected).max() < 0.0005
         some = [row.memory for row in rows[:3]]
-        close(session, some, AT)
+        ending = sa.text("update agent.memories set valid_until = :at where number = any(:some)")
+        session.execute(ending, {"at": AT, "some": some})
+        close_embeddings(session, some)
         ended = sa.select(model.table.c.memory).where(model.table.c.closed_at == AT)
         assert sorted(session.scalars(ended)) == some
-        reopen(session, some[:1])
+        session.execute(ending, {"at": None, "some": some[:1]})
+        close_embeddings(session, some)
         assert sorted(session.scalars(ended)) == some[1:]
         assert stored(session, following.table_name) == []
         session.execute(sa.text("delete from agent.memories"))

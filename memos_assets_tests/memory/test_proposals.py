@@ -12,6 +12,7 @@ from memos_assets.memory import network
 from memos_assets.memory.acting import act_as
 from memos_assets.memory.explicit_links import connect
 from memos_assets.memory.proposals import apply, consolidate, dismiss, proposals, undo
+from memos_assets.memory.spaces import create_space, grant
 from memos_assets_tests.memory.test_provenance import kept, states
 
 
@@ -121,3 +122,44 @@ def test_proposals_of_others_are_neither_seen_nor_decided(session: Session) -> N
     assert proposals(session) == consolidate(session) == []
     with pytest.raises(AgentError, match=r"M759.*no such proposal"):
         apply(session, found.number)
+
+
+def test_further_calls_propose_what_the_most_of_one_call_left(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memos_assets.memory.proposals.MOST", 2)
+    ago = datetime.now(UTC) - timedelta(days=30)
+    cities = [
+        kept(session, f"{name} lives in Riga", subject=name, attribute="city")
+        for name in ("anna", "annie", "anne", "hanna")
+    ]
+    # Not proposed, and more alike than those that are.
+    for place, one in enumerate(cities):
+        for other in cities[:place]:
+            alike(session, one, other, 1.0)
+    texts = [kept(session, f"The code is {n}", recorded_at=ago) for n in range(6)]
+    for one, other in zip(texts[::2], texts[1::2], strict=True):
+        alike(session, one, other)
+    found: list[tuple[str, str]] = []
+    while new := consolidate(session, dry_run=False):
+        assert len(new) <= 2
+        found += [(one.action, one.memory.id) for one in new]
+    assert sorted(found) == sorted(
+        [("supersede", one) for one in texts[::2]] + [("forget", one) for one in texts]
+    )
+
+
+def test_who_may_only_read_a_space_sees_its_proposals_and_decides_on_none(
+    session: Session,
+) -> None:
+    create_space(session, "team")
+    grant(session, "team", "u2")
+    act_as(session, user="u1", spaces=["team"])
+    alike(session, *(kept(session, f"The code is {n}", "team") for n in (7, 8)))
+    (found,) = consolidate(session, dry_run=False)
+    assert found.number is not None
+    act_as(session, user="u2", spaces=["team"])
+    assert [each.number for each in proposals(session)] == [found.number]
+    for call in (apply, dismiss, undo):
+        with pytest.raises(AgentError, match="M703"):
+            call(session, found.number)

@@ -105,3 +105,25 @@ def test_memories_in_spaces_that_are_only_read_stay_and_are_named(session: Sessi
         derive(session, named[1], [named[2]])
     act_as(session, user="u2", spaces=["hidden"])
     assert states(session, named[2]) == ["current"]
+
+
+def test_all_memories_of_a_source_are_locked_before_the_first_is_restored(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Session(engine) as session, session.begin():
+        act_as(session, user="u1")
+        listed = [kept(session, f"text {n}", source="mail:1") for n in range(5)]
+        retract_source(session, "mail:1")
+    locks = sa.text(
+        "select count(*) from pg_locks where locktype = 'advisory' and pid = pg_backend_pid()"
+    )
+    seen = []
+
+    def restore(session: Session, *_given: object) -> None:
+        seen.append(session.execute(locks).scalar_one())
+
+    monkeypatch.setattr("memos_assets.memory.provenance.restore", restore)
+    with Session(engine) as session:
+        act_as(session, user="u1")
+        assert restore_source(session, "mail:1").changed == listed
+    assert seen == [5] * 5

@@ -242,12 +242,15 @@ def test_a_large_space_is_searched_by_its_index_and_what_came_later_exactly(
         before = session.execute(sa.text("select current_setting('enable_seqscan')")).scalar()
         hits = memory.recall(session, query, 5, weights=BY_MEANING, explain=True)
         after = session.execute(sa.text("select current_setting('enable_seqscan')")).scalar()
+        chosen = memory.recall(session, query, 5, source="user:u1", explain=True)
     assert hits.evidence is not None
     assert query.embedding is not None
     assert hits.evidence.routes == {built.index.space: (built.index.name, 81)}
     assert built.index.name in hits.evidence.indexes
     assert hits[0].content == "word5 word6 later"
     assert before == after == "on"
+    assert chosen.evidence is not None
+    assert chosen.evidence.routes == {built.index.space: ("exact", 81)}
     exact = DeterministicEmbedder(64).embed([*texts, "word5 word6 later"]) @ query.embedding
     assert np.allclose([hit.scores["meaning"] for hit in hits], np.sort(exact)[::-1][:5], atol=2e-3)
 
@@ -272,6 +275,9 @@ def test_what_cannot_be_asked_is_refused_with_its_code(
             memory.recall(session, Asked("a", query.embedding, "another"))
         with pytest.raises(AgentError, match="M731"):
             memory.recall(session, query, as_of="yesterday")
+        for name in ("subject", "source"):
+            with pytest.raises(AgentError, match="M730"):
+                memory.recall(session, query, **{name: "mail\0"})  # type: ignore[arg-type]
 
 
 def test_a_reranker_puts_hits_into_its_order_and_must_answer_for_each(

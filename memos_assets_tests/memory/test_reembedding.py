@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory import reembedding
+from memos_assets.memory.beliefs import close_embeddings
 from memos_assets.memory.exchange import (
     compare_models,
     drop_model,
@@ -20,7 +21,7 @@ from memos_assets.memory.model_checks import one_model_per_table
 from memos_assets.memory.models import Model, current_model, model_named, registered
 from memos_assets.memory.outbox import embed_waiting, waiting
 from memos_assets.memory.reembedding import BUCKETS, next_model, reembed
-from memos_assets.memory.vectors import EmbeddingRow, close, put, write_embeddings
+from memos_assets.memory.vectors import EmbeddingRow, put, write_embeddings
 from memos_assets.search.embed import DeterministicEmbedder, Vectors
 from memos_assets_tests.memory.test_outbox import EMBEDDER, Picky, make_due, remember
 
@@ -188,7 +189,7 @@ def test_memories_that_ended_end_in_both_tables(embedded: sa.Engine) -> None:
     with Session(embedded) as session, session.begin():
         session.execute(sa.text("update agent.memories set valid_until = now() where number < 4"))
         at = session.scalar(sa.text("select valid_until from agent.memories where number = 1"))
-        close(session, [1, 2, 3], at)
+        close_embeddings(session, [1, 2, 3])
     assert green(embedded)
     with embedded.connect() as conn:
         for model in registered(conn):

@@ -263,6 +263,23 @@ def test_accesses_boosts_and_statistics(session: Session) -> None:
     }
 
 
+def test_who_reads_what_another_transaction_reads_does_not_wait_for_it(
+    engine: sa.Engine,
+) -> None:
+    with Session(engine) as one, one.begin():
+        listed = private_memories(one, 2)
+        network.boost(one, listed[0])
+    with Session(engine) as one, Session(engine) as other:
+        for session, ids in ((one, listed), (other, listed[::-1])):
+            act_as(session, user="u1")
+            session.execute(sa.text("set local lock_timeout = 100"))
+            for memory in ids:
+                network.get(session, memory)
+        one.commit()
+        # Neither row was counted twice at once; afterwards both are.
+        assert [network.get(other, memory).accesses for memory in listed] == [3, 2]
+
+
 def test_what_is_similar_is_ranked_by_its_nearest_part_and_then_by_its_use(
     session: Session,
 ) -> None:
@@ -289,3 +306,6 @@ def test_what_is_similar_is_ranked_by_its_nearest_part_and_then_by_its_use(
     for wrong in (None, g.turned(0)[:5], [float("nan")] * g.DIMENSION, [0.0] * g.DIMENSION, ["x"]):
         with pytest.raises(AgentError, match="M756"):
             network.find_similar(session, Asked("?", wrong, g.MODEL))  # type: ignore[arg-type]
+    g.add_model(session, "following", state="next")
+    with pytest.raises(AgentError, match=f"M760.*{g.MODEL}"):
+        network.find_similar(session, Asked("?", g.turned(0), "following"))

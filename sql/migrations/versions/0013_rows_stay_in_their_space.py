@@ -29,11 +29,17 @@ KEYS = (
 )
 
 
+def _keys() -> list[tuple[str, str, str]]:
+    """Return the keys, with those of the embeddings of each model, which no metadata names."""
+    models = op.get_bind().exec_driver_sql("select id from agent.models order by id").scalars()
+    return [*KEYS, *((f"embeddings_{model}", "memory", "space_id") for model in models)]
+
+
 def upgrade() -> None:
     op.create_unique_constraint(
         "memories_number_space", "memories", ["number", "space_id"], schema="agent"
     )
-    for table, memory, space in KEYS:
+    for table, memory, space in _keys():
         op.drop_constraint(f"{table}_{memory}_fkey", table, schema="agent", type_="foreignkey")
         op.create_foreign_key(
             f"{table}_{memory}_fkey",
@@ -49,7 +55,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     row_security.remove(op.get_bind())
-    for table, memory, _ in KEYS:
+    for table, memory, _ in _keys():
         op.drop_constraint(f"{table}_{memory}_fkey", table, schema="agent", type_="foreignkey")
         op.create_foreign_key(
             f"{table}_{memory}_fkey",

@@ -1,6 +1,8 @@
 """Equal texts with the same end are one row, too; a text that is retracted or superseded is not.
 
 Before, a text with an end could be remembered any number of times.
+
+Revision: 0015, after 0014.
 """
 
 import sqlalchemy as sa
