@@ -155,7 +155,7 @@ def test_who_may_only_read_a_space_sees_its_proposals_and_decides_on_none(
     create_space(session, "team")
     grant(session, "team", "u2")
     act_as(session, user="u1", spaces=["team"])
-    alike(session, *(kept(session, f"The code is {n}", "team") for n in (7, 8)))
+    alike(session, kept(session, "The code is 7", "team"), kept(session, "The code is 8", "team"))
     (found,) = consolidate(session, dry_run=False)
     assert found.number is not None
     act_as(session, user="u2", spaces=["team"])
