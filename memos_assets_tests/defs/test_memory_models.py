@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.definitions import defs
+from memos_assets.memory import vector_indexes
 from memos_assets.memory.acting import act_as
 from memos_assets.memory.exchange import register_next
 from memos_assets.memory.models import registered
@@ -118,6 +119,27 @@ def test_rows_of_memos_own_table_are_embedded_by_the_same_job(
     assert (ticks(), embedded()) == (0, 0)
     monkeypatch.setenv("MEMOS_ENCRYPTION_KEY", "a passphrase of theirs")
     assert (ticks(), embedded(), ticks()) == (1, 1, 0)
+
+
+def test_the_daily_job_indexes_a_space_that_became_large(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMOS_EMBEDDER", "deterministic")
+    monkeypatch.setenv("MEMOS_EMBEDDER_MODEL", "one")
+    monkeypatch.setenv("MEMOS_EMBEDDER_DIMENSION", "64")
+    monkeypatch.setattr(vector_indexes, "FEWEST_INDEXED", 3)
+
+    def indexes() -> list[int]:
+        run(world, "maintain_memory_models")
+        with world.engine.connect() as conn:
+            (model,) = registered(conn)
+            return [index.bound for index in vector_indexes.space_indexes(conn, model)]
+
+    remember(world.engine, "the pump 1", "the pump 2")
+    assert indexes() == []
+    (last,) = remember(world.engine, "the pump 3")
+    assert indexes() == [last]
+    assert indexes() == [last]
 
 
 REEMBEDDING = dg.AssetKey(["memos", "agent", "reembedding"])
