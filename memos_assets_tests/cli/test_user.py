@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.memory.acting import act_as
 from memos_assets.memory.erase import ERASED_MEMORY
+from memos_assets.memory.graph_checks import nothing_dangles
 from memos_assets.memory.models import register
 from memos_assets.memory.sessions import open_sync_memory_sessions
 from memos_assets.runs.instance import open_instance
@@ -248,6 +249,8 @@ def test_an_erasure_leaves_nothing_of_the_user_and_all_of_the_others(
         assert tombstone.counts == said["counts"]
         everything = "".join(str(row) for row in conn.execute(sa.text("table agent.memories")))
         assert "canary" not in everything
+        # What an erased memory ended names none that is there, and that is no fault.
+        assert nothing_dangles(conn, "memories").observed.startswith("every reference is")
     assert memos_assets("user", "erase", BOB, "--yes")[2].startswith("M771")
 
 
