@@ -36,6 +36,7 @@ from memos_assets.memory.seed_originals import (
     unseeded,
 )
 from memos_assets.memory.vectors import EmbeddingRow, enqueue, put
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.schema.agent import accesses, memories, revisions, seed_ids, seeds
 from memos_assets.progress import Progress, report
 
@@ -218,6 +219,8 @@ def _insert(
 
 def _embed(session: Session, space: int, new: Sequence[tuple[int, Original]]) -> None:
     """Keep the embeddings of the current model; the other memories wait."""
+    # As `vectors.write_embeddings`: the model is the current one until the commit.
+    advisory_locks.MODELS.share(session.connection())
     model: Model | None = current_model(session)
     kept = [
         EmbeddingRow(number, 0, space, None, one.embedding)
