@@ -15,14 +15,13 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.memory import canary
+from memos_assets.memory.acting import ERASED
 from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
 from memos_assets.memory.canary import Searched
 from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import agent
 
-#: In place of the user's id where a row of others has to name somebody.
-ERASED: Final = "erased user"
 #: What ended a memory of others that was superseded by an erased one: it stays superseded.
 ERASED_MEMORY: Final = "00000000-0000-0000-0000-000000000000"
 _BATCH: Final = 1_000

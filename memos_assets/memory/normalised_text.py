@@ -59,12 +59,24 @@ def storable(text: object, name: str) -> str:
 
 
 def storable_name(text: object, name: str) -> str:
-    """Return a name of a user, a space, a source, without white space around it.
+    """Return a name of a space, an agent, a source, without white space around it.
 
     Raises:
         AgentError: M730 as `storable`, or too long for an index.
     """
-    value = storable(text, name).strip()
+    return _short(storable(text, name).strip(), name)
+
+
+def storable_id(text: object, name: str) -> str:
+    """Return the id of a user exactly as it is: two that differ by white space are two users.
+
+    Raises:
+        AgentError: M730 as `storable_name`.
+    """
+    return _short(storable(text, name), name)
+
+
+def _short(value: str, name: str) -> str:
     if len(value) > LONGEST_NAME:
         raise _unusable(
             f"has {len(value):,} characters, the longest has {LONGEST_NAME}", name, "shorten it"

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import PRIVATE, acting_of
-from memos_assets.memory.normalised_text import storable_name
+from memos_assets.memory.normalised_text import storable_id, storable_name
 from memos_assets.postgres.schema.agent import grants, spaces
 
 Access = Literal["read", "read_write"]
@@ -171,7 +171,7 @@ def _owned(session: Session, name: str) -> Space:
 
 
 def _other(session: Session, user: str) -> str:
-    named = storable_name(user, "user")
+    named = storable_id(user, "user")
     if named == acting_of(session).user:
         raise AgentError(
             "M715",

@@ -249,7 +249,7 @@ def test_an_erasure_leaves_nothing_of_the_user_and_all_of_the_others(
         assert tombstone.counts == said["counts"]
         everything = "".join(str(row) for row in conn.execute(sa.text("table agent.memories")))
         assert "canary" not in everything
-        # What an erased memory ended names none that is there, and that is no fault.
+        # What an erased memory ended names none that is there, and that is right.
         assert nothing_dangles(conn, "memories").observed.startswith("every reference is")
     assert memos_assets("user", "erase", BOB, "--yes")[2].startswith("M771")
 

@@ -50,7 +50,7 @@ def test_the_model_cannot_be_exchanged_while_a_seed_writes_its_embeddings(
 
     def look(*given: Any) -> None:
         with small.connect() as conn:
-            free.append(conn.scalar(sa.select(MODELS.tried_within_transaction())))
+            free.append(bool(conn.scalar(sa.select(MODELS.tried_within_transaction()))))
         counted(*given)
 
     monkeypatch.setattr(seeding, "_count_accesses", look)
