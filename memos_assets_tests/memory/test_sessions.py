@@ -69,6 +69,23 @@ def test_the_embedder_is_asked_until_a_model_is_registered_and_once_per_call(
         assert len(calls) == expected
 
 
+def test_an_error_of_the_database_does_not_show_what_was_sent(
+    sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    failing = sa.text("select 1 / (length(:said) * 0)")
+    with sessions() as session, pytest.raises(sa.exc.DBAPIError) as caught:
+        session.execute(failing, {"said": CANARY})
+    assert CANARY not in str(caught.value)
+
+    async def said() -> str:
+        async with open_memory_sessions(settings) as made, made() as session:
+            with pytest.raises(sa.exc.DBAPIError) as caught:
+                await session.execute(failing, {"said": CANARY})
+            return str(caught.value)
+
+    assert CANARY not in asyncio.run(said())
+
+
 def test_users_see_their_spaces_and_nobody_sees_any(sessions: sessionmaker[Session]) -> None:
     with sessions.begin() as session:
         of_bob = add_space(session, "bob", "private:bob")
