@@ -87,6 +87,26 @@ def idf(documents: sql.Composable, frequency: sql.Composable) -> sql.Composed:
     ).format(documents=documents, frequency=frequency)
 
 
+def half_point(words: sql.Composable, mean_words: sql.Composable, b: float = B) -> sql.Composed:
+    """Return an expression: occurrences of a lexeme that count half of what any number can.
+
+    ``1 - half / (count + half)``, times `K1` + 1, is `saturation`; half is the same for all lexemes
+    of a document.
+
+    Args:
+        words: length of the document.
+        mean_words: mean length of the documents of the corpus, above 0.
+        b: how much the length counts.
+    """
+    return sql.SQL("{k1}::float8 * ({rest}::float8 + {b}::float8 * {words} / {mean_words})").format(
+        words=words,
+        mean_words=mean_words,
+        k1=sql.Literal(K1),
+        rest=sql.Literal(1 - b),
+        b=sql.Literal(b),
+    )
+
+
 def saturation(
     count: sql.Composable, words: sql.Composable, mean_words: sql.Composable, b: float = B
 ) -> sql.Composed:
@@ -100,17 +120,8 @@ def saturation(
         mean_words: mean length of the documents of the corpus, above 0.
         b: how much the length of a document counts against it.
     """
-    return sql.SQL(
-        "({count}::float8 * {above}::float8 / ({count} + {k1}::float8 * ({rest}::float8 "
-        "+ {b}::float8 * {words} / {mean_words})))"
-    ).format(
-        count=count,
-        words=words,
-        mean_words=mean_words,
-        above=sql.Literal(K1 + 1),
-        k1=sql.Literal(K1),
-        rest=sql.Literal(1 - b),
-        b=sql.Literal(b),
+    return sql.SQL("({count}::float8 * {above}::float8 / ({count} + {half}))").format(
+        count=count, above=sql.Literal(K1 + 1), half=half_point(words, mean_words, b)
     )
 
 

@@ -20,6 +20,7 @@ from memos_assets.catalog import Table
 from memos_assets.installation import PROJECT_ROOT
 from memos_assets.postgres.channel import SEARCH_PATH
 from memos_assets.postgres.vector_names import VectorName, within
+from memos_assets.search.bm25 import K1, idf
 from memos_assets.search.queries import (
     PLENTY,
     SEARCH_SETTINGS,
@@ -33,13 +34,16 @@ from memos_assets.search.queries import (
 from memos_assets.search.searchable import MOST_HITS
 from memos_assets.search.text_queries import (
     ADDENDS,
+    COMMON_SHARE,
     COUNTED_ROWS,
     FREQUENCIES,
+    FUSION_DEPTH,
     MOST_TERMS,
     RANKS,
     SCORES,
     TermParts,
     fused,
+    kth_best,
     matching,
 )
 
@@ -118,6 +122,7 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        keep_trailing_newline=True,
     )
 
 
@@ -185,6 +190,10 @@ def _kinds(table: Table, vector_schema: str) -> Iterator[tuple[str, Mapping[str,
             "table_name": sql.Literal(table.name).as_string(),
             "most_terms": MOST_TERMS,
             "counted_rows": COUNTED_ROWS,
+            "common_share": COMMON_SHARE,
+            "most_saturation": K1 + 1,
+            "idf": idf(sql.SQL("greatest(documents, frequency)"), sql.SQL("frequency")).as_string(),
+            "kth_best": literal(kth_best(table, bind=_numbered((*_RANKED, *table.filter_columns)))),
             "index": sql.Literal(
                 sql.Identifier(table.schema, table.text_index).as_string()
             ).as_string(),
@@ -192,8 +201,13 @@ def _kinds(table: Table, vector_schema: str) -> Iterator[tuple[str, Mapping[str,
             "filters": conditions(table.filter_columns),
             "of_owner": conditions(owner),
         }
-        yield "match", {**shared, "matching": literal(_matching(table))}
-        yield "hybrid", {**shared, "fused": _fused(table, literal)}
+        of_match = {"depth": "k", "has_other_lists": "false"}
+        of_hybrid = {
+            "depth": FUSION_DEPTH,
+            "has_other_lists": "embedding is not null" if table.vector_indexes else "false",
+        }
+        yield "match", {**shared, **of_match, "matching": literal(_matching(table))}
+        yield "hybrid", {**shared, **of_hybrid, "fused": _fused(table, literal)}
 
 
 def _term_parts() -> dict[str, str]:
@@ -223,7 +237,7 @@ def _matching(table: Table) -> sql.Composable:
 
 
 def _fused(table: Table, literal: Literal) -> Callable[[int | None], str]:
-    names = [*_RANKED, *table.filter_columns, "by_rank"]
+    names = [*_RANKED, *table.filter_columns, "by_rank", "whole"]
     names += ["sparse", "vocabulary"] if table.sparse is not None else []
     bind = _numbered([*names, "embedding"])
 

@@ -1,9 +1,8 @@
 """Full-text and sparse search, and their fusion with search by vector, as statements.
 
-Text is ranked by BM25 over the lexemes of ``search_text``. One scan by the GIN index finds every
-row with a word of the query; `ts_rank` of one word tells how often it is in a row, without the
-tsvector being unnested: 8,506 rows with five words each take 1.1 times as long as `ts_rank` of all,
-where unnesting takes 12 times as long.
+Text is ranked by BM25 over the lexemes of ``search_text``. One scan by the GIN index finds the rows
+with a word of the query; `ts_rank` of one word tells how often it is in a row, without the tsvector
+being unnested. To decompress a row's tsvector takes most of the time, so it is done once.
 """
 
 from collections.abc import Sequence
@@ -36,6 +35,9 @@ MOST_TERMS: Final = 32
 #: Where a query matches few rows, rows with one of its words are counted as long as statistics of
 #: ANALYZE do not say that they are more than this; else their estimate is used.
 COUNTED_ROWS: Final = 500
+#: Share of the rows beyond which a word (IDF below 0.7) adds no rows to a fusion that has rarer
+#: words and an embedding.
+COMMON_SHARE: Final = 0.5
 
 #: Reciprocal rank fusion: a row in place p of a list gains 1 / (60 + p).
 FUSION_K = 60
@@ -68,10 +70,8 @@ class TermParts:
         rank = sql.SQL("ts_rank({}, {}, {})").format(EVEN, sql.Identifier(SEARCH_TEXT), term)
         word = sql.SQL(f"round(1 / ({_LIMIT} * (1 - ranks[%1$s]::float8)) - 0.5)")
         code = sql.SQL("(ranks[%1$s] > 0)::integer")
-        length, mean = sql.SQL("length"), sql.SQL("mean_words")
         scores = (
-            sql.SQL("idf[%1$s] * {}").format(bm25.saturation(count, length, mean)).as_string()
-            for count in (word, code)
+            f"idf[%1$s] * (1 - half / ({count.as_string()} + half))" for count in (word, code)
         )
         return cls(
             rank.as_string(),
@@ -114,45 +114,95 @@ def _ranking(table: Table, schema: str | None, bind: Bind, *, filtered: bool) ->
     their length; ``ranked`` has those that pass the filters, with ``rank`` (BM25).
     """
     words = sql.Identifier(SEARCH_TEXT)
-    ranking = sql.SQL("{}::tsquery").format(bind("ranking"))
     owner = [table.owner] if table.owner else []
     others = [name for name in table.filter_columns if name not in owner]
     is_of_owner, passes = (filter_conditions(table, bind, only=only) for only in (owner, others))
     return sql.SQL(
-        "found as materialized (select {key}, (true{passes}) as passes, "
-        "array[{ranks}] as ranks, ts_rank({even}, {words}, {ranking}, 2) as by_length "
-        "from {table} where {words} @@ {query}{condition}{is_of_owner}), "
+        "found as materialized ({counted_rows}), "
         "corpus as materialized (select greatest({documents}, count(*)) as documents, "
         "greatest(coalesce({mean}, avg({length})), 1) as mean_words, "
         "coalesce({frequencies}, array[{counted}]) as frequencies from found), "
-        "weights as materialized (select mean_words, array(select {idf} "
+        "weights as materialized (select mean_words, array(select {most} * {idf} "
         "from unnest(frequencies) with ordinality as term(frequency, place) order by place) "
         "as idf from corpus), "
-        "ranked as materialized (select {key}, coalesce({scores}, 0)::float8 as rank "
-        # With the offset the length is computed once per row, not once per term.
-        "from (select *, {length} as length from found where passes offset 0) as found "
-        "cross join weights)"
+        "ranked as ({ranked})"
     ).format(
-        key=columns(table.key),
-        words=words,
-        query=sql.SQL("{}::tsquery").format(bind("query")),
-        passes=passes if filtered else sql.SQL(""),
-        even=EVEN,
-        ranking=ranking,
-        ranks=sql.SQL(RANKS),
-        table=placed(table, schema),
-        condition=sql.SQL(f" and {table.condition}" if table.condition else ""),
-        is_of_owner=is_of_owner if filtered else sql.SQL(""),
+        counted_rows=_counted(
+            sql.SQL(
+                "select {key}, (true{passes}) as passes, {words} from {table} "
+                "where {words} @@ {query}{condition}{is_of_owner}"
+            ).format(
+                key=columns(table.key),
+                passes=passes if filtered else sql.SQL(""),
+                words=words,
+                table=placed(table, schema),
+                query=sql.SQL("{}::tsquery").format(bind("query")),
+                condition=sql.SQL(f" and {table.condition}" if table.condition else ""),
+                is_of_owner=is_of_owner if filtered else sql.SQL(""),
+            ),
+            table,
+            bind,
+        ),
         documents=sql.SQL("{}::bigint").format(bind("documents")),
         mean=sql.SQL("{}::float8").format(bind("mean_words")),
+        length=_length(),
         frequencies=sql.SQL("{}::bigint[]").format(bind("frequencies")),
         counted=sql.SQL(FREQUENCIES),
+        most=sql.Literal(bm25.K1 + 1),
         idf=bm25.idf(sql.SQL("greatest(documents, frequency)"), sql.SQL("frequency")),
-        scores=sql.SQL(SCORES),
-        # The rank of any word is the mean of the words' ranks; here it is divided by the length.
-        length=sql.SQL(
-            "round(({addends}) / cardinality(ranks) / nullif(by_length, 0)::float8)"
-        ).format(addends=sql.SQL(ADDENDS)),
+        ranked=_scored(
+            sql.SQL("found"),
+            sql.SQL("{}, coalesce({}, 0)::float8 as rank").format(
+                columns(table.key), sql.SQL(SCORES)
+            ),
+        ),
+    )
+
+
+def _counted(rows: sql.Composable, table: Table, bind: Bind, *kept: str) -> sql.Composed:
+    """Return how often each term is in rows, and what `_length` needs.
+
+    Args:
+        rows: a query of the key, ``passes``, ``search_text``, and the columns that are kept.
+        table: that the rows are of.
+        bind: as the statement's.
+        kept: columns that are returned beside the key and ``passes``.
+    """
+    # With the offset a row's words are decompressed once, by setweight, not once per term.
+    return sql.SQL(
+        "select {shown}, array[{ranks}] as ranks, "
+        "ts_rank({even}, {words}, {ranking}::tsquery, 2) as by_length "
+        "from (select {shown}, setweight({words}, 'D') as {words} from ({rows}) as held offset 0) "
+        "as held"
+    ).format(
+        shown=columns([*table.key, "passes", *kept]),
+        ranks=sql.SQL(RANKS),
+        even=EVEN,
+        words=sql.Identifier(SEARCH_TEXT),
+        ranking=bind("ranking"),
+        rows=rows,
+    )
+
+
+def _scored(counted: sql.Composable, shown: sql.Composable) -> sql.Composed:
+    """Return what is shown of the rows of `_counted` that pass the filters, such as `SCORES`."""
+    # With the offsets what is of the row is computed once per row, not once per term.
+    return sql.SQL(
+        "select {shown} from (select *, {half} as half "
+        "from (select *, {length} as length from {counted} where passes offset 0) as counted "
+        "cross join weights offset 0) as counted"
+    ).format(
+        shown=shown,
+        half=bm25.half_point(sql.SQL("length"), sql.SQL("mean_words")),
+        length=_length(),
+        counted=counted,
+    )
+
+
+def _length() -> sql.Composed:
+    # The rank of any word is the mean of the words' ranks; here it is divided by the length.
+    return sql.SQL("round(({}) / cardinality(ranks) / nullif(by_length, 0)::float8)").format(
+        sql.SQL(ADDENDS)
     )
 
 
@@ -180,6 +230,13 @@ def matching(
         ranking=_ranking(table, schema, bind, filtered=filtered),
         key=columns(table.key),
         k=bind("k"),
+    )
+
+
+def kth_best(table: Table, *, bind: Bind = named) -> sql.Composed:
+    """Return the ranking's k-th best ``rank``; no row where fewer match. Bind as for `matching`."""
+    return sql.SQL("select min(rank) from ({}) as best having count(*) = {}::bigint").format(
+        matching(table, filtered=True, bind=bind), bind("k")
     )
 
 
@@ -223,7 +280,8 @@ def fused(
 
     Columns: the table's key, ``score`` (the largest first), ``distance`` (NULL for rows without an
     embedding of this dimension; by reciprocal rank also for those that the search by vector did
-    not propose). Bind what the lists bind, and ``by_rank``: true for reciprocal ranks.
+    not propose). Bind what the lists bind, ``by_rank``: true for reciprocal ranks, and ``whole``
+    (tsquery): the rows that have a score by words, where ``query`` finds only those with the rarer.
 
     The first `FUSION_DEPTH` rows of each list are candidates. By scores, each candidate has every
     score, also of lists that did not propose it; its score is the sum of its z-scores (how many
@@ -231,7 +289,7 @@ def fused(
 
     Args:
         table: that is searched.
-        schema: that holds another version of the table; None: its own.
+        schema: of another version of the table; None: its own.
         index: serves the embedding of the query; None: there is none.
         filtered: filter every list.
         bind: gives values by name.
@@ -244,26 +302,29 @@ def fused(
     matched = sql.SQL(
         "select {key}, rank from ranked order by rank desc, {key} limit {depth}"
     ).format(key=key, depth=sql.Literal(FUSION_DEPTH))
-    lists = [(matched, "rank desc", "null::float8", "null::float8")]
+    lists = [(matched, "rank desc", "rank")]
     if table.sparse is not None:
         statement = weighing(table, schema, filtered=filtered, bind=deep)
-        lists.append((statement, "weight desc", "null::float8", "weight::float8"))
+        lists.append((statement, "weight desc", "weight"))
     if index is not None:
         statement = nearest(table, index, schema, filtered=filtered, bind=deep)
-        lists.append((statement, "distance", "distance", "null::float8"))
+        lists.append((statement, "distance", "distance"))
     listed = [
         sql.SQL(
-            "select {key}, {distance} as distance, {weight} as weight, row_number() over "
-            "(order by {order}, {key}) as place from ({statement}) as list"
+            "select {key}, {values}, row_number() over (order by {order}, {key}) as place "
+            "from ({statement}) as list"
         ).format(
             key=key,
-            distance=sql.SQL(distance),
-            weight=sql.SQL(weight),
+            values=sql.SQL(", ").join(
+                sql.SQL(f"{name if name == value else 'null'}::float8 as {name}")
+                for name in ("rank", "weight", "distance")
+            ),
             order=sql.SQL(order),
             statement=statement,
         )
-        for statement, order, distance, weight in lists
+        for statement, order, value in lists
     ]
+    kept = ["by_rank", "distance", "sparse"]
     z_scores = [
         _z_score("1 - distance", table.fusion.meaning),
         _z_score("words", table.fusion.words),
@@ -273,10 +334,9 @@ def fused(
     return sql.SQL(
         "with {ranking}, candidate as materialized (select {key}, "
         "sum(1.0 / ({rank_constant} + place))::float8 as by_rank, min(distance) as distance, "
-        "coalesce(max(weight), 0) as sparse from ({lists}) as lists group by {key}), "
-        "scored as (select {key}, by_rank, case when {by_rank} then candidate.distance "
-        "else {distance} end as distance, sparse, coalesce(ranked.rank, 0) as words "
-        "from candidate left join ranked using ({key}){stored}) "
+        "coalesce(max(weight), 0) as sparse, max(rank) as listed "
+        "from ({lists}) as lists group by {key}), "
+        "counted as materialized ({counted}), scored as ({scored}) "
         "select {key}, case when {by_rank} then by_rank else {z_scores} end as score, distance "
         "from scored order by score desc, {key} limit {k}"
     ).format(
@@ -284,11 +344,46 @@ def fused(
         key=key,
         rank_constant=sql.Literal(FUSION_K),
         lists=sql.SQL(" union all ").join(listed),
+        counted=_counted(_candidates(table, schema, index, bind), table, bind, *kept, "listed"),
+        scored=_scored(
+            sql.SQL("counted"),
+            sql.SQL("{}, {}, coalesce(listed, {}, 0) as words").format(
+                key, columns(kept), sql.SQL(SCORES)
+            ),
+        ),
         by_rank=sql.SQL("{}::boolean").format(bind("by_rank")),
-        distance=_distance(index, bind),
-        stored=_stored(table, schema, index),
         z_scores=sql.SQL(" + ").join(z_scores),
         k=bind("k"),
+    )
+
+
+def _candidates(
+    table: Table, schema: str | None, index: VectorIndex | None, bind: Bind
+) -> sql.Composed:
+    """Return the candidates with their distance, and the words of those not listed by words.
+
+    With the offset each row is looked up by its key, however many the planner expects.
+    """
+    key = columns(table.key)
+    stored = [SEARCH_TEXT]
+    if index is not None:
+        stored += [index.column, *filter(None, [index.dimension_name])]
+    return sql.SQL(
+        "select {key}, true as passes, by_rank, case when {by_rank} then candidate.distance "
+        "else {distance} end as distance, sparse, listed, "
+        "case when listed is null and {words} @@ {whole}::tsquery then {words} end as {words} "
+        "from candidate cross join lateral (select {stored} from {table} as held "
+        "where ({held}) = ({candidate}) offset 0) as stored"
+    ).format(
+        key=key,
+        by_rank=sql.SQL("{}::boolean").format(bind("by_rank")),
+        distance=_distance(index, bind),
+        words=sql.Identifier(SEARCH_TEXT),
+        whole=bind("whole"),
+        stored=columns(list(dict.fromkeys(stored))),
+        table=placed(table, schema),
+        held=columns(table.key, "held"),
+        candidate=columns(table.key, "candidate"),
     )
 
 
@@ -311,14 +406,4 @@ def _distance(index: VectorIndex | None, bind: Bind) -> sql.Composable:
         column=sql.Identifier(index.column),
         cosine=VectorName("<=>"),
         query=sql.SQL("{}::{}").format(bind("embedding"), VectorName(index.stored)),
-    )
-
-
-def _stored(table: Table, schema: str | None, index: VectorIndex | None) -> sql.Composable:
-    """Return the join of candidates with their embeddings; empty without an embedding."""
-    if index is None:
-        return sql.SQL("")
-    needed = dict.fromkeys([*table.key, index.column, *filter(None, [index.dimension_name])])
-    return sql.SQL(" join (select {columns} from {table}) as stored using ({key})").format(
-        columns=columns(list(needed)), table=placed(table, schema), key=columns(table.key)
     )

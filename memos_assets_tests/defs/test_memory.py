@@ -148,6 +148,7 @@ def test_the_seed_asset_seeds_a_user_once_and_refuses_an_unknown_source(world: W
     assert "fact 1" not in str(shown)
     again = seeded(world, user="u1")
     assert (metadata(again, "seed")["new"], failures(again)) == (0, [])
+    assert metadata(seeded(world), "seed")["new"] == 0
     (said,) = failures(seeded(world, user="u1", source="nothing"))
     assert said.startswith("M720 source nothing: ")
 

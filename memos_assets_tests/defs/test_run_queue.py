@@ -24,9 +24,11 @@ from memos_assets.defs.jobs import (
     HEALTH,
     IMPACT,
     MAINTAIN,
+    MEMORY,
     UPKEEP,
     VERIFY,
 )
+from memos_assets.defs.memory_models import EMBEDDER_POOL
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import World
 
@@ -117,7 +119,10 @@ def test_loads_and_builds_take_turns_in_pools_of_their_own() -> None:
     loads = {step for step, of in pools.items() if WRITE_POOL in of}
     assert len(loads) == 16
     assert all(step.startswith("memos__") for step in loads)
-    assert {pool for of in pools.values() for pool in of} == {None, BUILD_POOL, WRITE_POOL}
+    embedding = {step for step, of in pools.items() if EMBEDDER_POOL in of}
+    assert embedding == {"memos__agent__outbox", "memos__agent__reembedding"}
+    every = {pool for of in pools.values() for pool in of}
+    assert every == {None, BUILD_POOL, WRITE_POOL, EMBEDDER_POOL}
 
 
 def test_what_takes_long_and_loads_nothing_is_upkeep() -> None:
@@ -126,4 +131,4 @@ def test_what_takes_long_and_loads_nothing_is_upkeep() -> None:
         for job in defs().get_repository_def().get_all_jobs()
         if job.run_tags.items() >= UPKEEP.items()
     }
-    assert tagged == {FINISH, VERIFY, HEALTH, MAINTAIN, IMPACT}
+    assert tagged == {FINISH, VERIFY, HEALTH, MAINTAIN, IMPACT, MEMORY}

@@ -19,7 +19,7 @@ from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.definitions import search_indexes, state_of
 from memos_assets.search import api
 from memos_assets.search.functions import install
-from memos_assets.search.text_queries import MOST_TERMS, TermParts, with_terms
+from memos_assets.search.text_queries import COUNTED_ROWS, MOST_TERMS, TermParts, with_terms
 from memos_assets_tests.indexes.rows import put_texts, search_index
 
 TABLE = "hybrid_documents"
@@ -122,6 +122,60 @@ def test_match_is_exact_bm25_of_the_table_or_of_an_owners_rows(
         pytest.approx(wanted[hit.key["doc_id"]], rel=1e-9) for hit in hits
     ]
     assert [hit.score for hit in hits] == pytest.approx([wanted[key] for key in first(wanted)])
+
+
+@pytest.fixture
+def analyzed(conn: sa.Connection) -> Iterator[sa.Connection]:
+    """Statistics tell which words are common; they last as long as the transaction."""
+    conn.execute(sa.text("analyze memos.hybrid_documents"))
+    yield conn
+    conn.rollback()
+
+
+def rows_read(conn: sa.Connection) -> int:
+    """Return rows of the table that this transaction fetched through an index."""
+    found = conn.execute(
+        sa.text("select pg_stat_get_xact_tuples_fetched('memos.hybrid_documents'::regclass)")
+    ).scalar_one()
+    return int(found)
+
+
+def test_statistics_of_the_table_do_not_stand_for_those_of_an_owners_rows(
+    analyzed: sa.Connection,
+) -> None:
+    hits = api.match(analyzed, TABLE, "nothing pump drum", 10, owner="other")
+    wanted = exact(analyzed, "nothing pump drum", "other")
+    assert [hit.score for hit in hits] == pytest.approx([wanted[key] for key in first(wanted)])
+
+
+@pytest.mark.parametrize("hall", [None, 2])
+@pytest.mark.parametrize(
+    ("text", "k", "reads_all"),
+    [
+        ("nothing pump drum", 10, False),
+        ("nothing pump valve motor drum cable", 10, False),
+        # Fewer rows than are asked for have the rare word, so those of the common one follow.
+        ("nothing pump drum", 300, True),
+        # Rows without the rarest word are among the best: the others together count more.
+        ("nothing pump servo coder axis brake", 40, True),
+        ("nothing pump valve", 10, True),
+    ],
+)
+def test_rows_with_only_common_words_are_read_where_they_can_be_among_the_best(
+    analyzed: sa.Connection, text: str, k: int, hall: int | None, *, reads_all: bool
+) -> None:
+    rows = documents(analyzed)
+    common = sum("pump" in row for row in rows.values())
+    assert common > COUNTED_ROWS
+    before = rows_read(analyzed)
+    filters = None if hall is None else {"metadata": {"hall": hall}}
+    hits = api.match(analyzed, TABLE, text, k, filters=filters)
+    assert (rows_read(analyzed) - before > common) == reads_all
+    wanted = exact(analyzed, text)
+    if hall is not None:
+        wanted = {key: score for key, score in wanted.items() if key.startswith("2-")}
+    assert [hit.score for hit in hits] == pytest.approx([wanted[key] for key in first(wanted, k)])
+    assert [hit.score for hit in hits] == pytest.approx([wanted[hit.key["doc_id"]] for hit in hits])
 
 
 def test_rows_with_all_words_are_ranked_by_the_corpus_of_all_rows(conn: sa.Connection) -> None:
@@ -279,6 +333,30 @@ def test_a_fused_score_is_the_sum_of_the_z_scores_of_the_candidates(
     assert [got[key].score for key in found] == pytest.approx(wanted.tolist(), abs=1e-3)
     assert [hit.score for hit in hits] == sorted((hit.score or 0 for hit in hits), reverse=True)
     assert all((got[key].distance is None) == (key not in vectors) for key in found)
+
+
+def test_beside_an_embedding_rows_with_only_common_words_are_scored_but_not_proposed(
+    analyzed: sa.Connection,
+) -> None:
+    random = np.random.default_rng(6)
+    query = random.standard_normal(1_024)
+    rows = documents(analyzed)
+    embedded = [key for key in sorted(rows) if "drum" not in rows[key]][:20]
+    for key in embedded:
+        put_embedding(analyzed, key, random.standard_normal(1_024).tolist())
+    scores = exact(analyzed, "pump drum")
+    listed = first({key: scores[key] for key in scores if "drum" in rows[key]}, 100)
+    before = rows_read(analyzed)
+    hits = api.hybrid(analyzed, TABLE, "pump drum", query, 1_000)
+    assert rows_read(analyzed) - before < sum("pump" in row for row in rows.values())
+    found = {hit.key["doc_id"]: hit for hit in hits}
+    assert sorted(found) == sorted({*listed, *embedded})
+    keys = sorted(found)
+    distances = [found[key].distance for key in keys]
+    cosines = [None if distance is None else 1 - distance for distance in distances]
+    wanted = np.add(z_scores(cosines), z_scores([scores.get(key, 0.0) for key in keys]))
+    assert [found[key].score for key in keys] == pytest.approx(wanted.tolist(), abs=1e-3)
+    assert sum(scores.get(key, 0) > 0 for key in embedded) > 10
 
 
 def test_scores_find_what_reciprocal_ranks_lose(conn: sa.Connection) -> None:

@@ -18,6 +18,7 @@ as $function$
 declare
 {% include "parts/variables.jinja" %}
     by_rank boolean := fusion = 'rrf';
+    whole tsquery;
     statement text;
 begin
     if k is null or k < 1 or k > {{ most_hits }} then
@@ -39,6 +40,8 @@ begin
         words := {{ schema }}.search_query(query, true);
 {% include "parts/all_words.jinja" %}
     end if;
+    whole := words;
+{% include "parts/rare_words.jinja" %}
 {% if table.sparse %}
     if sparse is null then
         sparse := {{ schema }}.search_terms(query);
@@ -71,7 +74,7 @@ begin
 {% endif %}
     return query execute {{ schema }}.search_ranked(statement, terms)
         using words, ranking, terms, documents, mean_words, frequencies, k
-{%- for name in filter_arguments %}, {{ name }}{% endfor %}, by_rank
+{%- for name in filter_arguments %}, {{ name }}{% endfor %}, by_rank, whole
 {%- if table.sparse %}, sparse, vocabulary{% endif %}
 {%- if table.vector_indexes %}, embedding{% endif +%};
 end

@@ -30,6 +30,7 @@ begin
     end if;
 {% include "parts/corpus.jinja" %}
 {% include "parts/all_words.jinja" %}
+{% include "parts/rare_words.jinja" %}
     return query execute {{ schema }}.search_ranked({{ matching }}, terms)
         using words, ranking, terms, documents, mean_words, frequencies, k{% for name in filter_arguments %}, {{ name }}{% endfor +%};
 end

@@ -45,7 +45,11 @@ TABLES = {
 class SeedConfig(dg.Config):
     """Whose memory is seeded, and from what."""
 
-    user: str = Field(description="Id of the user, whose private space gets the memories.")
+    user: str | None = Field(
+        default=None,
+        description="Id of the user, whose private space gets the memories; unset: nothing is "
+        "seeded, so that all assets can be materialised at once.",
+    )
     source: str | None = Field(
         default=None, description="Source of `memos.semantic_memories`; unset: all of them."
     )
@@ -171,6 +175,8 @@ def _seed(catalog: Catalog) -> dg.AssetsDefinition:
         "compared with the source before the last chunk is committed.",
     )
     def _seeded(config: SeedConfig, postgres: Postgres) -> dg.MaterializeResult[None]:
+        if config.user is None:
+            return dg.MaterializeResult(metadata={"sources": 0, "new": 0, "user": "none was named"})
         with reported():
             done = seed(postgres.engine, config.user, config.source)
         records = [
