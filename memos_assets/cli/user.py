@@ -6,18 +6,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import sqlalchemy as sa
 import typer
 from rich.table import Table
 
 from memos_assets.cli import exit_codes
+from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, print_error, titled_table
 from memos_assets.cli.outcome import write_json
 from memos_assets.cli.person import who
 from memos_assets.errors import AgentError
 from memos_assets.memory import canary
-from memos_assets.memory.erase import Erasure, erase_rows, preview, prove
+from memos_assets.memory.erase import Erasure, count_beside, erase_rows, preview, prove
 from memos_assets.memory.export import MANIFEST, export_user
+from memos_assets.postgres import schemas
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
@@ -68,9 +71,12 @@ def erase(
             return 0
         with engine.begin() as conn:
             erasure = erase_rows(conn, user, erased_by=who())
-        exports = _remove_exports(settings, user)
-        if exports:
-            erasure.counts["exports of ours"] = exports
+            # Before the commit: an erasure that is interrupted here can be run again.
+            beside = {
+                "exports of ours": _remove_exports(settings, user),
+                "runs of Dagster": _remove_seed_runs(conn, settings, user),
+            }
+            erasure = count_beside(conn, erasure, beside)
         erasure = prove(
             engine, erasure, _folders(settings), skip=[EmbeddedServer(settings.home).data_directory]
         )
@@ -144,6 +150,19 @@ def _remove_exports(settings: Settings, user: str) -> int:
     for folder in found:
         shutil.rmtree(folder)
     return len(found)
+
+
+def _remove_seed_runs(conn: sa.Connection, settings: Settings, user: str) -> int:
+    """Delete Dagster's runs whose configuration names the user; return how many."""
+    there = sa.func.to_regclass(f"{schemas.DAGSTER.name}.runs")
+    if conn.execute(sa.select(there)).scalar_one() is None:
+        return 0
+    # Dagster takes a second to import, which `--help` and a preview need not wait for.
+    from memos_assets.runs.instance import open_instance
+    from memos_assets.runs.seed_runs import delete_seed_runs
+
+    with open_instance(settings) as instance:
+        return delete_seed_runs(instance, catalog_of(settings).names, user)
 
 
 def _folders(settings: Settings) -> list[Path]:

@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 
 import dagster as dg
+import sqlalchemy as sa
 
 from memos_assets.asset_names import AssetNames
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
@@ -21,14 +22,26 @@ from memos_assets.memory.models import (
 )
 from memos_assets.memory.outbox import any_due, embed_waiting, waiting
 from memos_assets.memory.reembedding import BUCKETS, reembed
+from memos_assets.memory.service.crypto import key_ring
+from memos_assets.memory.service.waiting import (
+    Filled,
+    any_waiting,
+    embed_all,
+    embeds_memories,
+)
 from memos_assets.postgres.target import open_consolidated
-from memos_assets.search.embed import configured_embedder, configured_next_embedder
+from memos_assets.search.embed import (
+    Embedder,
+    configured_embedder,
+    configured_next_embedder,
+)
 from memos_assets.settings import Settings, load_settings
 
 #: Group of assets about the memory of agents.
 GROUP = "memory"
 #: Names of jobs, and of their schedules; those of other catalogs begin with their prefix.
 EMBED, OBSERVE = "embed_waiting_memories", "observe_embedder"
+EMBED_OF_MEMOS = "embed_waiting_memories_of_memos"
 MAINTAIN_MODELS = "maintain_memory_models"
 #: One at a time calls the model.
 EMBEDDER_POOL = "memos_embedder"
@@ -137,27 +150,43 @@ def _outbox(names: AssetNames) -> dg.AssetsDefinition:
         owners=OWNERS,
         pool=EMBEDDER_POOL,
         description="Memories that wait for an embedding. Materialising embeds and links those "
-        "whose next attempt is due.",
+        "whose next attempt is due, and embeds those of memOS's own table that have none, where a "
+        "key of it is set and the embedder is of its model.",
     )
     def _embedded(
         context: dg.AssetExecutionContext, postgres: Postgres
     ) -> dg.MaterializeResult[None]:
         with reported():
-            progress = embed_waiting(postgres.engine, configured_embedder(postgres.settings))
+            embedder = configured_embedder(postgres.settings)
+            progress = embed_waiting(postgres.engine, embedder)
+            of_memos = _embed_of_memos(postgres, embedder)
             with postgres.engine.connect() as conn:
                 left = waiting(conn)
-        if progress.stopped is not None:
-            context.log.warning(progress.stopped)
+        for stopped in filter(None, (progress.stopped, of_memos.stopped)):
+            context.log.warning(stopped)
         return dg.MaterializeResult(
             metadata={
                 "embedded": progress.embedded,
                 "links": progress.linked,
                 "waiting": left.count,
                 "reasons": dg.MetadataValue.json(dict(left.reasons)),
+                "embedded in public.memories": of_memos.embedded,
             }
         )
 
     return _embedded
+
+
+def _embed_of_memos(postgres: Postgres, embedder: Embedder) -> Filled:
+    """Embed rows of memOS's own table that wait, where it is there and a key is set."""
+    if not _of_memos_waits(postgres.settings, postgres.engine, embedder):
+        return Filled()
+    return embed_all(postgres.engine, key_ring(postgres.settings), embedder)
+
+
+def _of_memos_waits(settings: Settings, engine: sa.Engine, embedder: Embedder) -> bool:
+    has_key = settings.encryption_key is not None or settings.memory_keys is not None
+    return has_key and embeds_memories(embedder) and any_waiting(engine)
 
 
 def _reembedding(names: AssetNames) -> dg.AssetsDefinition:
@@ -221,6 +250,15 @@ def memory_model_schedules(names: AssetNames) -> list[dg.ScheduleDefinition]:
             "Embeds memories that wait, where one is due.",
             only_if=_any_due,
         ),
+        # Not each minute: rows that no key decrypts, or that the model refuses, wait for good.
+        _schedule(
+            names,
+            EMBED,
+            "*/10 * * * *",
+            "Embeds rows of memOS's own table that wait.",
+            name=EMBED_OF_MEMOS,
+            only_if=_any_of_memos,
+        ),
         _schedule(names, OBSERVE, "20 * * * *", "Asks whether the embedder is the model it was."),
         _schedule(names, MAINTAIN_MODELS, "40 5 * * *", "Indexes spaces that became large."),
     ]
@@ -231,10 +269,15 @@ def _schedule(
     job: str,
     cron: str,
     description: str,
+    *,
+    name: str | None = None,
     only_if: Callable[[Settings], bool] = lambda _: True,
 ) -> dg.ScheduleDefinition:
     @dg.schedule(
-        name=names.job(job), cron_schedule=cron, job_name=names.job(job), description=description
+        name=names.job(name or job),
+        cron_schedule=cron,
+        job_name=names.job(job),
+        description=description,
     )
     def _tick() -> Iterator[dg.RunRequest | dg.SkipReason]:
         with reported():
@@ -252,3 +295,8 @@ def _schedule(
 def _any_due(settings: Settings) -> bool:
     with open_consolidated(settings, "memos_assets:schedule") as engine:
         return any_due(engine)
+
+
+def _any_of_memos(settings: Settings) -> bool:
+    with open_consolidated(settings, "memos_assets:schedule") as engine:
+        return _of_memos_waits(settings, engine, configured_embedder(settings))

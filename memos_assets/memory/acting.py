@@ -13,7 +13,7 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
-from memos_assets.memory.normalised_text import storable_name
+from memos_assets.memory.normalised_text import storable_id, storable_name
 from memos_assets.postgres.schema.agent import grants, spaces
 
 #: memOS's own name of it.
@@ -21,6 +21,8 @@ USER_SETTING: Final = "app.current_user_id"
 AGENT_SETTING: Final = "memos.agent_id"
 #: Ids of spaces as an array, such as ``{1,7}``.
 SPACES_SETTING: Final = "memos.spaces"
+#: In place of an erased user's id where a row of others has to name somebody; nobody acts for it.
+ERASED: Final = "erased user"
 _NOTED: Final = "memos_assets.memory.acting"
 #: Names of private spaces are their owners' ids after it; no shared space is named so.
 PRIVATE: Final = "private:"
@@ -74,13 +76,13 @@ def act_as(session: Session, *, user: str, agent: str = "", spaces: Iterable[str
 
     Args:
         session: the caller's; its transaction begins here if it has not yet.
-        user: their id; no form is required.
+        user: their id; no form is required, and it is compared exactly.
         agent: that acts for them; recorded with what it remembers.
         spaces: names of shared spaces that the user was granted.
 
     Raises:
-        AgentError: M701 no user; M702 a space does not exist, or is not granted to the user; M730
-            a name that cannot be stored. The transaction then acts for nobody.
+        AgentError: M701 no user, or `ERASED`; M702 a space does not exist, or is not granted to the
+            user; M730 a name that cannot be stored. The transaction then acts for nobody.
     """
     session.info.pop(_NOTED, None)
     try:
@@ -129,8 +131,15 @@ def _checked(user: str, agent: str, spaces: Iterable[str]) -> tuple[str, str, tu
             where="act_as",
             fix="pass the id of the user whose agent this is",
         )
+    if user == ERASED:
+        raise AgentError(
+            "M701",
+            "this id stands for users who were erased, and owns spaces that nobody may write",
+            where="act_as",
+            fix="give the user another id",
+        )
     return (
-        storable_name(user, "user"),
+        storable_id(user, "user"),
         storable_name(agent, "agent") if agent else "",
         _names(spaces),
     )

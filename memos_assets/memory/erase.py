@@ -6,7 +6,7 @@ with their owners as wrong. A tombstone in ``agent.erasures`` keeps a digest of 
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,14 +15,13 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.memory import canary
+from memos_assets.memory.acting import ERASED
 from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
 from memos_assets.memory.canary import Searched
 from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import agent
 
-#: In place of the user's id where a row of others has to name somebody.
-ERASED: Final = "erased user"
 #: What ended a memory of others that was superseded by an erased one: it stays superseded.
 ERASED_MEMORY: Final = "00000000-0000-0000-0000-000000000000"
 _BATCH: Final = 1_000
@@ -100,6 +99,20 @@ def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
     return Erasure(number, counts, texts)
 
 
+def count_beside(conn: sa.Connection, erasure: Erasure, places: Mapping[str, int]) -> Erasure:
+    """Add what was deleted beside the user's rows to an erasure and to its tombstone.
+
+    Args:
+        conn: in the caller's transaction.
+        erasure: from `erase_rows`.
+        places: place -> rows or files; those without any are left out.
+    """
+    counts = erasure.counts | {place: count for place, count in places.items() if count}
+    table = agent.erasures
+    conn.execute(table.update().where(table.c.number == erasure.number).values(counts=counts))
+    return replace(erasure, counts=counts)
+
+
 def prove(
     engine: sa.Engine, erasure: Erasure, folders: Sequence[Path], *, skip: Sequence[Path]
 ) -> Erasure:
@@ -119,14 +132,13 @@ def prove(
     if not searched.found:
         return replace(erasure, searched=searched)
     changed = canary.overwrite(searched.found, erasure.texts)
-    counts = erasure.counts | ({"files of ours, overwritten": len(changed)} if changed else {})
     with engine.begin() as conn:
-        counts |= _scrub(conn, erasure.texts, searched)
-        table = agent.erasures
-        conn.execute(table.update().where(table.c.number == erasure.number).values(counts=counts))
+        beside = _scrub(conn, erasure.texts, searched)
+        beside["files of ours, overwritten"] = len(changed)
+        erasure = count_beside(conn, erasure, beside)
     with engine.connect() as conn:
         searched = canary.search(conn, folders, erasure.texts, skip=skip)
-    return replace(erasure, counts=counts, searched=searched)
+    return replace(erasure, searched=searched)
 
 
 def _analyze(conn: sa.Connection, found: Belongings) -> None:

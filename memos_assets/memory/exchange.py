@@ -15,7 +15,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import AgentError
 from memos_assets.memory import model_identity, vector_indexes
-from memos_assets.memory.models import Model, current_model, model_named, register
+from memos_assets.memory.models import Model, current_model, lock_models, model_named, register
 from memos_assets.memory.outbox import wait_for
 from memos_assets.memory.quality import Comparison, paired_bootstrap
 from memos_assets.memory.reembedding import Reembedded, next_model, reembed, without_embedding
@@ -133,7 +133,7 @@ def drop_model(engine: sa.Engine, name: str) -> None:
         AgentError: M760 it is not registered; M766 it is the current one.
     """
     with engine.begin() as conn:
-        advisory_locks.MODELS.wait(conn)
+        lock_models(conn, "access exclusive")
         model = model_named(conn, name)
         if model.state == "current":
             raise AgentError(

@@ -7,12 +7,12 @@ of this kind count towards no cap, and linking by itself never removes them.
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.nodes import Id, Place, places
 from memos_assets.postgres.schema.agent import DIRECTED, LINK_TYPES, links, memories
+from memos_assets.postgres.upsert import upsert
 
 #: ``forward``: from the first memory to the second.
 Direction = Literal["none", "forward", "both"]
@@ -141,16 +141,14 @@ def _write(session: Session, low: Place, high: Place, values: dict[str, Any]) ->
         "a_space_id": low.space_id,
         "b_space_id": high.space_id,
     }
-    statement: Any = pg.insert(links).values(row)
-    given = statement.excluded
-    same = sa.or_(links.c.automatic, links.c.direction == given.direction)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[links.c.a, links.c.b, links.c.type],
-            set_={
-                "weight": given.weight,
-                "automatic": sa.false(),
-                "direction": sa.case((same, given.direction), else_=2),
-            },
-        )
-    )
+    session.execute(upsert(links, merge=_connected), [row])
+
+
+def _connected(there: Any, given: Any) -> dict[str, Any]:
+    """Return the values of a link that is there; a second one in the other direction makes both."""
+    same = sa.or_(there.automatic, there.direction == given.direction)
+    return {
+        "weight": given.weight,
+        "automatic": sa.false(),
+        "direction": sa.case((same, given.direction), else_=2),
+    }

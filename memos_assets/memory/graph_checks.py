@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import Catalog
 from memos_assets.check import AnyCheck, Check, Subject, by_connection
 from memos_assets.finding import Finding
+from memos_assets.memory.erase import ERASED_MEMORY
 from memos_assets.memory.links import MOST_LINKS
 from memos_assets.memory.models import registered
 from memos_assets.postgres.schema import agent
@@ -47,7 +48,8 @@ def nothing_dangles(conn: sa.Connection, _asset: str) -> Finding:
         )
     read(
         "agent.memories.superseded_by",
-        "select t.number from agent.memories t where t.superseded_by is not null and not exists "
+        "select t.number from agent.memories t where t.superseded_by is not null "
+        f"and t.superseded_by <> '{ERASED_MEMORY}' and not exists "
         "(select from agent.memories m where m.id = t.superseded_by and m.space_id = t.space_id)",
     )
     for what, one, other in (

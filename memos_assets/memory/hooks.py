@@ -235,9 +235,8 @@ def promote_findings(
     findings = [_finding(node, request_id, *parts[node.number]) for node in steps]
     kept = remember(session, findings, space=space)
     assert isinstance(kept, list)
-    for node, one in zip(steps, kept, strict=True):
-        _derive(session, one, [node.number], target)
-    return kept
+    # Another transaction may have made one at the same time.
+    return [one for one in kept if one.duplicate_of is None]
 
 
 def _prepared(content: str | Prepared, **about: Any) -> Prepared:

@@ -139,7 +139,7 @@ def register(
             where=f"model {name}",
             fix="register a model of fewer elements",
         )
-    advisory_locks.MODELS.wait(conn)
+    lock_models(conn, "share row exclusive")
     for other in registered(conn):
         if other.name == name or (state != "former" and other.state == state):
             raise AgentError(
@@ -165,6 +165,20 @@ def register(
     conn.exec_driver_sql(f"alter table {made.table_name} alter column embedding set storage main")
     row_security.protect(conn, made.table.name)
     return made
+
+
+def lock_models(conn: sa.Connection, mode: str) -> None:
+    """Have writers of embeddings wait for a table of a model that is made or dropped.
+
+    In their order, the memories first: a transaction that remembered and is about to embed would
+    wait for the models while these wait for its memories.
+
+    Args:
+        conn: in a transaction, as the owner of the tables.
+        mode: of the lock that the foreign key of such a table takes on ``agent.memories``.
+    """
+    conn.exec_driver_sql(f"lock table {agent.memories.fullname} in {mode} mode")
+    advisory_locks.MODELS.wait(conn)
 
 
 def registered(bind: Session | sa.Connection) -> Sequence[Model]:
@@ -256,7 +270,7 @@ def ensure_registered(engine: sa.Engine, embedder: Embedder) -> Model | None:
             raise
         return None
     with engine.begin() as conn:
-        advisory_locks.MODELS.wait(conn)
+        lock_models(conn, "share row exclusive")
         # Another process may have been first.
         return current_model(conn) or register(
             conn,

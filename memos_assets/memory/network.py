@@ -22,6 +22,7 @@ from memos_assets.memory.nodes import (
     Id,
     Node,
     Place,
+    counted,
     is_readable,
     node_of,
     places,
@@ -36,6 +37,7 @@ from memos_assets.postgres.schema.agent import (
     links,
     memories,
 )
+from memos_assets.postgres.upsert import upsert
 
 #: ``out``: from the memory that was asked for to the other one.
 Way = Literal["none", "out", "in", "both"]
@@ -248,16 +250,7 @@ def count_accesses(session: Session, found: Sequence[Place], times: int = 1) -> 
     ]
     if rows and times:
         MEMORIES.wait_for_each(session.connection(), map(_first_access, found))
-        statement: Any = pg.insert(accesses).values(rows)
-        session.execute(
-            statement.on_conflict_do_update(
-                index_elements=[accesses.c.memory],
-                set_={
-                    "count": accesses.c.count + statement.excluded["count"],
-                    "last_at": sa.func.greatest(accesses.c.last_at, statement.excluded.last_at),
-                },
-            )
-        )
+        session.execute(upsert(accesses, merge=counted), rows)
 
 
 def stats(session: Session) -> dict[str, Any]:

@@ -114,3 +114,11 @@ def places(session: Session, ids: Iterable[Id], *, to_write: bool = False) -> Se
     if to_write:
         writable(acting, found)
     return [Place(str(one.id), one.number, one.space_id) for one in found]
+
+
+def counted(there: Any, given: Any) -> dict[str, Any]:
+    """Add accesses to those that were counted before; for `upsert`."""
+    return {
+        "count": there["count"] + given["count"],
+        "last_at": sa.func.greatest(there.last_at, given.last_at),
+    }

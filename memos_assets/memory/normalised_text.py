@@ -61,12 +61,21 @@ def storable(text: object, name: str) -> str:
 
 
 def storable_name(text: object, name: str) -> str:
-    """Return a name of a user, a space, a source, without white space around it.
+    """Return a name of a space, an agent, a source, without white space around it.
 
     Raises:
         AgentError: M730 as `storable`, or too long for an index.
     """
     return _short(storable(text, name).strip(), name)
+
+
+def storable_id(text: object, name: str) -> str:
+    """Return the id of a user exactly as it is: two that differ by white space are two users.
+
+    Raises:
+        AgentError: M730 as `storable_name`.
+    """
+    return _short(storable(text, name), name)
 
 
 def _short(value: str, name: str) -> str:

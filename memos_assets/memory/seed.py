@@ -25,6 +25,7 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import act_as
 from memos_assets.memory.models import Model, current_model
+from memos_assets.memory.nodes import counted
 from memos_assets.memory.postings import write_postings
 from memos_assets.memory.seed_links import link_seeded, links_of_source
 from memos_assets.memory.seed_originals import (
@@ -36,7 +37,9 @@ from memos_assets.memory.seed_originals import (
     unseeded,
 )
 from memos_assets.memory.vectors import EmbeddingRow, enqueue, put
+from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.schema.agent import accesses, memories, revisions, seed_ids, seeds
+from memos_assets.postgres.upsert import upsert
 from memos_assets.progress import Progress, report
 
 #: Memories of one transaction.
@@ -218,6 +221,8 @@ def _insert(
 
 def _embed(session: Session, space: int, new: Sequence[tuple[int, Original]]) -> None:
     """Keep the embeddings of the current model; the other memories wait."""
+    # As `vectors.write_embeddings`: the model is the current one until the commit.
+    advisory_locks.MODELS.share(session.connection())
     model: Model | None = current_model(session)
     kept = [
         EmbeddingRow(number, 0, space, None, one.embedding)
@@ -245,16 +250,7 @@ def _count_accesses(session: Session, space: int, chunk: Sequence[tuple[int, Ori
         {"memory": number, "space_id": space, "count": counts[number], "last_at": last[number]}
         for number in sorted(counts)
     ]
-    statement: Any = pg.insert(accesses).values(rows)
-    session.execute(
-        statement.on_conflict_do_update(
-            index_elements=[accesses.c.memory],
-            set_={
-                "count": accesses.c.count + statement.excluded["count"],
-                "last_at": sa.func.greatest(accesses.c.last_at, statement.excluded.last_at),
-            },
-        )
-    )
+    session.execute(upsert(accesses, merge=counted), rows)
 
 
 def _finish(session: Session, number: int, source: str) -> Mapping[str, int]:

@@ -107,12 +107,10 @@ def walled_off(settings: Settings) -> sa.URL:
         with engine.connect() as conn:
             _require_role(conn, shown(url))
             _require_wall(conn, shown(url))
-        if settings.embedder is not None:
-            # The first one that answers; while none does, memories wait for it in the outbox.
-            ensure_registered(engine, configured_embedder(settings))
         _compared.add(address)
     if settings.embedder is not None and address not in _has_model:
-        # So that the first memory has an embedding. Further models are registered by request.
+        # The first one that answers, so that the first memory has an embedding; while none does,
+        # memories wait for it in the outbox. Further models are registered by request.
         engine = create_engine(url, settings, application_name=APPLICATION_NAME, pooled=False)
         if ensure_registered(engine, configured_embedder(settings)) is not None:
             _has_model.add(address)

@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import PRIVATE, acting_of
-from memos_assets.memory.normalised_text import storable_name
+from memos_assets.memory.normalised_text import storable_id, storable_name
 from memos_assets.postgres.schema.agent import grants, spaces
+from memos_assets.postgres.upsert import upsert
 
 Access = Literal["read", "read_write"]
 _ACCESS: Final = get_args(Access)
@@ -171,7 +172,7 @@ def _owned(session: Session, name: str) -> Space:
 
 
 def _other(session: Session, user: str) -> str:
-    named = storable_name(user, "user")
+    named = storable_id(user, "user")
     if named == acting_of(session).user:
         raise AgentError(
             "M715",
@@ -185,10 +186,8 @@ def _other(session: Session, user: str) -> str:
 def _put_grant(session: Session, space: int, user: str, access: Access, owner: str) -> None:
     values = {"space_id": space, "user_id": user, "access": access, "granted_by": owner}
     session.execute(
-        pg.insert(grants)
-        .values(values)
-        .on_conflict_do_update(
-            index_elements=[grants.c.space_id, grants.c.user_id],
-            set_={"access": access, "granted_at": sa.func.now()},
-        )
+        upsert(
+            grants, merge=lambda _, given: {"access": given.access, "granted_at": sa.func.now()}
+        ),
+        [values],
     )

@@ -107,8 +107,9 @@ def create_engine(
 def connection_options(application_name: str) -> dict[str, Any]:
     """Return the arguments by which SQLAlchemy and psycopg connect; see `create_engine`."""
     request = {**channel.REQUEST, "application_name": application_name, "connect_timeout": 10}
-    # SQLAlchemy would ask each database for a type that nothing here uses.
-    return {"connect_args": request, "use_native_hstore": False}
+    # SQLAlchemy would ask each database for a type that nothing here uses, and its errors would
+    # show what was sent: texts of memories, in logs and in Dagster's events.
+    return {"connect_args": request, "use_native_hstore": False, "hide_parameters": True}
 
 
 def set_up_connections(engine: sa.Engine, settings: Settings) -> None:

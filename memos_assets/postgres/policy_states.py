@@ -50,6 +50,7 @@ class TableState:
         enabled: row-level security is on.
         forced: it holds for the owner, too.
         rights: that the services' role has by name.
+        public_rights: that everybody has, and so the services' role, too.
         policies: name -> policy.
         opening: names of permissive policies that hold for the services' role.
     """
@@ -60,6 +61,7 @@ class TableState:
     enabled: bool
     forced: bool
     rights: tuple[str, ...]
+    public_rights: tuple[str, ...]
     policies: Mapping[str, PolicyState]
     opening: tuple[str, ...]
 
@@ -69,6 +71,8 @@ select c.oid::bigint as oid, n.nspname, c.relname, pg_get_userbyid(c.relowner)::
     pg_has_role(c.relowner, 'USAGE') as may_change, c.relrowsecurity, c.relforcerowsecurity,
     array(select distinct lower(a.privilege_type) from aclexplode(c.relacl) a
         join pg_roles r on r.oid = a.grantee where r.rolname = %(role)s order by 1) as rights,
+    array(select distinct lower(a.privilege_type) from aclexplode(c.relacl) a
+        where a.grantee = 0 order by 1) as public_rights,
     array(select distinct r.rolname::text from aclexplode(c.relacl) a
         join pg_roles r on r.oid = a.grantee
         where a.grantee <> c.relowner and r.rolname <> %(role)s order by 1) as others
@@ -77,7 +81,7 @@ where c.relkind in ('r', 'p') and (n.nspname || '.' || c.relname) = any(%(names)
 """
 _POLICIES = """
 select p.polrelid::bigint, p.polname::text, p.polcmd::text, p.polpermissive,
-    array(select case when r = 0 then 'public' else pg_get_userbyid(r)::text end
+    array(select case when r = 0 then 'everybody' else pg_get_userbyid(r)::text end
         from unnest(p.polroles) r order by 1),
     pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid),
     p.polpermissive and exists (select from unnest(p.polroles) r where case when r = 0 then true
@@ -108,10 +112,11 @@ def read_states(conn: sa.Connection, names: Sequence[str]) -> dict[str, TableSta
             enabled=enabled,
             forced=forced,
             rights=tuple(rights),
+            public_rights=tuple(of_all),
             policies=policies.get(oid, {}),
             opening=tuple(sorted(opening.get(oid, []))),
         )
-        for oid, schema, name, owner, may_change, enabled, forced, rights, others in rows
+        for oid, schema, name, owner, may_change, enabled, forced, rights, of_all, others in rows
     }
 
 
@@ -206,6 +211,8 @@ def table_faults(wall: Wall, state: TableState, expected: Mapping[str, PolicySta
     ]
     if more := sorted(set(state.rights) - set(wall.rights)):
         faults.append(f"{ROLE} has the right {', '.join(more)}")
+    if of_all := sorted(set(state.public_rights) - set(wall.rights)):
+        faults.append(f"everybody (PUBLIC) has the right {', '.join(of_all)}")
     if fewer := sorted(set(wall.rights) - set(state.rights)):
         faults.append(f"{ROLE} lacks the right {', '.join(fewer)}")
     return faults

@@ -160,8 +160,8 @@ _FURTHER = sa.text(
         and n.nspname !~ '^pg_' and n.nspname <> 'information_schema'
         and (n.nspname || '.' || c.relname) <> all(:known)
         and pg_catalog.has_schema_privilege(:role, n.oid, 'USAGE')
-        and pg_catalog.has_table_privilege(
-            :role, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE')
+        and (pg_catalog.has_table_privilege(:role, c.oid, 'DELETE, TRUNCATE')
+            or pg_catalog.has_any_column_privilege(:role, c.oid, 'SELECT, INSERT, UPDATE'))
         and not exists (select from pg_catalog.pg_depend d where d.objid = c.oid
             and d.classid = 'pg_catalog.pg_class'::regclass and d.deptype = 'e')
     order by 1

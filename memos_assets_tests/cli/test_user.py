@@ -4,13 +4,19 @@ import hashlib
 import json
 from pathlib import Path
 
+import dagster as dg
 import pyarrow.parquet as pq
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from memos_assets.memory.acting import act_as
 from memos_assets.memory.erase import ERASED_MEMORY
+from memos_assets.memory.graph_checks import nothing_dangles
 from memos_assets.memory.models import register
+from memos_assets.memory.sessions import open_sync_memory_sessions
+from memos_assets.runs.instance import open_instance
+from memos_assets.settings import load_settings
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.memory.walled import act, add_memory, add_space
 
@@ -243,7 +249,26 @@ def test_an_erasure_leaves_nothing_of_the_user_and_all_of_the_others(
         assert tombstone.counts == said["counts"]
         everything = "".join(str(row) for row in conn.execute(sa.text("table agent.memories")))
         assert "canary" not in everything
+        # What an erased memory ended names none that is there, and that is right.
+        assert nothing_dangles(conn, "memories").observed.startswith("every reference is")
     assert memos_assets("user", "erase", BOB, "--yes")[2].startswith("M771")
+
+
+def test_an_erasure_deletes_the_runs_that_name_the_user_however_short_the_id_is(
+    memos_assets: Command, database: sa.Engine
+) -> None:
+    with open_sync_memory_sessions(load_settings()) as sessions, sessions.begin() as session:
+        act_as(session, user="u1")
+    config = {"ops": {"memos__agent__seed": {"config": {"user": "u1"}}}}
+    with open_instance(load_settings()) as instance:
+        instance.add_run(dg.DagsterRun(job_name="seed_memory", run_config=config))
+        instance.add_run(dg.DagsterRun(job_name="__ASSET_JOB", run_config=config))
+        other = instance.add_run(dg.DagsterRun(job_name="seed_memory"))
+        assert memos_assets("user", "erase", "u1", "--yes")[0] == 0
+        assert [run.run_id for run in instance.get_runs()] == [other.run_id]
+    with database.connect() as conn:
+        (counts,) = conn.execute(sa.text("select counts from agent.erasures")).scalars()
+    assert counts["runs of Dagster"] == 2
 
 
 def test_texts_that_are_left_are_named(

@@ -225,6 +225,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "check_health_daily",
         "check_memory_daily",
         "embed_waiting_memories",
+        "embed_waiting_memories_of_memos",
         "maintain_memory_models",
         "observe_embedder",
     ]

@@ -13,6 +13,7 @@ from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.jobs import FINISH, HEALTH, MEMORY
 from memos_assets.memory import SyncMemory
 from memos_assets.memory.quality_checks import NAME, baseline
+from memos_assets.runs.seed_runs import delete_seed_runs
 from memos_assets.settings import Settings
 from memos_assets_tests.defs.world import QUIET, World, failures
 
@@ -150,3 +151,14 @@ def test_the_seed_asset_seeds_a_user_once_and_refuses_an_unknown_source(world: W
     assert metadata(seeded(world), "seed")["new"] == 0
     (said,) = failures(seeded(world, user="u1", source="nothing"))
     assert said.startswith("M720 source nothing: ")
+
+
+def test_runs_whose_configuration_names_a_user_are_deleted_and_no_others(world: World) -> None:
+    for user in ("u1", "u1", "u12"):
+        seeded(world, user=user)
+    world.run(MEMORY)
+    assert delete_seed_runs(world.instance, MEMOS.names, "u1") == 2
+    kept = [run.run_config["ops"] for run in world.instance.get_runs() if run.job_name != MEMORY]
+    assert kept == [{"memos__agent__seed": {"config": {"user": "u12"}}}]
+    assert len(world.instance.get_runs()) == 2
+    assert delete_seed_runs(world.instance, MEMOS.names, "u1") == 0

@@ -3,12 +3,20 @@
 import dagster as dg
 import pytest
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from memos_assets.definitions import defs
+from memos_assets.memory import vector_indexes
+from memos_assets.memory.acting import act_as
 from memos_assets.memory.exchange import register_next
 from memos_assets.memory.models import registered
+from memos_assets.memory.service.crypto import key_ring
+from memos_assets.memory.service.prepared import prepared
+from memos_assets.memory.service.store import store_memory
 from memos_assets.search.embed import DeterministicEmbedder
+from memos_assets.settings import load_settings
 from memos_assets_tests.defs.world import QUIET, World, failures
+from memos_assets_tests.memory.service.conftest import MXBAI
 from memos_assets_tests.memory.test_outbox import outbox, remember
 
 EMBEDDER = dg.AssetKey(["memos", "agent", "embedder"])
@@ -82,6 +90,56 @@ def test_waiting_memories_are_embedded_and_another_embedder_is_another_version(
     with engine.connect() as conn:
         model = registered(conn)[1]
         assert conn.scalar(sa.select(sa.func.count()).select_from(model.table)) == 3
+
+
+def test_rows_of_memos_own_table_are_embedded_by_the_same_job(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMOS_EMBEDDER", "deterministic")
+    schedule = defs().resolve_schedule_def("embed_waiting_memories_of_memos")
+
+    def ticks() -> int:
+        with dg.build_schedule_context(instance=world.instance) as context:
+            return len(schedule.evaluate_tick(context).run_requests or ())
+
+    def embedded() -> object:
+        (made,) = run(world, "embed_waiting_memories").asset_materializations_for_node(
+            "memos__agent__outbox"
+        )
+        return made.metadata["embedded in public.memories"].value
+
+    monkeypatch.setenv("MEMOS_ENCRYPTION_KEY", "a passphrase of theirs")
+    keys = key_ring(load_settings())
+    with Session(world.engine) as session, session.begin():
+        act_as(session, user="u1")
+        store_memory(session, "u1", prepared(keys, "My sponsor"))
+    assert (ticks(), embedded()) == (0, 0)  # the embedder is of another model
+    monkeypatch.setenv("MEMOS_EMBEDDER_MODEL", MXBAI)
+    monkeypatch.delenv("MEMOS_ENCRYPTION_KEY")
+    assert (ticks(), embedded()) == (0, 0)
+    monkeypatch.setenv("MEMOS_ENCRYPTION_KEY", "a passphrase of theirs")
+    assert (ticks(), embedded(), ticks()) == (1, 1, 0)
+
+
+def test_the_daily_job_indexes_a_space_that_became_large(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MEMOS_EMBEDDER", "deterministic")
+    monkeypatch.setenv("MEMOS_EMBEDDER_MODEL", "one")
+    monkeypatch.setenv("MEMOS_EMBEDDER_DIMENSION", "64")
+    monkeypatch.setattr(vector_indexes, "FEWEST_INDEXED", 3)
+
+    def indexes() -> list[int]:
+        run(world, "maintain_memory_models")
+        with world.engine.connect() as conn:
+            (model,) = registered(conn)
+            return [index.bound for index in vector_indexes.space_indexes(conn, model)]
+
+    remember(world.engine, "the pump 1", "the pump 2")
+    assert indexes() == []
+    (last,) = remember(world.engine, "the pump 3")
+    assert indexes() == [last]
+    assert indexes() == [last]
 
 
 REEMBEDDING = dg.AssetKey(["memos", "agent", "reembedding"])

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.errors import AgentError, UsageError
 from memos_assets.memory import Asked, Memory, SyncMemory
+from memos_assets.memory.acting import ERASED
 from memos_assets.memory.prepared import Prepared
 from memos_assets.memory.spaces import create_space
 from memos_assets.search.embed import DeterministicEmbedder
@@ -147,7 +148,23 @@ def test_memories_of_a_model_that_is_not_registered_wait(session: Session) -> No
     assert kept.waits.startswith("M760")
 
 
-@pytest.mark.parametrize("user", ["", " ", None, 7])
+def test_users_whose_ids_differ_by_white_space_are_two(
+    shared_sessions: sessionmaker[Session], memory: SyncMemory, user: str
+) -> None:
+    with shared_sessions.begin() as session:
+        memory.act_as(session, user=user)
+        memory.remember(session, memory.prepare("The pump is red."))
+        create_space(session, f"of {user}")
+        memory.act_as(session, user=user, spaces=[f"of {user}"])
+        memory.grant(session, f"of {user}", f"{user} ")
+        assert set(memory.granted(session, f"of {user}")) == {user, f"{user} "}
+    for other in (f"{user} ", f" {user}", f"{user}\n"):
+        with shared_sessions() as session:
+            assert memory.act_as(session, user=other).user == other
+            assert session.execute(sa.text("select count(*) from agent.memories")).scalar_one() == 0
+
+
+@pytest.mark.parametrize("user", ["", " ", None, 7, ERASED])
 def test_without_a_user_nothing_is_done(
     shared_sessions: sessionmaker[Session], memory: SyncMemory, user: Any
 ) -> None:

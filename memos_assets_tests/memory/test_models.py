@@ -1,7 +1,9 @@
 """Models: registered with their answers, one current; embeddings written and ended."""
 
+import time
 import uuid
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import numpy as np
@@ -12,6 +14,7 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory import SyncMemory, model_identity
 from memos_assets.memory.beliefs import close_embeddings
+from memos_assets.memory.exchange import drop_model, register_next
 from memos_assets.memory.models import (
     State,
     check_answer,
@@ -25,7 +28,10 @@ from memos_assets.memory.sessions import open_sync_memory_sessions
 from memos_assets.memory.vectors import EmbeddingRow, write_embeddings
 from memos_assets.search.embed import DeterministicEmbedder, OllamaEmbedder, Vectors
 from memos_assets.settings import Settings
+from memos_assets_tests.memory.test_outbox import remember
 
+ONE = DeterministicEmbedder(8, model="one")
+TWO = DeterministicEmbedder(8, model="two", seed=1)
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
@@ -226,3 +232,38 @@ def test_no_vector_that_is_not_the_models_is_stored(
         with pytest.raises(AgentError, match=f"^M761 model one: an embedding .*{said}"):
             write_embeddings(session, [good, bad], "one")
         assert stored(session, model.table_name) == []
+
+
+@pytest.mark.parametrize("work", ["register", "drop"])
+def test_a_model_is_made_and_dropped_beside_a_transaction_that_remembers(
+    engine: sa.Engine, work: str
+) -> None:
+    ensure_registered(engine, ONE)
+    if work == "drop":
+        register_next(engine, TWO)
+    (number,) = remember(engine, "the pump was there before")
+
+    def operate() -> None:
+        if work == "drop":
+            drop_model(engine, "two")
+        else:
+            register_next(engine, TWO)
+
+    waits = sa.text(
+        "select exists (select from pg_locks l join pg_database d on d.oid = l.database "
+        "where d.datname = current_database() and not l.granted)"
+    )
+    with ThreadPoolExecutor(1) as pool, Session(engine) as session, session.begin():
+        session.execute(sa.text("update agent.memories set trust = 0.5"))
+        done = pool.submit(operate)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
+            while not conn.scalar(waits) and not done.done():
+                time.sleep(0.01)
+        space = session.scalar(sa.text("select space_id from agent.memories"))
+        assert space is not None
+        (vector,) = ONE.embed(["the pump"])
+        assert write_embeddings(session, [EmbeddingRow(number, 0, space, None, vector)], ONE.model)
+        session.commit()
+        done.result(timeout=30)
+    with engine.connect() as conn:
+        assert len(registered(conn)) == (1 if work == "drop" else 2)

@@ -20,6 +20,7 @@ from memos_assets.memory.normalised_text import content_digest
 from memos_assets.memory.seed import Seeded, seed
 from memos_assets.memory.seed_checks import seeds_are_what_was_consolidated
 from memos_assets.memory.seed_originals import seeded_id
+from memos_assets.postgres.advisory_locks import MODELS
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.memory import graphs as g
 
@@ -39,6 +40,22 @@ def the_id(number: int, user: str = "u1") -> str:
 def ways(session: Session, memory: str) -> dict[tuple[str, str], str]:
     found = network.get_connected(session, memory)
     return {(one.memory.id, one.type): one.way for one in found}
+
+
+def test_the_model_cannot_be_exchanged_while_a_seed_writes_its_embeddings(
+    small: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free: list[bool] = []
+    counted = seeding._count_accesses
+
+    def look(*given: Any) -> None:
+        with small.connect() as conn:
+            free.append(bool(conn.scalar(sa.select(MODELS.tried_within_transaction()))))
+        counted(*given)
+
+    monkeypatch.setattr(seeding, "_count_accesses", look)
+    seed(small, "u1")
+    assert free == [False]
 
 
 @pytest.fixture

@@ -7,12 +7,15 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
+from memos_assets.memory import sessions as memory_sessions
 from memos_assets.memory.sessions import (
     open_memory_sessions,
     open_sync_memory_sessions,
     sessions_for,
+    walled_off,
 )
 from memos_assets.postgres import row_security
+from memos_assets.search.embed import Embedder
 from memos_assets.settings import Settings
 from memos_assets_tests.memory.walled import CANARY, act, add_memory, add_space
 
@@ -47,6 +50,40 @@ def test_a_fresh_database_is_walled_off_as_described(engine: sa.Engine) -> None:
     with engine.begin() as conn:
         assert row_security.wall_faults(conn) == {}
         assert row_security.install(conn) == []
+
+
+def test_the_embedder_is_asked_until_a_model_is_registered_and_once_per_call(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[object] = [None, object()]
+    calls: list[str] = []
+
+    def asked(_: sa.Engine, embedder: Embedder) -> object:
+        calls.append(embedder.model)
+        return answers.pop(0)
+
+    monkeypatch.setattr(memory_sessions, "ensure_registered", asked)
+    embedding = settings.model_copy(update={"embedder": "deterministic"})
+    for expected in (1, 2, 2):
+        walled_off(embedding)
+        assert len(calls) == expected
+
+
+def test_an_error_of_the_database_does_not_show_what_was_sent(
+    sessions: sessionmaker[Session], settings: Settings
+) -> None:
+    failing = sa.text("select 1 / (length(:said) * 0)")
+    with sessions() as session, pytest.raises(sa.exc.DBAPIError) as caught:
+        session.execute(failing, {"said": CANARY})
+    assert CANARY not in str(caught.value)
+
+    async def said() -> str:
+        async with open_memory_sessions(settings) as made, made() as session:
+            with pytest.raises(sa.exc.DBAPIError) as caught:
+                await session.execute(failing, {"said": CANARY})
+            return str(caught.value)
+
+    assert CANARY not in asyncio.run(said())
 
 
 def test_users_see_their_spaces_and_nobody_sees_any(sessions: sessionmaker[Session]) -> None:

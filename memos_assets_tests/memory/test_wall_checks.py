@@ -39,9 +39,12 @@ def judged(conn: sa.Connection, *statements: str) -> str:
         ("create table agent.embeddings_9 (memory bigint, space_id bigint)", "embeddings_9: row"),
         (f"create or replace function agent.readable_spaces() returns bigint[] {OPENED}", "differ"),
         ("grant truncate on agent.memories to memos_agent", "has the right truncate"),
+        ("grant truncate on agent.memories to public", r"everybody \(PUBLIC\) .* truncate"),
+        ("grant select on agent.erasures to public", "erasures: everybody .* select"),
         ("revoke insert on agent.memories from memos_agent", "lacks the right insert"),
         ("grant select on agent.erasures to memos_agent", "erasures: .*has the right select"),
         ("grant select on memos.corpora to memos_agent", "memos.corpora: .*has no owner"),
+        ("grant select (source) on memos.corpora to memos_agent", "memos.corpora: .*has no owner"),
         (
             "create view public.v as table agent.links; grant select on public.v to public",
             "public.v: memos_agent has rights on it",

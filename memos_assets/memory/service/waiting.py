@@ -2,10 +2,14 @@
 
 A memory waits where the embedder gave nothing, and where it was stored in a transaction that a
 model must not hold up. `waiting_memories` and `fill_in` see the rows that their session sees: those
-of the user it acts for, or of all users where the operator runs it.
+of the user it acts for, or of all users where the operator runs it. `embed_all` is what the
+schedule runs.
 """
 
-from collections.abc import Sequence
+# session-rule: file S001 because a schedule works from the engine, between calls of the model
+
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 from uuid import UUID
@@ -13,13 +17,17 @@ from uuid import UUID
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from memos_assets.errors import AgentError
+from memos_assets.catalog.columns import MXBAI
+from memos_assets.errors import AgentError, MemosAssetsError
+from memos_assets.memory.model_identity import answer_of
+from memos_assets.memory.prepared import cause
 from memos_assets.memory.service.crypto import KeyRing
 from memos_assets.memory.service.prepared import Embedding, embedded_texts
 from memos_assets.memory.service.privacy import anonymised
+from memos_assets.memory.service.rotation import WHERE, need_all_rows
 from memos_assets.memory.service.store import level_of
 from memos_assets.memory.service.values import MEMORIES, now
-from memos_assets.search.embed import AsyncEmbedder
+from memos_assets.search.embed import AsyncEmbedder, Embedder, ThreadedEmbedder, same_model
 
 #: Memories of one round; a model answers so many in a few seconds.
 ROUND: Final = 64
@@ -54,22 +62,33 @@ def waiting_memories(
         keys: decrypt the content, of which the embedding is made.
         after: the last id of the round before; None: from the first on.
         limit: at most so many.
+
+    Returns:
+        Nothing only where no further memory waits that a key decrypts.
     """
     m = MEMORIES.c
-    moment = now()
-    conditions = [
-        m.embedding_vector.is_(None),
-        m.is_deleted.is_not(True),
-        m.consent_given,
-        sa.or_(m.expires_at.is_(None), m.expires_at > moment),
-        *([] if after is None else [m.id > after]),
-    ]
-    rows = session.execute(
-        sa.select(m.id, m.content_hash, m.encrypted_content, m.privacy_level)
-        .where(*conditions)
-        .order_by(m.id)
-        .limit(limit)
-    ).all()
+    listed = sa.select(m.id, m.content_hash, m.encrypted_content, m.privacy_level).where(*_waits())
+    while True:
+        page = listed if after is None else listed.where(m.id > after)
+        rows = session.execute(page.order_by(m.id).limit(limit)).all()
+        found = _readable(keys, rows)
+        if found or len(rows) < limit:
+            return found
+        after = rows[-1].id
+
+
+def _waits() -> Iterator[sa.ColumnElement[bool]]:
+    """Yield the conditions of memories that wait."""
+    m = MEMORIES.c
+    yield m.embedding_vector.is_(None)
+    # memOS stores an empty content without encryption.
+    yield sa.func.octet_length(m.encrypted_content) > 0
+    yield m.is_deleted.is_not(True)
+    yield m.consent_given
+    yield sa.or_(m.expires_at.is_(None), m.expires_at > now())
+
+
+def _readable(keys: KeyRing, rows: Sequence[sa.Row]) -> list[Waiting]:
     found = []
     for row in rows:
         try:
@@ -122,3 +141,71 @@ def fill_in(session: Session, memories: Sequence[Waiting]) -> int:
         )
         filled += len(done.all())
     return filled
+
+
+@dataclass(frozen=True, slots=True)
+class Filled:
+    """Outcome of `embed_all`.
+
+    Attributes:
+        embedded: memories that got an embedding.
+        stopped: code and cause for which the embedder was not asked for more; None: none.
+    """
+
+    embedded: int = 0
+    stopped: str | None = None
+
+
+def any_waiting(engine: sa.Engine) -> bool:
+    """Whether memOS's table is there, and a memory in it waits."""
+    with engine.connect() as conn:
+        if conn.scalar(sa.select(sa.func.to_regclass(WHERE))) is None:
+            return False
+        return bool(conn.scalar(sa.select(sa.exists().where(*_waits()))))
+
+
+def embeds_memories(embedder: Embedder) -> bool:
+    """Whether an embedder is, by its name, of the model of ``public.memories``."""
+    return any(same_model(embedder.model, one) for one in MXBAI)
+
+
+def embed_all(engine: sa.Engine, keys: KeyRing, embedder: Embedder) -> Filled:
+    """Embed the memories of all users that wait; no connection is in use while the model works.
+
+    A memory that the model refuses goes on waiting, and holds up no other one.
+
+    Args:
+        engine: of the operator.
+        keys: of the environment.
+        embedder: of the model of ``public.memories``.
+
+    Raises:
+        AgentError: M749 this role does not see the rows of all users.
+        UsageError: M570 memOS's tables are not there.
+    """
+    with engine.connect() as conn:
+        need_all_rows(conn)
+    embedded, after = 0, None
+    try:
+        while True:
+            with Session(engine) as session:
+                found = waiting_memories(session, keys, after=after)
+            if not found:
+                return Filled(embedded)
+            after = found[-1].memory
+            made = _embedded(embedder, found)
+            with Session(engine) as session, session.begin():
+                embedded += fill_in(session, made)
+    except MemosAssetsError as error:
+        return Filled(embedded, cause(error))
+
+
+def _embedded(embedder: Embedder, memories: Sequence[Waiting]) -> list[Waiting]:
+    """Embed memories in one call; where that fails, those for which it does not."""
+    made = asyncio.run(embed_waiting(ThreadedEmbedder(embedder), memories))
+    if made or len(memories) == 1:
+        return made
+    # Whether it is the embedder, or one of the texts.
+    answer_of(embedder)
+    middle = len(memories) // 2
+    return _embedded(embedder, memories[:middle]) + _embedded(embedder, memories[middle:])
