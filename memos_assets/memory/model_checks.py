@@ -11,6 +11,7 @@ from memos_assets.check import AnyCheck, Check, CheckContext, Subject, by_connec
 from memos_assets.finding import Finding
 from memos_assets.memory import model_identity, outbox
 from memos_assets.memory.models import EMBEDDINGS, Model, registered
+from memos_assets.memory.service.waiting import count_waiting
 from memos_assets.memory.stored_texts import ended_at
 from memos_assets.postgres.schema import agent
 
@@ -22,12 +23,21 @@ _LENGTH_TOLERANCE = 0.01
 
 
 def outbox_is_young(context: CheckContext, _asset: str) -> Finding:
-    """V39: no memory has waited for its embedding for longer than ``MEMOS_OUTBOX_MINUTES``."""
+    """V39: no memory has waited for its embedding for longer than ``MEMOS_OUTBOX_MINUTES``.
+
+    Rows of ``public.memories`` without an embedding are counted, and fail nothing: memOS does not
+    say since when they wait, and keeps some without.
+    """
     most = timedelta(minutes=context.settings.outbox_minutes)
     with context.engine.connect() as conn:
         found = outbox.waiting(conn)
+        of_memos = count_waiting(conn)
     age = timedelta() if found.since is None else datetime.now(UTC) - found.since
-    evidence = {"waiting": found.count, "reasons": dict(found.reasons)}
+    evidence = {
+        "waiting": found.count,
+        "reasons": dict(found.reasons),
+        "waiting in public.memories": of_memos,
+    }
     expected = f"none waits for more than {context.settings.outbox_minutes:g} minutes"
     if found.since is None:
         return Finding(True, expected, "none waits", evidence)  # noqa: FBT003
@@ -146,7 +156,8 @@ CHECKS: tuple[AnyCheck, ...] = (
         title="No memory waits for its embedding for longer than MEMOS_OUTBOX_MINUTES.",
         fix="start the embedder, or set MEMOS_EMBEDDER; then memos-assets memory embed",
         where="`memos/agent/outbox`",
-        reads="`agent.outbox`: when the oldest memory began to wait, and why",
+        reads="`agent.outbox`: when the oldest memory began to wait, and why; it also counts rows "
+        "of `public.memories` without an embedding",
         when_failed="Memories are found by their words alone meanwhile. See the reasons: start the "
         "embedder, or set `MEMOS_EMBEDDER`; then run `memos-assets memory embed`.",
         subjects=_outbox,

@@ -164,6 +164,14 @@ def any_waiting(engine: sa.Engine) -> bool:
         return bool(conn.scalar(sa.select(sa.exists().where(*_waits()))))
 
 
+def count_waiting(conn: sa.Connection) -> int:
+    """Count the memories in memOS's table that wait, of all users; 0 where it is not there."""
+    if conn.scalar(sa.select(sa.func.to_regclass(WHERE))) is None:
+        return 0
+    counted = sa.select(sa.func.count()).select_from(MEMORIES).where(*_waits())
+    return int(conn.execute(counted).scalar_one())
+
+
 def embeds_memories(embedder: Embedder) -> bool:
     """Whether an embedder is, by its name, of the model of ``public.memories``."""
     return any(same_model(embedder.model, one) for one in MXBAI)

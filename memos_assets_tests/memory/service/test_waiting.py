@@ -6,15 +6,24 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from memos_assets.catalog import MEMOS
+from memos_assets.check import CheckContext
 from memos_assets.errors import AgentError, UsageError
 from memos_assets.memory.acting import act_as
+from memos_assets.memory.model_checks import outbox_is_young
 from memos_assets.memory.service import waiting
 from memos_assets.memory.service.crypto import KeyRing
 from memos_assets.memory.service.prepared import prepared
 from memos_assets.memory.service.store import store_memory
 from memos_assets.memory.service.values import MEMORIES
-from memos_assets.memory.service.waiting import any_waiting, embed_all, embeds_memories
+from memos_assets.memory.service.waiting import (
+    any_waiting,
+    count_waiting,
+    embed_all,
+    embeds_memories,
+)
 from memos_assets.search.embed import DeterministicEmbedder, TextTooLongError, Vectors
+from memos_assets.settings import Settings
 from memos_assets_tests.memory.service.conftest import MXBAI
 
 LONG = "longer than the model reads"
@@ -68,6 +77,10 @@ def test_all_users_rows_are_embedded_past_those_that_cannot_be(
     assert embed_all(engine, keys, embedder) == waiting.Filled(3)
     assert (without(engine), embedder.open) == (6, 0)
     assert any_waiting(engine)
+    with engine.connect() as conn:
+        assert count_waiting(conn) == 6
+    context = CheckContext(engine, MEMOS, Settings())
+    assert outbox_is_young(context, "outbox").evidence["waiting in public.memories"] == 6
     assert embed_all(engine, keys, embedder) == waiting.Filled()
 
 
