@@ -250,7 +250,7 @@ def count_accesses(session: Session, found: Sequence[Place], times: int = 1) -> 
     ]
     if rows and times:
         MEMORIES.wait_for_each(session.connection(), map(_first_access, found))
-        session.execute(upsert(accesses, merge=counted), rows)
+        session.execute(upsert(accesses, merge=counted).values(rows))
 
 
 def stats(session: Session) -> dict[str, Any]:

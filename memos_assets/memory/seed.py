@@ -250,7 +250,7 @@ def _count_accesses(session: Session, space: int, chunk: Sequence[tuple[int, Ori
         {"memory": number, "space_id": space, "count": counts[number], "last_at": last[number]}
         for number in sorted(counts)
     ]
-    session.execute(upsert(accesses, merge=counted), rows)
+    session.execute(upsert(accesses, merge=counted).values(rows))
 
 
 def _finish(session: Session, number: int, source: str) -> Mapping[str, int]:

@@ -81,7 +81,7 @@ where c.relkind in ('r', 'p') and (n.nspname || '.' || c.relname) = any(%(names)
 """
 _POLICIES = """
 select p.polrelid::bigint, p.polname::text, p.polcmd::text, p.polpermissive,
-    array(select case when r = 0 then 'everybody' else pg_get_userbyid(r)::text end
+    array(select case when r = 0 then 'public' else pg_get_userbyid(r)::text end
         from unnest(p.polroles) r order by 1),
     pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid),
     p.polpermissive and exists (select from unnest(p.polroles) r where case when r = 0 then true
