@@ -152,6 +152,18 @@ def _place(floor: list[Box]) -> None:
         edge = box.x - 24
 
 
+def _rows(floor: list[Box]) -> list[list[Box]]:
+    """Divide a floor whose boxes do not fit side by side, which import none of each other."""
+    rows: list[list[Box]] = [[]]
+    for box in floor:
+        row = [*rows[-1], box]
+        if rows[-1] and sum(one.width + 24 for one in row) - 24 > RIGHT - LEFT:
+            rows.append([box])
+        else:
+            rows[-1] = row
+    return rows
+
+
 def arranged() -> Layout:
     """Place every room that exists."""
     counted = plan.arrows()
@@ -163,8 +175,9 @@ def arranged() -> Layout:
     floors = []
     y = TOP
     for number in range(max(level.values()), 0, -1):
-        floor = [boxes[room] for room in above if level[room] == number]
-        if floor:
+        for floor in _rows([boxes[room] for room in above if level[room] == number]):
+            if not floor:
+                continue
             _place(floor)
             tallest = max(box.height for box in floor)
             for box in floor:

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.memory.models import Model
-from memos_assets.postgres.connection import in_force, put_in_force
+from memos_assets.postgres.connection import autocommit_connection, in_force, put_in_force
 from memos_assets.postgres.vector_names import VectorName
 
 #: Memories of a space from which on it gets an index.
@@ -133,9 +133,8 @@ def build(
     """
     with engine.connect() as conn:
         listed = pending(conn, model)
-    autocommit = engine.execution_options(isolation_level="AUTOCOMMIT")
     for one in listed:
-        with autocommit.connect() as conn:
+        with autocommit_connection(engine) as conn:
             driver = conn.connection.driver_connection
             assert driver is not None, "a connection in use is open"
             index, table = one.index, sql.Identifier("agent", f"embeddings_{model.id}")
