@@ -18,7 +18,7 @@ from memos_assets.memory import canary
 from memos_assets.memory.acting import ERASED
 from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
 from memos_assets.memory.canary import Searched
-from memos_assets.postgres import schemas
+from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import agent
 
@@ -73,6 +73,7 @@ def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
     Raises:
         AgentError: M770 rows are hidden; M771 nothing belongs to the user.
     """
+    advisory_locks.WORD_COUNTS.wait(conn)
     found = find_belongings(conn, user)
     before = found.count(conn)
     if not before:

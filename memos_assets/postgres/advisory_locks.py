@@ -164,6 +164,12 @@ MODELS = AdvisoryLock(
     "transaction",
     "The current embedding model: writers of embeddings share it, a change of the model waits.",
 )
+WORD_COUNTS = AdvisoryLock(
+    "word counts",
+    _MEMO << 8 | 0x08,
+    "transaction",
+    "Counts of words that are added up: an erasure does not leave the sum of a space that is gone.",
+)
 TRIAL = AdvisoryLock(
     "trial",
     _MEMO << 8 | 0x10,
@@ -201,6 +207,7 @@ LOCKS = (
     BACKUP,
     FUNCTIONS,
     MODELS,
+    WORD_COUNTS,
     TRIAL,
     RUN,
     CHUNKS,

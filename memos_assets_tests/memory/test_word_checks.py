@@ -5,6 +5,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.memory import SyncMemory
+from memos_assets.memory.postings import compact_counts
 from memos_assets.memory.word_checks import words_equal_the_memories
 from memos_assets.settings import Settings
 
@@ -52,3 +53,22 @@ def test_v45_words_equal_the_memories_fails_when_they_differ(
         conn.rollback()
     assert not finding.passed
     assert observed in finding.observed
+
+
+def test_counts_of_many_calls_are_added_up_beside_a_writer(engine: sa.Engine) -> None:
+    memory = SyncMemory(Settings())
+    with Session(engine) as session:
+        for number in range(6):
+            memory.act_as(session, user="u1" if number else "u2")
+            memory.remember(session, memory.prepare(f"Text number {number}."))
+            session.commit()
+        memory.act_as(session, user="u1")
+        memory.remember(session, memory.prepare("Not committed yet."))
+        with engine.begin() as conn:
+            assert compact_counts(conn, most=2) == 5
+        session.commit()
+    with engine.connect() as conn:
+        counts = "select memories, words from agent.word_counts order by number"
+        assert conn.exec_driver_sql(counts).all() == [(1, 3), (1, 2), (5, 15)]
+        finding = words_equal_the_memories(conn, "memories")
+    assert finding.passed, finding.observed

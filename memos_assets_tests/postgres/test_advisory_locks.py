@@ -21,6 +21,7 @@ KEYS = {
     "backup": 0x6D656D6F_05,
     "functions": 0x6D656D6F_06,
     "models": 0x6D656D6F_07,
+    "word counts": 0x6D656D6F_08,
     "trial": 0x6D656D6F_10,
     "run": 0x6D656D6F,
     "chunks": None,

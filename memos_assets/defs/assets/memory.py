@@ -20,6 +20,7 @@ from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
 from memos_assets.memory import quality_checks
 from memos_assets.memory.graph_health import graph_health
+from memos_assets.memory.postings import compact_counts
 from memos_assets.memory.quality import Run
 from memos_assets.memory.seed import seed
 from memos_assets.postgres.schema import agent
@@ -35,7 +36,10 @@ GROUP = "memory"
 TABLES = {
     "memories": ("memories revisions accesses", "What agents remember, and each belief about it."),
     "links": ("links provenance", "Pairs of memories, and what was derived from what."),
-    "words": ("postings word_counts", "The words of memories, for BM25."),
+    "words": (
+        "postings word_counts",
+        "The words of memories, for BM25. Counts of a space that became many are added up.",
+    ),
     "spaces": ("spaces grants", "Private and shared spaces, and who may use them."),
     "proposals": ("proposals", "What consolidation of memory would do."),
     "seeds": ("seeds seed_ids", "Which sources of memOS's network were seeded."),
@@ -91,8 +95,9 @@ def _counted(names: AssetNames, name: str, tables: list[str], about: str) -> dg.
         description=f"{about} Agents write the tables at run time; this counts their rows.",
     )
     def _rows(postgres: Postgres) -> dg.MaterializeResult[None]:
-        with reported(), postgres.engine.connect() as conn:
-            shown: dict[str, int] = {table: _count(conn, table) for table in tables}
+        with reported(), postgres.engine.begin() as conn:
+            added_up = {"added up": compact_counts(conn)} if name == "words" else {}
+            shown: dict[str, int] = {table: _count(conn, table) for table in tables} | added_up
             if name == "memories":
                 shown |= _states(conn)
             elif name == "links":
