@@ -25,6 +25,7 @@ from memos_assets.memory.service.values import (
     refused,
     short_text,
 )
+from memos_assets.memory.splitting import split
 from memos_assets.search.embed import AsyncEmbedder, Vectors, check_fit
 
 #: Elements of ``embedding_vector``.
@@ -169,17 +170,26 @@ async def embedded(
 async def embedded_texts(embedder: AsyncEmbedder, texts: Sequence[str]) -> list[Embedding] | None:
     """Return embeddings of texts, each of length 1; None: the embedder gives no usable answer.
 
+    A row has one embedding: a text that is longer than the model reads has the mean of its parts'.
+
     Raises:
         AgentError: M748 its vectors are not those of the table.
         UsageError: M577 a setting or package of the embedder is missing.
     """
+    parts: list[str] = []
+    ends: list[int] = []
+    for text in (given.strip() for given in texts):
+        parts += [text[start:stop].strip() for start, stop in split(text, embedder.model)]
+        ends.append(len(parts))
     try:
-        vectors = await embedder.embed([text.strip() for text in texts])
+        vectors = await embedder.embed(parts)
     except UsageError as error:
         if error.code == _NO_ANSWER:
             return None
         raise _misfit(error) from None
-    return _fitting(embedder.model, vectors)
+    rows = np.asarray(_fitting(embedder.model, vectors))
+    means = [one.mean(axis=0) for one in np.split(rows, ends[:-1])]
+    return _fitting(embedder.model, np.asarray(means))
 
 
 async def embedded_query(embedder: AsyncEmbedder, text: str) -> SearchQuery:

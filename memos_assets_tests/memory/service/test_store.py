@@ -1,6 +1,7 @@
 """Store, read, change and delete memories of `public.memories`, in the caller's session."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -341,3 +342,24 @@ def test_a_session_that_acts_for_somebody_else_is_refused(
     assert get_memory(session, memory.id, acting) is None
     assert not delete_memory(session, memory.id, acting)
     assert update_memory(session, keys, memory.id, acting, {"tags": []}) is None
+
+
+def test_a_text_longer_than_the_model_reads_has_the_mean_of_its_parts(keys: KeyRing) -> None:
+    read: list[str] = []
+
+    class Reads(DeterministicEmbedder):
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            read.extend(texts)
+            return super().embed(texts)
+
+    parts = ["One two three. " * 120, "Four five six. " * 120]
+    embedder = Reads(model=MXBAI)
+    given = [prepared(keys, text) for text in ("short", "\n\n".join(parts))]
+    short, long = asyncio.run(embedded(ThreadedEmbedder(embedder), given))
+    assert len(read) > 2
+    assert " ".join(read[1:]).split() == " ".join(parts).split()
+    assert short.embedding is not None
+    assert np.allclose(short.embedding, embedder.embed(["short"])[0])
+    mean = DeterministicEmbedder(model=MXBAI).embed(read[1:-1]).mean(axis=0)
+    assert long.embedding is not None
+    assert np.allclose(long.embedding, mean / np.linalg.norm(mean), atol=1e-6)
