@@ -172,8 +172,8 @@ def _counted(rows: sql.Composable, table: Table, bind: Bind, *kept: str) -> sql.
     return sql.SQL(
         "select {shown}, array[{ranks}] as ranks, "
         "ts_rank({even}, {words}, {ranking}::tsquery, 2) as by_length "
-        "from (select {shown}, setweight({words}, 'D') as {words} from ({rows}) as held offset 0) "
-        "as held"
+        "from (select {shown}, setweight({words}, 'D') as {words} from ({rows}) as given offset 0) "
+        "as given"
     ).format(
         shown=columns([*table.key, "passes", *kept]),
         ranks=sql.SQL(RANKS),
@@ -372,8 +372,8 @@ def _candidates(
         "select {key}, true as passes, by_rank, case when {by_rank} then candidate.distance "
         "else {distance} end as distance, sparse, listed, "
         "case when listed is null and {words} @@ {whole}::tsquery then {words} end as {words} "
-        "from candidate cross join lateral (select {stored} from {table} as held "
-        "where ({held}) = ({candidate}) offset 0) as stored"
+        "from candidate cross join lateral (select {stored} from {table} as whole "
+        "where ({key_of_whole}) = ({candidate}) offset 0) as stored"
     ).format(
         key=key,
         by_rank=sql.SQL("{}::boolean").format(bind("by_rank")),
@@ -382,7 +382,7 @@ def _candidates(
         whole=bind("whole"),
         stored=columns(list(dict.fromkeys(stored))),
         table=placed(table, schema),
-        held=columns(table.key, "held"),
+        key_of_whole=columns(table.key, "whole"),
         candidate=columns(table.key, "candidate"),
     )
 
