@@ -14,13 +14,10 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.normalised_text import storable_id, storable_name
+from memos_assets.postgres.owned_rows import SPACES_SETTING, USER_SETTING
 from memos_assets.postgres.schema.agent import grants, spaces
 
-#: memOS's own name of it.
-USER_SETTING: Final = "app.current_user_id"
 AGENT_SETTING: Final = "memos.agent_id"
-#: Ids of spaces as an array, such as ``{1,7}``.
-SPACES_SETTING: Final = "memos.spaces"
 #: In place of an erased user's id where a row of others has to name somebody; nobody acts for it.
 ERASED: Final = "erased user"
 _NOTED: Final = "memos_assets.memory.acting"

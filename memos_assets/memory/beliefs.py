@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.memory.acting import Acting
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.models import registered
 from memos_assets.memory.timeline import Belief, Said, believed
 from memos_assets.postgres.schema.agent import memories, revisions
@@ -197,7 +198,7 @@ def read_values(session: Session, space: int, keys: Iterable[Key]) -> dict[Key, 
 def read_memories(session: Session, numbers: Iterable[int]) -> dict[int, Group]:
     """Return memories without a key, each with all its revisions; one statement."""
     groups = {number: Group() for number in sorted(set(numbers))}
-    listed = sa.any_(sa.cast(list(groups), sa.ARRAY(sa.BigInteger())))
+    listed = sa.any_(bigints(groups))
     found = sa.select(*_OF_MEMORY).where(memories.c.number == listed).subquery("m")
     statement = _with_revisions(found).select_from(
         found.join(revisions, revisions.c.memory == found.c.number)
@@ -342,12 +343,17 @@ def _update(session: Session, members: Sequence[Member]) -> None:
     )
 
 
-def close_embeddings(session: Session, numbers: Sequence[int]) -> None:
+def ended_at(memories: sa.FromClause) -> sa.ColumnElement[datetime | None]:
+    """Return when a memory ended, from its columns: the least of `retracted_at, valid_until`."""
+    return sa.func.least(memories.c.retracted_at, memories.c.valid_until)
+
+
+def close_embeddings(session: Session | sa.Connection, numbers: Sequence[int]) -> None:
     """Copy the end of memories to their embeddings, in the table of every model."""
     if not numbers:
         return
-    listed = sa.any_(sa.cast(list(numbers), sa.ARRAY(sa.BigInteger())))
-    ended = sa.func.least(memories.c.retracted_at, memories.c.valid_until)
+    listed = sa.any_(bigints(numbers))
+    ended = ended_at(memories)
     for model in registered(session):
         table = model.table
         session.execute(

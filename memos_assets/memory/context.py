@@ -15,6 +15,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import acting_of
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.moments import Moment, moment, time_condition
 from memos_assets.memory.prepared import Asked
 from memos_assets.memory.recall import recall
@@ -181,7 +182,7 @@ def _contradictions(
         if value is not None
     }
     names = {name: sql.SQL("cast(:{} as timestamptz)").format(sql.SQL(name)) for name in given}
-    hit = sa.any_(sa.cast(listed, sa.ARRAY(sa.BigInteger())))
+    hit = sa.any_(bigints(listed))
     m = memories.alias("m")
     one, other = links.c.a, links.c.b
     pairs = sa.union_all(
@@ -199,8 +200,7 @@ def _contradictions(
         )
         .join(m, m.c.number == pairs.c.there)
         .where(
-            m.c.space_id
-            == sa.any_(sa.cast(list(acting_of(session).readable), sa.ARRAY(sa.BigInteger()))),
+            m.c.space_id == sa.any_(bigints(acting_of(session).readable)),
             sa.text(time_condition(sql.SQL("m"), **names).as_string()),
         )
         .order_by(pairs.c.here, m.c.number)

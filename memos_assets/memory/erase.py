@@ -16,6 +16,7 @@ from psycopg import sql
 
 from memos_assets.memory import canary
 from memos_assets.memory.acting import ERASED
+from memos_assets.memory.beliefs import close_embeddings
 from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
 from memos_assets.memory.canary import Searched
 from memos_assets.postgres import advisory_locks, schemas
@@ -273,22 +274,7 @@ def _retract(conn: sa.Connection, numbers: Sequence[int]) -> None:
         "where number = any(%(numbers)s::bigint[]) order by number",
         values,
     )
-    for name in conn.execute(_EMBEDDINGS).scalars():
-        table = sql.Identifier(agent.AGENT_SCHEMA, name)
-        driver.execute(
-            sql.SQL(
-                "update {} set closed_at = least(closed_at, now()) "
-                "where memory = any(%(numbers)s::bigint[])"
-            ).format(table),
-            values,
-        )
-
-
-_EMBEDDINGS = sa.text(
-    "select c.relname from pg_catalog.pg_class c join pg_catalog.pg_namespace n "
-    "on n.oid = c.relnamespace where n.nspname = 'agent' and c.relkind in ('r', 'p') "
-    "and c.relname ~ '^embeddings_[0-9]+$' order by 1"
-)
+    close_embeddings(conn, numbers)
 
 
 def _correct_word_counts(conn: sa.Connection, found: Belongings) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import Catalog
-from memos_assets.check import AnyCheck, Check, Subject, by_connection
+from memos_assets.check import AnyCheck, Check, by_connection
 from memos_assets.finding import Finding
+from memos_assets.memory.check_subjects import memories_asset
 from memos_assets.memory.erase import ERASED_MEMORY
 from memos_assets.memory.links import MOST_LINKS
 from memos_assets.memory.models import registered
@@ -111,13 +111,6 @@ def lineages_have_no_cycle(conn: sa.Connection, _asset: str) -> Finding:
         observed=f"{len(found)} are" if found else "none is",
         evidence={"memories": found, "derivations": edges},
     )
-
-
-def memories_asset(catalog: Catalog) -> Iterator[Subject[str]]:
-    """Yield the asset of memOS's memories, on which checks of memory are shown."""
-    for asset, specs in catalog.application.items():
-        if any(spec.owner for spec in specs):
-            yield Subject(catalog.names.table(asset), asset, "memory_checks")
 
 
 CHECKS: tuple[AnyCheck, ...] = (

@@ -17,8 +17,9 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory import beliefs
 from memos_assets.memory.acting import Acting, acting_of
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.beliefs import Group, Member, Revision
-from memos_assets.memory.lookup import bigints, find, groups_of, lock, writable
+from memos_assets.memory.lookup import find, groups_of, lock, writable
 from memos_assets.memory.moments import Moment, moment
 from memos_assets.memory.prepared import check_order
 from memos_assets.memory.timeline import Belief

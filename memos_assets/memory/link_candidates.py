@@ -15,6 +15,7 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.models import Model
 from memos_assets.memory.recall_plan import set_locally
 from memos_assets.memory.vector_indexes import space_indexes
@@ -133,12 +134,7 @@ def _directions(sent: bytes, model: Model) -> npt.NDArray[np.float32]:
 
 
 def _parts_of(session: Session, numbers: Sequence[int], model: Model) -> dict[int, _Parts]:
-    return _read(
-        session, model, model.table.c.memory == sa.any_(sa.literal(list(numbers), _BIGINTS))
-    )
-
-
-_BIGINTS: Final = sa.ARRAY(sa.BigInteger())
+    return _read(session, model, model.table.c.memory == sa.any_(bigints(numbers)))
 
 
 def _memories_in(session: Session, space: int) -> int:
@@ -191,9 +187,7 @@ def _compared_there(
     mine = other.alias("mine")
     asked = (
         sa.select(mine.c.memory, mine.c.embedding)
-        .where(
-            _is_open(mine), mine.c.memory == sa.any_(sa.literal(new.memories.tolist(), _BIGINTS))
-        )
+        .where(_is_open(mine), mine.c.memory == sa.any_(bigints(new.memories.tolist())))
         .cte("asked")
         .prefix_with("materialized")
     )

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.link_candidates import Pairs, candidates
 from memos_assets.memory.models import model_named
 from memos_assets.postgres.schema.agent import links, memories
@@ -27,12 +28,6 @@ from memos_assets.postgres.schema.agent import links, memories
 MOST_LINKS: Final = 10
 #: The type of automatic links.
 AUTOMATIC: Final = "semantic"
-
-
-def _bigints(numbers: Iterable[int]) -> sa.Cast[Any]:
-    """Return an array; as text it takes a tenth of the time that a list of parameters takes."""
-    text = "{" + ",".join(map(str, numbers)) + "}"
-    return sa.cast(sa.literal(text, sa.Text()), sa.ARRAY(sa.BigInteger()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +110,7 @@ def _lock(session: Session, numbers: Iterable[int]) -> set[int]:
     """Lock memories in the order of their keys, and return those that nobody else has locked."""
     statement = (
         sa.select(memories.c.number)
-        .where(memories.c.number == sa.any_(_bigints(sorted(numbers))))
+        .where(memories.c.number == sa.any_(bigints(sorted(numbers))))
         .order_by(memories.c.number)
         .with_for_update(key_share=True, skip_locked=True)
     )
@@ -123,7 +118,7 @@ def _lock(session: Session, numbers: Iterable[int]) -> set[int]:
 
 
 def _automatic_links(session: Session, ends: Iterable[int]) -> dict[_Pair, float]:
-    asked = _bigints(sorted(ends))
+    asked = bigints(sorted(ends))
     columns = (links.c.a, links.c.b, links.c.weight)
     halves = [
         sa.select(*columns).where(end == sa.any_(asked), links.c.automatic)
@@ -136,7 +131,7 @@ def _automatic_links(session: Session, ends: Iterable[int]) -> dict[_Pair, float
 def _keys(pairs: Iterable[_Pair]) -> sa.TableValuedAlias:
     ordered = sorted(pairs)
     named = sa.func.unnest(
-        _bigints(a for a, _ in ordered), _bigints(b for _, b in ordered)
+        bigints(a for a, _ in ordered), bigints(b for _, b in ordered)
     ).table_valued(sa.column("a", sa.BigInteger()), sa.column("b", sa.BigInteger()), name="keys")
     return named.render_derived()
 
@@ -174,8 +169,8 @@ def _insert(session: Session, pairs: Pairs) -> Iterable[tuple[int, int, float]]:
         return ()
     ordered = sorted(pairs)
     keys = sa.func.unnest(
-        _bigints(a for a, _ in ordered),
-        _bigints(b for _, b in ordered),
+        bigints(a for a, _ in ordered),
+        bigints(b for _, b in ordered),
         sa.literal([pairs[pair] for pair in ordered], sa.ARRAY(sa.Double())),
     ).table_valued(
         sa.column("a", sa.BigInteger()),

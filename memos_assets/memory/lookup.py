@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -12,6 +11,7 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory import beliefs
 from memos_assets.memory.acting import Acting
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.batch import key_lock
 from memos_assets.memory.beliefs import Group
 from memos_assets.postgres.advisory_locks import MEMORIES
@@ -106,8 +106,3 @@ def groups_of(session: Session, rows: Sequence[Named]) -> Mapping[UUID, Group]:
             row.id: values[row.key] for row in rows if row.space_id == space and row.key is not None
         }
     return groups
-
-
-def bigints(numbers: Iterable[int]) -> sa.Cast[Any]:
-    """Return numbers as an array of a statement."""
-    return sa.cast(list(numbers), sa.ARRAY(sa.BigInteger()))

@@ -10,12 +10,12 @@ from memos_assets.catalog import Catalog
 from memos_assets.check import AnyCheck, Check, CheckContext, Subject, by_connection
 from memos_assets.finding import Finding
 from memos_assets.memory import model_identity, outbox
-from memos_assets.memory.models import EMBEDDINGS, Model, registered
+from memos_assets.memory.beliefs import ended_at
+from memos_assets.memory.check_subjects import STEP
+from memos_assets.memory.models import Model, registered
 from memos_assets.memory.service.waiting import count_waiting
-from memos_assets.memory.stored_texts import ended_at
 from memos_assets.postgres.schema import agent
 
-_STEP = "memory_checks"
 #: Numbers of memories that the evidence lists.
 _SHOWN = 20
 #: Largest difference of a stored length from 1: of a halfvec, rounding makes it 0.0005.
@@ -103,7 +103,7 @@ def _tables(conn: sa.Connection) -> dict[str, str]:
             "where n.nspname = :schema and c.relkind = 'r' "
             "and starts_with(c.relname::text, :prefix)"
         ),
-        {"schema": agent.AGENT_SCHEMA, "prefix": EMBEDDINGS},
+        {"schema": agent.AGENT_SCHEMA, "prefix": agent.EMBEDDINGS},
     )
     return {row[0]: row[1] for row in rows}
 
@@ -141,12 +141,12 @@ def _missing(conn: sa.Connection, model: Model) -> tuple[int, list[int]]:
 
 def _outbox(catalog: Catalog) -> Iterator[Subject[str]]:
     if catalog.application:
-        yield Subject(catalog.names.agent("outbox"), "outbox", _STEP)
+        yield Subject(catalog.names.agent("outbox"), "outbox", STEP)
 
 
 def _models(catalog: Catalog) -> Iterator[Subject[str]]:
     if catalog.application:
-        yield Subject(catalog.names.agent("models"), "models", _STEP)
+        yield Subject(catalog.names.agent("models"), "models", STEP)
 
 
 CHECKS: tuple[AnyCheck, ...] = (

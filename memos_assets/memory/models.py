@@ -26,8 +26,6 @@ from memos_assets.search.embed import Embedder, Vectors, same_model
 
 State = Literal["current", "next", "former"]
 
-#: Begins the name of each table of embeddings; the model's id ends it.
-EMBEDDINGS: Final = "embeddings_"
 #: Most elements that pgvector's halfvec has.
 MOST_ELEMENTS: Final = 16_000
 #: Most elements of a halfvec that HNSW indexes; above it a search is exact.
@@ -69,7 +67,7 @@ class Model:
     @property
     def table_name(self) -> str:
         """Its table of embeddings with its schema; needs no quotes."""
-        return f"{agent.AGENT_SCHEMA}.{EMBEDDINGS}{self.id}"
+        return f"{agent.AGENT_SCHEMA}.{agent.EMBEDDINGS}{self.id}"
 
 
 @lru_cache(maxsize=64)
@@ -88,7 +86,7 @@ def embedding_table(model_id: int, dimension: int) -> sa.Table:
     )
     memory = sa.Column("memory", sa.BigInteger(), primary_key=True, autoincrement=False)
     table = sa.Table(
-        f"{EMBEDDINGS}{model_id}",
+        f"{agent.EMBEDDINGS}{model_id}",
         metadata,
         memory,
         sa.Column("part", sa.SmallInteger(), primary_key=True, autoincrement=False),
@@ -103,7 +101,7 @@ def embedding_table(model_id: int, dimension: int) -> sa.Table:
         schema=agent.AGENT_SCHEMA,
         comment="Embeddings of one model, of parts of memories.",
     )
-    sa.Index(f"embeddings_{model_id}_space_id", table.c.space_id)
+    sa.Index(f"{table.name}_space_id", table.c.space_id)
     return table
 
 

@@ -14,9 +14,9 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import acting_of
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.models import current_model, model_named, not_current
 from memos_assets.memory.nodes import (
-    BIGINTS,
     COLUMNS,
     IS_CURRENT,
     Id,
@@ -312,7 +312,7 @@ def _similar(
         sa.select(table.c.memory, sa.func.min(distance).label("distance"))
         .join(memories, memories.c.number == table.c.memory)
         .where(
-            table.c.space_id == sa.any_(sa.literal(list(readable), BIGINTS)),
+            table.c.space_id == sa.any_(bigints(readable)),
             table.c.part >= 0,
             IS_CURRENT,
             *([memories.c.kind == kind] if kind else []),

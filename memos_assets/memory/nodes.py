@@ -10,13 +10,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.memory.acting import Acting, acting_of
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.lookup import find, writable
 from memos_assets.postgres.schema.agent import accesses, memories
 
 State = Literal["current", "superseded", "wrong"]
 #: A memory's id, as callers have it.
 Id = UUID | str
-BIGINTS: Final = sa.ARRAY(sa.BigInteger())
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ def select_nodes(*others: sa.ColumnElement[Any]) -> sa.Select[Any]:
 
 def is_readable(acting: Acting, column: sa.ColumnElement[int]) -> sa.ColumnElement[bool]:
     """Return whether a space is one that the user sees."""
-    return column == sa.any_(sa.literal(list(acting.readable), BIGINTS))
+    return column == sa.any_(bigints(acting.readable))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from psycopg import sql
 from sqlalchemy.orm import Session
 
+from memos_assets.memory.arrays import BIGINTS
 from memos_assets.postgres import advisory_locks
 from memos_assets.search.bm25 import lexemes_of
 
@@ -44,9 +45,7 @@ def write_postings(session: Session, numbers: Sequence[int]) -> None:
         session: the caller's.
         numbers: of the memories.
     """
-    statement = sa.text(_WRITE.as_string()).bindparams(
-        sa.bindparam("numbers", type_=sa.ARRAY(sa.BigInteger()))
-    )
+    statement = sa.text(_WRITE.as_string()).bindparams(sa.bindparam("numbers", type_=BIGINTS))
     session.execute(statement, {"numbers": list(numbers)})
 
 

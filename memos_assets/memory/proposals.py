@@ -5,7 +5,7 @@ nothing: "citizenship is Argentina" and "citizenship is Armenia" are .96 alike, 
 a value that changed. Equal texts need no proposal: `remember` keeps them once.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import Acting, acting_of
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.corrections import supersede
 from memos_assets.memory.histories import history, restore, set_validity
-from memos_assets.memory.nodes import BIGINTS, IS_CURRENT, Node, node_of, select_nodes
+from memos_assets.memory.nodes import IS_CURRENT, Node, node_of, select_nodes
 from memos_assets.memory.normalised_text import normalised
 from memos_assets.postgres.schema.agent import accesses, links, memories
 from memos_assets.postgres.schema.agent import proposals as table
@@ -92,7 +93,7 @@ def proposals(session: Session, state: State = "open") -> list[Proposal]:
     acting = acting_of(session)
     rows = session.execute(
         sa.select(table)
-        .where(table.c.state == state, table.c.space_id == sa.any_(_bigints(acting.readable)))
+        .where(table.c.state == state, table.c.space_id == sa.any_(bigints(acting.readable)))
         .order_by(table.c.number)
     ).all()
     nodes = _nodes(session, {end for row in rows for end in (row.memory, row.other)})
@@ -153,7 +154,7 @@ def _reason(number: int) -> str:
 def _decide(session: Session, number: int, before: State, after: State) -> Proposal:
     acting = acting_of(session)
     one = table.c.number == number
-    readable = table.c.space_id == sa.any_(_bigints(acting.readable))
+    readable = table.c.space_id == sa.any_(bigints(acting.readable))
     # Without a lock, which the policies refuse to those who only read.
     space = session.execute(sa.select(table.c.space_id).where(one, readable)).scalar_one_or_none()
     if space is not None and space not in acting.writable:
@@ -194,7 +195,7 @@ def _pairs(session: Session, acting: Acting) -> Iterator[Proposal]:
             links.c.type == "semantic",
             links.c.weight >= ALIKE,
             links.c.a_space_id == links.c.b_space_id,
-            links.c.a_space_id == sa.any_(_bigints(acting.writable)),
+            links.c.a_space_id == sa.any_(bigints(acting.writable)),
             sa.exists().where(memories.c.number == links.c.a, IS_CURRENT),
             sa.exists().where(memories.c.number == links.c.b, IS_CURRENT),
             # Of values of an attribute of a subject, `remember` ends the former by itself.
@@ -235,7 +236,7 @@ def _weak(session: Session, acting: Acting) -> Iterator[Proposal]:
     statement = (
         select_nodes(strength)
         .where(
-            memories.c.space_id == sa.any_(_bigints(acting.writable)),
+            memories.c.space_id == sa.any_(bigints(acting.writable)),
             IS_CURRENT,
             strength < WEAK,
             ~sa.exists().where(table.c.memory == memories.c.number, table.c.action == "forget"),
@@ -250,9 +251,5 @@ def _weak(session: Session, acting: Acting) -> Iterator[Proposal]:
 
 
 def _nodes(session: Session, numbers: Iterable[int]) -> dict[int, Node]:
-    statement = select_nodes().where(memories.c.number == sa.any_(_bigints(numbers)))
+    statement = select_nodes().where(memories.c.number == sa.any_(bigints(numbers)))
     return {node.number: node for node in map(node_of, session.execute(statement))}
-
-
-def _bigints(numbers: Iterable[int]) -> sa.BindParameter[Sequence[int]]:
-    return sa.literal(sorted(numbers), BIGINTS)

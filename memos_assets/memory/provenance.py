@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory import beliefs
 from memos_assets.memory.acting import acting_of
+from memos_assets.memory.arrays import BIGINTS
 from memos_assets.memory.histories import restore, retract_many
 from memos_assets.memory.lookup import find, lock
 from memos_assets.memory.nodes import Id, places
@@ -103,7 +104,7 @@ def derive(session: Session, memory: Id, sources: Iterable[Id]) -> None:
     MEMORIES.wait(session.connection(), "provenance")
     values = {"memory": place.number, "space": place.space_id}
     statement = sa.text(_DERIVE).bindparams(
-        sa.bindparam("sources", [one.number for one in found], _BIGINTS), **values
+        sa.bindparam("sources", [one.number for one in found], BIGINTS), **values
     )
     if session.execute(statement).scalar_one():
         raise AgentError(
@@ -115,14 +116,11 @@ def derive(session: Session, memory: Id, sources: Iterable[Id]) -> None:
     writable = list(acting_of(session).writable)
     session.execute(
         sa.text(_TRUST_LESS).bindparams(
-            sa.bindparam("sources", [one.number for one in found], _BIGINTS),
-            sa.bindparam("writable", writable, _BIGINTS),
+            sa.bindparam("sources", [one.number for one in found], BIGINTS),
+            sa.bindparam("writable", writable, BIGINTS),
             memory=place.number,
         )
     )
-
-
-_BIGINTS: Final = sa.ARRAY(sa.BigInteger())
 
 
 def trust_of(session: Session, ids: Iterable[Id]) -> dict[str, float]:
@@ -132,7 +130,7 @@ def trust_of(session: Session, ids: Iterable[Id]) -> dict[str, float]:
         AgentError: M705 one of them is unknown or not visible.
     """
     found = {place.number: place.id for place in places(session, ids)}
-    statement = sa.text(_TRUST).bindparams(sa.bindparam("numbers", list(found), _BIGINTS))
+    statement = sa.text(_TRUST).bindparams(sa.bindparam("numbers", list(found), BIGINTS))
     return {found[number]: trust for number, trust in session.execute(statement)}
 
 
@@ -186,8 +184,8 @@ def restore_source(session: Session, source: str, reason: str | None = None) -> 
 def _of_source(session: Session, source: str, *, wrong: bool) -> Sequence[sa.Row[Any]]:
     acting = acting_of(session)
     statement = sa.text(_FROM_SOURCE.replace("::", r"\:\:")).bindparams(
-        sa.bindparam("readable", list(acting.readable), _BIGINTS),
-        sa.bindparam("writable", list(acting.writable), _BIGINTS),
+        sa.bindparam("readable", list(acting.readable), BIGINTS),
+        sa.bindparam("writable", list(acting.writable), BIGINTS),
         source=storable_name(source, "source"),
         retract=beliefs.RETRACT,
         wrong=wrong,

@@ -17,6 +17,7 @@ from typing import Final
 from psycopg import sql
 
 from memos_assets.memory.moments import NOW, belief, state_of, time_condition
+from memos_assets.postgres.schema import agent
 from memos_assets.postgres.vector_names import VectorName
 from memos_assets.search import bm25
 from memos_assets.search.fusion import NEIGHBOUR_STEPS
@@ -245,7 +246,7 @@ from (
 order by t.score desc, m.number"""
 
 #: Links of one candidate that are followed.
-MOST_LINKS: Final = 20
+FOLLOWED_LINKS: Final = 20
 
 
 @lru_cache(maxsize=256)
@@ -309,7 +310,7 @@ def _query() -> sql.Composed:
 
 
 def _embeddings(shape: Shape) -> sql.Identifier:
-    return sql.Identifier("agent", f"embeddings_{shape.model}")
+    return sql.Identifier(agent.AGENT_SCHEMA, f"{agent.EMBEDDINGS}{shape.model}")
 
 
 def _open(shape: Shape) -> sql.Composable:
@@ -372,7 +373,7 @@ def _final(shape: Shape, lists: Sequence[str]) -> sql.Composed:
         ),
         neighbour=shape.visible("m"),
         steps=sql.Literal(len(NEIGHBOUR_STEPS)),
-        most_links=sql.Literal(MOST_LINKS),
+        most_links=sql.Literal(FOLLOWED_LINKS),
         visible=shape.visible("m"),
         meaning=meaning,
         common_score=_common_score("x.memory"),

@@ -20,8 +20,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
+from memos_assets.memory.beliefs import ended_at
 from memos_assets.memory.models import Model, registered
-from memos_assets.memory.stored_texts import embed_texts, ended_at, read_texts, verify
+from memos_assets.memory.stored_texts import embed_texts, read_texts, verify
 from memos_assets.memory.vectors import EmbeddingRow, checked
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import agent

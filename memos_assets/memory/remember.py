@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.memory import beliefs, vectors
 from memos_assets.memory.acting import Acting, acting_of
+from memos_assets.memory.arrays import bigints
 from memos_assets.memory.batch import Batch, New, key_lock, key_of
 from memos_assets.memory.beliefs import Group
 from memos_assets.memory.links import link_new
@@ -381,6 +382,6 @@ def _ids(session: Session, numbers: Iterable[int]) -> dict[int, str]:
     if not listed:
         return {}
     statement = sa.select(memories.c.number, memories.c.id).where(
-        memories.c.number == sa.any_(sa.cast(listed, sa.ARRAY(sa.BigInteger())))
+        memories.c.number == sa.any_(bigints(listed))
     )
     return {row.number: str(row.id) for row in session.execute(statement)}

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from memos_assets.catalog import MEMOS
 from memos_assets.check import AnyCheck, Check, by_connection
 from memos_assets.finding import Finding
-from memos_assets.memory.graph_checks import memories_asset
+from memos_assets.memory.check_subjects import memories_asset
 from memos_assets.memory.normalised_text import normalised
 from memos_assets.postgres.schema.agent import DIRECTED, KINDS, LINK_TYPES
 

@@ -13,6 +13,8 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import MemosAssetsError
 from memos_assets.memory import model_identity
+from memos_assets.memory.arrays import bigints
+from memos_assets.memory.beliefs import ended_at
 from memos_assets.memory.models import Model, check_answer
 from memos_assets.memory.prepared import cause, together
 from memos_assets.memory.splitting import split
@@ -64,11 +66,6 @@ class Embedded:
         return sorted({row.memory for row in self.rows})
 
 
-def ended_at(memories: sa.FromClause) -> sa.ColumnElement[datetime | None]:
-    """Return when a memory ended, from its columns: the least of `retracted_at, valid_until`."""
-    return sa.func.least(memories.c.retracted_at, memories.c.valid_until)
-
-
 def read_texts(session: Session, numbers: Sequence[int]) -> list[StoredText]:
     """Read the texts of memories, each with the one before it in its source, in order.
 
@@ -92,7 +89,7 @@ def read_texts(session: Session, numbers: Sequence[int]) -> list[StoredText]:
             one.c.content,
             sa.case((one.c.source.startswith(_USERS), None), else_=previous),
         )
-        .where(one.c.number == sa.any_(sa.cast(list(numbers), sa.ARRAY(sa.BigInteger()))))
+        .where(one.c.number == sa.any_(bigints(numbers)))
         .order_by(one.c.number)
     )
     return [StoredText(*row) for row in rows]
@@ -108,7 +105,7 @@ def as_they_are(session: Session, rows: Sequence[EmbeddingRow]) -> list[Embeddin
     numbers = sorted({row.memory for row in rows})
     found = session.execute(
         sa.select(one.c.number, ended_at(one))
-        .where(one.c.number == sa.any_(sa.cast(numbers, sa.ARRAY(sa.BigInteger()))))
+        .where(one.c.number == sa.any_(bigints(numbers)))
         .order_by(one.c.number)
         .with_for_update(read=True)
     )

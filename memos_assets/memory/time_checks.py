@@ -1,12 +1,10 @@
 """V37: of the values of an attribute, one is current; rows are as their revisions say."""
 
-from collections.abc import Iterator
-
 import sqlalchemy as sa
 
-from memos_assets.catalog import Catalog
-from memos_assets.check import AnyCheck, Check, Subject, by_connection
+from memos_assets.check import AnyCheck, Check, by_connection
 from memos_assets.finding import Finding
+from memos_assets.memory.check_subjects import memories_asset
 from memos_assets.memory.moments import NOW
 
 #: Memories named in evidence, by number: subjects and texts are their users'.
@@ -77,12 +75,6 @@ def one_value_is_current(conn: sa.Connection, _asset: str) -> Finding:
     )
 
 
-def _memories(catalog: Catalog) -> Iterator[Subject[str]]:
-    for asset, specs in catalog.application.items():
-        if any(spec.owner for spec in specs):
-            yield Subject(catalog.names.table(asset), asset, "memory_checks")
-
-
 CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=37,
@@ -95,7 +87,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="A recall may show a value that another one ended. Somebody wrote the rows "
         "past `memos_assets.memory`: find the memories by their numbers, and let "
         "`set_validity`, `retract` or `restore` settle them again.",
-        subjects=_memories,
+        subjects=memories_asset,
         judge=by_connection(one_value_is_current),
         group="memory",
     ),

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import Acting, acting_of
-from memos_assets.memory.nodes import BIGINTS, COLUMNS, Id, Node, node_of, places, select_nodes
+from memos_assets.memory.arrays import BIGINTS
+from memos_assets.memory.nodes import COLUMNS, Id, Node, node_of, places, select_nodes
 from memos_assets.postgres.schema.agent import KINDS, LINK_TYPES, memories
 
 #: Most links of a way.

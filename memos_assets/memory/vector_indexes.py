@@ -15,7 +15,12 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.memory.models import Model
-from memos_assets.postgres.connection import autocommit_connection, in_force, put_in_force
+from memos_assets.postgres.connection import (
+    autocommit_connection,
+    driver_of,
+    in_force,
+    put_in_force,
+)
 from memos_assets.postgres.vector_names import VectorName
 
 #: Memories of a space from which on it gets an index.
@@ -135,9 +140,8 @@ def build(
         listed = pending(conn, model)
     for one in listed:
         with autocommit_connection(engine) as conn:
-            driver = conn.connection.driver_connection
-            assert driver is not None, "a connection in use is open"
-            index, table = one.index, sql.Identifier("agent", f"embeddings_{model.id}")
+            driver = driver_of(conn)
+            index, table = one.index, sql.Identifier("agent", model.table.name)
             former_memory = in_force(conn, [_MEMORY])
             put_in_force(conn, {_MEMORY: f"{maintenance_work_mem_mb}MB"}, local=False)
             driver.execute(

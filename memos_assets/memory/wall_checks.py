@@ -1,12 +1,10 @@
 """V34: users are walled off from each other by policies that hold for the role of services."""
 
-from collections.abc import Iterator
-
 import sqlalchemy as sa
 
-from memos_assets.catalog import Catalog
-from memos_assets.check import AnyCheck, Check, Subject, by_connection
+from memos_assets.check import AnyCheck, Check, by_connection
 from memos_assets.finding import Finding
+from memos_assets.memory.check_subjects import memories_asset
 from memos_assets.postgres import row_security
 from memos_assets.postgres.owned_rows import walls
 from memos_assets.postgres.service_role import ROLE
@@ -38,12 +36,6 @@ def users_are_walled_off(conn: sa.Connection, _asset: str) -> Finding:
     )
 
 
-def _memories(catalog: Catalog) -> Iterator[Subject[str]]:
-    for asset, specs in catalog.application.items():
-        if any(spec.owner for spec in specs):
-            yield Subject(catalog.names.table(asset), asset, "memory_checks")
-
-
 CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=34,
@@ -59,7 +51,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "as the owner of the tables. It creates the role where it may, and puts our policies, "
         "functions and rights back. Drop policies and views of others that it names, and revoke "
         "rights and memberships of `memos_agent` beyond the described ones.",
-        subjects=_memories,
+        subjects=memories_asset,
         judge=by_connection(users_are_walled_off),
         group="memory",
         blocking=True,

@@ -1,13 +1,11 @@
 """V45: the words of memories, by which BM25 ranks, are those of their texts."""
 
-from collections.abc import Iterator
-
 import sqlalchemy as sa
 from psycopg import sql
 
-from memos_assets.catalog import Catalog
-from memos_assets.check import AnyCheck, Check, Subject, by_connection
+from memos_assets.check import AnyCheck, Check, by_connection
 from memos_assets.finding import Finding
+from memos_assets.memory.check_subjects import memories_asset
 from memos_assets.search.bm25 import lexemes_of
 
 #: Memories that a failed check names by their numbers.
@@ -74,12 +72,6 @@ def words_equal_the_memories(conn: sa.Connection, _asset: str) -> Finding:
     )
 
 
-def _memories(catalog: Catalog) -> Iterator[Subject[str]]:
-    for asset, specs in catalog.application.items():
-        if any(spec.owner for spec in specs):
-            yield Subject(catalog.names.table(asset), asset, "memory_checks")
-
-
 CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=45,
@@ -95,7 +87,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "it names, or of whose memories it names one, delete the rows of `agent.postings` and of "
         "`agent.word_counts`, and let `memos_assets.memory.postings.write_postings` write those of "
         "all its memories again, in one transaction.",
-        subjects=_memories,
+        subjects=memories_asset,
         judge=by_connection(words_equal_the_memories),
         group="memory",
     ),

@@ -26,10 +26,10 @@ Command = Literal["all", "select", "insert", "update", "delete"]
 #: Begins the names of our policies.
 PREFIX: Final = "memos_"
 OWNERS_POLICY: Final = f"{PREFIX}owner"
-#: Tables of embeddings, one per model, which no metadata names.
-EMBEDDINGS: Final = "embeddings_"
 
+#: memOS's own name of it.
 USER_SETTING: Final = "app.current_user_id"
+#: Ids of spaces as an array, such as ``{1,7}``.
 SPACES_SETTING: Final = "memos.spaces"
 _USER: Final = f"nullif(pg_catalog.current_setting('{USER_SETTING}', true), '')"
 #: The spaces to which a transaction restricts itself, such as ``{1,7}``; unset: all of them.
@@ -180,7 +180,7 @@ def agents_wall(name: str) -> Wall | None:
         return Wall(schema, name, _SPECIAL[name], rights)
     described = agent.metadata.tables.get(f"{schema}.{name}")
     has_space = described is not None and "space_id" in described.c
-    if has_space or (name.startswith(EMBEDDINGS) and name[len(EMBEDDINGS) :].isdecimal()):
+    if has_space or (agent.is_of_embeddings(name)):
         return Wall(schema, name, _BY_SPACE, rights)
     return None
 

@@ -1,15 +1,13 @@
 """V40: today's keys read what memories hold."""
 
-from collections.abc import Iterator
 from typing import Final
 
-from memos_assets.catalog import Catalog
-from memos_assets.check import AnyCheck, Check, CheckContext, Subject
+from memos_assets.check import AnyCheck, Check, CheckContext
 from memos_assets.errors import AgentError
 from memos_assets.finding import Finding
+from memos_assets.memory.check_subjects import memories_asset
 from memos_assets.memory.service.crypto import content_digest, key_ring
 from memos_assets.memory.service.rotation import MOST_NAMED, need_all_rows, sampled
-from memos_assets.memory.service.values import MEMORIES
 from memos_assets.postgres.application.presence import absent_finding, application_is_absent
 
 #: Memories that are decrypted; a key costs some 30 microseconds each.
@@ -61,12 +59,6 @@ def a_sample_decrypts(context: CheckContext, _asset: str) -> Finding:
     )
 
 
-def _memories(catalog: Catalog) -> Iterator[Subject[str]]:
-    for asset, specs in catalog.application.items():
-        if any(spec.name == MEMORIES.name for spec in specs):
-            yield Subject(catalog.names.table(asset), asset, "memory_checks")
-
-
 CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=40,
@@ -81,7 +73,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "`MEMOS_ENCRYPTION_KEY` to memOS's passphrase, or add the key to `MEMOS_MEMORY_KEYS`. "
         "`memos-assets keys status` counts the rows of each key. A text that is not its digest's "
         "was changed outside of memOS. It passes where there are no memories.",
-        subjects=_memories,
+        subjects=memories_asset,
         judge=a_sample_decrypts,
         group="memory",
     ),

@@ -28,6 +28,9 @@ LINK_TYPES: Final = (
 )
 DIRECTED: Final = ("reference", "supports", "derived_from", "answers")
 
+#: Begins the name of each table of embeddings, which no metadata names; a model's id ends it.
+EMBEDDINGS: Final = "embeddings_"
+
 metadata = new_metadata()
 metadata.schema = AGENT_SCHEMA
 
@@ -396,3 +399,8 @@ def refuse_to_drop(conn: sa.Connection) -> None:
             fix=f"stay at this revision; or dump it (pg_dump --schema {AGENT_SCHEMA}), empty it, "
             "and run again",
         )
+
+
+def is_of_embeddings(table: str) -> bool:
+    """Whether a table of the schema, by its name, has the embeddings of a model."""
+    return table.startswith(EMBEDDINGS) and table.removeprefix(EMBEDDINGS).isdecimal()
