@@ -24,7 +24,13 @@ from memos_assets.postgres.schema.agent import word_counts
 #: Candidates per part of a new memory.
 CANDIDATES: Final = 10
 #: A candidate that an index misses is a link less: half the list of a recall is enough.
-_BY_INDEX: Final = {"hnsw.ef_search": "40", "enable_seqscan": "off", "enable_sort": "on"}
+_BY_INDEX: Final = {
+    "hnsw.ef_search": "40",
+    "enable_seqscan": "off",
+    "enable_sort": "on",
+    # A plan for any memories does without the index.
+    "plan_cache_mode": "force_custom_plan",
+}
 #: New parts from which on the embeddings of a space are fetched, where it is not larger than
 #: `MOST_FETCHED`: reading an embedding takes about five times as long as comparing it in the
 #: database, and comparing it here takes next to nothing.
@@ -196,7 +202,7 @@ def _compared_there(
         sa.select(other.c.memory, distance.label("distance"))
         .where(other.c.space_id == space, within, _is_open(other), other.c.memory != asked.c.memory)
         .order_by(sa.literal_column("distance"))
-        .limit(CANDIDATES)
+        .limit(sa.literal_column(str(CANDIDATES)))
         .lateral("near")
     )
     cosine = 1 - near.c.distance

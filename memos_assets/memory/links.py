@@ -36,11 +36,13 @@ class NewLink:
 
     Attributes:
         number: of the memory at the other end.
+        id: of that memory.
         type: of the link.
         weight: its cosine.
     """
 
     number: int
+    id: str
     type: str
     weight: float
 
@@ -70,10 +72,10 @@ def link_new(
         return {}
     pairs = candidates(session, numbers, model_named(session, model))
     locked = _lock(session, {number for pair in pairs for number in pair})
-    pairs = {pair: cosine for pair, cosine in pairs.items() if locked.issuperset(pair)}
+    pairs = {pair: cosine for pair, cosine in pairs.items() if locked.keys() >= set(pair)}
     if not pairs:
         return {}
-    ends = locked.intersection(number for pair in pairs for number in pair)
+    ends = {number for pair in pairs for number in pair}
     there = _automatic_links(session, ends)
     pairs = {pair: cosine for pair, cosine in pairs.items() if pair not in there}
     made, displaced = _trimmed(pairs, there, ends)
@@ -83,7 +85,8 @@ def link_new(
             taken = {pair: 2.0 if pair in displaced - free else w for pair, w in there.items()}
             made, displaced = _trimmed(pairs, taken, ends)
         _delete(session, displaced)
-    return _by_end(_insert(session, {pair: pairs[pair] for pair in made}), frozenset(numbers))
+    inserted = _insert(session, {pair: pairs[pair] for pair in made}, locked)
+    return _by_end(inserted, locked, frozenset(numbers))
 
 
 def _trimmed(pairs: Pairs, there: Pairs, ends: Iterable[int]) -> tuple[set[_Pair], set[_Pair]]:
@@ -106,25 +109,44 @@ def _trimmed(pairs: Pairs, there: Pairs, ends: Iterable[int]) -> tuple[set[_Pair
     return made, displaced
 
 
-def _lock(session: Session, numbers: Iterable[int]) -> set[int]:
+@dataclass(frozen=True, slots=True)
+class _Locked:
+    """A memory that is locked."""
+
+    id: str
+    space: int
+
+
+def _lock(session: Session, numbers: Iterable[int]) -> dict[int, _Locked]:
     """Lock memories in the order of their keys, and return those that nobody else has locked."""
     statement = (
-        sa.select(memories.c.number)
+        sa.select(memories.c.number, memories.c.id, memories.c.space_id)
         .where(memories.c.number == sa.any_(bigints(sorted(numbers))))
         .order_by(memories.c.number)
         .with_for_update(key_share=True, skip_locked=True)
     )
-    return set(session.execute(statement).scalars())
+    rows = session.execute(statement).all()
+    return {number: _Locked(str(id_), space) for number, id_, space in rows}
 
 
 def _automatic_links(session: Session, ends: Iterable[int]) -> dict[_Pair, float]:
-    asked = bigints(sorted(ends))
-    columns = (links.c.a, links.c.b, links.c.weight)
-    halves = [
-        sa.select(*columns).where(end == sa.any_(asked), links.c.automatic)
-        for end in (links.c.a, links.c.b)
-    ]
-    found = session.execute(sa.union(*halves))
+    """Return the automatic links of memories; each is looked up, however many links there are."""
+    asked = sa.func.unnest(bigints(sorted(ends))).table_valued(
+        sa.column("number", sa.BigInteger()), name="asked"
+    )
+    asked = asked.render_derived()
+    halves = []
+    for end in (links.c.a, links.c.b):
+        # offset 0 keeps the planner, which may not know yet how many links there are, from joining.
+        of_one = (
+            sa.select(links.c.a, links.c.b, links.c.weight)
+            .where(end == asked.c.number, links.c.automatic)
+            .offset(sa.literal_column("0"))
+            .lateral("of_one")
+        )
+        columns = (of_one.c.a, of_one.c.b, of_one.c.weight)
+        halves.append(sa.select(*columns).select_from(asked.join(of_one, sa.true())))
+    found = session.execute(sa.union_all(*halves)).all()
     return {(a, b): weight for a, b, weight in found}
 
 
@@ -163,7 +185,9 @@ def _delete(session: Session, pairs: set[_Pair]) -> None:
         session.execute(sa.delete(links).where(_is_one_of(_keys(pairs))))
 
 
-def _insert(session: Session, pairs: Pairs) -> Iterable[tuple[int, int, float]]:
+def _insert(
+    session: Session, pairs: Pairs, locked: Mapping[int, _Locked]
+) -> Sequence[tuple[int, int, float]]:
     """Insert links in the order of their keys, and return those that were not there."""
     if not pairs:
         return ()
@@ -172,29 +196,27 @@ def _insert(session: Session, pairs: Pairs) -> Iterable[tuple[int, int, float]]:
         bigints(a for a, _ in ordered),
         bigints(b for _, b in ordered),
         sa.literal([pairs[pair] for pair in ordered], sa.ARRAY(sa.Double())),
+        bigints(locked[a].space for a, _ in ordered),
+        bigints(locked[b].space for _, b in ordered),
     ).table_valued(
         sa.column("a", sa.BigInteger()),
         sa.column("b", sa.BigInteger()),
         sa.column("weight", sa.Double()),
+        sa.column("a_space", sa.BigInteger()),
+        sa.column("b_space", sa.BigInteger()),
         name="made",
     )
     keys = keys.render_derived()
-    one, other = memories.alias("one"), memories.alias("other")
-    rows = (
-        sa.select(
-            keys.c.a,
-            keys.c.b,
-            sa.literal(AUTOMATIC),
-            sa.literal(0),
-            keys.c.weight,
-            sa.true(),
-            one.c.space_id,
-            other.c.space_id,
-        )
-        .join(one, one.c.number == keys.c.a)
-        .join(other, other.c.number == keys.c.b)
-        .order_by(keys.c.a, keys.c.b)
-    )
+    rows = sa.select(
+        keys.c.a,
+        keys.c.b,
+        sa.literal(AUTOMATIC),
+        sa.literal(0),
+        keys.c.weight,
+        sa.true(),
+        keys.c.a_space,
+        keys.c.b_space,
+    ).order_by(keys.c.a, keys.c.b)
     names = ("a", "b", "type", "direction", "weight", "automatic", "a_space_id", "b_space_id")
     statement: Any = (
         pg.insert(links)
@@ -202,15 +224,18 @@ def _insert(session: Session, pairs: Pairs) -> Iterable[tuple[int, int, float]]:
         .on_conflict_do_nothing()
         .returning(links.c.a, links.c.b, links.c.weight)
     )
-    return [(a, b, weight) for a, b, weight in session.execute(statement)]
+    return [(a, b, weight) for a, b, weight in session.execute(statement).all()]
 
 
 def _by_end(
-    made: Iterable[tuple[int, int, float]], numbers: frozenset[int]
+    made: Iterable[tuple[int, int, float]],
+    locked: Mapping[int, _Locked],
+    numbers: frozenset[int],
 ) -> dict[int, list[NewLink]]:
     by_end: dict[int, list[NewLink]] = {}
     for a, b, weight in sorted(made, key=lambda link: (-link[2], link[0], link[1])):
         for end, other in ((a, b), (b, a)):
             if end in numbers:
-                by_end.setdefault(end, []).append(NewLink(other, AUTOMATIC, weight))
+                new = NewLink(other, locked[other].id, AUTOMATIC, weight)
+                by_end.setdefault(end, []).append(new)
     return by_end

@@ -101,7 +101,7 @@ def embedding_table(model_id: int, dimension: int) -> sa.Table:
         schema=agent.AGENT_SCHEMA,
         comment="Embeddings of one model, of parts of memories.",
     )
-    sa.Index(f"{table.name}_space_id", table.c.space_id)
+    sa.Index(f"{table.name}_space_id", table.c.space_id, memory)
     return table
 
 

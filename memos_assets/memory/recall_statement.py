@@ -27,7 +27,7 @@ from memos_assets.search.fusion import NEIGHBOUR_STEPS
 B: Final = 0.4
 #: Postings of a query that are scored at once; of more, the commonest words are added for the
 #: memories that can be among the best.
-MOST_POSTINGS: Final = 20_000
+MOST_POSTINGS: Final = 4_000
 _ALL_SPACES = sql.SQL("%(spaces)s::bigint[]")
 
 
@@ -38,15 +38,20 @@ class Shape:
     Attributes:
         model: id of the model whose embeddings are searched; None: words alone.
         indexed: (space, highest number in its index) of spaces that are searched by index.
+        exact: whether there are other spaces. PostgreSQL's plan does not depend on which they are,
+            so it cannot see by itself that there is none.
         as_of, known_at: whether a moment is given.
         filters: names among ``kinds``, ``subject``, ``source`` that are given.
+        candidates: of each list. In the text, so that PostgreSQL knows that there are few.
     """
 
     model: int | None
     indexed: tuple[tuple[int, int], ...] = ()
+    exact: bool = True
     as_of: bool = False
     known_at: bool = False
     filters: frozenset[str] = frozenset()
+    candidates: int = 30
 
     @property
     def at(self) -> sql.Composable:
@@ -132,7 +137,7 @@ requested as materialized (
         where bounds.common = 0
             or bounds.enough >= bounds.common and r.score >= bounds.enough - bounds.common - 1e-9
         order by 2 desc, 1 offset 0
-    ) as s {passes} limit %(candidates)s
+    ) as s {passes} limit {candidates}
 ), by_common_words as materialized (
     select s.memory from (
         select p.memory, sum(w.idf * {saturation}) as score
@@ -143,7 +148,7 @@ requested as materialized (
         where (select common > 0 and (enough is null or enough < common) from bounds)
             {common_chosen}
         group by p.memory order by 2 desc, 1 offset 0
-    ) as s {passes} limit %(candidates)s
+    ) as s {passes} limit {candidates}
 )"""
 
 _COMMON_SCORE: Final = """case when bounds.common > 0 then coalesce((
@@ -159,11 +164,10 @@ by_meaning as materialized (
     select memory from (
         select s.memory, s.distance from (
             select e.memory, e.embedding {cosine} {query} as distance
-            from {embeddings} e {chosen}
-            where {where} and e.part >= 0 and {open}
+            from ({here}) as e {chosen} where e.part >= 0 and {open}
             order by 2, 1 offset 0
-        ) as s {passes} limit %(candidates)s * 2
-    ) as part group by memory order by min(distance), memory limit %(candidates)s
+        ) as s {passes} limit {candidates} * 2
+    ) as part group by memory order by min(distance), memory limit {candidates}
 )"""
 
 _BY_INDEX: Final = """
@@ -173,13 +177,15 @@ _BY_INDEX: Final = """
         and exists (
             select from agent.memories m where m.number = e.memory and {visible} offset 0
         )
-    order by e.embedding {cosine} {query} limit %(candidates)s
+    order by e.embedding {cosine} {query} limit {candidates}
 )"""
 
 _FINAL: Final = """
 pool as materialized (
-    select distinct m.number as memory, m.space_id, m.source
-    from ({lists}) as c join agent.memories m on m.number = c.memory
+    select c.memory, m.space_id, m.source
+    from (select memory from ({lists}) as l group by memory) as c cross join lateral (
+        select m.space_id, m.source from agent.memories m where m.number = c.memory offset 0
+    ) as m
 ), beside as materialized (
     select p.memory, n.number as other, n.place from pool p cross join lateral (
         (select number, row_number() over (order by number desc) as place from (
@@ -203,9 +209,8 @@ pool as materialized (
         order by 2 desc limit {most_links}
     ) as l where %(links)s::float8 > 0
 ), expanded as materialized (
-    select m.number as memory from (
-        select memory from pool union select other from beside union select other from linked
-    ) as c join agent.memories m on m.number = c.memory where {visible}
+    select memory from pool union select other from beside union
+    select l.other from (select other as memory, other from linked offset 0) as l {passes}
 ), own as materialized (
     select x.memory, f.meaning, f.words,
         %(meaning)s::float8 * coalesce(f.meaning - %(unrelated)s::float8, 0)
@@ -253,7 +258,7 @@ FOLLOWED_LINKS: Final = 20
 def statement(shape: Shape) -> sql.Composed:
     """Return the statement of a recall.
 
-    Bind ``text``, ``spaces``, ``k``, ``candidates`` (of each list), the weights ``meaning``,
+    Bind ``text``, ``spaces``, ``k``, the weights ``meaning``,
     ``words``, ``neighbours``, ``links``, ``unrelated``; ``embedding`` (a halfvec, or its text form)
     and ``exact`` (spaces without an index) where there is a model; and what the shape names.
     """
@@ -302,6 +307,7 @@ def _words(shape: Shape) -> sql.Composed:
             "and p.memory in (select memory from chosen)" if shape.chosen else ""
         ),
         passes=shape.passes("s"),
+        candidates=sql.Literal(shape.candidates),
     )
 
 
@@ -324,19 +330,28 @@ def _open(shape: Shape) -> sql.Composable:
 
 
 def _meaning(shape: Shape) -> sql.Composed:
-    where: sql.Composable = sql.SQL("e.space_id = any(%(exact)s::bigint[])")
+    columns = sql.SQL("e.memory, e.part, e.closed_at, e.embedding")
+    here: list[sql.Composable] = []
+    if shape.exact:
+        # One space after the other: PostgreSQL would take any number of them for the whole table.
+        of_space = sql.SQL(
+            "select {} from unnest(%(exact)s::bigint[]) as x(space_id) cross join lateral "
+            "(select {} from {} e where e.space_id = x.space_id offset 0) as e"
+        )
+        here.append(of_space.format(columns, columns, _embeddings(shape)))
     for space, bound in shape.indexed:
         # Memories that were written after the index was built.
-        more = sql.SQL(" or (e.space_id = {} and e.memory > {})")
-        where += more.format(sql.Literal(space), sql.Literal(bound))
+        later = sql.SQL("select {} from {} e where e.space_id = {} and e.memory > {}")
+        values = map(sql.Literal, (space, bound))
+        here.append(later.format(columns, _embeddings(shape), *values))
     return sql.SQL(_EXACT).format(
         cosine=VectorName("<=>"),
         query=_query(),
-        embeddings=_embeddings(shape),
+        here=sql.SQL(" union all ").join(here),
         chosen=sql.SQL("join chosen using (memory)" if shape.chosen else ""),
-        where=sql.SQL("({})").format(where),
         open=_open(shape),
         passes=shape.passes("s"),
+        candidates=sql.Literal(shape.candidates),
     )
 
 
@@ -350,6 +365,7 @@ def _by_index(shape: Shape, space: int, bound: int) -> sql.Composed:
         visible=shape.visible("m"),
         cosine=VectorName("<=>"),
         query=_query(),
+        candidates=sql.Literal(shape.candidates),
     )
 
 
@@ -374,7 +390,7 @@ def _final(shape: Shape, lists: Sequence[str]) -> sql.Composed:
         neighbour=shape.visible("m"),
         steps=sql.Literal(len(NEIGHBOUR_STEPS)),
         most_links=sql.Literal(FOLLOWED_LINKS),
-        visible=shape.visible("m"),
+        passes=shape.passes("l"),
         meaning=meaning,
         common_score=_common_score("x.memory"),
         share=sql.SQL("case place {} end").format(shares),

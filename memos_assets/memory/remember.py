@@ -19,7 +19,6 @@ from sqlalchemy.orm import Session
 
 from memos_assets.memory import beliefs, vectors
 from memos_assets.memory.acting import Acting, acting_of
-from memos_assets.memory.arrays import bigints
 from memos_assets.memory.batch import Batch, New, key_lock, key_of
 from memos_assets.memory.beliefs import Group
 from memos_assets.memory.links import link_new
@@ -173,7 +172,7 @@ def keep(session: Session, acting: Acting, space: int, many: Sequence[Prepared])
     beliefs.add_revisions(session, acting, space, groups, numbers)
     _write_provenance(session, batch, numbers, lineage)
     waits, linked = _embed(session, batch, numbers)
-    return _kept(session, batch, many, numbers, groups, waits, linked)
+    return _kept(batch, many, numbers, groups, waits, linked)
 
 
 def _lock(session: Session, space: int, many: Sequence[Prepared]) -> datetime:
@@ -294,11 +293,11 @@ def _give_way(session: Session, batch: Batch, numbers: Mapping[UUID, int]) -> No
 
 def _embed(
     session: Session, batch: Batch, numbers: Mapping[UUID, int]
-) -> tuple[dict[UUID, str], dict[UUID, list[int]]]:
+) -> tuple[dict[UUID, str], dict[UUID, list[str]]]:
     """Write the embeddings and the links; those without an embedding wait.
 
     Returns:
-        Memory -> why it waits; memory -> numbers of those that it was linked to.
+        Memory -> why it waits; memory -> ids of those that it was linked to.
     """
     waits: dict[UUID, str] = {}
     by_model: dict[str, list[New]] = {}
@@ -312,7 +311,7 @@ def _embed(
         reasons.setdefault(reason, []).append((numbers[memory], batch.space))
     for reason, waiting in sorted(reasons.items()):
         vectors.enqueue(session, waiting, reason)
-    linked: dict[UUID, list[int]] = {}
+    linked: dict[UUID, list[str]] = {}
     for model, some in by_model.items():
         rows = [row for new in some for row in _embeddings(new, numbers, batch.space)]
         if not vectors.write_embeddings(session, rows, model):
@@ -321,7 +320,7 @@ def _embed(
             continue
         made = link_new(session, [numbers[new.member.id] for new in some], model)
         linked |= {
-            new.member.id: [link.number for link in made.get(numbers[new.member.id], ())]
+            new.member.id: [link.id for link in made.get(numbers[new.member.id], ())]
             for new in some
         }
     return waits, linked
@@ -340,18 +339,16 @@ def _embeddings(
 
 
 def _kept(
-    session: Session,
     batch: Batch,
     many: Sequence[Prepared],
     numbers: Mapping[UUID, int],
     groups: Sequence[Group],
     waits: Mapping[UUID, str],
-    linked: Mapping[UUID, list[int]],
+    linked: Mapping[UUID, list[str]],
 ) -> list[Kept]:
     ended: dict[UUID, list[str]] = {}
     for memory, successor in beliefs.ends(groups):
         ended.setdefault(successor, []).append(str(memory))
-    ids = _ids(session, {number for some in linked.values() for number in some})
     known = dict(batch.there.values())
     members = (member for group in groups for member in group.members.values())
     known |= {member.id: member.number for member in members} | dict(numbers)
@@ -369,19 +366,9 @@ def _kept(
                 str(member.id),
                 numbers[member.id],
                 superseded=ended.get(member.id, []),
-                links=[ids[number] for number in linked.get(member.id, ()) if number in ids],
+                links=linked.get(member.id, []),
                 superseded_by=None if by is None else str(by),
                 waits=waits.get(member.id),
             )
         )
     return kept
-
-
-def _ids(session: Session, numbers: Iterable[int]) -> dict[int, str]:
-    listed = sorted(numbers)
-    if not listed:
-        return {}
-    statement = sa.select(memories.c.number, memories.c.id).where(
-        memories.c.number == sa.any_(bigints(listed))
-    )
-    return {row.number: str(row.id) for row in session.execute(statement)}

@@ -24,7 +24,7 @@ from memos_assets.postgres.connection import (
 from memos_assets.postgres.vector_names import VectorName
 
 #: Memories of a space from which on it gets an index.
-FEWEST_INDEXED: Final = 20_000
+FEWEST_INDEXED: Final = 8_000
 #: Memories that are not in the index of their space, at which it is built anew.
 MOST_OUTSIDE: Final = 5_000
 _MEMORY: Final = "maintenance_work_mem"
