@@ -14,6 +14,7 @@ from bench.load_race import load_race
 from bench.machine import machine_line
 from bench.measure import BenchError, progress
 from bench.recall_race import recall_race
+from bench.remember_race import remember_race
 from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
 from bench.verify_race import verify_race
@@ -29,6 +30,7 @@ RACES = {
     "search": search_race,
     "index": index_race,
     "recall": recall_race,
+    "remember": remember_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
@@ -53,7 +55,10 @@ def bench(
         Literal["plan", "small"], typer.Option("--scale", help="small: a quick look.")
     ] = "plan",
     only: Annotated[
-        Literal["load", "consolidate", "verify", "search", "index", "recall", "ten-times"] | None,
+        Literal[
+            "load", "consolidate", "verify", "search", "index", "recall", "remember", "ten-times"
+        ]
+        | None,
         typer.Option("--only", help="One race; consolidate includes second run and memory."),
     ] = None,
     rounds: Annotated[int, typer.Option("--rounds", min=1, help="Rounds of each race.")] = 3,

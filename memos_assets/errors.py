@@ -6,7 +6,8 @@ MemosAssetsError
 ├── TargetError   M3xx  PostgreSQL refused, or is missing something
 ├── UsageError    M5xx  a command, a setting or an asset was used in a way that cannot work
 ├── ServerError   M6xx  the embedded PostgreSQL could not be started, reached or stopped
-└── AgentError    M7xx  a call of memory, cache or board cannot be served
+├── AgentError    M7xx  a call of memory, cache or board cannot be served
+└── SnapshotError M8xx  a snapshot cannot be written, read, compared or restored
 """
 
 
@@ -50,6 +51,10 @@ class ServerError(MemosAssetsError):
 
 class AgentError(MemosAssetsError):
     """M7xx: an agent's call of memory, cache or board cannot be served; nothing was stored."""
+
+
+class SnapshotError(MemosAssetsError):
+    """M8xx: a snapshot cannot be written, read, compared or restored; live tables are as before."""
 
 
 def out_of_memory(where: str) -> SourceError:

@@ -70,7 +70,14 @@ def _unframed(fields: Fields, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
 
 
 #: How Arrow holds what a field of a width holds.
-_ARROW_NUMBERS = {">i8": pa.int64(), ">i4": pa.int32(), ">f8": pa.float64(), "u1": pa.uint8()}
+_ARROW_NUMBERS = {
+    ">i8": pa.int64(),
+    ">i4": pa.int32(),
+    ">i2": pa.int16(),
+    "u1": pa.uint8(),
+    ">f8": pa.float64(),
+    ">f4": pa.float32(),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,10 @@ _ROWS: Final = (
     ColumnType("bytea", sa.LargeBinary, pa.binary(), Bytes(), 17),
     # The first byte is the version of jsonb's wire form.
     ColumnType("jsonb", lambda: pg.JSONB(none_as_null=True), pa.string(), Bytes(b"\x01"), 3802),
+    ColumnType("smallint", sa.SmallInteger, pa.int16(), Number(">i2"), 21),
     ColumnType("integer", sa.Integer, pa.int32(), Number(">i4"), 23),
     ColumnType("bigint", sa.BigInteger, pa.int64(), Number(">i8"), 20),
+    ColumnType("real", sa.REAL, pa.float32(), Number(">f4"), 700),
     ColumnType("double precision", sa.Double, pa.float64(), Number(">f8"), 701),
     ColumnType("boolean", sa.Boolean, pa.bool_(), Number("u1"), 16),
     ColumnType("uuid", sa.Uuid, pa.uuid(), FixedBytes(16), 2950),

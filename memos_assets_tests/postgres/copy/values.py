@@ -37,8 +37,10 @@ _SINGLES = st.floats(width=32, allow_nan=False, allow_infinity=False)
 _BY_ARROW: Mapping[pa.DataType, st.SearchStrategy[Any]] = {
     pa.string(): _TEXTS,
     pa.binary(): st.binary(max_size=20),
+    pa.int16(): st.integers(-(2**15), 2**15 - 1),
     pa.int32(): st.integers(-(2**31), 2**31 - 1),
     pa.int64(): st.integers(-(2**63), 2**63 - 1),
+    pa.float32(): st.floats(width=32),
     pa.float64(): st.floats(),
     pa.bool_(): st.booleans(),
     pa.uuid(): st.uuids(),

@@ -1,0 +1,234 @@
+"""Where snapshots are: a local folder, or an object store by URL.
+
+    tables/SCHEMA.TABLE/IDENTITY.parquet    rows, named by their content
+    manifests/ID.json                       written last: a snapshot is there when its manifest is
+    rewritten/ID.json                       what a snapshot became when a user was erased
+    partial/                                files that are being written
+
+A file is written below ``partial/`` and moved to its name, so that no reader sees half of one.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pyarrow as pa
+from pyarrow import fs
+
+from memos_assets.errors import SnapshotError
+from memos_assets.snapshots.manifest import Manifest, Rewritten
+
+MANIFESTS, REWRITTEN, TABLES, PARTIAL = "manifests", "rewritten", "tables", "partial"
+#: Digits by which people name a snapshot; fewer are refused.
+SHORTEST_ID: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder of snapshots.
+
+    Attributes:
+        filesystem: of pyarrow.
+        root: path within it.
+        url: as it was given, for people, without secrets.
+    """
+
+    filesystem: fs.FileSystem
+    root: str
+    url: str
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, where it is one of this machine."""
+        is_local = isinstance(self.filesystem, fs.LocalFileSystem)
+        return Path(self.root) if is_local else None
+
+    def path(self, name: str) -> str:
+        """Return the path of a file within the filesystem."""
+        return f"{self.root}/{name}"
+
+    def exists(self, name: str) -> bool:
+        """Say whether a file is there."""
+        return bool(self.filesystem.get_file_info(self.path(name)).type == fs.FileType.File)
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of a file; None: it is not there."""
+        found = self.filesystem.get_file_info(self.path(name))
+        return int(found.size) if found.type == fs.FileType.File else None
+
+    def names(self, folder: str) -> list[str]:
+        """Return the files below a folder, as names within the store, sorted."""
+        selector = fs.FileSelector(self.path(folder), recursive=True, allow_not_found=True)
+        found = self.filesystem.get_file_info(selector)
+        cut = len(self.root) + 1
+        return sorted(one.path[cut:] for one in found if one.type == fs.FileType.File)
+
+    def read(self, name: str) -> bytes:
+        """Return a small file."""
+        with self.filesystem.open_input_stream(self.path(name)) as file:
+            return bytes(file.read())
+
+    def open_input(self, name: str) -> pa.NativeFile:
+        """Open a file for reading at any place."""
+        return self.filesystem.open_input_file(self.path(name))
+
+    def delete(self, name: str) -> None:
+        """Delete a file that may be gone already."""
+        if self.exists(name):
+            self.filesystem.delete_file(self.path(name))
+
+    @contextmanager
+    def partial(self) -> Iterator[str]:
+        """Yield a name for a file to be written, which is deleted unless it was moved."""
+        name = f"{PARTIAL}/{uuid.uuid4().hex}"
+        self.filesystem.create_dir(self.path(PARTIAL), recursive=True)
+        try:
+            yield name
+        finally:
+            self.delete(name)
+
+    def publish(self, partial: str, name: str) -> None:
+        """Move a whole file to its name; on a local disk it is there after a power failure, too."""
+        self.filesystem.create_dir(self.path(name).rpartition("/")[0], recursive=True)
+        if self.local is None:
+            self.filesystem.move(self.path(partial), self.path(name))
+            return
+        _sync(self.local / partial)
+        (self.local / partial).replace(self.local / name)
+        _sync((self.local / name).parent)
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file whole."""
+        with self.partial() as partial:
+            with self.filesystem.open_output_stream(self.path(partial)) as file:
+                file.write(content)
+            self.publish(partial, name)
+
+    def ids(self) -> list[str]:
+        """Return the ids of snapshots, whose manifests may be damaged."""
+        listed = self.names(MANIFESTS)
+        return [name.rpartition("/")[2].removesuffix(".json") for name in listed]
+
+    def manifest(self, snapshot: str) -> Manifest:
+        """Return the manifest of a snapshot.
+
+        Args:
+            snapshot: its id, at least the first `SHORTEST_ID` digits, or its label.
+
+        Raises:
+            SnapshotError: M800, M801.
+            SnapshotError: M802 there is none, or there are several.
+        """
+        whole = self.resolve(snapshot)
+        name = f"{MANIFESTS}/{whole}.json"
+        manifest = Manifest.from_json(self.read(name), where=f"{self.url}/{name}")
+        if manifest.id != whole:
+            raise SnapshotError(
+                "M801",
+                "the manifest is of another snapshot",
+                where=f"{self.url}/{name}",
+                fix="restore the file from a copy of the store",
+            )
+        return manifest
+
+    def manifests(self) -> list[Manifest]:
+        """Return all manifests, the oldest first.
+
+        Raises:
+            SnapshotError: M800, M801.
+        """
+        listed = [self.manifest(snapshot) for snapshot in self.ids()]
+        return sorted(listed, key=lambda one: (one.made_at, one.id))
+
+    def resolve(self, snapshot: str) -> str:
+        """Return the id that an id's beginning or a label means.
+
+        Raises:
+            SnapshotError: M802.
+        """
+        ids = self.ids()
+        if len(snapshot) >= SHORTEST_ID:
+            found = [one for one in ids if one.startswith(snapshot)]
+            if len(found) == 1:
+                return found[0]
+        else:
+            found = []
+        labelled = [one.id for one in self.manifests() if one.label == snapshot]
+        if len(labelled) == 1:
+            return labelled[0]
+        became = next((one for one in self.rewritten() if one.id.startswith(snapshot)), None)
+        if became is not None and not found:
+            what = f"it was rewritten to {became.into[:12]} when a user was erased"
+        else:
+            what = "several begin so" if found or labelled else "there is no such snapshot"
+        raise SnapshotError(
+            "M802",
+            what,
+            where=f"snapshot {snapshot}",
+            fix="name one by its id or label: memos-assets snapshots list",
+        )
+
+    def put_manifest(self, manifest: Manifest) -> None:
+        """Write a manifest, after which its snapshot is there."""
+        self.write(f"{MANIFESTS}/{manifest.id}.json", manifest.to_json().encode())
+
+    def rewritten(self) -> list[Rewritten]:
+        """Return what became of snapshots with rows of erased users."""
+        found = [json.loads(self.read(name)) for name in self.names(REWRITTEN)]
+        return [Rewritten(**facts) for facts in found]
+
+    def put_rewritten(self, rewritten: Rewritten) -> None:
+        """Note what became of a snapshot."""
+        content = json.dumps(asdict(rewritten), indent=1).encode()
+        self.write(f"{REWRITTEN}/{rewritten.id}.json", content)
+
+
+def open_store(url: str) -> Store:
+    """Return the store at a path or URL; nothing is written.
+
+    Args:
+        url: a path; ``s3://``, ``gs://`` and others of pyarrow's, with options behind a ``?``; or
+            one of fsspec's, such as ``memory://``.
+
+    Raises:
+        SnapshotError: M803 it cannot be opened.
+    """
+    shown = url.partition("?")[0].rpartition("@")[2] if "://" in url else url
+    try:
+        if "://" not in url:
+            return Store(fs.LocalFileSystem(), str(Path(url).absolute()), shown)
+        try:
+            filesystem, root = fs.FileSystem.from_uri(url)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            filesystem, root = _of_fsspec(url)
+        return Store(filesystem, root.rstrip("/"), shown)
+    except (OSError, ValueError, ImportError) as error:
+        raise SnapshotError(
+            "M803",
+            f"the store of snapshots cannot be opened ({type(error).__name__})",
+            where=f"MEMOS_SNAPSHOTS_URL {shown}",
+            fix="set it to a folder, or to a URL such as s3://bucket/folder, and install what its "
+            "file system needs",
+        ) from error
+
+
+def _of_fsspec(url: str) -> tuple[fs.FileSystem, str]:
+    # A dependency of Dagster; other protocols bring packages of their own.
+    import fsspec
+
+    filesystem: Any
+    filesystem, root = fsspec.core.url_to_fs(url)
+    return fs.PyFileSystem(fs.FSSpecHandler(filesystem)), str(root)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
