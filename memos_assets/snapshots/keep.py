@@ -111,7 +111,8 @@ def plan(store: Store, policy: Policy, now: datetime | None = None) -> Plan:
     referenced = {
         entry.file for manifest in manifests if manifest.id in kept for entry in manifest.tables
     }
-    files, waiting = [], []
+    files: list[Leftover] = []
+    waiting: list[Leftover] = []
     for found in _files(store, (TABLES, PARTIAL)):
         if found.name in referenced:
             continue

@@ -154,12 +154,12 @@ def test_nothing_is_planned_while_a_manifest_or_a_mark_cannot_be_read(store: Sto
     made = put(store, NOON, 1)
     marks.mark_verified(store, made.id)
     store.write(f"verified/{made.id}.json", b"{}")
-    with pytest.raises(SnapshotError, match="^M830 ") as raised:
+    with pytest.raises(SnapshotError, match=r"^M830 ") as raised:
         keep.plan(store, Policy())
     assert str(made.id) in raised.value.where
     store.delete(f"verified/{made.id}.json")
     store.write(f"manifests/{made.id}.json", b"not json")
-    with pytest.raises(SnapshotError, match="^M800 "):
+    with pytest.raises(SnapshotError, match=r"^M800 "):
         keep.plan(store, Policy())
 
 
@@ -167,7 +167,7 @@ def test_nothing_is_planned_while_a_manifest_or_a_mark_cannot_be_read(store: Sto
 def test_a_label_is_a_name_of_one_snapshot(store: Store, name: str) -> None:
     made = put(store, NOON, 1)
     put(store, NOON, 2, label="taken")
-    with pytest.raises(SnapshotError, match="^M831 "):
+    with pytest.raises(SnapshotError, match=r"^M831 "):
         keep.label(store, made.id, name)
     assert store.manifest(made.id).label is None
 
