@@ -159,9 +159,7 @@ def read_as(wanted: object, rows: Rows, where: str) -> object:
         or handler.reads is None
         or not isinstance(rows, handler.reads)
     ):
-        names = [
-            one.name for one in HANDLERS.values() if one.reads and isinstance(rows, one.reads)
-        ]
+        names = [one.name for one in HANDLERS.values() if one.reads and isinstance(rows, one.reads)]
         raise UsageError(
             "M531",
             f"cannot be read as {getattr(wanted, '__name__', wanted)}",

@@ -174,9 +174,7 @@ def _expression(selection: Selection, schema: pa.Schema, where: str) -> ds.Expre
         # Binding it to the columns finds values of other types before anything is read.
         ds.dataset(schema.empty_table()).scanner(filter=expression).to_table()
     except (pa.ArrowException, ValueError, TypeError) as error:
-        raise _refused(
-            "a filter compares a column with a value of another type", where
-        ) from error
+        raise _refused("a filter compares a column with a value of another type", where) from error
     return expression
 
 
