@@ -61,9 +61,9 @@ class Rewrites:
 
 def erased_users(conn: sa.Connection) -> dict[str, datetime]:
     """Return the digest of each erased user's id -> when they were erased last."""
-    rows = sa.select(erasures.c.user_digest, sa.func.max(erasures.c.erased_at).label("at")).group_by(
-        erasures.c.user_digest
-    )
+    rows = sa.select(
+        erasures.c.user_digest, sa.func.max(erasures.c.erased_at).label("at")
+    ).group_by(erasures.c.user_digest)
     return {row.user_digest: row.at for row in conn.execute(rows)}
 
 
