@@ -170,6 +170,13 @@ WORD_COUNTS = AdvisoryLock(
     "transaction",
     "Counts of words that are added up: an erasure does not leave the sum of a space that is gone.",
 )
+SNAPSHOTS = AdvisoryLock(
+    "snapshots",
+    _MEMO + 2,
+    "session",
+    "The files of a store of snapshots: one session at a time writes, rewrites or prunes them.",
+    ("store",),
+)
 TRIAL = AdvisoryLock(
     "trial",
     _MEMO << 8 | 0x10,
@@ -208,6 +215,7 @@ LOCKS = (
     FUNCTIONS,
     MODELS,
     WORD_COUNTS,
+    SNAPSHOTS,
     TRIAL,
     RUN,
     CHUNKS,
