@@ -177,6 +177,12 @@ SNAPSHOTS = AdvisoryLock(
     "The files of a store of snapshots: one session at a time writes, rewrites or prunes them.",
     ("store",),
 )
+RESTORE = AdvisoryLock(
+    "restore",
+    _MEMO << 8 | 0x09,
+    "session",
+    "Restores of snapshots: one at a time, so that what is live is what the last one left.",
+)
 TRIAL = AdvisoryLock(
     "trial",
     _MEMO << 8 | 0x10,
@@ -216,6 +222,7 @@ LOCKS = (
     MODELS,
     WORD_COUNTS,
     SNAPSHOTS,
+    RESTORE,
     TRIAL,
     RUN,
     CHUNKS,
