@@ -9,7 +9,7 @@ import pyarrow as pa
 from memos_assets.errors import SnapshotError
 from memos_assets.snapshots import reader
 from memos_assets.snapshots.differences import Diff, RowFiles, TableDiff
-from memos_assets.snapshots.duck import Duck, opened
+from memos_assets.snapshots.duck_tables import Duck, opened
 from memos_assets.snapshots.manifest import Manifest, TableEntry
 from memos_assets.snapshots.row_files import merged, read_file
 from memos_assets.snapshots.store import Store

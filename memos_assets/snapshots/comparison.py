@@ -4,7 +4,7 @@ A value differs when its bytes do: -0.0 is not 0.0. Embeddings are compared by a
 so that a join has 8 bytes of each in memory; `apply` proves a diff by the digest of the rows.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
@@ -12,7 +12,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from memos_assets.snapshots.differences import Changed, Counts, Facts, Group, Key, TableDiff
-from memos_assets.snapshots.duck import Duck, literal, name, names
+from memos_assets.snapshots.duck_tables import Duck, literal, name, names
 from memos_assets.snapshots.manifest import TableEntry
 
 MEMORIES: Final = "agent.memories"
@@ -106,10 +106,14 @@ class Comparison:
             self._join()
         else:
             self._list()
+        counts = self._counts()
+        groups, groups_in_all = self._groups(spaces=True)
         return TableDiff(
             self.table,
-            self._counts(),
-            by_column=self._by_column(),
+            Counts(counts["added"], counts["removed"], counts["changed"]),
+            by_column={
+                column: counts[flag] for flag, column in self._flags.items() if counts[flag]
+            },
             columns_added=tuple(one for one in after if both and one not in before),
             columns_removed=tuple(one for one in before if both and one not in after),
             columns_retyped={
@@ -118,15 +122,15 @@ class Comparison:
                 if one in after and before[one] != after[one]
             },
             matched=bool(self.key),
-            embeddings_alone=self._embeddings_alone(),
-            reweighted=self._reweighted(),
-            facts=self._facts(),
-            kinds=tuple(self._groups(spaces=False)),
-            groups=tuple(self._groups(spaces=True)),
-            groups_in_all=self._groups_in_all(),
-            keys_added=tuple(self._keys("b", "what = 1")),
-            keys_removed=tuple(self._keys("a", "what = -1")),
-            keys_changed=tuple(self._changed()),
+            embeddings_alone=counts["alone"],
+            reweighted=counts["reweighted"],
+            facts=self._facts(counts),
+            kinds=self._groups(spaces=False)[0],
+            groups=groups,
+            groups_in_all=groups_in_all,
+            keys_added=self._keys("b", "what = 1", counts["added"]),
+            keys_removed=self._keys("a", "what = -1", counts["removed"]),
+            keys_changed=self._changed(counts["changed"]),
         )
 
     def _side(self, side: str, entry: TableEntry, key: Sequence[str]) -> str:
@@ -182,41 +186,38 @@ class Comparison:
             for column, sql_type in missing if entry is None else ():
                 self.duck.run(f"alter table {self.relation} add column {side}_{column} {sql_type}")
 
-    def _one(self, what: str, condition: str = "true") -> int:
-        ((count,),) = self.duck.all(f"select {what} from {self.relation} where {condition}")
-        return int(count or 0)
+    @cached_property
+    def _flags(self) -> dict[str, str]:
+        """Column of the temporary table that says whether another one changed -> that one."""
+        return {f"d{i}": column for i, column in enumerate(self.columns)} if self.key else {}
 
-    def _counts(self) -> Counts:
-        ((added, removed, changed),) = self.duck.all(
-            f"select count(*) filter (what = 1), count(*) filter (what = -1), "
-            f"count(*) filter (what = 0) from {self.relation}"
-        )
-        return Counts(added, removed, changed)
+    def flag(self, column: str) -> str | None:
+        """Return the column of the temporary table that says whether another one changed."""
+        return next((flag for flag, one in self._flags.items() if one == column), None)
 
-    def _flags(self) -> Iterator[tuple[str, str]]:
-        """Yield the column of the temporary table that says whether each compared one changed."""
-        if self.key:
-            yield from ((f"d{i}", column) for i, column in enumerate(self.columns))
-
-    def _by_column(self) -> dict[str, int]:
-        flags = list(self._flags())
-        if not flags:
-            return {}
-        counted = ", ".join(f"count(*) filter ({flag})" for flag, _ in flags)
-        (row,) = self.duck.all(f"select {counted} from {self.relation} where what = 0")
-        counts = zip((column for _, column in flags), row, strict=True)
-        return {column: count for column, count in counts if count}
+    def _counts(self) -> dict[str, int]:
+        """Return how many rows of the temporary table meet each condition."""
+        weight = self.flag("weight") if self.table == LINKS else None
+        conditions = {
+            "added": "what = 1",
+            "removed": "what = -1",
+            "changed": "what = 0",
+            "alone": self._only_embeddings() or "false",
+            "reweighted": f"what = 0 and {weight}" if weight else "false",
+            **{flag: f"what = 0 and {flag}" for flag in self._flags},
+            **(self._turns if self.table == MEMORIES else {}),
+        }
+        counted = ", ".join(f"count(*) filter ({one})" for one in conditions.values())
+        (row,) = self.duck.all(f"select {counted} from {self.relation}")
+        return dict(zip(conditions, row, strict=True))
 
     def _only_embeddings(self) -> str | None:
         """Return the condition that nothing but embeddings changed; None: there are none."""
-        flags = list(self._flags())
-        embeddings = [flag for flag, column in flags if is_embedding(self.columns[column])]
-        others = [f"not {flag}" for flag, column in flags if not is_embedding(self.columns[column])]
-        return " and ".join(["what = 0", *others]) if embeddings else None
-
-    def _embeddings_alone(self) -> int:
-        condition = self._only_embeddings()
-        return 0 if condition is None else self._one("count(*)", condition)
+        of_embeddings = {
+            flag for flag, column in self._flags.items() if is_embedding(self.columns[column])
+        }
+        others = [f"not {flag}" for flag in self._flags if flag not in of_embeddings]
+        return " and ".join(["what = 0", *others]) if of_embeddings else None
 
     def embeddings_of(self, memories: "Comparison") -> int:
         """Return the rows in which embeddings alone changed, of memories that say what they said.
@@ -224,30 +225,33 @@ class Comparison:
         Args:
             memories: the comparison of the memories whose embeddings these are, made already.
         """
-        alone = self._only_embeddings()
-        said = dict((column, flag) for flag, column in memories._flags()).get("content")
-        if alone is None or said is None:
-            return 0 if alone is None else self._one("count(*)", alone)
-        others = f"select b_k0 from {memories.relation} where what = 0 and {said}"
-        return self._one("count(*)", f"{alone} and b_k0 not in ({others})")
-
-    def _reweighted(self) -> int:
-        flag = dict((column, flag) for flag, column in self._flags()).get("weight")
-        if self.table != LINKS or flag is None:
+        alone, said = self._only_embeddings(), memories.flag("content")
+        if alone is None:
             return 0
-        return self._one("count(*)", f"what = 0 and {flag}")
+        if said is not None:
+            others = f"select b_k0 from {memories.relation} where what = 0 and {said}"
+            alone = f"{alone} and b_k0 not in ({others})"
+        ((count,),) = self.duck.all(f"select count(*) from {self.relation} where {alone}")
+        return int(count)
 
-    def _facts(self) -> Facts | None:
+    @property
+    def _turns(self) -> dict[str, str]:
+        """Count of `Facts` -> its condition."""
+        turns = {}
+        for fact in _FACTS:
+            before, after = (f"coalesce({side}_{fact}, false)" for side in "ab")
+            turns[fact] = f"{after} and not {before}"
+            turns[f"{fact}_no_more"] = f"{before} and not {after}"
+        return turns
+
+    def _facts(self, counts: Mapping[str, int]) -> Facts | None:
         if self.table != MEMORIES:
             return None
         found: dict[str, Any] = {}
-        for fact in _FACTS:
-            before, after = (f"coalesce({side}_{fact}, false)" for side in "ab")
-            began, ended = f"{after} and not {before}", f"{before} and not {after}"
-            found[fact] = self._one("count(*)", began)
-            found[f"{fact}_no_more"] = self._one("count(*)", ended)
-            found[f"keys_{fact}"] = tuple(self._keys("b", began))
-            found[f"keys_{fact}_no_more"] = tuple(self._keys("a", ended))
+        for turn, condition in self._turns.items():
+            side = "a" if turn.endswith("_no_more") else "b"
+            found[turn] = counts[turn]
+            found[f"keys_{turn}"] = self._keys(side, condition, counts[turn])
         return Facts(**found)
 
     def _grouped(self, *, spaces: bool) -> str:
@@ -268,41 +272,44 @@ class Comparison:
             "group by s, t"
         )
 
-    def _groups(self, *, spaces: bool) -> Iterator[Group]:
-        order = "order by added + removed + changed desc, s nulls first, t nulls first"
-        grouped = f"from ({self._grouped(spaces=spaces)}) {order} limit {self.limit}"
-        for space, kind, added, removed, changed in self.duck.all(f"select * {grouped}"):
-            yield Group(space, kind, Counts(added, removed, changed))
+    def _groups(self, *, spaces: bool) -> tuple[tuple[Group, ...], int]:
+        """Return the groups with the most rows, and how many groups there are."""
+        rows = self.duck.all(
+            f"select *, count(*) over () from ({self._grouped(spaces=spaces)}) "
+            "order by added + removed + changed desc, s nulls first, t nulls first "
+            f"limit {self.limit}"
+        )
+        groups = tuple(Group(space, kind, Counts(*counts)) for space, kind, *counts, _ in rows)
+        return groups, rows[0][-1] if rows else 0
 
-    def _groups_in_all(self) -> int:
-        ((count,),) = self.duck.all(f"select count(*) from ({self._grouped(spaces=True)})")
-        return int(count)
-
-    def _key_of(self, side: str) -> list[str]:
+    def _key_of(self, side: str) -> str:
+        """Return the columns of the temporary table with the key of a side."""
         entry = self.a if side == "a" else self.b
-        return [] if entry is None else [f"{side}_k{i}" for i in range(len(entry.key))]
+        return "" if entry is None else ", ".join(f"{side}_k{i}" for i in range(len(entry.key)))
 
-    def _keys(self, side: str, condition: str) -> Iterator[Key]:
-        columns = self._key_of(side)
-        if not columns:
-            return
-        listed = names(columns)
-        chosen = f"select {listed} from {self.relation} where {condition}"
-        for row in self.duck.all(f"{chosen} order by {listed} limit {self.limit}"):
-            yield tuple(_plain(value) for value in row)
+    def _keys(self, side: str, condition: str, count: int) -> tuple[Key, ...]:
+        key = self._key_of(side)
+        if not key or not count:
+            return ()
+        chosen = f"select {key} from {self.relation} where {condition}"
+        rows = self.duck.all(f"{chosen} order by {key} limit {self.limit}")
+        return tuple(tuple(_plain(value) for value in row) for row in rows)
 
-    def _changed(self) -> Iterator[Changed]:
-        flags = list(self._flags())
-        if not flags:
-            return
+    def _changed(self, count: int) -> tuple[Changed, ...]:
+        if not count:
+            return ()
         key = self._key_of("b")
-        pairs = ", ".join(f"case when {flag} then {literal(one)} end" for flag, one in flags)
-        for *values, columns in self.duck.all(
-            f"select {names(key)}, [{pairs}] from {self.relation} where what = 0 "
-            f"order by {names(key)} limit {self.limit}"
-        ):
-            changed = tuple(column for column in columns if column is not None)
-            yield Changed(tuple(_plain(value) for value in values), changed)
+        columns = ", ".join(
+            f"case when {flag} then {literal(column)} end" for flag, column in self._flags.items()
+        )
+        rows = self.duck.all(
+            f"select {key}, [{columns}] from {self.relation} where what = 0 "
+            f"order by {key} limit {self.limit}"
+        )
+        return tuple(
+            Changed(tuple(map(_plain, values)), tuple(one for one in changed if one is not None))
+            for *values, changed in rows
+        )
 
 
 def _plain(value: object) -> int | float | str | bool:

@@ -14,8 +14,9 @@ from memos_assets.files import make_private
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA, is_of_embeddings
 from memos_assets.snapshots.comparison import MEMORIES, Comparison
 from memos_assets.snapshots.differences import Diff, RowFiles, TableDiff
-from memos_assets.snapshots.duck import Duck, opened
+from memos_assets.snapshots.duck_tables import Duck, opened
 from memos_assets.snapshots.manifest import Manifest, TableEntry
+from memos_assets.snapshots.reader import ensure_whole
 from memos_assets.snapshots.row_files import write_rows
 from memos_assets.snapshots.store import Store
 
@@ -44,7 +45,8 @@ def diff(
         duck: a connection over the store's files that serves several diffs; None: one is opened.
 
     Raises:
-        SnapshotError: M810 a file is missing or damaged; M811 memory or disk are exhausted.
+        SnapshotError: M807 a file is missing or has another size; M810 it is damaged.
+        SnapshotError: M811 memory or disk are exhausted.
     """
     with ExitStack() as stack:
         if duck is None:
@@ -54,6 +56,9 @@ def diff(
             for number, (before, after) in enumerate(_pairs(a, b))
         ]
         try:
+            for one in compared:
+                for entry in filter(None, (one.a, one.b)):
+                    ensure_whole(store, entry)
             tables = tuple(one.compare() for one in compared)
             if rows is not None:
                 make_private(rows)

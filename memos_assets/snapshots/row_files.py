@@ -11,7 +11,7 @@ from memos_assets.files import private_descriptor
 from memos_assets.snapshots import reader
 from memos_assets.snapshots.comparison import Comparison
 from memos_assets.snapshots.differences import RowFiles, TableDiff
-from memos_assets.snapshots.duck import Duck, name
+from memos_assets.snapshots.duck_tables import Duck, name
 from memos_assets.snapshots.manifest import TableEntry
 from memos_assets.snapshots.table_file import TableFile
 

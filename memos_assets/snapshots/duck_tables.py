@@ -22,6 +22,8 @@ MEMORY_LIMIT: Final = "256MB"
 #: More threads hold more row groups in memory at once.
 _THREADS: Final = 4
 _PROTOCOL: Final = "memos-snapshots"
+#: What DuckDB raises for statements that are wrong, whatever the files hold.
+_BUGS: Final = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Duck:
     connection: duckdb.DuckDBPyConnection
 
     def rows_of(self, entry: TableEntry) -> str:
-        """Return a table of a snapshot as SQL behind ``from``; ``file_row_number`` counts from 0."""
+        """Return a table of a snapshot as SQL behind ``from``, with ``file_row_number`` from 0."""
         path = self.store.path(entry.file)
         return self._read(path, plain=self.store.local is not None and not glob.has_magic(path))
 
@@ -53,11 +55,11 @@ class Duck:
         """Run a statement.
 
         Raises:
-            SnapshotError: M810 a file is missing or damaged; M811 memory or disk are exhausted.
+            SnapshotError: M810 a file is damaged; M811 memory or disk are exhausted.
         """
         try:
             return self.connection.execute(statement)
-        except duckdb.Error as error:
+        except (duckdb.Error, UnicodeDecodeError) as error:
             raise self._explained(error) from error
 
     def all(self, statement: str) -> list[tuple[Any, ...]]:
@@ -77,10 +79,11 @@ class Duck:
         """
         try:
             yield from self.connection.sql(query).to_arrow_reader(batch_rows)
-        except duckdb.Error as error:
+        except (duckdb.Error, UnicodeDecodeError) as error:
             raise self._explained(error) from error
 
-    def _explained(self, error: duckdb.Error) -> SnapshotError:
+    def _explained(self, error: Exception) -> SnapshotError:
+        """Return what an error means; bytes of a damaged file in a message fail to be text."""
         said = str(error)
         if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in said:
             return SnapshotError(
@@ -90,18 +93,16 @@ class Duck:
                 where=self.store.url,
                 fix="free space there, or set TMPDIR to a folder of a larger disk",
             )
-        if isinstance(
-            error, (duckdb.IOException, duckdb.InvalidInputException, duckdb.HTTPException)
-        ):
-            # DuckDB's message may show values of rows; its class does not.
-            return SnapshotError(
-                "M810",
-                f"a file of a table is missing or damaged ({type(error).__name__})",
-                where=self.store.url,
-                fix="find the file: memos-assets snapshots verify ID; restore it from a copy of "
-                "the store",
-            )
-        raise error
+        if isinstance(error, _BUGS):
+            raise error
+        # The message of DuckDB may show values of rows, its class does not.
+        return SnapshotError(
+            "M810",
+            f"a file of a table is damaged ({type(error).__name__})",
+            where=self.store.url,
+            fix="find the file: memos-assets snapshots verify ID; restore it from a copy of the "
+            "store",
+        )
 
 
 class _Files(ArrowFSWrapper):  # type: ignore[misc]  fsspec has no types
