@@ -183,7 +183,9 @@ class _Restore:
                 while True:
                     holds = hold_writers and self.attempts >= ATTEMPTS - 1
                     try:
-                        return self._exchange(conn, name, filled_at, staged, before, now, holds)
+                        return self._exchange(
+                            conn, name, filled_at, staged, before, now, holds=holds
+                        )
                     except RowsChangedError as changed:
                         if self.attempts >= ATTEMPTS:
                             raise self._written_meanwhile(str(changed)) from None
@@ -217,6 +219,7 @@ class _Restore:
         staged: Sequence[Staged],
         before: Before,
         now: Manifest,
+        *,
         holds: bool,
     ) -> Restored:
         attempts = Retrying(

@@ -212,7 +212,7 @@ def exchange(conn: sa.Connection, shadow: str, filled_at: datetime, seconds: flo
     locked = {**replaced, **emptied, **{row.table_name: live[row.table_name] for row in outer}}
     refuse_older_snapshots(conn, filled_at)
     with in_use():
-        lock_tables(conn, {_named(name): locked[name] for name in sorted(locked)}, seconds)
+        lock_tables(conn, [(_named(name), locked[name]) for name in sorted(locked)], seconds)
     began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     refuse_older_snapshots(conn, filled_at)
     driver = driver_of(conn)

@@ -66,8 +66,18 @@ def build(
         target = sql.Identifier(schema, entry.name)
         columns = [name for name, _ in entry.columns]
         copy_in(driver, target, columns, batches(store, entry))
-    for statement in WRITE_ALL:
-        conn.exec_driver_sql(schemas.renamed(statement.as_string(), schema))
+    for words in WRITE_ALL:
+        conn.exec_driver_sql(schemas.renamed(words.as_string(), schema))
+    _index(conn, entries, tables, schema)
+    _set_sequences(conn, schema)
+    for table in tables:
+        conn.exec_driver_sql(f"analyze {schema}.{table.name}")
+
+
+def _index(
+    conn: sa.Connection, entries: Sequence[TableEntry], tables: Sequence[sa.Table], schema: str
+) -> None:
+    """Make indexes and foreign keys, which is faster after the rows."""
     for table in tables:
         for index in sorted(table.indexes, key=lambda one: str(one.name)):
             conn.execute(sa.schema.CreateIndex(index))
@@ -77,10 +87,7 @@ def build(
     for statement in _added_by_hand(conn, schema):
         conn.exec_driver_sql(statement)
     for space in _space_indexes(conn, entries, schema):
-        driver.execute(space.create(schema, concurrently=False))
-    _set_sequences(conn, schema)
-    for table in tables:
-        conn.exec_driver_sql(f"analyze {schema}.{table.name}")
+        driver_of(conn).execute(space.create(schema, concurrently=False))
 
 
 def exchanged(table: str) -> bool:

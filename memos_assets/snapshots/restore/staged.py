@@ -66,6 +66,7 @@ class Staged:
                 sql.SQL("l.{0} = s.{0}").format(sql.Identifier(name)) for name in self.entry.key
             ),
             condition=sql.SQL(self.condition),
+            first=sql.Identifier(self.entry.key[0]),
             columns=_listed("", columns),
             of_live=_listed("l.", columns),
             of_staged=_listed("s.", columns),
@@ -76,11 +77,9 @@ class Staged:
         query = self._filled(
             "select count(*) filter (where l.{first} is null), "
             "count(*) filter (where s.{first} is null), "
-            "count(*) filter (where row({of_live}) *<> row({of_staged})"
+            "count(*) filter (where pg_catalog.record_image_ne(row({of_live}), row({of_staged}))"
             " and l.{first} is not null and s.{first} is not null) "
-            "from (select * from {live} l where {condition}) l full join {staged} s on {matched}".replace(
-                "{first}", f'"{self.entry.key[0]}"'
-            )
+            "from (select * from {live} l where {condition}) l full join {staged} s on {matched}"
         )
         row = driver_of(conn).execute(query, self.values or None).fetchone()
         assert row is not None
@@ -102,7 +101,7 @@ class Staged:
             changed = driver.execute(
                 self._filled(
                     "update {live} l set ({columns}) = row({of_staged}) from {staged} s "
-                    "where {matched} and row({of_live}) *<> row({of_staged})"
+                    "where {matched} and pg_catalog.record_image_ne(row({of_live}), row({of_staged}))"
                 )
             ).rowcount
         added = driver.execute(
