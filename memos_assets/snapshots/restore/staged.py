@@ -59,6 +59,7 @@ class Staged:
 
     def _filled(self, text: str) -> sql.Composed:
         columns = [name for name, _ in self.entry.columns]
+        others = [name for name in columns if name not in self.entry.key]
         return sql.SQL(text).format(
             live=self.live,
             staged=sql.Identifier(self.schema, self.name),
@@ -68,6 +69,8 @@ class Staged:
             condition=sql.SQL(self.condition),
             first=sql.Identifier(self.entry.key[0]),
             columns=_listed("", columns),
+            others=_listed("", others),
+            others_staged=_listed("s.", others),
             of_live=_listed("l.", columns),
             of_staged=_listed("s.", columns),
         )
@@ -100,8 +103,9 @@ class Staged:
         if len(self.entry.columns) > len(self.entry.key):
             changed = driver.execute(
                 self._filled(
-                    "update {live} l set ({columns}) = row({of_staged}) from {staged} s "
-                    "where {matched} and pg_catalog.record_image_ne(row({of_live}), row({of_staged}))"
+                    "update {live} l set ({others}) = row({others_staged}) from {staged} s "
+                    "where {matched} "
+                    "and pg_catalog.record_image_ne(row({of_live}), row({of_staged}))"
                 )
             ).rowcount
         added = driver.execute(

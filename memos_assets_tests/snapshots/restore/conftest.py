@@ -42,7 +42,7 @@ class Agents:
         with self.acting(user) as session:
             return [self.memory.remember(session, one).id for one in prepared]
 
-    def recall(self, text: str, user: str = "ann", sessions: object = None) -> list[str]:
+    def recall(self, text: str, user: str = "ann") -> list[str]:
         with self.acting(user) as session:
             return [hit.content for hit in self.memory.recall(session, self.memory.query(text))]
 

@@ -1,14 +1,11 @@
 """An exact restore: the rows of then, with everything that the catalog wants, or nothing at all."""
 
-import threading
 from collections.abc import Sequence
 
-import psycopg
 import pytest
 import sqlalchemy as sa
 
 from memos_assets.errors import SnapshotError
-from memos_assets.postgres.advisory_locks import RESTORE
 from memos_assets.postgres.row_security import wall_faults
 from memos_assets.snapshots.restore.exact import exact
 from memos_assets_tests.snapshots.restore.conftest import Agents
