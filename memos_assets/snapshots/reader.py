@@ -1,6 +1,6 @@
 """Read the rows of a snapshot's tables: as batches in the order of the key, or as a dataset."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -16,14 +16,18 @@ from memos_assets.snapshots.store import Store
 _BATCH_ROWS = 4096
 
 
+def table_of(entry: TableEntry) -> SnapshotTable:
+    """Return a table as it was in the database."""
+    return SnapshotTable(entry.schema, entry.name, dict(entry.columns), tuple(entry.key))
+
+
 def schema_of(entry: TableEntry) -> pa.Schema:
     """Return the Arrow schema of a table's rows; each field names its PostgreSQL type.
 
     Raises:
         UsageError: M535 a column has a type that this version does not have.
     """
-    table = SnapshotTable(entry.schema, entry.name, dict(entry.columns), tuple(entry.key))
-    return table.arrow
+    return table_of(entry).arrow
 
 
 def dataset(store: Store, entry: TableEntry) -> ds.Dataset:
@@ -42,13 +46,18 @@ def dataset(store: Store, entry: TableEntry) -> ds.Dataset:
 
 
 def batches(
-    store: Store, entry: TableEntry, *, batch_rows: int = _BATCH_ROWS
+    store: Store,
+    entry: TableEntry,
+    *,
+    columns: Sequence[str] | None = None,
+    batch_rows: int = _BATCH_ROWS,
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a table in the order of its key, with the schema of `schema_of`.
 
     Args:
         store: where the snapshot is.
         entry: the table, of its manifest.
+        columns: to read, in the order of the table; None: all.
         batch_rows: of a batch, at most.
 
     Raises:
@@ -60,7 +69,9 @@ def batches(
         file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)
         if not file.schema_arrow.equals(schema, check_metadata=False):
             raise _damaged(store, entry, "its columns are not those of the manifest")
-        for batch in file.iter_batches(batch_size=batch_rows, use_threads=False):
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
+        for batch in file.iter_batches(batch_rows, columns=schema.names, use_threads=False):
             yield pa.RecordBatch.from_arrays(batch.columns, schema=schema)
 
 

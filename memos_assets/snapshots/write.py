@@ -1,7 +1,7 @@
 """Write a snapshot: the rows of all tables at one moment, and a manifest once they are written."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -155,11 +155,27 @@ def _chosen(
 def _write_table(
     conn: sa.Connection, store: Store, table: SnapshotTable, known: Mapping[str, TableEntry]
 ) -> tuple[TableEntry, bool]:
-    """Write the rows of a table unless their file is there; return its entry, and if it is new."""
+    return put_rows(store, table, rows_of(driver_of(conn), table), known)
+
+
+def put_rows(
+    store: Store,
+    table: SnapshotTable,
+    batches: Iterable[pa.RecordBatch],
+    known: Mapping[str, TableEntry],
+) -> tuple[TableEntry, bool]:
+    """Write the rows of a table unless their file is there; return its entry, and if it is new.
+
+    Args:
+        store: to which they are written.
+        table: with the schema of the batches.
+        batches: in the order of the key.
+        known: identity -> entry of the tables in the store.
+    """
     with store.partial() as partial:
         with store.filesystem.open_output_stream(store.path(partial)) as sink:
             file = TableFile(sink, table.arrow)
-            for batch in rows_of(driver_of(conn), table):
+            for batch in batches:
                 file.write(batch)
             size, sha256 = file.finish()
         entry = TableEntry(
