@@ -5,9 +5,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from memos_assets.cli import exit_codes
 from memos_assets.cli.data import JsonFile
-from memos_assets.cli.display import console, errors, print_error, titled_table
+from memos_assets.cli.display import console, errors, titled_table
 from memos_assets.cli.outcome import write_json
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_consolidated

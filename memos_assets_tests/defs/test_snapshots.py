@@ -133,7 +133,9 @@ def test_a_cron_that_is_none_is_refused_with_m834(
 def test_retention_lists_and_deletes_only_when_it_is_told(world: World) -> None:
     store = store_of(world)
     for count in range(3):
-        world.execute(f"insert into agent.spaces (name, owner, private) values ('s{count}', 'a', false)")
+        world.execute(
+            f"insert into agent.spaces (name, owner, private) values ('s{count}', 'a', false)"
+        )
         write_snapshot(world.engine, store)
     listed = shown(world.run(assets.PRUNE), "retention")
     assert (listed["snapshots"], listed["may be deleted"], listed["files"]) == (1, 2, 0)
@@ -409,5 +411,3 @@ def test_the_code_location_of_another_team_reads_snapshots_without_a_database(
     )
     assert done.returncode == 0, done.stderr[-4_000:]
     assert (home / "degrees.json").read_text() == '{"links": 39, "weight": 0.9}'
-
-

@@ -22,7 +22,6 @@ from memos_assets.defs.snapshots import (
     snapshot_partitions,
 )
 from memos_assets.errors import SnapshotError
-from memos_assets.settings import load_settings
 from memos_assets.settings.retention import RetentionSettings
 from memos_assets.snapshots import keep, marks
 from memos_assets.snapshots.keep import Policy
