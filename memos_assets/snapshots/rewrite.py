@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.schema.agent import erasures
+from memos_assets.postgres.user_rows import user_digest
 from memos_assets.snapshots import marks
 from memos_assets.snapshots.manifest import Manifest, Rewritten, TableEntry
 from memos_assets.snapshots.reader import table_of
@@ -21,7 +22,6 @@ from memos_assets.snapshots.store import MANIFESTS, Store
 from memos_assets.snapshots.without_users import (
     Taken,
     batches_without,
-    digest_of,
     find_taken,
     is_changed,
     users_in,
@@ -94,7 +94,7 @@ def find_user(store: Store, user: str) -> dict[str, str]:
     Raises:
         SnapshotError: M800, M801, M807 a snapshot cannot be read.
     """
-    now = {digest_of(user): datetime.now(UTC)}
+    now = {user_digest(user): datetime.now(UTC)}
     return {found.snapshot: found.table for found in reversed(find_erased(store, now))}
 
 
@@ -147,7 +147,7 @@ class _Users:
         """Return digest -> id of users whom a table names, erased after the snapshot was made."""
         named = self._named.get(entry.identity)
         if named is None:
-            named = {digest_of(user): user for user in users_in(self._store, entry)}
+            named = {user_digest(user): user for user in users_in(self._store, entry)}
             self._named[entry.identity] = named
         made_at = datetime.fromisoformat(manifest.made_at)
         return {

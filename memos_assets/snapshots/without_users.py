@@ -34,11 +34,6 @@ _SPACES, _GRANTS, _MEMORIES, _REVISIONS, _PROVENANCE = (
 )
 
 
-def digest_of(user: str) -> str:
-    """Return how a tombstone names a user."""
-    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def users_in(store: Store, entry: TableEntry) -> frozenset[str]:
     """Return the users that a table of a snapshot names.
 
