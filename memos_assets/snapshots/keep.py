@@ -111,7 +111,8 @@ def plan(store: Store, policy: Policy, now: datetime | None = None) -> Plan:
     referenced = {
         entry.file for manifest in manifests if manifest.id in kept for entry in manifest.tables
     }
-    files, waiting = [], []
+    files: list[Leftover] = []
+    waiting: list[Leftover] = []
     for found in _files(store, (TABLES, PARTIAL)):
         if found.name in referenced:
             continue
@@ -173,16 +174,16 @@ def _kept(
 ) -> Mapping[str, Sequence[str]]:
     """Return id -> the reasons why it is kept."""
     reasons: dict[str, list[str]] = {}
-    moments = _moments(store, manifests)
+    dated = moments(manifests)
     for period, count in zip(_PERIODS, (policy.daily, policy.weekly, policy.monthly), strict=True):
         name = _PERIODS[period]
         newest: dict[str, str] = {}
-        for at, snapshot in moments:
-            newest.setdefault(name(at), snapshot)
+        for at, manifest, _ in dated:
+            newest.setdefault(name(at), manifest.id)
         for when in list(newest)[:count]:
             reasons.setdefault(newest[when], []).append(f"{period} {when}")
-    if moments:
-        reasons.setdefault(moments[0][1], []).append("the newest")
+    if dated:
+        reasons.setdefault(dated[0][1].id, []).append("the newest")
     verified = marks.verified(store)
     last = max(verified, key=lambda snapshot: (verified[snapshot], snapshot), default=None)
     if last is not None:
@@ -193,14 +194,14 @@ def _kept(
     return reasons
 
 
-def _moments(store: Store, manifests: Sequence[Manifest]) -> list[tuple[datetime, str]]:
-    """Return every moment that a snapshot holds, the newest first.
-
-    An unchanged day has the snapshot of the day before, and a mark of its own.
-    """
-    found = {(datetime.fromisoformat(one.made_at).astimezone(UTC), one.id) for one in manifests}
-    found |= {(mark.at.astimezone(UTC), mark.snapshot) for mark in marks.partitions(store).values()}
-    return sorted(found, reverse=True)
+def moments(manifests: Iterable[Manifest]) -> list[tuple[datetime, Manifest, str | None]]:
+    """Return every moment that snapshots hold, the newest first: when, snapshot, partition."""
+    found = [
+        (datetime.fromisoformat(moment.made_at).astimezone(UTC), manifest, moment.partition)
+        for manifest in manifests
+        for moment in manifest.moments
+    ]
+    return sorted(found, key=lambda one: (one[0], one[1].id), reverse=True)
 
 
 def _files(store: Store, folders: Iterable[str]) -> Iterator[Leftover]:

@@ -20,6 +20,9 @@ from memos_assets.errors import SnapshotError
 FORMAT: Final = "memos-snapshot-1"
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^/\x00]+$")]
+_When = Annotated[
+    str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$")
+]
 _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 
 
@@ -73,7 +76,7 @@ class Moment:
         run: id of the Dagster run; None: outside one.
     """
 
-    made_at: str
+    made_at: _When
     partition: _Name | None = None
     run: str | None = None
 
@@ -99,7 +102,7 @@ class Manifest:
     """
 
     tables: Sequence[TableEntry]
-    made_at: str
+    made_at: _When
     revision: str
     database: str
     left_out: Mapping[str, str] = field(default_factory=dict)

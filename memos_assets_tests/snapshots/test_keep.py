@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from memos_assets.errors import SnapshotError
 from memos_assets.settings import Settings
 from memos_assets.snapshots import keep, marks
 from memos_assets.snapshots.keep import Policy
-from memos_assets.snapshots.manifest import Manifest, Rewritten, TableEntry
+from memos_assets.snapshots.manifest import Manifest, Moment, TableEntry
 from memos_assets.snapshots.store import Store, open_store
 
 NOON = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -100,7 +99,8 @@ def test_days_without_a_change_count_as_days_of_the_snapshot_that_they_share(sto
     first = put(store, NOON - timedelta(days=3), 1)
     for day in (2, 1, 0):
         at = NOON - timedelta(days=day)
-        marks.mark_partition(store, f"{at:%Y-%m-%d}", replace(first, made_at=at.isoformat()))
+        first = first.seen_again(Moment(at.isoformat(), partition=f"{at:%Y-%m-%d}"))
+        store.put_manifest(first)
     kept = keep.plan(store, Policy(3, 0, 0)).kept
     assert kept == {
         first.id: ["daily 2026-11-27", "daily 2026-11-26", "daily 2026-11-25", "the newest"]
@@ -111,8 +111,6 @@ def test_prune_deletes_dropped_snapshots_their_files_and_marks_and_nothing_share
     store: Store,
 ) -> None:
     old, new = put(store, NOON - timedelta(days=1), 1), put(store, NOON, 2)
-    for one in (old, new):
-        marks.mark_partition(store, one.made_at[:10], one)
     marks.mark_verified(store, old.id, NOON - timedelta(hours=2))
     marks.mark_verified(store, new.id, NOON - timedelta(hours=1))
     now = datetime.now(UTC) + timedelta(hours=25)
@@ -126,7 +124,6 @@ def test_prune_deletes_dropped_snapshots_their_files_and_marks_and_nothing_share
     assert store.names("tables") == sorted(one.file for one in new.tables)
     assert list(marks.verified(store)) == [new.id]
     assert store.names("verified") == [f"verified/{new.id}.json"]
-    assert store.names("partitions") == ["partitions/2026-11-27.json"]
     assert keep.plan(store, Policy(1, 0, 0), now).is_empty
 
 
@@ -154,12 +151,12 @@ def test_nothing_is_planned_while_a_manifest_or_a_mark_cannot_be_read(store: Sto
     made = put(store, NOON, 1)
     marks.mark_verified(store, made.id)
     store.write(f"verified/{made.id}.json", b"{}")
-    with pytest.raises(SnapshotError, match="^M830 ") as raised:
+    with pytest.raises(SnapshotError, match=r"^M830 ") as raised:
         keep.plan(store, Policy())
     assert str(made.id) in raised.value.where
     store.delete(f"verified/{made.id}.json")
     store.write(f"manifests/{made.id}.json", b"not json")
-    with pytest.raises(SnapshotError, match="^M800 "):
+    with pytest.raises(SnapshotError, match=r"^M800 "):
         keep.plan(store, Policy())
 
 
@@ -167,7 +164,7 @@ def test_nothing_is_planned_while_a_manifest_or_a_mark_cannot_be_read(store: Sto
 def test_a_label_is_a_name_of_one_snapshot(store: Store, name: str) -> None:
     made = put(store, NOON, 1)
     put(store, NOON, 2, label="taken")
-    with pytest.raises(SnapshotError, match="^M831 "):
+    with pytest.raises(SnapshotError, match=r"^M831 "):
         keep.label(store, made.id, name)
     assert store.manifest(made.id).label is None
 
@@ -179,19 +176,6 @@ def test_a_label_is_given_again_and_taken_away(store: Store) -> None:
     assert store.manifest("stable").id == made.id
     keep.label(store, "stable", None)
     assert store.manifest(made.id) == made
-
-
-def test_a_partition_follows_its_snapshot_to_the_one_in_its_place(store: Store) -> None:
-    old, new = put(store, NOON, 1), put(store, NOON, 2)
-    marks.mark_partition(store, "2026-11-27", old)
-    store.put_rewritten(Rewritten(old.id, new.id, NOON.isoformat()))
-    store.delete(f"manifests/{old.id}.json")
-    assert marks.partitions(store)["2026-11-27"].snapshot == new.id
-    marks.delete_marks(store)
-    assert marks.partitions(store)["2026-11-27"].snapshot == new.id
-    store.delete(f"manifests/{new.id}.json")
-    assert marks.partitions(store) == {}
-    assert marks.delete_marks(store) == ["partitions/2026-11-27.json"]
 
 
 _MADE = st.lists(
