@@ -19,6 +19,7 @@ from memos_assets.snapshots import marks
 from memos_assets.snapshots.manifest import Manifest, Rewritten, TableEntry
 from memos_assets.snapshots.reader import table_of
 from memos_assets.snapshots.store import MANIFESTS, Store
+from memos_assets.snapshots.verify import verify
 from memos_assets.snapshots.without_users import (
     Taken,
     batches_without,
@@ -114,6 +115,7 @@ def take_out(store: Store, erased: Mapping[str, datetime]) -> Rewrites:
     done = Rewrites()
     _settle(store, done)
     manifests = _readable(store, done)
+    verified = marks.verified(store)
     known, written = _Users(store), _Written(store, manifests)
     for manifest in manifests:
         try:
@@ -123,6 +125,9 @@ def take_out(store: Store, erased: Mapping[str, datetime]) -> Rewrites:
             taken = find_taken(store, manifest, inside, max(inside.values()))
             new = _new_manifest(store, manifest, taken, written)
             _put(store, new)
+            # The mark says that the content was verified, so it is verified anew.
+            if manifest.id in verified and verify(store, new).is_whole:
+                marks.mark_verified(store, new.id)
         except SnapshotError as error:
             done.failed.append(_failure(manifest.id, error))
             continue
