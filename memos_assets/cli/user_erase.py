@@ -28,6 +28,7 @@ from memos_assets.memory.erase import (
     tombstones,
 )
 from memos_assets.postgres import schemas
+from memos_assets.postgres.connection import database_identity
 from memos_assets.postgres.server.embedded import EmbeddedServer
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.postgres.user_rows import user_digest
@@ -80,9 +81,7 @@ def erase(
         with sole_writer(engine, store):
             with engine.begin() as conn:
                 erasure = erase_rows(conn, user, erased_by=who(), elsewhere=bool(inside))
-            with engine.connect() as conn:
-                erased = erased_users(conn)
-            rewrites = take_out(store, erased)
+            rewrites = _take_out(engine, store)
         # From here on a run that is interrupted is finished by the next one.
         with engine.begin() as conn:
             beside = {
@@ -173,7 +172,7 @@ def erasures(
             found = tombstones(conn)
         if finish_them:
             with sole_writer(engine, store):
-                rewrites = take_out(store, erased)
+                rewrites = _take_out(engine, store)
         inside = {} if rewrites.failed else _by_digest(store, erased)
     table = titled_table("Erasures")
     for name in ("number", "user", "at", "by", "snapshots"):
@@ -204,6 +203,13 @@ def erasures(
     ]
     write_json(json_file, {"erasures": erasures_, **_as_json(rewrites)})
     return _said(rewrites.failed) or (exit_codes.FAILED if inside else 0)
+
+
+def _take_out(engine: sa.Engine, store: Store) -> Rewrites:
+    """Take every erased user out of the snapshots; the caller is the sole writer."""
+    with engine.connect() as conn:
+        erased, database = erased_users(conn), database_identity(conn)
+    return take_out(store, erased, database=database)
 
 
 def _by_digest(store: Store, erased: Mapping[str, Any]) -> dict[str, int]:

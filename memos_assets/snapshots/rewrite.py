@@ -18,7 +18,7 @@ from memos_assets.postgres.user_rows import user_digest
 from memos_assets.snapshots import marks
 from memos_assets.snapshots.manifest import Manifest, Rewritten, TableEntry
 from memos_assets.snapshots.reader import table_of
-from memos_assets.snapshots.store import MANIFESTS, Store
+from memos_assets.snapshots.store import MANIFESTS, TABLES, Store
 from memos_assets.snapshots.verify import verify
 from memos_assets.snapshots.without_users import (
     Taken,
@@ -99,20 +99,23 @@ def find_user(store: Store, user: str) -> dict[str, str]:
     return {found.snapshot: found.table for found in reversed(find_erased(store, now))}
 
 
-def take_out(store: Store, erased: Mapping[str, datetime]) -> Rewrites:
+def take_out(store: Store, erased: Mapping[str, datetime], *, database: str) -> Rewrites:
     """Take erased users out of every snapshot of before their erasure, and finish former runs.
 
-    The caller holds the lock `advisory_locks.SNAPSHOTS`, so that nobody writes a snapshot with
-    rows of before. Marks, labels, partitions and parents follow. Running it again changes nothing.
+    The caller is the `sole_writer`, so that nobody writes a snapshot with rows of before. Marks,
+    labels, partitions and parents follow. What a write that was killed left behind is deleted.
+    Running it again changes nothing.
 
     Args:
         store: of the snapshots.
         erased: from `erased_users`.
+        database: from `database_identity`: whose writers are kept out.
 
     Returns:
         What was done. A snapshot that cannot be read does not keep the others from it.
     """
     done = Rewrites()
+    store.sweep()
     _settle(store, done)
     manifests = _readable(store, done)
     verified = marks.verified(store)
@@ -136,6 +139,7 @@ def take_out(store: Store, erased: Mapping[str, datetime]) -> Rewrites:
             store.put_rewritten(note)
             done.rewritten.append(note)
     _settle(store, done)
+    _remove_unreferenced(store, database, done)
     return done
 
 
@@ -248,6 +252,21 @@ def _settle(store: Store, done: Rewrites) -> None:
             store.delete(name)
         store.delete(f"{MANIFESTS}/{old}.json")
         store.delete(f"{marks.VERIFIED}/{old}.json")
+
+
+def _remove_unreferenced(store: Store, database: str, done: Rewrites) -> None:
+    """Delete files that a killed write left behind: they may have rows of erased users.
+
+    Where another database writes to the store, a file may be one that it writes just now; where a
+    manifest cannot be read, one of its files. They are left to `snapshots prune`.
+    """
+    manifests = _readable(store, Rewrites())
+    if len(manifests) < len(store.ids()) or any(one.database != database for one in manifests):
+        return
+    kept = {entry.file for one in manifests for entry in one.tables}
+    for name in set(store.names(TABLES)) - kept:
+        store.delete(name)
+        done.files += 1
 
 
 def _followed(store: Store) -> dict[str, str]:
