@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 import dagster as dg
@@ -12,15 +13,19 @@ from sqlalchemy.orm import Session
 
 from memos_assets.errors import SnapshotError
 from memos_assets.memory.acting import act_as
+from memos_assets.memory.erase import erase_rows
 from memos_assets.memory.graph_checks import nothing_dangles
 from memos_assets.memory.models import register
+from memos_assets.memory.sealed_sample import unseal
 from memos_assets.memory.sessions import open_sync_memory_sessions
 from memos_assets.memory.stored_content import blocks_of
+from memos_assets.postgres.engine import libpq_url
+from memos_assets.postgres.server.cluster import programs
 from memos_assets.postgres.user_rows import ERASED_MEMORY
 from memos_assets.runs.instance import open_instance
 from memos_assets.settings import load_settings
 from memos_assets.snapshots import marks
-from memos_assets.snapshots.rewrite import erased_users, find_erased
+from memos_assets.snapshots.rewrite import erased_users, find_erased, find_user
 from memos_assets.snapshots.store import open_store
 from memos_assets.snapshots.verify import verify
 from memos_assets.snapshots.write import write_snapshot
@@ -342,6 +347,71 @@ def test_kept_snapshots_become_those_of_the_tables_after_the_erasure(
         erased = erased_users(conn)
     assert find_erased(store, erased) == []
     assert memos_assets("user", "erase", BOB, "--yes")[2].startswith("M771")
+
+
+def test_an_erasure_that_was_killed_before_its_search_is_finished_by_the_next_run(
+    memos_assets: Command, shared: sa.Engine, home: Path
+) -> None:
+    assert memos_assets("user", "export", BOB)[0] == 0
+    store = open_store(str(home / "snapshots"))
+    write_snapshot(shared, store)
+    log = home / "postgres.log"
+    log.write_text(f"STATEMENT: {SAID.format(1)}\n")
+    with shared.begin() as conn:
+        erase_rows(conn, BOB, erased_by="somebody")
+    with shared.connect() as conn:
+        sample = conn.execute(sa.text("select sample from agent.erasures")).scalar_one()
+    assert b"canary" not in sample
+    assert unseal(ANN, sample) is None
+    assert "canary" in log.read_text()
+
+    code, out, _ = memos_assets("user", "erasures")
+    assert (code, "open" in out) == (1, True)
+    code, out, err = memos_assets("user", "erasures", "--finish")
+    assert (code, err, "open" in out) == (0, "", True)
+    assert find_user(store, BOB) == {}
+    assert "erasure that is not finished" in memos_assets("user", "erase", BOB)[1]
+    code, out, err = memos_assets("user", "erase", BOB, "--yes")
+    assert (code, err) == (0, "")
+    assert "exports of ours" in out
+    assert "canary" not in log.read_text()
+    with shared.connect() as conn:
+        (sample,) = conn.execute(sa.text("select sample from agent.erasures")).scalars()
+    assert sample is None
+    code, out, _ = memos_assets("user", "erasures")
+    assert (code, "finished" in out, "open" in out) == (0, True, False)
+
+
+def test_rows_that_only_a_snapshot_has_are_erased_there(
+    memos_assets: Command, shared: sa.Engine, home: Path
+) -> None:
+    store = open_store(str(home / "snapshots"))
+    write_snapshot(shared, store)
+    with shared.begin() as conn:
+        erase_rows(conn, BOB, erased_by="somebody")
+        conn.execute(sa.text("delete from agent.erasures"))
+    assert set(counts(shared, BOB).values()) == {0}
+    assert memos_assets("user", "erase", BOB, "--yes")[0] == 0
+    assert find_user(store, BOB) == {}
+
+
+def test_dumps_that_hold_texts_are_named_and_deleted_on_request(
+    memos_assets: Command, shared: sa.Engine, home: Path
+) -> None:
+    folder = home / "backups"
+    folder.mkdir(parents=True)
+    for name, options in (("all", ()), ("none", ("--schema=memos",))):
+        url = libpq_url(shared.url)
+        dump = [str(programs() / "bin" / "pg_dump"), "-Fc", f"-f{folder / name}.dump", *options]
+        subprocess.run([*dump, url], check=True)
+    (folder / "all.dump.sha256").write_text("digest")
+    code, out, err = memos_assets("user", "erase", BOB, "--yes")
+    assert (code, err[:4], "--delete-backups" in err) == (1, "M773", True)
+    assert "all.dump: " in out
+    assert "none.dump: " not in out
+    code, _, err = memos_assets("user", "erase", BOB, "--yes", "--delete-backups")
+    assert (code, err) == (0, "")
+    assert [path.name for path in folder.iterdir()] == ["none.dump"]
 
 
 def _team(session: Session) -> int:
