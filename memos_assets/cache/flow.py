@@ -201,9 +201,9 @@ def _lease(request: Request, stale: Entry | None) -> Generator[Effect, Any, Leas
     holder, since, wait = uuid4(), time.monotonic(), _FIRST_LOOK
     key = request.key
 
-    def take(session: Session) -> tuple[Lease | Busy, Entry | None]:
+    def take(session: Session, *, waited: bool) -> tuple[Lease | Busy, Entry | None]:
         entries.act_for(session, request.user)
-        taken = leases.take(session, key, holder, request.namespace.lease)
+        taken = leases.take(session, key, holder, request.namespace.lease, waited=waited)
         # It may have been published between the first look and now.
         found = entries.read(session, key)
         if isinstance(taken, Lease) and found is not None and found.fresh:
@@ -211,7 +211,7 @@ def _lease(request: Request, stale: Entry | None) -> Generator[Effect, Any, Leas
         return taken, found
 
     while True:
-        taken, found = yield Work(take)
+        taken, found = yield Work(partial(take, waited=wait > _FIRST_LOOK))
         if found is not None and found.fresh:
             return Outcome(answer.from_entry(key, found), found.text)
         if isinstance(taken, Lease):
