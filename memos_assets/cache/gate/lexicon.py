@@ -1,0 +1,244 @@
+"""Words of a language that has rules: read from the files below `words`, once per process."""
+
+import re
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+WORDS: Final = Path(__file__).parent / "words"
+#: Languages with rules.
+LANGUAGES: Final = ("en", "de")
+#: Words of texts that are kept looked up; a word takes some 300 bytes.
+_KEPT_WORDS: Final = 50_000
+
+
+class Word(NamedTuple):
+    """A word or phrase as rules see it.
+
+    Attributes:
+        text: as it is in the text, in lower case.
+        stem: without its ending; equal stems are one word.
+        content: it is not a function word.
+        negation: it negates what it is in.
+        number: its value as text, "" if it is not a number.
+        weak: a number that is also an article, a pronoun or an adverb.
+        unit: the name of its unit, "" if it is not one.
+        kinds: kind -> member, of the kinds of things that it belongs to.
+        sides: pairs of opposites it belongs to, by the number of the pair, with the side.
+        synonyms: numbers of the groups it belongs to.
+    """
+
+    text: str
+    stem: str
+    content: bool = True
+    negation: bool = False
+    number: str = ""
+    weak: bool = False
+    unit: str = ""
+    kinds: Mapping[str, str] = {}
+    sides: frozenset[tuple[int, int]] = frozenset()
+    synonyms: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """What is known of a language.
+
+    Attributes:
+        name: "en" or "de".
+        function: words without content; the language is detected by them.
+        vocabulary: stems of all other words that are listed.
+        phrases: first stem -> phrases that begin with it, as stems, the longest first.
+        fresh: finds words by which an answer is right for a moment only.
+        act: matches the beginning of a text that asks for an action.
+        arrows, origins: stems of "to" and of "from"; symmetric: of "and" and "or".
+        multipliers: stem -> factor.
+        prefixes: that turn a word into its opposite.
+        capitals: a capital within a sentence marks a name.
+        word: looks up a word by its text, or a phrase by its stems.
+        stem: returns the stem of a word.
+    """
+
+    name: str
+    function: frozenset[str]
+    vocabulary: frozenset[str]
+    phrases: Mapping[str, tuple[tuple[str, ...], ...]]
+    fresh: re.Pattern[str]
+    act: re.Pattern[str]
+    arrows: frozenset[str]
+    origins: frozenset[str]
+    symmetric: frozenset[str]
+    multipliers: Mapping[str, int]
+    prefixes: tuple[str, ...]
+    capitals: bool
+    word: Callable[[str], Word]
+    stem: Callable[[str], str]
+
+
+def lines_of(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield number and text of every line of a list that is not a comment."""
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            yield number, text
+
+
+def named_lists(path: Path) -> dict[str, list[str]]:
+    """Return name -> members of a file of "name: member, member" lines."""
+    lists: dict[str, list[str]] = {}
+    for _, line in lines_of(path):
+        name, _, rest = line.partition(":")
+        lists[name.strip()] = members(rest)
+    return lists
+
+
+def members(text: str) -> list[str]:
+    """Return the members of a list that commas separate."""
+    return [member.strip() for member in text.split(",") if member.strip()]
+
+
+def _english_stem(word: str) -> str:
+    size = len(word)
+    if size > 3 and word.endswith("s") and not word.endswith(("ss", "us", "is")):
+        if word.endswith("ies") and size > 4:
+            return word[:-3] + "y"
+        if word.endswith(("sses", "shes", "ches", "xes", "zes")):
+            return word[:-2]
+        word = word[:-1]
+    elif size > 5 and word.endswith("ing"):
+        word = _undoubled(word[:-3])
+    elif size > 4 and word.endswith("ied"):
+        return word[:-3] + "y"
+    elif size > 4 and word.endswith("ed"):
+        word = _undoubled(word[:-2])
+    return word[:-1] if len(word) > 3 and word.endswith("e") else word
+
+
+def _undoubled(word: str) -> str:
+    """Undo the doubling of a consonant: "stopp" is "stop", and "sell" stays."""
+    if len(word) > 3 and word[-1] == word[-2] and word[-1] not in "lsz":
+        return word[:-1]
+    return word
+
+
+def _german_stem(word: str) -> str:
+    for ending in ("ern", "em", "en", "er", "es", "st", "e", "s", "n", "t"):
+        if word.endswith(ending) and len(word) - len(ending) >= 4:
+            return word[: -len(ending)]
+    return word
+
+
+_STEMS: Final = {"en": _english_stem, "de": _german_stem}
+_PREFIXES: Final = {
+    "en": ("un", "in", "im", "il", "ir", "non", "non-", "dis", "de", "mis", "anti", "anti-"),
+    "de": ("un", "in", "ir", "il", "im", "nicht", "nicht-", "miss", "ent", "anti"),
+}
+
+
+@cache
+def lexicon(language: str) -> Lexicon:
+    """Return the lexicon of a language of `LANGUAGES`."""
+    folder = WORDS / language
+    grammar = named_lists(folder / "grammar.txt")
+    pairs = {name: dict(_pairs(grammar[name])) for name in ("form", "number", "unit", "multiplier")}
+    ending = _STEMS[language]
+
+    def stem(word: str) -> str:
+        return pairs["form"].get(word) or ending(word)
+
+    def stems(phrase: str) -> str:
+        return " ".join(stem(part) for part in phrase.split())
+
+    kinds: dict[str, dict[str, str]] = {}
+    for kind, names in named_lists(folder / "kinds.txt").items():
+        for names_of_one in (name.split("=") for name in names):
+            for name in names_of_one:
+                kinds.setdefault(stems(name.strip()), {})[kind] = names_of_one[0].strip()
+    sides: dict[str, set[tuple[int, int]]] = {}
+    for number, line in lines_of(folder / "antonyms.txt"):
+        for side, words in enumerate(line.split("|")):
+            for word in members(words):
+                sides.setdefault(stems(word), set()).add((number, side))
+    synonyms: dict[str, set[int]] = {}
+    for number, line in lines_of(folder / "synonyms.txt"):
+        for word in members(line):
+            synonyms.setdefault(stems(word), set()).add(number)
+    listed = kinds.keys() | sides.keys() | synonyms.keys()
+    function = frozenset(grammar["function"])
+    negations = frozenset(grammar["negation"])
+    weak = frozenset(grammar["weak number"])
+    units = {**pairs["unit"], **{stem(unit): name for unit, name in pairs["unit"].items()}}
+
+    @lru_cache(maxsize=_KEPT_WORDS)
+    def word(text: str) -> Word:
+        key = stems(text)
+        negated = text in negations or text.endswith("n't")
+        return Word(
+            text=text,
+            stem=key,
+            content=text not in function and not negated,
+            negation=negated,
+            number=pairs["number"].get(text, ""),
+            weak=text in weak,
+            unit=units.get(text) or units.get(key, ""),
+            kinds=kinds.get(key, {}),
+            sides=frozenset(sides.get(key, ())),
+            synonyms=frozenset(synonyms.get(key, ())),
+        )
+
+    return Lexicon(
+        name=language,
+        function=function | negations,
+        vocabulary=frozenset(part for phrase in listed for part in phrase.split()),
+        phrases=_phrases(phrase for phrase in listed if " " in phrase),
+        fresh=re.compile(rf"\b(?:{_either(grammar['fresh'])})(?!\w)"),
+        act=re.compile(
+            rf"^\W*(?:(?:{_either(grammar['polite'])})[\s,]+)*(?:{_either(grammar['act'])})(?!\w)"
+        ),
+        arrows=frozenset(grammar["arrow"]),
+        origins=frozenset(grammar["from"]),
+        symmetric=frozenset(grammar["symmetric"]),
+        multipliers={name: int(value) for name, value in pairs["multiplier"].items()},
+        prefixes=_PREFIXES[language],
+        capitals=language == "en",
+        word=word,
+        stem=lru_cache(maxsize=_KEPT_WORDS)(stem),
+    )
+
+
+def _pairs(entries: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for entry in entries:
+        name, _, value = entry.partition("=")
+        yield name.strip(), value.strip()
+
+
+def _either(phrases: Iterable[str]) -> str:
+    return "|".join(re.escape(phrase) for phrase in sorted(phrases, key=len, reverse=True))
+
+
+def _phrases(phrases: Iterable[str]) -> dict[str, tuple[tuple[str, ...], ...]]:
+    found: dict[str, list[tuple[str, ...]]] = {}
+    for phrase in phrases:
+        parts = tuple(phrase.split())
+        found.setdefault(parts[0], []).append(parts)
+    return {head: tuple(sorted(all_of, key=len, reverse=True)) for head, all_of in found.items()}
+
+
+@cache
+def foreign_words() -> Mapping[str, frozenset[str]]:
+    """Return word -> languages without rules that it is a function word of."""
+    ours = frozenset().union(*(lexicon(language).function for language in LANGUAGES))
+    found: dict[str, set[str]] = {}
+    for language, words in named_lists(WORDS / "languages.txt").items():
+        for word in words:
+            if word not in ours:
+                found.setdefault(word, set()).add(language)
+    return {word: frozenset(languages) for word, languages in found.items()}
+
+
+def namespaces_file() -> Mapping[str, Any]:
+    """Return the rules of namespaces as they are written."""
+    return tomllib.loads((WORDS / "namespaces.toml").read_text("utf-8"))

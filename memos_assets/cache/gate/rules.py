@@ -1,0 +1,274 @@
+"""The rules: each looks at two readings and returns why one does not answer the other, or "".
+
+A rule sees the text that is asked and the text whose answer was found, and nothing else: no
+similarity, no clock, no other entry. Words are data (`words`); the rules say what is done with them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from memos_assets.cache.gate.lexicon import Lexicon, Word
+from memos_assets.cache.gate.reading import Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two texts in one language.
+
+    Attributes:
+        asked, matched: as they were read.
+        asked_only, matched_only: words whose stem the other text does not have.
+        lexicon: of their language.
+        fresh_enough: the entry is as young as a text about "now" needs.
+        slot_words: words that a replaced run may have.
+    """
+
+    asked: Reading
+    matched: Reading
+    asked_only: Sequence[Word]
+    matched_only: Sequence[Word]
+    lexicon: Lexicon
+    fresh_enough: bool
+    slot_words: int
+
+
+Rule = Callable[[Pair], str]
+
+
+def acts(pair: Pair) -> str:
+    """An action is done again, not answered with what the last one returned."""
+    for reading in (pair.asked, pair.matched):
+        found = pair.lexicon.act.match(reading.text)
+        if found:
+            return f"{found[0].strip()!r} asks for an action"
+    return ""
+
+
+def freshness(pair: Pair) -> str:
+    """What is asked about now has another answer soon."""
+    if pair.fresh_enough:
+        return ""
+    for reading in (pair.asked, pair.matched):
+        found = pair.lexicon.fresh.search(reading.text)
+        if found:
+            return f"{found[0]!r} asks for what is true now"
+    return ""
+
+
+def numbers(pair: Pair) -> str:
+    """Amounts, years, counts and places in an order are equal as sets; "one" may be left out."""
+    one, other = pair.asked, pair.matched
+    if one.numbers == other.numbers and not (one.weak or other.weak):
+        return ""
+    missing = one.numbers - other.numbers - other.weak
+    added = other.numbers - one.numbers - one.weak
+    return _differ(missing, added)
+
+
+def units(pair: Pair) -> str:
+    """A value that both texts have is of one unit."""
+    theirs = pair.matched.units
+    for value, of_asked in pair.asked.units.items():
+        of_matched = theirs.get(value)
+        if of_matched and of_matched != of_asked:
+            return f"{value} is in {_shown(of_asked)}, and there in {_shown(of_matched)}"
+    return ""
+
+
+def identifiers(pair: Pair) -> str:
+    """Codes, versions and addresses are equal as sets: one digit makes another thing."""
+    if pair.asked.identifiers == pair.matched.identifiers:
+        return ""
+    return _differ(
+        pair.asked.identifiers - pair.matched.identifiers,
+        pair.matched.identifiers - pair.asked.identifiers,
+    )
+
+
+def names(pair: Pair) -> str:
+    """A name is not answered by another name; names of one thing are synonyms."""
+    one = pair.asked.names - pair.matched.stems
+    other = pair.matched.names - pair.asked.stems
+    if not one or not other:
+        return ""
+    for mine in pair.asked_only:
+        if mine.stem in one and not any(_same(mine, theirs) for theirs in pair.matched_only):
+            return _differ(one, other)
+    return ""
+
+
+def polarity(pair: Pair) -> str:
+    """Both texts are negated, or neither."""
+    if pair.asked.negated == pair.matched.negated:
+        return ""
+    return f"only the {'asked' if pair.asked.negated else 'matched'} text is negated"
+
+
+def antonyms(pair: Pair) -> str:
+    """A word is not answered by its opposite, from the list or by a prefix such as "un"."""
+    for mine in pair.asked_only:
+        for theirs in pair.matched_only:
+            if mine.sides and theirs.sides and _opposite(mine, theirs):
+                return f"{mine.text!r} is the opposite of {theirs.text!r}"
+    prefixes = pair.lexicon.prefixes
+    for ones, others in (
+        (pair.asked_only, pair.matched_only),
+        (pair.matched_only, pair.asked_only),
+    ):
+        stems = {word.stem for word in others}
+        for word in ones:
+            if len(word.stem) > 2 and not stems.isdisjoint([p + word.stem for p in prefixes]):
+                return f"{word.text!r} is negated by a prefix"
+    return ""
+
+
+def kinds(pair: Pair) -> str:
+    """Two things of one kind (two colours, two countries, two accounts) exclude one another."""
+    for mine in pair.asked_only:
+        if not mine.kinds:
+            continue
+        for theirs in pair.matched_only:
+            for kind, name in theirs.kinds.items():
+                if mine.kinds.get(kind, name) != name and not _same(mine, theirs):
+                    return f"{mine.text!r} and {theirs.text!r} are each a {kind}"
+    return ""
+
+
+def direction(pair: Pair) -> str:
+    """From A to B is not from B to A, and the subject is not the object."""
+    one, other = pair.asked, pair.matched
+    forth, back = _arrows(one, pair.lexicon), _arrows(other, pair.lexicon)
+    for start, end in forth:
+        if (end, start) in back and (start, end) not in back:
+            return f"from {start!r} to {end!r} in the asked text, the other way in the matched one"
+    if one.stems == other.stems and not pair.asked_only:
+        return _swapped(one, other, pair.lexicon)
+    return ""
+
+
+def slots(pair: Pair) -> str:
+    """One run of words replaced by another: served if they are synonyms."""
+    one, other = _compared(pair.asked), _compared(pair.matched)
+    start = 0
+    while start < min(len(one), len(other)) and one[start].stem == other[start].stem:
+        start += 1
+    end = 0
+    while end < min(len(one), len(other)) - start and one[-1 - end].stem == other[-1 - end].stem:
+        end += 1
+    mine, theirs = one[start : len(one) - end], other[start : len(other) - end]
+    if not mine or not theirs or not (start or end):
+        return ""
+    if not any(word.content for word in (*mine, *theirs)):
+        return ""
+    if max(len(mine), len(theirs)) > pair.slot_words or _synonymous(mine, theirs, pair.lexicon):
+        return ""
+    return f"{_phrase(mine)!r} and {_phrase(theirs)!r} are not known to mean the same"
+
+
+#: Name -> rule, as `words/namespaces.toml` names them; "language" is decided before the others.
+RULES: Final[dict[str, Rule]] = {
+    rule.__name__: rule
+    for rule in (
+        *(acts, freshness, numbers, units, identifiers, names),
+        *(polarity, antonyms, kinds, direction, slots),
+    )
+}
+
+
+def _differ(missing: Iterable[str], added: Iterable[str]) -> str:
+    ours, theirs = _shown(missing), _shown(added)
+    if ours and theirs:
+        return f"{ours} asked, {theirs} matched"
+    if ours or theirs:
+        return f"{ours or theirs} is only in the {'asked' if ours else 'matched'} text"
+    return ""
+
+
+def _shown(values: Iterable[str]) -> str:
+    return ", ".join(sorted(values))
+
+
+def _opposite(mine: Word, theirs: Word) -> bool:
+    if mine.synonyms & theirs.synonyms and not _exclusive(mine, theirs):
+        return False
+    return _exclusive(mine, theirs)
+
+
+def _exclusive(mine: Word, theirs: Word) -> bool:
+    both = {number for number, _ in mine.sides} & {number for number, _ in theirs.sides}
+    return any(
+        (number, 1 - side) in theirs.sides and (number, side) not in theirs.sides
+        for number, side in mine.sides
+        if number in both
+    )
+
+
+def _same(mine: Word, theirs: Word) -> bool:
+    """Whether two words are one, are synonyms, or are two names of one thing."""
+    if mine.stem == theirs.stem or mine.synonyms & theirs.synonyms:
+        return True
+    return any(mine.kinds.get(kind) == name for kind, name in theirs.kinds.items())
+
+
+def _compared(reading: Reading) -> list[Word]:
+    """Return what the slots rule compares: all but articles, auxiliaries and pronouns."""
+    return [word for word in reading.symbols if word.content or word.sides or word.synonyms]
+
+
+def _synonymous(mine: Sequence[Word], theirs: Sequence[Word], words: Lexicon) -> bool:
+    if len(mine) == len(theirs):
+        return all(_same(one, other) for one, other in zip(mine, theirs, strict=True))
+    return _same(words.word(_phrase(mine)), words.word(_phrase(theirs)))
+
+
+def _phrase(run: Sequence[Word]) -> str:
+    return " ".join(word.text for word in run)
+
+
+def _arrows(reading: Reading, words: Lexicon) -> set[tuple[str, str]]:
+    """Return (from, to) of every "A to B" and "from A to B", by the nearest content words."""
+    if words.arrows.isdisjoint(reading.stems):
+        return set()
+    found = set()
+    symbols = reading.symbols
+    for place, word in enumerate(symbols):
+        if word.text in words.arrows:
+            before = next((w for w in reversed(symbols[:place]) if w.content), None)
+            after = next((w for w in symbols[place + 1 :] if w.content), None)
+            if before and after:
+                found.add((before.stem, after.stem))
+    for place, word in enumerate(symbols):
+        if word.text in words.origins:
+            origin = next((w for w in symbols[place + 1 :] if w.content), None)
+            for at, target in enumerate(symbols):
+                if origin and target.text in words.arrows:
+                    end = next((w for w in symbols[at + 1 :] if w.content), None)
+                    if end and end.stem != origin.stem:
+                        found.add((origin.stem, end.stem))
+    return found
+
+
+def _swapped(one: Reading, other: Reading, words: Lexicon) -> str:
+    """Return what is wrong with two texts of the same words in another order."""
+    mine = [word for word in one.symbols if word.content]
+    theirs = [word for word in other.symbols if word.content]
+    if len(mine) != len(theirs):
+        return ""
+    places = [n for n, (a, b) in enumerate(zip(mine, theirs, strict=True)) if a.stem != b.stem]
+    if len(places) < 2 or len(places) % 2:
+        return ""
+    half = len(places) // 2
+    first, second = places[:half], places[half:]
+    for a, b in zip(first, second, strict=True):
+        if mine[a].stem != theirs[b].stem or mine[b].stem != theirs[a].stem:
+            return ""
+    between = {
+        word.text
+        for word in one.symbols[one.symbols.index(mine[first[-1]]) : one.symbols.index(mine[second[0]])]
+        if not word.content
+    }
+    if between & words.symmetric or (second[0] == first[-1] + 1 and not between):
+        return ""
+    swapped = _phrase([mine[n] for n in first]), _phrase([mine[n] for n in second])
+    return f"{swapped[0]!r} and {swapped[1]!r} have changed places"

@@ -1,0 +1,174 @@
+"""Whether the answer to one text may be served for another: the verdict of a namespace's rules."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, Protocol
+
+from memos_assets.cache.gate.lexicon import lexicon, namespaces_file
+from memos_assets.cache.gate.reading import Reading, language_of, normalised, read, tokens_of
+from memos_assets.cache.gate.rules import RULES, Pair, Rule
+from memos_assets.errors import UsageError
+
+#: Of texts that share this part of the words of the shorter one, one tells the other's language.
+_SHARED: Final = 0.5
+_DEFAULT: Final = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says of two texts.
+
+    Attributes:
+        serve: the answer to the matched text answers the asked one.
+        reason: why not, or which way they are alike; for people.
+        rule: the rule that objected, "" if none did; to count misses by.
+    """
+
+    serve: bool
+    reason: str
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRules:
+    """The rules of a namespace.
+
+    Attributes:
+        name: of the namespace.
+        rules: names of `RULES`, and "language", in the order in which they are asked.
+        languages: with rules; a text in another one is served by exact match only.
+        fresh_seconds: how old an entry may be that answers a text about now; 0: exact match only.
+        slot_words: words that a replaced run of the slots rule may have on each side.
+    """
+
+    name: str
+    rules: tuple[str, ...]
+    languages: tuple[str, ...] = ("en", "de")
+    fresh_seconds: float = 0.0
+    slot_words: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse rules that do not exist: a rule that is not asked is a wrong answer served.
+
+        Raises:
+            UsageError: M794.
+        """
+        unknown = set(self.rules) - RULES.keys() - {"language"}
+        if unknown:
+            raise UsageError(
+                "M794",
+                f"the gate has no rule {', '.join(sorted(unknown))}",
+                where=f"the rules of namespace {self.name}",
+                fix=f"name rules of {', '.join(('language', *RULES))}",
+            )
+
+
+class Judge(Protocol):
+    """A second opinion, such as of an LLM, on pairs that the rules would serve."""
+
+    def __call__(self, asked: str, matched: str) -> bool:
+        """Return whether the answer to `matched` answers `asked`."""
+
+
+@cache
+def rules_for(namespace: str) -> NamespaceRules:
+    """Return the rules of a namespace, those of "default" for a namespace that has none."""
+    written = namespaces_file()
+    of_namespace: dict[str, Any] = dict(written.get(namespace, written[_DEFAULT]))
+    return NamespaceRules(
+        name=namespace,
+        rules=tuple(of_namespace["rules"]),
+        languages=tuple(of_namespace["languages"]),
+        fresh_seconds=float(of_namespace["fresh_seconds"]),
+        slot_words=int(of_namespace["slot_words"]),
+    )
+
+
+def judge(
+    rules: NamespaceRules, asked: str, matched: str, *, age_seconds: float | None = None
+) -> Verdict:
+    """Say whether the answer to one text may be served for another.
+
+    The verdict is a function of its arguments. Give it the winner of the search alone: "the first
+    of k that passes" serves more wrong answers than no gate.
+
+    Args:
+        rules: of the namespace; see `rules_for`.
+        asked: the text that is asked.
+        matched: the text whose answer was found.
+        age_seconds: how old that answer is; None: unknown, older than any limit.
+
+    Returns:
+        Served or not, with the reason.
+    """
+    asked, matched = normalised(asked), normalised(matched)
+    if asked == matched:
+        return Verdict(True, "the texts are equal")
+    mine, theirs = tokens_of(asked), tokens_of(matched)
+    language = _language(mine, theirs)
+    if language is None or language not in rules.languages:
+        return Verdict(False, "the texts are not both in one language with rules", "language")
+    words = lexicon(language)
+    one, other = read(asked, mine, words), read(matched, theirs, words)
+    young = age_seconds is not None and age_seconds <= rules.fresh_seconds
+    pair = Pair(
+        asked=one,
+        matched=other,
+        asked_only=[word for word in one.words if word.stem not in other.stems],
+        matched_only=[word for word in other.words if word.stem not in one.stems],
+        lexicon=words,
+        fresh_enough=young and rules.fresh_seconds > 0,
+        slot_words=rules.slot_words,
+    )
+    for name, rule in _asked(rules.rules):
+        reason = rule(pair)
+        if reason:
+            return Verdict(False, reason, name)
+    return Verdict(True, _alike(one, other))
+
+
+@cache
+def _asked(names: tuple[str, ...]) -> tuple[tuple[str, Rule], ...]:
+    return tuple((name, RULES[name]) for name in names if name != "language")
+
+
+def judge_twice(
+    rules: NamespaceRules,
+    asked: str,
+    matched: str,
+    judge_of_caller: Judge | None,
+    *,
+    age_seconds: float | None = None,
+) -> Verdict:
+    """As `judge`; a judge of the caller has the last word on what the rules would serve.
+
+    It fails closed: a judge that raises, times out by raising, or answers anything but True is a
+    refusal. It cannot overrule the rules.
+    """
+    verdict = judge(rules, asked, matched, age_seconds=age_seconds)
+    if not verdict.serve or judge_of_caller is None:
+        return verdict
+    try:
+        agrees = judge_of_caller(asked, matched)
+    except Exception as error:  # noqa: BLE001 - whatever a judge raises, nothing is served
+        return Verdict(False, f"the judge failed: {type(error).__name__}", "judge")
+    if agrees is True:
+        return verdict
+    return Verdict(False, "the judge refused", "judge")
+
+
+def _language(mine: list[str], theirs: list[str]) -> str | None:
+    """Return the language of both texts; a text without function words takes the other's."""
+    one, other = language_of(mine), language_of(theirs)
+    if one == other:
+        return one
+    if one is not None and other is not None:
+        return None
+    known, unknown = (mine, theirs) if one else (theirs, mine)
+    shared = {token.lower() for token in known} & {token.lower() for token in unknown}
+    return (one or other) if unknown and len(shared) >= _SHARED * len(unknown) else None
+
+
+def _alike(one: Reading, other: Reading) -> str:
+    shared = len(one.stems & other.stems)
+    return f"{shared} of {len(one.stems | other.stems)} words are common, no rule objects"
