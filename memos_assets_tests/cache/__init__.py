@@ -1,1 +1,1 @@
-"""Tests of the cache of agents."""
+"""Tests of the cache."""
