@@ -33,7 +33,7 @@ INNER_FLOORS = {
         *("schemas", "connection", "driver_errors", "channel", "vector_names", "foreign_content"),
         *("advisory_locks", "upsert", "build_lock", "pools"),
         *("server", "copy", "schema", "shape", "application", "engine", "sessions"),
-        *("service_role", "owned_rows", "policy_states", "row_security", "migrations"),
+        *("service_role", "owned_rows", "user_rows", "policy_states", "row_security", "migrations"),
         *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),
     ),

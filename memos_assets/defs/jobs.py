@@ -85,7 +85,7 @@ def _memory_jobs(catalog: Catalog) -> list[Job]:
     names = catalog.names
     checks = check_keys(CHECKLIST.of_group("memory"), catalog)
     counted = ("memories", "links", "words", "spaces", "proposals", "seeds", "erasures")
-    keys = [names.agent(name) for name in (*counted, "quality", "graph_health")]
+    keys = [names.agent(name) for name in (*counted, "ranking", "quality", "graph_health")]
     return [
         *memory_model_jobs(names),
         dg.define_asset_job(

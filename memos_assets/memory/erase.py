@@ -15,16 +15,14 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.memory import canary
-from memos_assets.memory.acting import ERASED
 from memos_assets.memory.beliefs import close_embeddings
 from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
 from memos_assets.memory.canary import Searched
 from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import agent
+from memos_assets.postgres.user_rows import BY_USER, ERASED, MENTIONS, Mention
 
-#: What ended a memory of others that was superseded by an erased one: it stays superseded.
-ERASED_MEMORY: Final = "00000000-0000-0000-0000-000000000000"
 _BATCH: Final = 1_000
 _SAMPLE: Final = 20
 #: Rows that others may be locking are locked by their keys first.
@@ -203,59 +201,55 @@ with recursive derived (number) as (
 select m.number from agent.memories m join derived d on d.number = m.number
 where m.number <> all(%(numbers)s::bigint[]) and m.retracted_at is null order by 1 for update of m
 """
-_LEFT_OTHERS: Final[dict[str, str]] = {
-    "agent.memories of others, superseded by an erased one": """
-        update agent.memories m set superseded_by = %(erased_memory)s::uuid
-        where m.superseded_by in (select id from agent.memories
-            where number = any(%(numbers)s::bigint[]))
-            and m.number <> all(%(numbers)s::bigint[])""",
-    "agent.revisions of others, superseded by an erased one": """
-        update agent.revisions r set superseded_by = %(erased_memory)s::uuid
-        where r.superseded_by in (select id from agent.memories
-            where number = any(%(numbers)s::bigint[]))
-            and r.memory <> all(%(numbers)s::bigint[])""",
-    "agent.revisions of others, by an erased user": """
-        update agent.revisions set user_id = %(erased)s, agent_id = '', reason = null
-        where user_id = %(user)s and memory <> all(%(numbers)s::bigint[])""",
-    "agent.proposals of others, decided by an erased user": """
-        update agent.proposals set decided_by = %(erased)s where decided_by = %(user)s
-            and memory <> all(%(numbers)s::bigint[])""",
-    "agent.memories of others, from an erased user": """
-        update agent.memories set source = 'user:' || %(erased)s where source = %(source)s
-            and number <> all(%(numbers)s::bigint[])""",
-    "agent.grants by an erased user": """
-        update agent.grants g set granted_by = coalesce((select min(o.user_id) from agent.grants o
-            where o.space_id = g.space_id and o.access = 'read_write' and o.user_id <> %(user)s),
-            %(erased)s)
+_HEIR = """coalesce((select min(o.user_id) from agent.grants o where o.space_id = {space}
+    and o.access = 'read_write' and o.user_id <> %(user)s), %(erased)s)"""
+#: Rows of others that name an heir of a space in the user's place.
+_TO_HEIRS: Final[dict[str, str]] = {
+    "agent.grants by an erased user": f"""
+        update agent.grants g set granted_by = {_HEIR.format(space="g.space_id")}
         where g.granted_by = %(user)s and g.user_id <> %(user)s""",
     # A space that others may write goes to one of them; nobody grants on one that none may write.
-    "agent.spaces of others now": """
-        update agent.spaces s set owner = coalesce((select min(o.user_id) from agent.grants o
-            where o.space_id = s.id and o.access = 'read_write' and o.user_id <> %(user)s),
-            %(erased)s)
+    "agent.spaces of others now": f"""
+        update agent.spaces s set owner = {_HEIR.format(space="s.id")}
         where s.owner = %(user)s and not s.private and (
             exists (select from agent.grants o where o.space_id = s.id and o.user_id <> %(user)s)
             or exists (select from agent.memories m where m.space_id = s.id
                 and m.number <> all(%(numbers)s::bigint[])))""",
 }
+_NAMED: Final = {
+    "user": "= %(user)s",
+    "source": "= %(source)s",
+    "memory": "in (select id from agent.memories where number = any(%(numbers)s::bigint[]))",
+}
+
+
+def _unmention(mention: Mention) -> str:
+    """Return the statement by which rows of others stop to name a user or a memory of theirs."""
+    key = "number" if mention.table == "memories" else "memory"
+    new = {mention.column: mention.becomes, **mention.beside}
+    assigned = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(column), sql.Literal(value))
+        for column, value in new.items()
+    )
+    return (
+        f"update agent.{mention.table} set {assigned.as_string()} where {mention.column} "
+        f"{_NAMED[mention.names]} and {key} <> all(%(numbers)s::bigint[])"
+    )
 
 
 def _leave_others(conn: sa.Connection, found: Belongings) -> dict[str, int]:
     """Take the user out of rows of others, and retract what was derived from theirs."""
     driver, counts = driver_of(conn), {}
-    values = found.values | {
-        "erased": ERASED,
-        "erased_memory": ERASED_MEMORY,
-        "source": f"user:{found.user}",
-    }
+    values = found.values | {"erased": ERASED, "source": f"{BY_USER}{found.user}"}
     derived = [row[0] for row in driver.execute(_DERIVED, values).fetchall()]
     if derived:
         _retract(conn, derived)
         counts["agent.memories of others, retracted"] = len(derived)
-    for place, statement in _LEFT_OTHERS.items():
+    statements = [(m.place, _unmention(m)) for m in MENTIONS if m.becomes is not None]
+    for place, statement in [*statements, *_TO_HEIRS.items()]:
         changed = driver.execute(statement.encode(), values).rowcount
         if changed:
-            counts[place] = changed
+            counts[place] = counts.get(place, 0) + changed
     _correct_word_counts(conn, found)
     return counts
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.prepared import Asked
-from memos_assets.memory.vector_indexes import SpaceIndex, parsed
+from memos_assets.postgres.schema.embeddings import SpaceIndex, parsed
 from memos_assets.search.fusion import Weights
 
 #: Memories of a space up to which it is searched exactly, whether or not it has an index.

@@ -170,6 +170,12 @@ WORD_COUNTS = AdvisoryLock(
     "transaction",
     "Counts of words that are added up: an erasure does not leave the sum of a space that is gone.",
 )
+RESTORE = AdvisoryLock(
+    "restore",
+    _MEMO << 8 | 0x09,
+    "session",
+    "Restores of snapshots: one at a time, so that what is live is what the last one left.",
+)
 TRIAL = AdvisoryLock(
     "trial",
     _MEMO << 8 | 0x10,
@@ -208,6 +214,7 @@ LOCKS = (
     FUNCTIONS,
     MODELS,
     WORD_COUNTS,
+    RESTORE,
     TRIAL,
     RUN,
     CHUNKS,

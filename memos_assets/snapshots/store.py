@@ -110,9 +110,15 @@ class Store:
             self.publish(partial, name)
 
     def ids(self) -> list[str]:
-        """Return the ids of snapshots, whose manifests may be damaged."""
-        listed = self.names(MANIFESTS)
-        return [name.rpartition("/")[2].removesuffix(".json") for name in listed]
+        """Return the ids of snapshots, whose manifests may be damaged; rewritten ones are gone."""
+        return sorted(self._named(MANIFESTS) - self._named(REWRITTEN))
+
+    def leftovers(self) -> list[str]:
+        """Return the ids of rewritten snapshots whose files nobody has finished to delete."""
+        return sorted(self._named(MANIFESTS) & self._named(REWRITTEN))
+
+    def _named(self, folder: str) -> set[str]:
+        return {name.rpartition("/")[2].removesuffix(".json") for name in self.names(folder)}
 
     def manifest(self, snapshot: str) -> Manifest:
         """Return the manifest of a snapshot.
@@ -124,7 +130,14 @@ class Store:
             SnapshotError: M800, M801.
             SnapshotError: M802 there is none, or there are several.
         """
-        whole = self.resolve(snapshot)
+        return self.read_manifest(self.resolve(snapshot))
+
+    def read_manifest(self, whole: str) -> Manifest:
+        """Return the manifest of a whole id, of a rewritten snapshot too while it is left.
+
+        Raises:
+            SnapshotError: M800, M801.
+        """
         name = f"{MANIFESTS}/{whole}.json"
         manifest = Manifest.from_json(self.read(name), where=f"{self.url}/{name}")
         if manifest.id != whole:
@@ -142,7 +155,7 @@ class Store:
         Raises:
             SnapshotError: M800, M801.
         """
-        listed = [self.manifest(snapshot) for snapshot in self.ids()]
+        listed = [self.read_manifest(snapshot) for snapshot in self.ids()]
         return sorted(listed, key=lambda one: (one.made_at, one.id))
 
     def resolve(self, snapshot: str) -> str:

@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.memory.acting import act_as
-from memos_assets.memory.erase import ERASED_MEMORY
 from memos_assets.memory.graph_checks import nothing_dangles
 from memos_assets.memory.models import register
 from memos_assets.memory.sessions import open_sync_memory_sessions
+from memos_assets.postgres.user_rows import ERASED_MEMORY
 from memos_assets.runs.instance import open_instance
 from memos_assets.settings import load_settings
 from memos_assets_tests.cli.conftest import Command

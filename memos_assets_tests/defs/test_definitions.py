@@ -55,6 +55,7 @@ def test_the_asset_keys_are_an_api() -> None:
         "archive/semantic_memory",
         "memos/agent/erasures",
         "memos/agent/graph_health",
+        "memos/agent/ranking",
         "memos/agent/links",
         "memos/agent/memories",
         "memos/agent/models",

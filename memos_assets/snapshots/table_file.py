@@ -1,0 +1,97 @@
+"""Write the rows of one table as a Parquet file, within bounded memory."""
+
+import hashlib
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from memos_assets.snapshots.identity import RowsDigest
+
+#: Bytes and rows of one row group, which is kept in memory until it is written.
+GROUP_BYTES: Final = 16 * 1024 * 1024
+GROUP_ROWS: Final = 131_072
+#: Level of zstd: embeddings hardly become smaller by higher ones, and text by a tenth.
+_LEVEL: Final = 1
+
+
+class TableFile:
+    """A file of rows that is being written; it digests them.
+
+    Attributes:
+        rows: digest of the rows.
+    """
+
+    def __init__(self, sink: Any, schema: pa.Schema) -> None:
+        """Begin a file.
+
+        Args:
+            sink: a writable file of pyarrow or Python, which the caller closes.
+            schema: of the rows.
+        """
+        self.rows = RowsDigest(schema)
+        self._sink = _Digested(sink)
+        self._writer = pq.ParquetWriter(
+            pa.PythonFile(self._sink, mode="w"),
+            schema,
+            compression="zstd",
+            compression_level=_LEVEL,
+            use_dictionary=[f.name for f in schema if pa.types.is_string(f.type)],
+            write_statistics=[f.name for f in schema if not pa.types.is_nested(f.type)],
+            store_schema=True,
+        )
+        self._schema = schema
+        self._waiting: list[pa.RecordBatch] = []
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write the next rows."""
+        self.rows.update(batch)
+        self._waiting.append(batch)
+        size = sum(one.nbytes for one in self._waiting)
+        if size >= GROUP_BYTES or sum(one.num_rows for one in self._waiting) >= GROUP_ROWS:
+            self._write_group()
+
+    def _write_group(self) -> None:
+        table = pa.Table.from_batches(self._waiting, self._schema)
+        self._waiting = []
+        if table.num_rows:
+            self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def finish(self) -> tuple[int, str]:
+        """Write what waits and the end of the file; return its bytes and their sha256."""
+        self._write_group()
+        self._writer.close()
+        return self._sink.size, self._sink.sha256.hexdigest()
+
+
+class _Digested:
+    """A file that is only written to, and digested."""
+
+    closed = False
+
+    def __init__(self, sink: Any) -> None:
+        self._sink, self.size, self.sha256 = sink, 0, hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self.sha256.update(data)
+        self._sink.write(data)
+        self.size += len(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.size
+
+    def flush(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
