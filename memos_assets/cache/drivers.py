@@ -18,9 +18,20 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.cache import entries, leases
-from memos_assets.cache.flow import Effect, Outcome, Sleep, Steps, UnavailableError, Work
+from memos_assets.cache.flow import (
+    Ask,
+    Effect,
+    Embed,
+    Outcome,
+    Sleep,
+    Steps,
+    UnavailableError,
+    Work,
+)
+from memos_assets.cache.gate import Judge, Verdict, judge_twice, rules_for
 from memos_assets.cache.leases import Lease
 from memos_assets.errors import MemosAssetsError
+from memos_assets.search.embed import AsyncEmbedder, Embedder
 
 #: Seconds after which a holder that still computes is taken for hung: its lease is not renewed.
 MOST_RENEWED: Final = 600.0
@@ -104,6 +115,47 @@ def _renewal(lease: Lease, user: str | None) -> Callable[[Session], bool]:
 
 
 @dataclass(frozen=True, slots=True)
+class Gate:
+    """The gate of a namespace.
+
+    Attributes:
+        namespace: whose rules are asked.
+        judge: of the caller, who has the last word; None: there is none.
+    """
+
+    namespace: str
+    judge: Judge | None = None
+
+    def ask(self, pair: Ask) -> Verdict:
+        """Return the verdict on a pair; a gate that fails serves nothing."""
+        try:
+            rules = rules_for(self.namespace)
+            return judge_twice(rules, pair.asked, pair.matched, self.judge, age_seconds=pair.age)
+        except Exception as error:  # noqa: BLE001  whatever it raises, nothing is served
+            return Verdict(serve=False, reason=f"it failed: {type(error).__name__}", rule="failed")
+
+
+async def embedded(embedder: AsyncEmbedder | None, text: str) -> Any:
+    """Return what an embedder makes of a query, as memOS embeds texts; None: it does not answer."""
+    if embedder is None:
+        return None
+    try:
+        return (await embedder.embed([text]))[0]
+    except Exception:  # noqa: BLE001  an embedder that a caller wrote may raise anything
+        return None
+
+
+def embedded_now(embedder: Embedder | None, text: str) -> Any:
+    """As `embedded`, without asyncio."""
+    if embedder is None:
+        return None
+    try:
+        return embedder.embed([text])[0]
+    except Exception:  # noqa: BLE001  an embedder that a caller wrote may raise anything
+        return None
+
+
+@dataclass(frozen=True, slots=True)
 class Driver:
     """Takes the steps of a miss with asyncio.
 
@@ -112,12 +164,16 @@ class Driver:
         availability: of the database.
         compute: of the caller.
         user: whose rows are seen.
+        embedder: of queries; None: there is none.
+        gate: of the namespace, with the judge where there is one.
     """
 
     sessions: AsyncSessions
     availability: Availability
     compute: Callable[[], Any]
     user: str | None
+    embedder: AsyncEmbedder | None
+    gate: Gate
 
     async def drive(self, steps: Steps) -> Outcome:
         """Take all steps; an error of the computation is the caller's."""
@@ -139,6 +195,13 @@ class Driver:
             return await work(self.sessions, self.availability, effect.run)
         if isinstance(effect, Sleep):
             return await asyncio.sleep(effect.seconds)
+        if isinstance(effect, Embed):
+            return await embedded(self.embedder, effect.text)
+        if isinstance(effect, Ask):
+            if self.gate.judge is None:
+                return self.gate.ask(effect)
+            # A judge may call a model, and wait for it.
+            return await asyncio.to_thread(self.gate.ask, effect)
         if effect.lease is None:
             return await called(self.compute)
         renewing = asyncio.create_task(self._renew(effect.lease))
@@ -173,6 +236,8 @@ class SyncDriver:
     availability: Availability
     compute: Callable[[], Any]
     user: str | None
+    embedder: Embedder | None
+    gate: Gate
 
     def drive(self, steps: Steps) -> Outcome:
         """As `Driver.drive`."""
@@ -194,6 +259,10 @@ class SyncDriver:
             return work_now(self.sessions, self.availability, effect.run)
         if isinstance(effect, Sleep):
             return time.sleep(effect.seconds)
+        if isinstance(effect, Embed):
+            return embedded_now(self.embedder, effect.text)
+        if isinstance(effect, Ask):
+            return self.gate.ask(effect)
         if effect.lease is None:
             return self.compute()
         done = threading.Event()

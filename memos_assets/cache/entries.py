@@ -31,6 +31,7 @@ class Entry:
         age: seconds since it was stored.
         fresh: it lives.
         usable: it lives, or ended so shortly ago that it is served while one caller computes.
+        seconds_left: of its life.
     """
 
     number: int
@@ -40,6 +41,7 @@ class Entry:
     age: float
     fresh: bool
     usable: bool
+    seconds_left: float = 0.0
 
 
 _READ: Final = sa.text("select * from agent.cache_read(:key, :user)")

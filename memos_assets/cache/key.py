@@ -84,8 +84,8 @@ def digest(*parts: str | int | None) -> bytes:
 
 
 def pair_digest(namespace: str, asked: str, matched: str) -> bytes:
-    """Return 32 bytes of a query and the one that was found for it."""
-    return digest(namespace, asked, matched)
+    """Return 32 bytes of two queries, in either order."""
+    return digest(namespace, *sorted((asked, matched)))
 
 
 def _is_storable(text: object) -> bool:

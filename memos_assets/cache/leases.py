@@ -53,7 +53,7 @@ _TAKE: Final = sa.text(
             pg_catalog.clock_timestamp() + pg_catalog.make_interval(secs => :life))
         on conflict (key) do update set holder = excluded.holder, fence = default,
             refused = false, expires_at = excluded.expires_at
-        where l.expires_at <= pg_catalog.clock_timestamp()
+        where l.expires_at <= pg_catalog.clock_timestamp() or (l.refused and :anew)
         returning fence)
     select fence, null as refused, null as seconds from taken
     union all
@@ -74,7 +74,9 @@ _RELEASE: Final = sa.text(f"delete from agent.cache_leases {_MINE}")
 _HOLD: Final = sa.text(f"select from agent.cache_leases {_MINE} for update")
 
 
-def take(session: Session, key: Key, holder: UUID, life: float) -> Lease | Busy:
+def take(
+    session: Session, key: Key, holder: UUID, life: float, *, waited: bool = False
+) -> Lease | Busy:
     """Take the lease of an answer if nobody alive holds it, in one statement.
 
     Args:
@@ -82,6 +84,8 @@ def take(session: Session, key: Key, holder: UUID, life: float) -> Lease | Busy:
         key: of the answer.
         holder: a new token.
         life: seconds without a sign of life.
+        waited: the caller has waited already: it does not take a lease whose last answer was
+            refused, since all who waited would compute one after the other.
     """
     row = session.execute(
         _TAKE,
@@ -92,6 +96,7 @@ def take(session: Session, key: Key, holder: UUID, life: float) -> Lease | Busy:
             "user": key.scope.user,
             "holder": holder,
             "life": life,
+            "anew": not waited,
         },
     ).one_or_none()
     if row is None:  # it was released between the two halves of the statement

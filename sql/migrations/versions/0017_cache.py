@@ -83,7 +83,7 @@ CHECK = """
 READ = """
     create function agent.cache_read(asked bytea, acting text) returns table (
         number bigint, query text, value text, negative boolean, age double precision,
-        fresh boolean, usable boolean)
+        fresh boolean, usable boolean, seconds_left double precision)
     language plpgsql
     set search_path = pg_catalog
     as $body$
@@ -92,8 +92,44 @@ READ = """
         return query
             select e.number, e.query, e.value, e.negative,
                 extract(epoch from clock_timestamp() - e.stored_at)::double precision,
-                e.expires_at > clock_timestamp(), e.stale_until > clock_timestamp()
+                e.expires_at > clock_timestamp(), e.stale_until > clock_timestamp(),
+                extract(epoch from e.expires_at - clock_timestamp())::double precision
             from agent.cache_entries e where e.key = asked;
+    end
+    $body$
+    """
+
+#: In the transaction of a writer who sees the rows of one user: entries of others go, too, and so
+#: do the leases, so that an answer that is computed at this moment is not stored. NULL: of any.
+EVICT = """
+    create function agent.cache_evict(
+        of_key bytea, of_memory uuid, of_user text, of_namespace text) returns bigint
+    language plpgsql security definer
+    set search_path = pg_catalog
+    as $body$
+    declare evicted bigint;
+    begin
+        if num_nonnulls(of_key, of_memory, of_user, of_namespace) = 0 then
+            return 0;
+        end if;
+        if of_memory is null then
+            delete from agent.cache_leases where key in (
+                select l.key from agent.cache_leases l
+                where (of_key is null or l.key = of_key)
+                    and (of_user is null or l.user_id = of_user)
+                    and (of_namespace is null or l.namespace = of_namespace)
+                order by 1 for update of l);
+        end if;
+        delete from agent.cache_entries where number in (
+            select e.number from agent.cache_entries e
+            where (of_key is null or e.key = of_key)
+                and (of_user is null or e.user_id = of_user)
+                and (of_namespace is null or e.namespace = of_namespace)
+                and (of_memory is null or exists (select from agent.cache_sources s
+                    where s.entry = e.number and s.memory_id = of_memory))
+            order by 1 for update of e);
+        get diagnostics evicted = row_count;
+        return evicted;
     end
     $body$
     """
@@ -283,7 +319,7 @@ def upgrade() -> None:
         comment="Thresholds in force; a namespace and model without one has the strict default.",
         logged=True,
     )
-    for function in (FOLLOW, CHECK, READ):
+    for function in (FOLLOW, CHECK, READ, EVICT):
         op.execute(sa.text(function.replace(":", r"\:")))
     for event, transition in (
         ("update", "referencing old table as before new table as after "),
@@ -309,3 +345,4 @@ def downgrade() -> None:
     op.execute("drop function agent.cache_follow_memories()")
     op.execute("drop function agent.cache_check_sources()")
     op.execute("drop function agent.cache_read(bytea, text)")
+    op.execute("drop function agent.cache_evict(bytea, uuid, text, text)")
