@@ -94,11 +94,12 @@ def read_chunks(connection: psycopg.Connection, query: sql.Composable) -> Iterat
             while copy.read():
                 pass
             return
-        rows, size = [first], len(first)
+        # As bytes: of views the garbage collector has to follow each one.
+        rows, size = [bytes(first)], len(first)
         for row in copy:
             length = len(row)
             if length > len(TRAILER):
-                rows.append(row)
+                rows.append(bytes(row))
                 size += length
             if size >= CHUNK_BYTES or len(rows) == CHUNK_ROWS:
                 yield _chunk(rows)
@@ -107,7 +108,7 @@ def read_chunks(connection: psycopg.Connection, query: sql.Composable) -> Iterat
             yield _chunk(rows)
 
 
-def _chunk(rows: list[Any]) -> Chunk:
+def _chunk(rows: list[bytes]) -> Chunk:
     return Chunk(b"".join(rows), np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows))))
 
 
