@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -82,6 +83,13 @@ class TableFile:
         self._writer.close()
         return self._sink.size, self._sink.sha256.hexdigest()
 
+    def abandon(self) -> None:
+        """End without a file; what is left to write goes nowhere."""
+        self._sink.abandoned = True
+        # Closed while its sink is open: it would be closed with the last reference otherwise.
+        with suppress(pa.ArrowException, OSError):
+            self._writer.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -117,12 +125,14 @@ def sent_of(source: pa.NativeFile) -> list[Sent]:
 class _Digested:
     """A file that is only written to, and digested."""
 
-    closed = False
+    closed = abandoned = False
 
     def __init__(self, sink: Any) -> None:
         self._sink, self.size, self.sha256 = sink, 0, hashlib.sha256()
 
     def write(self, data: Any) -> int:
+        if self.abandoned:
+            return len(data)
         self.sha256.update(data)
         self._sink.write(data)
         self.size += len(data)
