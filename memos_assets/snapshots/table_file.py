@@ -1,6 +1,7 @@
 """Write the rows of one table as a Parquet file, within bounded memory."""
 
 import hashlib
+from contextlib import suppress
 from typing import Any, Final
 
 import pyarrow as pa
@@ -56,6 +57,11 @@ class TableFile:
         self._waiting = []
         if table.num_rows:
             self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def abandon(self) -> None:
+        """Leave a file that is deleted, before its sink is closed: pyarrow wants an end of it."""
+        with suppress(OSError, ValueError, pa.ArrowException):
+            self._writer.close()
 
     def finish(self) -> tuple[int, str]:
         """Write what waits and the end of the file; return its bytes and their sha256."""
