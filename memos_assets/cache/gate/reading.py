@@ -112,9 +112,7 @@ def _parts(token: str, words: Lexicon) -> list[str]:
     return [part for part in token.split("-") if part]
 
 
-def _collect(
-    reading: Reading, raw: list[tuple[str, bool]], words: Lexicon, *, marks: bool
-) -> None:
+def _collect(reading: Reading, raw: list[tuple[str, bool]], words: Lexicon, *, marks: bool) -> None:
     place, size = 0, len(raw)
     pending = ""
     while place < size:
@@ -167,7 +165,12 @@ def _longest(raw: list[tuple[str, bool]], place: int, words: Lexicon) -> tuple[W
 
 def _adds(last: Word | None, word: Word) -> bool:
     """Whether "twenty" and "five" are one number."""
-    if last is None or last.text.isdigit() or not last.number.isdigit() or not word.number.isdigit():
+    if (
+        last is None
+        or last.text.isdigit()
+        or not last.number.isdigit()
+        or not word.number.isdigit()
+    ):
         return False
     return int(last.number) in range(20, 100, 10) and 0 < int(word.number) < 10
 

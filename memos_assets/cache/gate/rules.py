@@ -265,7 +265,9 @@ def _swapped(one: Reading, other: Reading, words: Lexicon) -> str:
             return ""
     between = {
         word.text
-        for word in one.symbols[one.symbols.index(mine[first[-1]]) : one.symbols.index(mine[second[0]])]
+        for word in one.symbols[
+            one.symbols.index(mine[first[-1]]) : one.symbols.index(mine[second[0]])
+        ]
         if not word.content
     }
     if between & words.symmetric or (second[0] == first[-1] + 1 and not between):
