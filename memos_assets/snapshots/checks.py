@@ -48,7 +48,12 @@ def newest_verified_is_young(context: CheckContext, _: None) -> Finding:
     found = next(((at, one) for at, one, _ in dated if one.id in verified), None)
     evidence: dict[str, object] = {"snapshots": len({one.id for _, one, _ in dated})}
     if found is None:
-        return Finding(False, expected, "none was verified" if dated else _NONE, evidence)
+        return Finding(
+            passed=False,
+            expected=expected,
+            observed="none was verified" if dated else _NONE,
+            evidence=evidence,
+        )
     at, manifest = found
     age = datetime.now(UTC) - at
     evidence |= {"snapshot": manifest.id, "verified at": verified[manifest.id].isoformat()}
@@ -169,7 +174,9 @@ def _missing(newest: Manifest, tables: Sequence[SnapshotTable]) -> Mapping[str, 
 def _not_read(expected: str, error: MemosAssetsError) -> Finding:
     """Return the finding of snapshots that cannot be read: nothing is known of them."""
     evidence = {"code": error.code, "where": error.where, "fix": error.fix}
-    return Finding(False, expected, f"{error.code} {error.what}", evidence)
+    return Finding(
+        passed=False, expected=expected, observed=f"{error.code} {error.what}", evidence=evidence
+    )
 
 
 def _snapshots(catalog: Catalog) -> Iterator[Subject[None]]:
