@@ -1,14 +1,14 @@
 """Commands about snapshots of memory: write, list, show, verify."""
 
 import json
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from memos_assets.cli import exit_codes
+from memos_assets.cli import exit_codes, snapshot_retention
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress, print_error, titled_table
 from memos_assets.cli.outcome import write_json
@@ -17,6 +17,7 @@ from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural, size
 from memos_assets.settings import Settings, load_settings
 from memos_assets.snapshots.manifest import Manifest
+from memos_assets.snapshots.marks import mark_verified
 from memos_assets.snapshots.reader import check_files
 from memos_assets.snapshots.store import Store, open_store
 from memos_assets.snapshots.verify import verify
@@ -152,6 +153,10 @@ def verify_snapshot(snapshot: Snapshot, json_file: JsonFile = None) -> int:
     manifest = store.manifest(snapshot)
     with nullcontext() if str(json_file) == "-" else live_progress():
         verified = verify(store, manifest)
+    if verified.is_whole:
+        # The store of a copy may be read-only.
+        with suppress(OSError):
+            mark_verified(store, manifest.id)
     for broken in verified.damaged:
         print_error(str(broken))
     if verified.is_whole and str(json_file) != "-":
@@ -169,7 +174,7 @@ def verify_snapshot(snapshot: Snapshot, json_file: JsonFile = None) -> int:
             "tables": verified.tables,
             "rows": verified.rows,
             "bytes": verified.bytes,
-            "damaged": [str(broken) for error in verified.damaged],
+            "damaged": [str(error) for error in verified.damaged],
             "seconds": round(verified.seconds, 3),
         },
     )
@@ -242,7 +247,7 @@ def _minute(moment: str) -> str:
 
 
 group = typer.Typer(
-    help="Snapshots of what agents know: write, list, show, verify.",
+    help="Snapshots of what agents know: write, list, show, verify, label, prune.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -250,3 +255,5 @@ group.command("write")(write)
 group.command("list")(list_snapshots)
 group.command("show")(show)
 group.command("verify")(verify_snapshot)
+group.command("label")(snapshot_retention.label)
+group.command("prune")(snapshot_retention.prune)

@@ -65,7 +65,7 @@ def verify(store: Store, manifest: Manifest) -> Verified:
     with connect(store) as duck:
         for entry in manifest.tables:
             try:
-                _ensure_bytes(store, entry)
+                ensure_bytes(store, entry)
                 found.append(_recomputed(store, entry, duck))
             except SnapshotError as error:
                 errors.append(error)
@@ -81,7 +81,7 @@ def verify(store: Store, manifest: Manifest) -> Verified:
     )
 
 
-def _ensure_bytes(store: Store, entry: TableEntry) -> None:
+def ensure_bytes(store: Store, entry: TableEntry) -> None:
     """Refuse a file whose bytes are not the ones that were written.
 
     Raises:

@@ -63,7 +63,7 @@ def test_damage_is_one_error_for_each_file(
     assert (code, err.count("M807"), err.splitlines()[0]) == (1, 1, err.strip())
     assert err.startswith("M807 table agent.memories, ")
     file.unlink()
-    code, out, err = memos_assets("snapshots", "show", snapshot)
+    code, _, err = memos_assets("snapshots", "show", snapshot)
     assert (code, err.count("M807")) == (1, 1)
     assert "the file is missing. Fix: " in err
 
