@@ -2,7 +2,7 @@
 
 The order makes it resumable. Files and manifest of the new snapshot come first, then the note
 ``rewritten/OLD.json``, and from then on the old one is not there for anybody. Its files and its
-manifest go last. Whoever runs this next finishes what was interrupted: erased users are known by
+manifest go last. The next run finishes one that was interrupted: erased users are known by
 the digests of their tombstones, so nobody has to know their ids.
 """
 

@@ -74,6 +74,11 @@ class TableFile:
         if table.num_rows:
             self._writer.write_table(table, row_group_size=table.num_rows)
 
+    def abandon(self) -> None:
+        """Leave a file that is deleted, before its sink is closed: pyarrow wants an end of it."""
+        with suppress(OSError, ValueError, pa.ArrowException):
+            self._writer.close()
+
     def finish(self) -> tuple[int, str]:
         """Write what waits and the end of the file; return its bytes and their sha256."""
         self._write_group()
