@@ -70,9 +70,7 @@ def live_tables(conn: sa.Connection) -> dict[str, SnapshotTable]:
     }
 
 
-def require_fit(
-    conn: sa.Connection, store: Store, manifest: Manifest, *, from_other: bool
-) -> None:
+def require_fit(conn: sa.Connection, store: Store, manifest: Manifest, *, from_other: bool) -> None:
     """Refuse a snapshot whose rows the live tables cannot take over.
 
     Args:
