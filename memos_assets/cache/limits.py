@@ -126,4 +126,4 @@ def delete_expired(conn: sa.Connection, *namespaces: str) -> dict[str, int]:
 def delete_batch(bind: Session | sa.Connection, *namespaces: str) -> dict[str, int]:
     """Delete at most some thousand entries that are past their life; the caller commits."""
     values = {"namespaces": list(namespaces) or None, "batch": _BATCH}
-    return {namespace: count for namespace, count in bind.execute(_EXPIRED, values)}
+    return {row[0]: row[1] for row in bind.execute(_EXPIRED, values)}

@@ -58,7 +58,9 @@ def test_a_page_that_could_not_be_read_is_remembered_shortly(
     sessions: Sessions, scope: Scope, owner: sa.Engine
 ) -> None:
     cache = SyncCache(rng=lambda: 0.5)
-    cache.set_content(sessions, "http://x", None, "", "error", False, "404", scope=scope)
+    cache.set_content(
+        sessions, "http://x", None, "", "error", success=False, error="404", scope=scope
+    )
     found = cache.get_content(sessions, "http://x", scope=scope)
     assert found is not None
     assert (found["success"], found["error"]) == (False, "404")
@@ -186,7 +188,7 @@ def test_an_expired_answer_is_served_within_its_grace_while_another_computes(
     assert origins == [("old", "stale")]
 
 
-def test_without_a_database_the_caller_has_its_value(settings: Settings, scope: Scope) -> None:
+def test_without_a_database_the_caller_has_its_value(scope: Scope) -> None:
     engine = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
     cache = SyncCache(DeterministicEmbedder(8))
     for _ in range(2):

@@ -23,7 +23,7 @@ from memos_assets.postgres.engine import create_engine
 from memos_assets.postgres.sessions import create_async_engine
 from memos_assets.settings import Settings
 
-ASKED = {"namespace": "answers", "query": "asked by many processes"}
+QUERY = "asked by many processes"
 
 
 def _note(path: Path) -> None:
@@ -41,7 +41,9 @@ async def _by_asyncio(url: sa.URL, path: Path, callers: int, seconds: float) -> 
         return "once"
 
     async def one() -> str:
-        return (await cache.get_or_compute(sessions, compute=compute, **ASKED)).origin
+        return (
+            await cache.get_or_compute(sessions, namespace="answers", query=QUERY, compute=compute)
+        ).origin
 
     _wait()
     try:
@@ -60,7 +62,9 @@ def _by_threads(url: sa.URL, path: Path, callers: int, seconds: float) -> Counte
         return "once"
 
     def one(_: int) -> str:
-        return cache.get_or_compute(sessions, compute=compute, **ASKED).origin
+        return cache.get_or_compute(
+            sessions, namespace="answers", query=QUERY, compute=compute
+        ).origin
 
     _wait()
     with ThreadPoolExecutor(callers) as pool:
