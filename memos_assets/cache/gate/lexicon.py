@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -29,6 +29,8 @@ class Word(NamedTuple):
         kinds: kind -> member, of the kinds of things that it belongs to.
         sides: pairs of opposites it belongs to, by the number of the pair, with the side.
         synonyms: numbers of the groups it belongs to.
+        plain: it is none of a number, a unit, a negation, and the beginning of a phrase.
+        fresh: an expression of time such as "today" begins with it.
     """
 
     text: str
@@ -41,6 +43,8 @@ class Word(NamedTuple):
     kinds: Mapping[str, str] = {}
     sides: frozenset[tuple[int, int]] = frozenset()
     synonyms: frozenset[int] = frozenset()
+    plain: bool = True
+    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,13 @@ class Lexicon:
         function: words without content; the language is detected by them.
         vocabulary: stems of all other words that are listed.
         phrases: first stem -> phrases that begin with it, as stems, the longest first.
+        following: stems that a phrase has after its first one.
         fresh: finds words by which an answer is right for a moment only.
         act: matches the beginning of a text that asks for an action.
+        act_heads: words that such a text begins with.
         arrows, origins: stems of "to" and of "from"; symmetric: of "and" and "or".
         multipliers: stem -> factor.
+        months: their names, in order.
         prefixes: that turn a word into its opposite.
         capitals: a capital within a sentence marks a name.
         word: looks up a word by its text, or a phrase by its stems.
@@ -66,12 +73,15 @@ class Lexicon:
     function: frozenset[str]
     vocabulary: frozenset[str]
     phrases: Mapping[str, tuple[tuple[str, ...], ...]]
+    following: frozenset[str]
     fresh: re.Pattern[str]
     act: re.Pattern[str]
+    act_heads: frozenset[str]
     arrows: frozenset[str]
     origins: frozenset[str]
     symmetric: frozenset[str]
     multipliers: Mapping[str, int]
+    months: tuple[str, ...]
     prefixes: tuple[str, ...]
     capitals: bool
     word: Callable[[str], Word]
@@ -132,6 +142,7 @@ def _german_stem(word: str) -> str:
 
 
 _STEMS: Final = {"en": _english_stem, "de": _german_stem}
+_MONTHS: Final = {"en": "month", "de": "monat"}
 _PREFIXES: Final = {
     "en": ("un", "in", "im", "il", "ir", "non", "non-", "dis", "de", "mis", "anti", "anti-"),
     "de": ("un", "in", "ir", "il", "im", "nicht", "nicht-", "miss", "ent", "anti"),
@@ -152,61 +163,85 @@ def lexicon(language: str) -> Lexicon:
     def stems(phrase: str) -> str:
         return " ".join(stem(part) for part in phrase.split())
 
-    kinds: dict[str, dict[str, str]] = {}
-    for kind, names in named_lists(folder / "kinds.txt").items():
-        for names_of_one in (name.split("=") for name in names):
-            for name in names_of_one:
-                kinds.setdefault(stems(name.strip()), {})[kind] = names_of_one[0].strip()
+    kinds_file = named_lists(folder / "kinds.txt")
+    kinds = _kinds(kinds_file, stems)
     sides: dict[str, set[tuple[int, int]]] = {}
     for number, line in lines_of(folder / "antonyms.txt"):
-        for side, words in enumerate(line.split("|")):
-            for word in members(words):
-                sides.setdefault(stems(word), set()).add((number, side))
+        for side, words_of_side in enumerate(line.split("|")):
+            for phrase in members(words_of_side):
+                sides.setdefault(stems(phrase), set()).add((number, side))
     synonyms: dict[str, set[int]] = {}
     for number, line in lines_of(folder / "synonyms.txt"):
-        for word in members(line):
-            synonyms.setdefault(stems(word), set()).add(number)
+        for phrase in members(line):
+            synonyms.setdefault(stems(phrase), set()).add(number)
     listed = kinds.keys() | sides.keys() | synonyms.keys()
     function = frozenset(grammar["function"])
     negations = frozenset(grammar["negation"])
     weak = frozenset(grammar["weak number"])
     units = {**pairs["unit"], **{stem(unit): name for unit, name in pairs["unit"].items()}}
 
+    phrases = _phrases(phrase for phrase in listed if " " in phrase)
+    fresh_heads = {phrase.split()[0] for phrase in grammar["fresh"]}
+
     @lru_cache(maxsize=_KEPT_WORDS)
     def word(text: str) -> Word:
         key = stems(text)
         negated = text in negations or text.endswith("n't")
+        number, unit = pairs["number"].get(text, ""), units.get(text) or units.get(key, "")
+        fresh = text.partition(" ")[0] in fresh_heads
+        special = negated or number or unit or fresh or text in pairs["multiplier"]
         return Word(
             text=text,
             stem=key,
             content=text not in function and not negated,
             negation=negated,
-            number=pairs["number"].get(text, ""),
+            number=number,
             weak=text in weak,
-            unit=units.get(text) or units.get(key, ""),
+            unit=unit,
             kinds=kinds.get(key, {}),
             sides=frozenset(sides.get(key, ())),
             synonyms=frozenset(synonyms.get(key, ())),
+            plain=not special and key not in phrases,
+            fresh=fresh,
         )
 
     return Lexicon(
         name=language,
         function=function | negations,
         vocabulary=frozenset(part for phrase in listed for part in phrase.split()),
-        phrases=_phrases(phrase for phrase in listed if " " in phrase),
+        phrases=phrases,
+        following=frozenset(
+            part for all_of in phrases.values() for phrase in all_of for part in phrase[1:2]
+        ),
         fresh=re.compile(rf"\b(?:{_either(grammar['fresh'])})(?!\w)"),
         act=re.compile(
             rf"^\W*(?:(?:{_either(grammar['polite'])})[\s,]+)*(?:{_either(grammar['act'])})(?!\w)"
+        ),
+        act_heads=frozenset(
+            phrase.split()[0] for name in ("act", "polite") for phrase in grammar[name]
         ),
         arrows=frozenset(grammar["arrow"]),
         origins=frozenset(grammar["from"]),
         symmetric=frozenset(grammar["symmetric"]),
         multipliers={name: int(value) for name, value in pairs["multiplier"].items()},
+        months=tuple(name.partition("=")[0] for name in kinds_file[_MONTHS[language]]),
         prefixes=_PREFIXES[language],
         capitals=language == "en",
         word=word,
         stem=lru_cache(maxsize=_KEPT_WORDS)(stem),
     )
+
+
+def _kinds(
+    lists: Mapping[str, Sequence[str]], stems: Callable[[str], str]
+) -> dict[str, dict[str, str]]:
+    """Return stems of a name -> kind -> the first of the names of that thing."""
+    found: dict[str, dict[str, str]] = {}
+    for kind, things in lists.items():
+        for names in (thing.split("=") for thing in things):
+            for name in names:
+                found.setdefault(stems(name.strip()), {})[kind] = names[0].strip()
+    return found
 
 
 def _pairs(entries: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -1,24 +1,44 @@
-"""Read a text as rules need it: its language, words, numbers, identifiers and names."""
+"""Read a text as rules need it: its language, words, numbers, identifiers and names.
+
+A text is split at spaces, and what each chunk between them is, is looked up once and kept: the same
+few thousand chunks make up most texts.
+"""
 
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from functools import lru_cache
+from typing import Final, NamedTuple
 
+from memos_assets.cache.gate.digits import CURRENCIES, Digits, digits_of
 from memos_assets.cache.gate.lexicon import LANGUAGES, Lexicon, Word, foreign_words, lexicon
 
 _TOKEN: Final = re.compile(
-    r"[$€£¥](?=\s?\d)|\w+(?:(?:[-'@&.]|(?<=\d)[:/](?=\d)|(?<=\d),(?=\d{3}))\w+)*(?:\+\+|[#%])?|[$€£¥%&]"
+    r"\w+(?:(?:[-'@&.]|(?<=\d)[:/](?=\d)|(?<=\d),(?=\d{3}))\w+)*(?:\+\+|[#%])?|[$€£¥%&]"
 )
-_CURRENCIES: Final = {"$": "usd", "€": "eur", "£": "pound", "¥": "jpy", "%": "%"}
-_ISO_DATE: Final = re.compile(r"(\d{4})-(\d{2})-(\d{2})")
-_DOTTED_DATE: Final = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})")
-_PLAIN: Final = re.compile(r"\d+(?:\.\d+)?")
-_GROUPED: Final = re.compile(r"\d{1,3}(?:[.,]\d{3})+")
-_COUNTED: Final = re.compile(r"(\d[\d.,]*)-?([^\W\d_]+|%)")
-_ORDINAL: Final = frozenset({"st", "nd", "rd", "th", "s"})
-_APOSTROPHES: Final = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'"})
+#: Apostrophes that keyboards and word processors write in place of U+0027.
+_APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u0060\u00b4", "'"))
+#: Chunks that are kept, each under 1 kB; a longer chunk is not kept.
+_KEPT_CHUNKS: Final = 20_000
+
+
+_NO_WORD: Final = Word("", "")
+
+
+class Item(NamedTuple):
+    """A token as it was looked up.
+
+    Attributes:
+        word: its word; an empty one for a token with digits.
+        digits: what its digits are, None without any.
+        capital: 0 it begins with a small letter, 1 with a capital, 2 with two, as acronyms do.
+    """
+
+    word: Word
+    digits: Digits | None
+    capital: int
 
 
 @dataclass(slots=True)
@@ -27,27 +47,29 @@ class Reading:
 
     Attributes:
         text: normalised, in lower case.
-        words: words and phrases in order, without numbers that are digits and identifiers.
-        numbers: values that say how many, which one or which year; weak: "one" and its like.
+        words: words and phrases in order, without digits and identifiers.
+        symbols: all that is compared in order: words, values and identifiers.
+        stems: of all symbols.
+        numbers: values that say how many, which one or which year.
+        weak: values of "one" and its like, which are also articles and pronouns.
         units: value -> units it has.
         identifiers: codes, versions, addresses: tokens with letters and digits, in lower case.
         names: words that a capital marks as a name, as stems.
-        stems: of all words.
         negated: whether a word negates.
-        symbols: the sequence of all that is compared in order: stems, values and identifiers.
-        content: whether each of `symbols` has content.
+        fresh: it may have an expression of the present.
     """
 
     text: str
     words: list[Word] = field(default_factory=list)
+    symbols: list[Word] = field(default_factory=list)
+    stems: set[str] = field(default_factory=set)
     numbers: set[str] = field(default_factory=set)
     weak: set[str] = field(default_factory=set)
     units: dict[str, set[str]] = field(default_factory=dict)
     identifiers: set[str] = field(default_factory=set)
     names: set[str] = field(default_factory=set)
-    stems: set[str] = field(default_factory=set)
     negated: bool = False
-    symbols: list[Word] = field(default_factory=list)
+    fresh: bool = False
 
 
 def normalised(text: str) -> str:
@@ -57,134 +79,149 @@ def normalised(text: str) -> str:
     return " ".join(text.split())
 
 
-def tokens_of(text: str) -> list[str]:
-    """Return the tokens of a normalised text, with their capitals."""
-    return _TOKEN.findall(text)
-
-
-def language_of(tokens: list[str]) -> str | None:
+def language_of(chunks: Sequence[str]) -> str | None:
     """Return the language with rules that a text is in, or None.
 
     Function words decide; a text without one is in the language that knows half of its words.
     """
-    folded = [token.lower() for token in tokens]
-    scores = {name: sum(t in lexicon(name).function for t in folded) for name in LANGUAGES}
-    best = max(LANGUAGES, key=scores.__getitem__)
-    foreign = foreign_words()
-    others = Counter(name for token in folded if token in foreign for name in foreign[token])
-    if others and max(others.values()) >= scores[best]:
+    english = german = 0
+    others: list[str] = []
+    for chunk in chunks:
+        in_english, in_german, elsewhere = _votes(chunk)
+        english += in_english
+        german += in_german
+        if elsewhere:
+            others.extend(elsewhere)
+    best = max(english, german)
+    if others and max(Counter(others).values()) >= best:
         return None
-    if scores[best]:
-        return best
-    known = {name: _known(folded, lexicon(name)) for name in LANGUAGES}
-    best = max(LANGUAGES, key=known.__getitem__)
-    return best if folded and known[best] * 2 >= len(folded) else None
+    if best:
+        return "en" if english >= german else "de"
+    tokens = tokens_of(chunks)
+    known = {
+        name: sum(lexicon(name).stem(token) in lexicon(name).vocabulary for token in tokens)
+        for name in LANGUAGES
+    }
+    likely = max(LANGUAGES, key=known.__getitem__)
+    return likely if tokens and known[likely] * 2 >= len(tokens) else None
 
 
-def _known(folded: list[str], words: Lexicon) -> int:
-    return sum(words.stem(token) in words.vocabulary for token in folded)
+def tokens_of(chunks: Iterable[str]) -> list[str]:
+    """Return the tokens of chunks, in lower case."""
+    return [token for chunk in chunks for token in _TOKEN.findall(chunk.lower())]
 
 
-def read(text: str, tokens: list[str], words: Lexicon) -> Reading:
-    """Read a normalised text in a language."""
-    reading = Reading(text.lower())
-    raw: list[tuple[str, bool]] = []
-    capitals = 0
-    for place, token in enumerate(tokens):
-        named = token[0].isupper() and (place > 0 or (len(token) > 1 and token[1].isupper()))
-        capitals += named
-        raw.extend((part, named) for part in _parts(token.lower(), words))
-    # A text in title case marks no names.
-    marks = words.capitals and capitals * 5 <= max(len(tokens), 5) * 3
-    _collect(reading, raw, words, marks=marks)
-    return reading
+@lru_cache(maxsize=_KEPT_CHUNKS)
+def _votes(chunk: str) -> tuple[int, int, tuple[str, ...]]:
+    """Return how many function words of English, of German, and of which others a chunk has."""
+    tokens = tokens_of([chunk])
+    english, german = (sum(t in lexicon(name).function for t in tokens) for name in LANGUAGES)
+    foreign = foreign_words()
+    return english, german, tuple(name for t in tokens for name in sorted(foreign.get(t, ())))
+
+
+@lru_cache(maxsize=_KEPT_CHUNKS)
+def _items(chunk: str, language: str) -> tuple[Item, ...]:
+    words = lexicon(language)
+    found = []
+    for token in _TOKEN.findall(chunk):
+        capital = token[0].isupper() + (len(token) > 1 and token[:2].isupper())
+        for part in _parts(token.lower(), words):
+            if part in CURRENCIES or any(character.isdigit() for character in part):
+                digits = digits_of(part, words)
+                found.append(Item(_NO_WORD, digits, 0))
+            else:
+                found.append(Item(words.word(part), None, capital))
+    return tuple(found)
 
 
 def _parts(token: str, words: Lexicon) -> list[str]:
     """Split a compound that is not listed, and leave codes and listed compounds whole."""
-    if token.endswith("'s"):
-        token = token[:-2]
-    if "-" not in token or words.stem(token) in words.vocabulary or _ISO_DATE.fullmatch(token):
+    token = token.removesuffix("'s")
+    if "-" not in token or words.stem(token) in words.vocabulary:
         return [token]
+    parts = [part for part in token.split("-") if part]
     if any(character.isdigit() for character in token):
-        counted = _COUNTED.fullmatch(token)
-        return [counted[1], counted[2]] if counted and len(counted[2]) > 2 else [token]
-    return [part for part in token.split("-") if part]
+        counted = len(parts) == 2 and parts[0].isdigit() and parts[1].isalpha()
+        return parts if counted and len(parts[1]) > 2 else [token]
+    return parts
 
 
-def _collect(reading: Reading, raw: list[tuple[str, bool]], words: Lexicon, *, marks: bool) -> None:
-    place, size = 0, len(raw)
-    pending = ""
-    while place < size:
-        text, named = raw[place]
-        if text[0].isdigit() or any(character.isdigit() for character in text):
-            pending = _digits(reading, text, words, pending)
-            place += 1
+def read(text: str, chunks: Sequence[str], words: Lexicon) -> Reading:
+    """Read a normalised text, given its chunks too, in a language."""
+    items: list[Item] = []
+    for chunk in chunks:
+        items += _items(chunk, words.name)
+    reading = Reading(text.lower())
+    all_words, symbols = reading.words, reading.symbols
+    capitals: list[Word] = []
+    currency, skipped = "", 0
+    for place, (word, digits, capital) in enumerate(items):
+        if skipped:
+            skipped -= 1
             continue
-        if text in _CURRENCIES:
-            if reading.symbols and reading.symbols[-1].number and text == "%":
-                _measure(reading, reading.symbols[-1].number, "%")
-            else:
-                pending = _CURRENCIES[text]
-            place += 1
+        if digits is not None:
+            currency = _enter(reading, digits, currency)
             continue
-        word, taken = _longest(raw, place, words)
-        place += taken
-        last = reading.symbols[-1] if reading.symbols else None
-        if word.unit and last is not None and last.number:
-            _measure(reading, last.number, word.unit)
-        if text in words.multipliers and last is not None and last.number:
-            _times(reading, last, words.multipliers[text])
-            continue
-        if word.number and _adds(last, word):
-            assert last is not None
-            _replace(reading, last, str(int(last.number) + int(word.number)))
-            continue
-        if word.number:
-            (reading.weak if word.weak else reading.numbers).add(word.number)
-        if marks and named and word.content and not word.number:
-            reading.names.add(word.stem)
-        reading.negated = reading.negated or word.negation
-        reading.words.append(word)
-        reading.stems.add(word.stem)
-        reading.symbols.append(word)
+        if not word.plain:
+            word, skipped = _longest(items, place, words)
+            if _special(reading, word, words):
+                continue
+        if capital and word.content and (place or capital > 1):
+            capitals.append(word)
+        all_words.append(word)
+        symbols.append(word)
+    # A text in title case marks no names.
+    if words.capitals and len(capitals) * 5 <= max(len(items), 5) * 3:
+        reading.names = {word.stem for word in capitals if not word.number}
+    reading.stems = {word.stem for word in symbols}
+    return reading
 
 
-def _longest(raw: list[tuple[str, bool]], place: int, words: Lexicon) -> tuple[Word, int]:
-    text = raw[place][0]
-    word = words.word(text)
+def _longest(items: Sequence[Item], place: int, words: Lexicon) -> tuple[Word, int]:
+    """Return the longest phrase that begins at an item, or its word, and how many more it takes."""
+    word = items[place].word
     phrases = words.phrases.get(word.stem)
-    if phrases:
-        following = [words.stem(part) for part, _ in raw[place : place + len(phrases[0])]]
+    if phrases and place + 1 < len(items) and items[place + 1].word.stem in words.following:
+        following = [item.word for item in items[place : place + len(phrases[0])]]
+        stems = tuple(each.stem for each in following)
         for phrase in phrases:
-            if following[: len(phrase)] == list(phrase):
-                whole = " ".join(part for part, _ in raw[place : place + len(phrase)])
-                return words.word(whole), len(phrase)
-    return word, 1
+            if stems[: len(phrase)] == phrase:
+                whole = words.word(" ".join(each.text for each in following[: len(phrase)]))
+                return whole, len(phrase) - 1
+    return word, 0
 
 
-def _adds(last: Word | None, word: Word) -> bool:
+def _special(reading: Reading, word: Word, words: Lexicon) -> bool:
+    """Enter what a word says beside itself; return whether it became part of the number before."""
+    last = reading.symbols[-1] if reading.symbols else None
+    after_number = last is not None and bool(last.number)
+    if after_number:
+        assert last is not None
+        if word.unit:
+            reading.units.setdefault(last.number, set()).add(word.unit)
+        if word.text in words.multipliers:
+            value = float(last.number) * words.multipliers[word.text]
+            _compose(reading, last, f"{value:.12g}" if value % 1 else str(int(value)))
+            return True
+        if word.number and _adds(last, word):
+            _compose(reading, last, str(int(last.number) + int(word.number)))
+            return True
+    if word.number:
+        (reading.weak if word.weak else reading.numbers).add(word.number)
+    reading.negated = reading.negated or word.negation
+    reading.fresh = reading.fresh or word.fresh
+    return False
+
+
+def _adds(last: Word, word: Word) -> bool:
     """Whether "twenty" and "five" are one number."""
-    if (
-        last is None
-        or last.text.isdigit()
-        or not last.number.isdigit()
-        or not word.number.isdigit()
-    ):
+    if last.text.isdigit() or not (last.number.isdigit() and word.number.isdigit()):
         return False
     return int(last.number) in range(20, 100, 10) and 0 < int(word.number) < 10
 
 
-def _measure(reading: Reading, value: str, unit: str) -> None:
-    reading.units.setdefault(value, set()).add(unit)
-
-
-def _times(reading: Reading, last: Word, factor: int) -> None:
-    value = float(last.number) * factor
-    _replace(reading, last, str(int(value)) if value == int(value) else str(value))
-
-
-def _replace(reading: Reading, last: Word, value: str) -> None:
+def _compose(reading: Reading, last: Word, value: str) -> None:
     """Put a composed number in the place of its first part."""
     units = reading.units.pop(last.number, None)
     if units:
@@ -197,55 +234,20 @@ def _replace(reading: Reading, last: Word, value: str) -> None:
     reading.symbols[-1] = Word(value, value, number=value)
 
 
-def _digits(reading: Reading, text: str, words: Lexicon, unit: str) -> str:
+def _enter(reading: Reading, digits: Digits, currency: str) -> str:
     """Enter a token with digits; return the currency that still waits for its number."""
-    date = _ISO_DATE.fullmatch(text)
-    parts = date.groups() if date else ()
-    if not date and (dotted := _DOTTED_DATE.fullmatch(text)):
-        parts = dotted.groups()[::-1]
-    if parts:
-        for part in parts:
-            _number(reading, str(int(part)), unit="")
-        return unit
-    value = _value(text)
-    if value is not None:
-        _number(reading, value, unit=unit)
-        return ""
-    percent = text.removesuffix("%")
-    if percent != text and (value := _value(percent)) is not None:
-        _number(reading, value, unit="%")
-        return ""
-    counted = _COUNTED.fullmatch(text)
-    if counted and (value := _value(counted[1])) is not None:
-        suffix = counted[2]
-        known = words.word(suffix).unit
-        if suffix in words.multipliers:
-            scaled = float(value) * words.multipliers[suffix]
-            value = str(int(scaled)) if scaled == int(scaled) else str(scaled)
-        if suffix in _ORDINAL or suffix in words.multipliers or known:
-            _number(reading, value, unit=unit or (known if suffix != "s" else ""))
+    if digits.currency:
+        last = reading.symbols[-1] if reading.symbols else None
+        if digits.currency == "%" and last is not None and last.number:
+            reading.units.setdefault(last.number, set()).add("%")
             return ""
-    code = text.strip("#").replace("-", "").replace("_", "")
-    reading.identifiers.add(code)
-    reading.symbols.append(Word(text, code))
-    reading.stems.add(code)
-    return unit
-
-
-def _value(text: str) -> str | None:
-    """Return the value of a number in digits, without separators of thousands and zero cents."""
-    if _GROUPED.fullmatch(text):
-        return text.replace(",", "").replace(".", "")
-    text = text.replace(",", "")
-    if not _PLAIN.fullmatch(text):
-        return None
-    whole, _, cents = text.partition(".")
-    whole = whole.lstrip("0") or "0" if len(whole) < 4 or cents else whole
-    return whole if not cents.strip("0") and len(cents) != 1 else f"{whole}.{cents}"
-
-
-def _number(reading: Reading, value: str, *, unit: str) -> None:
-    reading.numbers.add(value)
-    if unit:
-        _measure(reading, value, unit)
-    reading.symbols.append(Word(value, value, number=value))
+        return digits.currency
+    if digits.code:
+        reading.identifiers.add(digits.code)
+    reading.numbers.update(digits.numbers)
+    unit = digits.unit or currency
+    if unit and digits.numbers:
+        reading.units.setdefault(digits.numbers[0], set()).add(unit)
+    reading.words += digits.words
+    reading.symbols += digits.symbols
+    return "" if digits.numbers else currency

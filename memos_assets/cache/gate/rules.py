@@ -1,7 +1,7 @@
 """The rules: each looks at two readings and returns why one does not answer the other, or "".
 
 A rule sees the text that is asked and the text whose answer was found, and nothing else: no
-similarity, no clock, no other entry. Words are data (`words`); the rules say what is done with them.
+similarity, no clock, no other entry. Words are data (`words`); rules say what is done with them.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -38,8 +38,11 @@ Rule = Callable[[Pair], str]
 
 def acts(pair: Pair) -> str:
     """An action is done again, not answered with what the last one returned."""
+    words = pair.lexicon
     for reading in (pair.asked, pair.matched):
-        found = pair.lexicon.act.match(reading.text)
+        if not reading.words or reading.words[0].text.partition(" ")[0] not in words.act_heads:
+            continue
+        found = words.act.match(reading.text)
         if found:
             return f"{found[0].strip()!r} asks for an action"
     return ""
@@ -50,7 +53,7 @@ def freshness(pair: Pair) -> str:
     if pair.fresh_enough:
         return ""
     for reading in (pair.asked, pair.matched):
-        found = pair.lexicon.fresh.search(reading.text)
+        found = pair.lexicon.fresh.search(reading.text) if reading.fresh else None
         if found:
             return f"{found[0]!r} asks for what is true now"
     return ""
@@ -107,19 +110,13 @@ def polarity(pair: Pair) -> str:
 
 def antonyms(pair: Pair) -> str:
     """A word is not answered by its opposite, from the list or by a prefix such as "un"."""
+    prefixes = pair.lexicon.prefixes
     for mine in pair.asked_only:
         for theirs in pair.matched_only:
             if mine.sides and theirs.sides and _opposite(mine, theirs):
                 return f"{mine.text!r} is the opposite of {theirs.text!r}"
-    prefixes = pair.lexicon.prefixes
-    for ones, others in (
-        (pair.asked_only, pair.matched_only),
-        (pair.matched_only, pair.asked_only),
-    ):
-        stems = {word.stem for word in others}
-        for word in ones:
-            if len(word.stem) > 2 and not stems.isdisjoint([p + word.stem for p in prefixes]):
-                return f"{word.text!r} is negated by a prefix"
+            if mine.stem[-3:] == theirs.stem[-3:] and _prefixed(mine.stem, theirs.stem, prefixes):
+                return f"{mine.text!r} and {theirs.text!r} differ by a prefix that negates"
     return ""
 
 
@@ -150,6 +147,8 @@ def direction(pair: Pair) -> str:
 def slots(pair: Pair) -> str:
     """One run of words replaced by another: served if they are synonyms."""
     one, other = _compared(pair.asked), _compared(pair.matched)
+    if not _overlap(one, other):
+        return "no word with content is common"
     start = 0
     while start < min(len(one), len(other)) and one[start].stem == other[start].stem:
         start += 1
@@ -161,6 +160,8 @@ def slots(pair: Pair) -> str:
         return ""
     if not any(word.content for word in (*mine, *theirs)):
         return ""
+    if sorted(word.stem for word in mine) == sorted(word.stem for word in theirs):
+        return ""
     if max(len(mine), len(theirs)) > pair.slot_words or _synonymous(mine, theirs, pair.lexicon):
         return ""
     return f"{_phrase(mine)!r} and {_phrase(theirs)!r} are not known to mean the same"
@@ -170,8 +171,8 @@ def slots(pair: Pair) -> str:
 RULES: Final[dict[str, Rule]] = {
     rule.__name__: rule
     for rule in (
-        *(acts, freshness, numbers, units, identifiers, names),
-        *(polarity, antonyms, kinds, direction, slots),
+        *(acts, freshness, numbers, units, identifiers, polarity),
+        *(antonyms, kinds, names, direction, slots),
     )
 }
 
@@ -187,6 +188,11 @@ def _differ(missing: Iterable[str], added: Iterable[str]) -> str:
 
 def _shown(values: Iterable[str]) -> str:
     return ", ".join(sorted(values))
+
+
+def _prefixed(one: str, other: str, prefixes: Sequence[str]) -> bool:
+    longer, shorter = (one, other) if len(one) > len(other) else (other, one)
+    return longer.endswith(shorter) and longer[: len(longer) - len(shorter)] in prefixes
 
 
 def _opposite(mine: Word, theirs: Word) -> bool:
@@ -208,12 +214,21 @@ def _same(mine: Word, theirs: Word) -> bool:
     """Whether two words are one, are synonyms, or are two names of one thing."""
     if mine.stem == theirs.stem or mine.synonyms & theirs.synonyms:
         return True
+    if mine.number and mine.number == theirs.number:
+        return True
     return any(mine.kinds.get(kind) == name for kind, name in theirs.kinds.items())
 
 
 def _compared(reading: Reading) -> list[Word]:
     """Return what the slots rule compares: all but articles, auxiliaries and pronouns."""
     return [word for word in reading.symbols if word.content or word.sides or word.synonyms]
+
+
+def _overlap(one: Sequence[Word], other: Sequence[Word]) -> bool:
+    stems = {word.stem for word in other if word.content}
+    if any(word.stem in stems for word in one if word.content):
+        return True
+    return any(_same(a, b) for a in one if a.content for b in other if b.content)
 
 
 def _synonymous(mine: Sequence[Word], theirs: Sequence[Word], words: Lexicon) -> bool:

@@ -1,5 +1,6 @@
 """Whether the answer to one text may be served for another: the verdict of a namespace's rules."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final, Protocol
@@ -66,7 +67,7 @@ class NamespaceRules:
 class Judge(Protocol):
     """A second opinion, such as of an LLM, on pairs that the rules would serve."""
 
-    def __call__(self, asked: str, matched: str) -> bool:
+    def __call__(self, asked: str, matched: str, /) -> bool:
         """Return whether the answer to `matched` answers `asked`."""
 
 
@@ -103,28 +104,32 @@ def judge(
     """
     asked, matched = normalised(asked), normalised(matched)
     if asked == matched:
-        return Verdict(True, "the texts are equal")
-    mine, theirs = tokens_of(asked), tokens_of(matched)
+        return Verdict(serve=True, reason="the texts are equal")
+    mine, theirs = asked.split(), matched.split()
     language = _language(mine, theirs)
     if language is None or language not in rules.languages:
-        return Verdict(False, "the texts are not both in one language with rules", "language")
+        return Verdict(
+            serve=False, reason="the texts are not both in one language with rules", rule="language"
+        )
     words = lexicon(language)
     one, other = read(asked, mine, words), read(matched, theirs, words)
-    young = age_seconds is not None and age_seconds <= rules.fresh_seconds
+    young = (
+        rules.fresh_seconds > 0 and age_seconds is not None and age_seconds <= rules.fresh_seconds
+    )
     pair = Pair(
         asked=one,
         matched=other,
         asked_only=[word for word in one.words if word.stem not in other.stems],
         matched_only=[word for word in other.words if word.stem not in one.stems],
         lexicon=words,
-        fresh_enough=young and rules.fresh_seconds > 0,
+        fresh_enough=young,
         slot_words=rules.slot_words,
     )
     for name, rule in _asked(rules.rules):
         reason = rule(pair)
         if reason:
-            return Verdict(False, reason, name)
-    return Verdict(True, _alike(one, other))
+            return Verdict(serve=False, reason=reason, rule=name)
+    return Verdict(serve=True, reason=_alike(one, other))
 
 
 @cache
@@ -151,13 +156,15 @@ def judge_twice(
     try:
         agrees = judge_of_caller(asked, matched)
     except Exception as error:  # noqa: BLE001 - whatever a judge raises, nothing is served
-        return Verdict(False, f"the judge failed: {type(error).__name__}", "judge")
+        return Verdict(
+            serve=False, reason=f"the judge failed: {type(error).__name__}", rule="judge"
+        )
     if agrees is True:
         return verdict
-    return Verdict(False, "the judge refused", "judge")
+    return Verdict(serve=False, reason="the judge refused", rule="judge")
 
 
-def _language(mine: list[str], theirs: list[str]) -> str | None:
+def _language(mine: Sequence[str], theirs: Sequence[str]) -> str | None:
     """Return the language of both texts; a text without function words takes the other's."""
     one, other = language_of(mine), language_of(theirs)
     if one == other:
@@ -165,8 +172,9 @@ def _language(mine: list[str], theirs: list[str]) -> str | None:
     if one is not None and other is not None:
         return None
     known, unknown = (mine, theirs) if one else (theirs, mine)
-    shared = {token.lower() for token in known} & {token.lower() for token in unknown}
-    return (one or other) if unknown and len(shared) >= _SHARED * len(unknown) else None
+    tokens = tokens_of(unknown)
+    shared = set(tokens_of(known)).intersection(tokens)
+    return (one or other) if tokens and len(shared) >= _SHARED * len(set(tokens)) else None
 
 
 def _alike(one: Reading, other: Reading) -> str:
