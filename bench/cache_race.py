@@ -133,7 +133,7 @@ def _row(name: str, spread: Spread, target: str) -> tuple[str, ...]:
     return name, f"{spread.median * 1_000:.2f}", f"{low:.2f} - {high:.2f}", target
 
 
-def _timed(hit: Callable[..., None], *arguments: Any) -> float:
+def _timed(hit: Callable[..., object], *arguments: Any) -> float:
     began = time.perf_counter()
     hit(*arguments)
     return time.perf_counter() - began

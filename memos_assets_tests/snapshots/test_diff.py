@@ -21,8 +21,12 @@ MEMORIES = SnapshotTable(
     "agent",
     "memories",
     {
-        "number": "bigint", "space_id": "bigint", "kind": "text", "content": "text",
-        "retracted_at": "timestamp with time zone", "superseded_by": "uuid",
+        "number": "bigint",
+        "space_id": "bigint",
+        "kind": "text",
+        "content": "text",
+        "retracted_at": "timestamp with time zone",
+        "superseded_by": "uuid",
     },
     ("number",),
 )
@@ -30,8 +34,12 @@ LINKS = SnapshotTable(
     "agent",
     "links",
     {
-        "a": "bigint", "b": "bigint", "type": "text", "weight": "double precision",
-        "automatic": "boolean", "a_space_id": "bigint",
+        "a": "bigint",
+        "b": "bigint",
+        "type": "text",
+        "weight": "double precision",
+        "automatic": "boolean",
+        "a_space_id": "bigint",
     },
     ("a", "b", "type"),
 )
@@ -49,7 +57,10 @@ def memory(number: int, space: int = 1, kind: str = "finding", **changed: Any) -
     row = dict.fromkeys(MEMORIES.columns)
     return {
         **row,
-        "number": number, "space_id": space, "kind": kind, "content": f"Fact {number}",
+        "number": number,
+        "space_id": space,
+        "kind": kind,
+        "content": f"Fact {number}",
         **changed,
     }
 
@@ -91,8 +102,10 @@ def test_memories_are_counted_by_space_and_kind_and_those_that_ended_are_named(
     (table,) = compared(MEMORIES, before, after).tables
     assert table.rows == Counts(added=1, removed=1, changed=4)
     assert table.by_column == {
-        "space_id": 1, "content": 1,
-        "retracted_at": 2, "superseded_by": 1,
+        "space_id": 1,
+        "content": 1,
+        "retracted_at": 2,
+        "superseded_by": 1,
     }
     assert table.facts == Facts(
         superseded=1,
@@ -162,7 +175,10 @@ def test_files_of_the_same_rows_are_not_opened(store: Store) -> None:
     store.delete(entry.file)
     assert [table.table for table in diff(store, a, b).tables] == ["agent.links"]
     assert diff(store, b, b).to_dict() == {
-        "a": b.id, "b": b.id, "rows": {"added": 0, "removed": 0, "changed": 0}, "tables": []
+        "a": b.id,
+        "b": b.id,
+        "rows": {"added": 0, "removed": 0, "changed": 0},
+        "tables": [],
     }
 
 
