@@ -107,13 +107,24 @@ class Number:
 
     def decode(self, fields: Fields, arrow: pa.DataType) -> pa.Array:
         """Return the column that these fields are, of an Arrow type."""
-        numbers = _unframed(fields, np.dtype(self.wire))
-        numbers = numbers.astype(numbers.dtype.newbyteorder("="))
+        nulls = np.array([raw is None for raw in fields], dtype=bool)
+        return self.array(_unframed(fields, np.dtype(self.wire)), nulls, arrow)
+
+    def array(
+        self, values: npt.NDArray[Any], nulls: npt.NDArray[np.bool_], arrow: pa.DataType
+    ) -> pa.Array:
+        """Return the column of values as they are on the wire, of an Arrow type.
+
+        Args:
+            values: ``wire``[n]; zero where one is NULL.
+            nulls: bool[n].
+            arrow: type of the column.
+        """
+        numbers = values.astype(values.dtype.newbyteorder("="))
         if self.years is not None:
             first, last = self.years
             self._refuse_beyond(numbers, first - self.epoch, last - self.epoch)
             numbers = numbers + numbers.dtype.type(self.epoch)
-        nulls = np.array([raw is None for raw in fields], dtype=bool)
         return pa.array(numbers, _ARROW_NUMBERS[self.wire], mask=nulls).cast(arrow)
 
     @staticmethod

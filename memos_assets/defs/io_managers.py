@@ -18,7 +18,7 @@ from memos_assets.defs.failures import reported
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import by_source, chunk_key
 from memos_assets.defs.resources import Postgres
-from memos_assets.defs.row_handlers import READABLE, WRITABLE, Rows, handler_of
+from memos_assets.defs.row_handlers import TableRows, read_as, written_as
 from memos_assets.defs.table_reference import TableReference
 from memos_assets.errors import UsageError
 from memos_assets.indexes.bulk_load import analyze, drop_before_bulk_load
@@ -59,7 +59,7 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
         """
         with reported():
             spec = self._written_table(context.asset_key)
-            reader = _as_reader(spec, obj)
+            reader: pa.RecordBatchReader = written_as(obj, TableRows, spec.qualified)
             tasks = _tasks(spec, reader, set(context.asset_partition_keys))
             yield from self._materialized(
                 context,
@@ -136,17 +136,9 @@ class PostgresTableIOManager(dg.ConfigurableIOManager):
         """Return what the consumer's annotation asks for."""
         with reported():
             reference = self._reference(context)
-            wanted = context.dagster_type.typing_type
-            handler = handler_of(wanted)
-            if handler is None or handler.read is None:
-                raise UsageError(
-                    "M531",
-                    f"cannot be read as {getattr(wanted, '__name__', wanted)}",
-                    where=reference.qualified,
-                    fix=f"annotate the input as {_any_of(READABLE)}",
-                )
             schema = table_schema(reference.spec)
-            return handler.read(Rows(reference, schema, partial(self._batches, reference, schema)))
+            rows = TableRows(reference, schema, partial(self._batches, reference, schema))
+            return read_as(context.dagster_type.typing_type, rows, reference.qualified)
 
     def _batches(self, reference: TableReference, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         with self.postgres.engine.begin() as conn:
@@ -259,22 +251,6 @@ def _numbers_of(chunk: ledger.LoadedChunk) -> dict[str, int | str]:
         "source_digest": chunk.digest,
         "loaded_by_run": chunk.run_id,
     }
-
-
-def _as_reader(spec: TableSpec, obj: object) -> pa.RecordBatchReader:
-    handler = handler_of(type(obj))
-    if handler is None or handler.write is None:
-        raise UsageError(
-            "M531",
-            f"cannot be written from {type(obj).__name__}",
-            where=spec.qualified,
-            fix=f"return a {_any_of(WRITABLE, ' or a ')}",
-        )
-    return handler.write(obj)
-
-
-def _any_of(names: Sequence[str], conjunction: str = " or ") -> str:
-    return conjunction.join([", ".join(names[:-1]), names[-1]])
 
 
 def _some(names: Sequence[str]) -> str:

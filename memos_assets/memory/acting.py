@@ -16,10 +16,9 @@ from memos_assets.errors import AgentError
 from memos_assets.memory.normalised_text import storable_id, storable_name
 from memos_assets.postgres.owned_rows import SPACES_SETTING, USER_SETTING
 from memos_assets.postgres.schema.agent import grants, spaces
+from memos_assets.postgres.user_rows import ERASED
 
 AGENT_SETTING: Final = "memos.agent_id"
-#: In place of an erased user's id where a row of others has to name somebody; nobody acts for it.
-ERASED: Final = "erased user"
 _NOTED: Final = "memos_assets.memory.acting"
 #: Names of private spaces are their owners' ids after it; no shared space is named so.
 PRIVATE: Final = "private:"

@@ -1,11 +1,6 @@
-"""What belongs to a user in the database: the one description that export and erasure follow.
+"""What belongs to a user in the database, by `postgres.user_rows`, as conditions of its tables."""
 
-A memory belongs to the user who remembered it, in whatever space, and so does everything in the
-user's private space. What hangs on a memory (words, links, embeddings, revisions) goes with it.
-Rows of memOS's own tables belong to their ``user_id``.
-"""
-
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,22 +10,18 @@ from psycopg import sql
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import AgentError
-from memos_assets.postgres import policy_states, schemas
+from memos_assets.postgres import policy_states, schemas, user_rows
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.owned_rows import walls
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA
 
 #: Tables of schema `agent` that are computed from memories -> the column that names one.
 COMPUTED: Final = ("postings", "word_counts")
-_NUMBERS: Final = "any(%(numbers)s::bigint[])"
-_SPACES: Final = "any(%(spaces)s::bigint[])"
-_BY_NAME: Final = {
-    "memories": f"number = {_NUMBERS}",
-    "links": f"(a = {_NUMBERS} or b = {_NUMBERS})",
-    "provenance": f"(memory = {_NUMBERS} or derived_from = {_NUMBERS})",
-    "proposals": f"(memory = {_NUMBERS} or other = {_NUMBERS})",
-    "spaces": "owner = %(user)s",
-    "grants": f"(user_id = %(user)s or space_id = {_SPACES})",
+#: What a column names -> the condition on it, with parameters of `Belongings.values`.
+_CONDITIONS: Final = {
+    "user": "= %(user)s",
+    "memory": "= any(%(numbers)s::bigint[])",
+    "space": "= any(%(spaces)s::bigint[])",
 }
 
 
@@ -146,25 +137,20 @@ def _parts(conn: sa.Connection) -> Iterator[Part]:
         key=lambda table: (last.index(table) if table in last else -1, table),
     )
     for table in agents:
-        condition = _condition(table, columns[AGENT_SCHEMA, table])
+        condition = _condition(AGENT_SCHEMA, table, columns[AGENT_SCHEMA, table])
         if condition:
             yield Part(AGENT_SCHEMA, table, condition, columns[AGENT_SCHEMA, table])
     for spec in reversed(MEMOS.application_tables):
         has = columns.get((APPLICATION_SCHEMA, spec.name), {})
-        if "user_id" not in has:
-            continue
-        yield _originals(spec.name, spec.key, columns)
-        yield Part(APPLICATION_SCHEMA, spec.name, "user_id = %(user)s", has)
+        condition = _condition(APPLICATION_SCHEMA, spec.name, has)
+        if condition:
+            yield _originals(spec.name, spec.key, columns)
+            yield Part(APPLICATION_SCHEMA, spec.name, condition, has)
 
 
-def _condition(table: str, columns: dict[str, str]) -> str:
-    if table in _BY_NAME:
-        return _BY_NAME[table]
-    if "memory" in columns:
-        return f"memory = {_NUMBERS}"
-    if "user_id" in columns:
-        return "user_id = %(user)s"
-    return f"space_id = {_SPACES}" if "space_id" in columns else ""
+def _condition(schema: str, table: str, columns: Collection[str]) -> str:
+    owning = user_rows.owning_columns(schema, table, columns)
+    return " or ".join(f"{column} {_CONDITIONS[names]}" for column, names in owning.items())
 
 
 def _originals(table: str, key: str, columns: dict[tuple[str, str], dict[str, str]]) -> Part:

@@ -2,31 +2,35 @@
 
 In one transaction, in the order of keys, so that two erasures and a writer wait for each other
 instead of failing. Memories of others that were derived from the user's are retracted: they stay
-with their owners as wrong. A tombstone in ``agent.erasures`` keeps a digest of the id and counts.
+with their owners as wrong. A tombstone in ``agent.erasures`` keeps a digest of the id and counts,
+and until the search after the commit found nothing, the texts to look for, sealed.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
 from psycopg import sql
 
 from memos_assets.memory import canary
-from memos_assets.memory.acting import ERASED
 from memos_assets.memory.beliefs import close_embeddings
 from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
 from memos_assets.memory.canary import Searched
+from memos_assets.memory.sealed_sample import seal, unseal
 from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.forks import forks
 from memos_assets.postgres.schema import agent
+from memos_assets.postgres.user_rows import BY_USER, ERASED, MENTIONS, Mention, user_digest
 
-#: What ended a memory of others that was superseded by an erased one: it stays superseded.
-ERASED_MEMORY: Final = "00000000-0000-0000-0000-000000000000"
+#: How a preview names an erasure whose search did not come to its end.
+UNFINISHED: Final = "erasure that is not finished"
 _BATCH: Final = 1_000
 _SAMPLE: Final = 20
+#: Memories of schema `agent`, and of memOS's table, whose ids and digests are looked for, too.
+_ENDS: Final = 5
 #: Rows that others may be locking are locked by their keys first.
 _LOCK = (
     "select 1 from agent.memories where number = any(%(numbers)s::bigint[]) "
@@ -52,24 +56,28 @@ class Erasure:
 
 
 def preview(conn: sa.Connection, user: str) -> dict[str, int]:
-    """Count what an erasure would delete: table -> rows.
+    """Count what an erasure would delete: table -> rows; and what is left of a former one.
 
     Raises:
-        AgentError: M770, M771.
+        AgentError: M770.
     """
     counts = find_belongings(conn, user).count(conn)
-    if not counts:
-        raise nothing_found(user)
-    return counts
+    return counts | ({UNFINISHED: 1} if _unfinished(conn, user) else {})
 
 
-def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
+def erase_rows(
+    conn: sa.Connection, user: str, *, erased_by: str, elsewhere: bool = False
+) -> Erasure:
     """Delete what belongs to a user, in the caller's transaction, and leave a tombstone.
+
+    An erasure that was interrupted before its search found nothing goes on: where no row is left,
+    the tombstone is its own.
 
     Args:
         conn: in a transaction, as the owner of the tables.
         user: their id.
         erased_by: who runs the command.
+        elsewhere: a snapshot has rows of the user, so that there is a tombstone in any case.
 
     Raises:
         AgentError: M770 rows are hidden; M771 nothing belongs to the user.
@@ -77,9 +85,12 @@ def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
     advisory_locks.WORD_COUNTS.wait(conn)
     found = find_belongings(conn, user)
     before = found.count(conn)
-    if not before:
+    former = _unfinished(conn, user)
+    if not before and former is not None:
+        return former
+    if not before and not elsewhere:
         raise nothing_found(user)
-    texts = _sample(conn, found)
+    texts = tuple(dict.fromkeys(_sample(conn, found) + (former.texts if former else ())))
     _analyze(conn, found)
     driver = driver_of(conn)
     driver.execute(_LOCK, found.values)
@@ -92,45 +103,95 @@ def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
     number = conn.execute(
         agent.erasures.insert()
         .values(
-            user_digest=hashlib.sha256(user.encode()).hexdigest(),
+            user_digest=user_digest(user),
             erased_by=erased_by,
             counts=counts,
+            sample=seal(user, texts),
         )
         .returning(agent.erasures.c.number)
     ).scalar_one()
     return Erasure(number, counts, texts)
 
 
+def _unfinished(conn: sa.Connection, user: str) -> Erasure | None:
+    """Return the last erasure of a user whose texts nobody has finished to look for."""
+    table = agent.erasures
+    rows = conn.execute(
+        sa.select(table.c.number, table.c.counts, table.c.sample)
+        .where(table.c.user_digest == user_digest(user), table.c.sample.is_not(None))
+        .order_by(table.c.number)
+    ).all()
+    if not rows:
+        return None
+    texts = [text for row in rows for text in unseal(user, row.sample) or (user,)]
+    return Erasure(rows[-1].number, rows[-1].counts, tuple(dict.fromkeys(texts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is kept of an erased user.
+
+    Attributes:
+        number: of the erasure.
+        digest: sha256 of the user's id.
+        at: when they were erased, with a time zone.
+        by: who ran the command.
+        is_finished: their texts were looked for and found nowhere.
+    """
+
+    number: int
+    digest: str
+    at: datetime
+    by: str
+    is_finished: bool
+
+
+def tombstones(conn: sa.Connection) -> list[Tombstone]:
+    """Return all tombstones, the oldest first."""
+    c = agent.erasures.c
+    columns = (c.number, c.user_digest, c.erased_at, c.erased_by, c.sample.is_(None))
+    return [Tombstone(*row) for row in conn.execute(sa.select(*columns).order_by(c.number))]
+
+
+def finish(conn: sa.Connection, user: str) -> None:
+    """Forget the texts to look for, in the caller's transaction: they were found nowhere."""
+    table = agent.erasures
+    mine = sa.and_(table.c.user_digest == user_digest(user), table.c.sample.is_not(None))
+    conn.execute(table.update().where(mine).values(sample=None))
+
+
 def count_beside(conn: sa.Connection, erasure: Erasure, places: Mapping[str, int]) -> Erasure:
     """Add what was deleted beside the user's rows to an erasure and to its tombstone.
+
+    A count that is there already is added to: an erasure may be interrupted and go on.
 
     Args:
         conn: in the caller's transaction.
         erasure: from `erase_rows`.
         places: place -> rows or files; those without any are left out.
     """
-    counts = erasure.counts | {place: count for place, count in places.items() if count}
+    counts = dict(erasure.counts)
+    for place, count in places.items():
+        if count:
+            counts[place] = counts.get(place, 0) + count
     table = agent.erasures
     conn.execute(table.update().where(table.c.number == erasure.number).values(counts=counts))
     return replace(erasure, counts=counts)
 
 
-def prove(
-    engine: sa.Engine, erasure: Erasure, folders: Sequence[Path], *, skip: Sequence[Path]
-) -> Erasure:
+def prove(engine: sa.Engine, erasure: Erasure, places: canary.Places, user: str) -> Erasure:
     """Search everything for the user's texts; take them out of rejects, Dagster's tables and logs.
 
     Args:
         engine: of the database, after the erasure was committed.
         erasure: from `erase_rows`.
-        folders: of this project and of Dagster.
-        skip: below them, PostgreSQL's own files.
+        places: that are searched beside the database.
+        user: their id, however short it is, is looked for in forks.
 
     Returns:
         The erasure with what was changed beside the user's rows, and with the last search.
     """
-    with engine.connect() as conn:
-        searched = canary.search(conn, folders, erasure.texts, skip=skip)
+    searched = _searched(engine, erasure, places, user)
     if not searched.found:
         return replace(erasure, searched=searched)
     changed = canary.overwrite(searched.found, erasure.texts)
@@ -138,9 +199,26 @@ def prove(
         beside = _scrub(conn, erasure.texts, searched)
         beside["files of ours, overwritten"] = len(changed)
         erasure = count_beside(conn, erasure, beside)
+    return replace(erasure, searched=_searched(engine, erasure, places, user))
+
+
+def _searched(
+    engine: sa.Engine, erasure: Erasure, places: canary.Places, user: str
+) -> canary.Searched:
     with engine.connect() as conn:
-        searched = canary.search(conn, folders, erasure.texts, skip=skip)
-    return replace(erasure, searched=searched)
+        searched = canary.search(conn, places, erasure.texts)
+        for schema in forks(conn):
+            rows = driver_of(conn).execute(
+                sql.SQL(
+                    "select (select count(*) from {0}.memories where user_id = %(user)s) + "
+                    "(select count(*) from {0}.spaces where owner = %(user)s)"
+                ).format(sql.Identifier(schema)),
+                {"user": user},
+            )
+            (count,) = rows.fetchone() or (0,)
+            if count:
+                searched.found[f"fork {schema}"] = int(count)
+    return searched
 
 
 def _analyze(conn: sa.Connection, found: Belongings) -> None:
@@ -173,14 +251,15 @@ def _sample(conn: sa.Connection, found: Belongings) -> tuple[str, ...]:
     ).fetchall()
     if _exists(conn, "public.memories"):
         contents += driver.execute(
-            "select content_summary, content_hash, id::text from public.memories "
-            "where user_id = %s and length(content_summary) >= %s order by id limit %s",
+            "select coalesce(content_summary, ''), content_hash, id::text from public.memories "
+            "where user_id = %s order by length(content_summary) >= %s desc nulls last, id "
+            "limit %s",
             (found.user, canary.SHORTEST, _SAMPLE),
         ).fetchall()
     said = [row[0] for row in contents]
-    ids = [row[2] for row in contents[:10]]
-    digests = [row[1] for row in contents[:10]]
-    return tuple(dict.fromkeys([found.user, *said, *ids, *digests]))
+    ends = [*contents[:_ENDS], *contents[-_ENDS:]]
+    ids, digests = [row[2] for row in ends], [row[1] for row in ends]
+    return tuple(dict.fromkeys([found.user, *ids, *digests, *said]))
 
 
 def _spread(numbers: Sequence[int]) -> list[int]:
@@ -203,59 +282,55 @@ with recursive derived (number) as (
 select m.number from agent.memories m join derived d on d.number = m.number
 where m.number <> all(%(numbers)s::bigint[]) and m.retracted_at is null order by 1 for update of m
 """
-_LEFT_OTHERS: Final[dict[str, str]] = {
-    "agent.memories of others, superseded by an erased one": """
-        update agent.memories m set superseded_by = %(erased_memory)s::uuid
-        where m.superseded_by in (select id from agent.memories
-            where number = any(%(numbers)s::bigint[]))
-            and m.number <> all(%(numbers)s::bigint[])""",
-    "agent.revisions of others, superseded by an erased one": """
-        update agent.revisions r set superseded_by = %(erased_memory)s::uuid
-        where r.superseded_by in (select id from agent.memories
-            where number = any(%(numbers)s::bigint[]))
-            and r.memory <> all(%(numbers)s::bigint[])""",
-    "agent.revisions of others, by an erased user": """
-        update agent.revisions set user_id = %(erased)s, agent_id = '', reason = null
-        where user_id = %(user)s and memory <> all(%(numbers)s::bigint[])""",
-    "agent.proposals of others, decided by an erased user": """
-        update agent.proposals set decided_by = %(erased)s where decided_by = %(user)s
-            and memory <> all(%(numbers)s::bigint[])""",
-    "agent.memories of others, from an erased user": """
-        update agent.memories set source = 'user:' || %(erased)s where source = %(source)s
-            and number <> all(%(numbers)s::bigint[])""",
-    "agent.grants by an erased user": """
-        update agent.grants g set granted_by = coalesce((select min(o.user_id) from agent.grants o
-            where o.space_id = g.space_id and o.access = 'read_write' and o.user_id <> %(user)s),
-            %(erased)s)
+_HEIR = """coalesce((select min(o.user_id) from agent.grants o where o.space_id = {space}
+    and o.access = 'read_write' and o.user_id <> %(user)s), %(erased)s)"""
+#: Rows of others that name an heir of a space in the user's place.
+_TO_HEIRS: Final[dict[str, str]] = {
+    "agent.grants by an erased user": f"""
+        update agent.grants g set granted_by = {_HEIR.format(space="g.space_id")}
         where g.granted_by = %(user)s and g.user_id <> %(user)s""",
     # A space that others may write goes to one of them; nobody grants on one that none may write.
-    "agent.spaces of others now": """
-        update agent.spaces s set owner = coalesce((select min(o.user_id) from agent.grants o
-            where o.space_id = s.id and o.access = 'read_write' and o.user_id <> %(user)s),
-            %(erased)s)
+    "agent.spaces of others now": f"""
+        update agent.spaces s set owner = {_HEIR.format(space="s.id")}
         where s.owner = %(user)s and not s.private and (
             exists (select from agent.grants o where o.space_id = s.id and o.user_id <> %(user)s)
             or exists (select from agent.memories m where m.space_id = s.id
                 and m.number <> all(%(numbers)s::bigint[])))""",
 }
+_NAMED: Final = {
+    "user": "= %(user)s",
+    "source": "= %(source)s",
+    "memory": "in (select id from agent.memories where number = any(%(numbers)s::bigint[]))",
+}
+
+
+def _unmention(mention: Mention) -> str:
+    """Return the statement by which rows of others stop to name a user or a memory of theirs."""
+    key = "number" if mention.table == "memories" else "memory"
+    new = {mention.column: mention.becomes, **mention.beside}
+    assigned = sql.SQL(", ").join(
+        sql.SQL("{} = {}").format(sql.Identifier(column), sql.Literal(value))
+        for column, value in new.items()
+    )
+    return (
+        f"update agent.{mention.table} set {assigned.as_string()} where {mention.column} "
+        f"{_NAMED[mention.names]} and {key} <> all(%(numbers)s::bigint[])"
+    )
 
 
 def _leave_others(conn: sa.Connection, found: Belongings) -> dict[str, int]:
     """Take the user out of rows of others, and retract what was derived from theirs."""
     driver, counts = driver_of(conn), {}
-    values = found.values | {
-        "erased": ERASED,
-        "erased_memory": ERASED_MEMORY,
-        "source": f"user:{found.user}",
-    }
+    values = found.values | {"erased": ERASED, "source": f"{BY_USER}{found.user}"}
     derived = [row[0] for row in driver.execute(_DERIVED, values).fetchall()]
     if derived:
         _retract(conn, derived)
         counts["agent.memories of others, retracted"] = len(derived)
-    for place, statement in _LEFT_OTHERS.items():
+    statements = [(m.place, _unmention(m)) for m in MENTIONS if m.becomes is not None]
+    for place, statement in [*statements, *_TO_HEIRS.items()]:
         changed = driver.execute(statement.encode(), values).rowcount
         if changed:
-            counts[place] = changed
+            counts[place] = counts.get(place, 0) + changed
     _correct_word_counts(conn, found)
     return counts
 

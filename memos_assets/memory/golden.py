@@ -17,8 +17,10 @@ from memos_assets.memory.facade import SyncMemory
 from memos_assets.memory.moments import moment
 from memos_assets.memory.prepared import Asked, Prepared
 from memos_assets.memory.quality import DEPTHS, Question, Run, score
+from memos_assets.memory.ranking import judged_query
 from memos_assets.memory.recall import recall
 from memos_assets.memory.remember import remember
+from memos_assets.search.fusion import JudgedQuery
 
 #: The set that the project ships.
 SHIPPED: Final = Path(__file__).with_name("golden_queries.yaml")
@@ -168,6 +170,34 @@ def measure(session: Session, memory: SyncMemory, prepared: Ready) -> Run:
         ranked = [known for hit in hits for known in ids.get(hit.id, (hit.id,))]
         scores.append(score(question, ranked))
     return Run(prepared.model, tuple(scores))
+
+
+def judge(session: Session, memory: SyncMemory, prepared: Ready, folds: int) -> list[JudgedQuery]:
+    """Return the scores of all memories for each question, by which weights are chosen.
+
+    Questions whose evidence is not found by any weights are left out.
+
+    Args:
+        session: the caller's, who rolls back: memories of the set are in its transaction.
+        memory: that prepared the set.
+        prepared: from `ready`.
+        folds: groups into which the questions are divided, the same in every run.
+
+    Raises:
+        AgentError: as `measure`.
+    """
+    golden = prepared.golden
+    memory.act_as(session, user=golden.user, spaces=golden.spaces)
+    ids = _remembered(session, prepared)
+    stored = {given: memory_id for memory_id, known in ids.items() for given in known}
+    found = []
+    for question, asked in zip(golden.questions, prepared.asked, strict=True):
+        evidence = {stored.get(one, one) for one in question.evidence}
+        group = str(int(question.key, 16) % folds)
+        judged = judged_query(session, asked, evidence, group)
+        if judged is not None:
+            found.append(judged)
+    return found
 
 
 def _remembered(session: Session, prepared: Ready) -> Mapping[str, Sequence[str]]:

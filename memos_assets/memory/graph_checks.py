@@ -7,10 +7,10 @@ import sqlalchemy as sa
 from memos_assets.check import AnyCheck, Check, by_connection
 from memos_assets.finding import Finding
 from memos_assets.memory.check_subjects import memories_asset
-from memos_assets.memory.erase import ERASED_MEMORY
 from memos_assets.memory.links import MOST_LINKS
 from memos_assets.memory.models import registered
 from memos_assets.postgres.schema import agent
+from memos_assets.postgres.user_rows import ERASED_MEMORY
 
 #: Numbers of memories that the evidence names.
 _SHOWN = 10

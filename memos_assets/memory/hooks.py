@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import acting_of
 from memos_assets.memory.explicit_links import connect
-from memos_assets.memory.models import current_model, embedding_table
+from memos_assets.memory.models import current_model
 from memos_assets.memory.nodes import (
     IS_CURRENT,
     Id,
@@ -36,6 +36,7 @@ from memos_assets.memory.quality_signal import QualitySignal, quality_signal
 from memos_assets.memory.remember import Kept, remember
 from memos_assets.memory.splitting import split
 from memos_assets.postgres.schema.agent import links, memories, provenance
+from memos_assets.postgres.schema.embeddings import embedding_table
 
 #: Why a memory waits that was given as a text.
 WAITS: Final = "M781 given as a text, and no model is called in a transaction"

@@ -17,20 +17,14 @@ from sqlalchemy.orm import Session
 
 from memos_assets.memory.arrays import bigints
 from memos_assets.memory.models import Model
-from memos_assets.memory.recall_plan import set_locally
+from memos_assets.memory.recall_plan import BY_INDEX, set_locally
 from memos_assets.memory.vector_indexes import space_indexes
 from memos_assets.postgres.schema.agent import word_counts
 
 #: Candidates per part of a new memory.
 CANDIDATES: Final = 10
 #: A candidate that an index misses is a link less: half the list of a recall is enough.
-_BY_INDEX: Final = {
-    "hnsw.ef_search": "40",
-    "enable_seqscan": "off",
-    "enable_sort": "on",
-    # A plan for any memories does without the index.
-    "plan_cache_mode": "force_custom_plan",
-}
+_BY_INDEX: Final = {**BY_INDEX, "hnsw.ef_search": "40"}
 #: New parts from which on the embeddings of a space are fetched, where it is not larger than
 #: `MOST_FETCHED`: reading an embedding takes about five times as long as comparing it in the
 #: database, and comparing it here takes next to nothing.

@@ -11,25 +11,22 @@ too, and searched exactly.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
-from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError, UsageError
 from memos_assets.memory import model_identity
 from memos_assets.postgres import advisory_locks, row_security
 from memos_assets.postgres.schema import agent
+from memos_assets.postgres.schema.embeddings import embedding_table, kept_in_the_row
 from memos_assets.search.embed import Embedder, Vectors, same_model
 
 State = Literal["current", "next", "former"]
 
 #: Most elements that pgvector's halfvec has.
 MOST_ELEMENTS: Final = 16_000
-#: Most elements of a halfvec that HNSW indexes; above it a search is exact.
-MOST_INDEXABLE: Final = 4_000
 #: Model -> least cosine of an automatic link, which 0.1 % of random pairs pass; else `_THRESHOLD`.
 _THRESHOLDS: Final = {"all-MiniLM-L6-v2": 0.60, "mxbai-embed-large": 0.70}
 _THRESHOLD: Final = 0.70
@@ -68,41 +65,6 @@ class Model:
     def table_name(self) -> str:
         """Its table of embeddings with its schema; needs no quotes."""
         return f"{agent.AGENT_SCHEMA}.{agent.EMBEDDINGS}{self.id}"
-
-
-@lru_cache(maxsize=64)
-def embedding_table(model_id: int, dimension: int) -> sa.Table:
-    """Return the table of a model's embeddings, in metadata of its own.
-
-    Part 0 and up are the parts of a text; -1 is the text with the one before it in its source.
-    `closed_at` is when the memory ended (retracted or no longer true), so that rows that ended are
-    left out before candidates are cut. Vectors are of length 1.
-    """
-    metadata = sa.MetaData(
-        naming_convention={
-            "pk": "%(table_name)s_pkey",
-            "fk": "%(table_name)s_%(column_0_name)s_fkey",
-        }
-    )
-    memory = sa.Column("memory", sa.BigInteger(), primary_key=True, autoincrement=False)
-    table = sa.Table(
-        f"{agent.EMBEDDINGS}{model_id}",
-        metadata,
-        memory,
-        sa.Column("part", sa.SmallInteger(), primary_key=True, autoincrement=False),
-        sa.Column("space_id", sa.BigInteger(), nullable=False),
-        sa.Column("closed_at", sa.DateTime(timezone=True)),
-        sa.Column("embedding", HALFVEC(dimension), nullable=False),
-        sa.ForeignKeyConstraint(
-            ["memory", "space_id"],
-            [agent.memories.c.number, agent.memories.c.space_id],
-            ondelete="cascade",
-        ),
-        schema=agent.AGENT_SCHEMA,
-        comment="Embeddings of one model, of parts of memories.",
-    )
-    sa.Index(f"{table.name}_space_id", table.c.space_id, memory)
-    return table
 
 
 def register(
@@ -159,8 +121,7 @@ def register(
     )
     made = _model(conn.execute(row.returning(agent.models)).one())
     made.table.create(conn)
-    # In the row itself: a search reads every vector of a space.
-    conn.exec_driver_sql(f"alter table {made.table_name} alter column embedding set storage main")
+    conn.exec_driver_sql(kept_in_the_row(made.table_name))
     row_security.protect(conn, made.table.name)
     return made
 

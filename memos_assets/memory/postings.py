@@ -8,34 +8,11 @@ from collections.abc import Sequence
 from typing import Final
 
 import sqlalchemy as sa
-from psycopg import sql
 from sqlalchemy.orm import Session
 
 from memos_assets.memory.arrays import BIGINTS
 from memos_assets.postgres import advisory_locks
-from memos_assets.search.bm25 import lexemes_of
-
-_WRITE = sql.SQL(
-    """
-    with found as materialized (
-        select m.space_id, m.number as memory, l.lexeme, l.count
-        from agent.memories m cross join lateral ({lexemes}) as l
-        where m.number = any(:numbers)
-    ), lengths as (
-        select m.space_id, m.number as memory, coalesce(sum(f.count), 0)::integer as words
-        from agent.memories m left join found f on f.memory = m.number
-        where m.number = any(:numbers) group by 1, 2
-    ), measured as (
-        update agent.memories m set words = l.words from lengths l where m.number = l.memory
-    ), counted as (
-        insert into agent.word_counts (space_id, memories, words)
-        select space_id, count(*), sum(words) from lengths group by space_id
-    )
-    insert into agent.postings (space_id, lexeme, memory, count, words)
-    select f.space_id, f.lexeme, f.memory, f.count, l.words
-    from found f join lengths l using (memory) order by 1, 2, 3
-    """
-).format(lexemes=lexemes_of(sql.SQL("m.content")))
+from memos_assets.search.postings import WRITE
 
 
 def write_postings(session: Session, numbers: Sequence[int]) -> None:
@@ -45,7 +22,7 @@ def write_postings(session: Session, numbers: Sequence[int]) -> None:
         session: the caller's.
         numbers: of the memories.
     """
-    statement = sa.text(_WRITE.as_string()).bindparams(sa.bindparam("numbers", type_=BIGINTS))
+    statement = sa.text(WRITE.as_string()).bindparams(sa.bindparam("numbers", type_=BIGINTS))
     session.execute(statement, {"numbers": list(numbers)})
 
 

@@ -20,8 +20,8 @@ from memos_assets.memory.acting import Acting, acting_of
 from memos_assets.memory.moments import Moment, moment
 from memos_assets.memory.normalised_text import normalised_name, storable_name
 from memos_assets.memory.prepared import Asked
-from memos_assets.memory.recall_plan import Plan, plan_of
-from memos_assets.memory.recall_statement import Shape, statement
+from memos_assets.memory.recall_plan import BY_INDEX, RECALL, Plan, plan_of, settings
+from memos_assets.memory.recall_statement import Shape, by_index, statement
 from memos_assets.postgres.channel import channel_of
 from memos_assets.postgres.schema.agent import KINDS
 from memos_assets.postgres.vector_names import within
@@ -31,6 +31,8 @@ from memos_assets.search.query_embedding import bound, query_embedding
 State = Literal["current", "superseded", "wrong"]
 #: Candidates of each list: on LoCoMo 100 and 50 find .001 more than 30, in 1.3 times the time.
 CANDIDATES: Final = 30
+#: See `Shape`: with 20,000 a recall takes as long, and its slowest ones twice as long.
+MOST_POSTINGS: Final = 4_000
 MOST_HITS: Final = 1_000
 
 
@@ -123,7 +125,7 @@ def recall(
     weights: Weights | None = None,
     explain: bool = False,
 ) -> Recalled:
-    """Return the memories that answer a question best; four statements at most.
+    """Return the memories that answer a question best; at most seven statements.
 
     Args:
         session: the caller's, whose transaction acts for a user.
@@ -160,16 +162,15 @@ def recall(
         plan = replace(plan, weights=weights)
     shape = Shape(
         model=plan.model,
-        indexed=tuple((space, index.bound) for space, index in sorted(plan.indexes.items())),
-        exact=any(space not in plan.indexes for space in searched),
         as_of=at is not None,
         known_at=known is not None,
         filters=frozenset(name for name, value in filters.items() if value is not None),
         candidates=max(CANDIDATES, 2 * k),
+        most_postings=MOST_POSTINGS,
     )
     if shape.chosen:
         # An index of the whole space would pass over the few that are looked up first.
-        plan, shape = replace(plan, indexes={}), replace(shape, indexed=(), exact=True)
+        plan = replace(plan, indexes={})
     values: dict[str, Any] = {
         "text": asked.text,
         "spaces": list(searched),
@@ -181,27 +182,36 @@ def recall(
     }
     if plan.model is not None and asked.embedding is not None:
         values["embedding"] = query_embedding(asked.embedding, "halfvec")
-        if shape.exact:
-            values["exact"] = [space for space in searched if space not in plan.indexes]
-    text = _text(conn, shape)
-    sent = bound(conn, values)
-    with plan.settings(conn):
+        values["after"] = [dict(plan.indexed).get(space, 0) for space in searched]
+        values["near"] = []
+    sent = {**bound(conn, values)}
+    used: set[str] = set()
+    if plan.indexed:
+        text = _spelled(shape, _vector_schema(conn), plan.indexed)
+        with settings(conn, BY_INDEX):
+            sent["near"] = list(conn.exec_driver_sql(text, sent).scalars())
+            if explain:
+                used |= _used(conn, text, sent)
+    text = _spelled(shape, _vector_schema(conn))
+    with settings(conn, RECALL):
         rows = conn.exec_driver_sql(text, sent).all()
         answer = Recalled(map(_hit, rows))
         if explain:
-            answer.evidence = _evidence(conn, plan, text, sent)
+            answer.evidence = _evidence(plan, used | _used(conn, text, sent))
     return answer
 
 
-def _text(conn: sa.Connection, shape: Shape) -> str:
+def _vector_schema(conn: sa.Connection) -> str | None:
     channel = channel_of(conn.dialect)
-    schema = channel.vector_schema if channel is not None else None
-    return _spelled(shape, schema)
+    return channel.vector_schema if channel is not None else None
 
 
 @lru_cache(maxsize=256)
-def _spelled(shape: Shape, schema: str | None) -> str:
-    return within(statement(shape), schema).as_string()
+def _spelled(
+    shape: Shape, schema: str | None, indexed: tuple[tuple[int, int], ...] | None = None
+) -> str:
+    composed = statement(shape) if indexed is None else by_index(shape, indexed)
+    return within(composed, schema).as_string()
 
 
 def _spaces(acting: Acting, names: Iterable[str | None] | None) -> tuple[int, ...]:
@@ -259,15 +269,20 @@ def _hit(row: sa.Row[Any]) -> Hit:
     )
 
 
-def _evidence(conn: sa.Connection, plan: Plan, text: str, values: Mapping[str, Any]) -> Evidence:
-    (explained,) = conn.exec_driver_sql(f"explain (format json) {text}", values).one()
+def _evidence(plan: Plan, used: Iterable[str]) -> Evidence:
     return Evidence(
         lists=("words",) if plan.model is None else ("meaning", "words"),
         routes=plan.routes(),
         weights=plan.weights.stored(),
         model=plan.model_name,
-        indexes=sorted(set(_indexes(explained))),
+        indexes=sorted(used),
     )
+
+
+def _used(conn: sa.Connection, text: str, values: Mapping[str, Any]) -> set[str]:
+    """Return the indexes that PostgreSQL's plan of a statement uses."""
+    (explained,) = conn.exec_driver_sql(f"explain (format json) {text}", values).one()
+    return set(_indexes(explained))
 
 
 def _indexes(node: Any) -> Iterator[str]:

@@ -13,21 +13,26 @@ import sqlalchemy as sa
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.prepared import Asked
-from memos_assets.memory.vector_indexes import SpaceIndex, parsed
+from memos_assets.postgres.schema.embeddings import SpaceIndex, parsed
 from memos_assets.search.fusion import Weights
 
 #: Memories of a space up to which it is searched exactly, whether or not it has an index.
 MOST_EXACT: Final = 5_000
 #: Compiling the statement takes longer than running it, and planning it anew takes three
 #: milliseconds, for a plan that no value changes: its order is written down.
-_ALWAYS: Final = {
+RECALL: Final = {
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
+    "enable_sort": "on",
 }
-#: Settings of a search by index, for the one statement. A filter must not leave fewer candidates
-#: than there are.
-_BY_INDEX: Final = {
+#: Settings of a search by index. A filter must not leave fewer candidates than there are. Whatever
+#: PostgreSQL expects of the space, it does not compare all of it and sort.
+BY_INDEX: Final = {
+    "jit": "off",
+    "plan_cache_mode": "force_custom_plan",
+    "enable_seqscan": "off",
+    "enable_sort": "off",
     "hnsw.ef_search": "100",
     "hnsw.iterative_scan": "strict_order",
 }
@@ -80,17 +85,22 @@ class Plan:
             for space, count in sorted(self.counts.items())
         }
 
-    @contextmanager
-    def settings(self, conn: sa.Connection) -> Iterator[None]:
-        """Have PostgreSQL's settings of a recall within the block, and the former ones after it.
+    @property
+    def indexed(self) -> tuple[tuple[int, int], ...]:
+        """(space, highest number in its index) of the spaces that have one."""
+        return tuple((space, index.bound) for space, index in sorted(self.indexes.items()))
 
-        An error ends the transaction or savepoint, and the settings with it.
-        """
-        wanted = _ALWAYS | (_BY_INDEX if self.indexes else {})
-        before = set_locally(conn, wanted)
-        yield
-        if before != wanted:
-            set_locally(conn, before)
+
+@contextmanager
+def settings(conn: sa.Connection, wanted: Mapping[str, str]) -> Iterator[None]:
+    """Have PostgreSQL's settings within the block, and the former ones after it.
+
+    An error ends the transaction or savepoint, and the settings with it.
+    """
+    before = set_locally(conn, wanted)
+    yield
+    if before != wanted:
+        set_locally(conn, before)
 
 
 #: Defaults of pgvector's settings. A connection that has not compared a vector yet does not know

@@ -11,7 +11,6 @@ planner from moving it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from psycopg import sql
@@ -25,9 +24,6 @@ from memos_assets.search.fusion import NEIGHBOUR_STEPS
 #: Memories are short, so their length says less about how much a word counts than in documents:
 #: recall@10 on LoCoMo rises by .010 and MRR by .018 over `bm25.B`.
 B: Final = 0.4
-#: Postings of a query that are scored at once; of more, the commonest words are added for the
-#: memories that can be among the best.
-MOST_POSTINGS: Final = 4_000
 _ALL_SPACES = sql.SQL("%(spaces)s::bigint[]")
 
 
@@ -37,21 +33,19 @@ class Shape:
 
     Attributes:
         model: id of the model whose embeddings are searched; None: words alone.
-        indexed: (space, highest number in its index) of spaces that are searched by index.
-        exact: whether there are other spaces. PostgreSQL's plan does not depend on which they are,
-            so it cannot see by itself that there is none.
         as_of, known_at: whether a moment is given.
         filters: names among ``kinds``, ``subject``, ``source`` that are given.
         candidates: of each list. In the text, so that PostgreSQL knows that there are few.
+        most_postings: of a query that are scored at once; of more, the commonest words are added
+            for the memories that can be among the best.
     """
 
     model: int | None
-    indexed: tuple[tuple[int, int], ...] = ()
-    exact: bool = True
     as_of: bool = False
     known_at: bool = False
     filters: frozenset[str] = frozenset()
     candidates: int = 30
+    most_postings: int = 4_000
 
     @property
     def at(self) -> sql.Composable:
@@ -60,16 +54,24 @@ class Shape:
             return sql.SQL("%(as_of)s::timestamptz")
         return sql.SQL("%(known_at)s::timestamptz") if self.known_at else NOW
 
-    def visible(self, memory: str) -> sql.Composed:
-        """Return the conditions of a memory: in these spaces, true then, not left out."""
+    def visible(self, memory: str, *, beside: str | None = None) -> sql.Composed:
+        """Return the conditions of a memory: in these spaces, true then, not left out.
+
+        Args:
+            memory: its alias.
+            beside: alias of a row in whose space it is; None: in any of the spaces. A condition on
+                both would have PostgreSQL take the space for one of very few rows.
+        """
         alias = sql.SQL(memory)
         time = time_condition(
             alias,
             as_of=sql.SQL("%(as_of)s::timestamptz") if self.as_of else None,
             known_at=sql.SQL("%(known_at)s::timestamptz") if self.known_at else None,
         )
-        here = sql.SQL("{m}.space_id = any({s}) and {t}")
-        parts: list[sql.Composable] = [here.format(m=alias, s=_ALL_SPACES, t=time)]
+        here = sql.SQL("{m}.space_id = any({s})").format(m=alias, s=_ALL_SPACES)
+        if beside is not None:
+            here = sql.SQL("{}.space_id = {}.space_id").format(alias, sql.SQL(beside))
+        parts: list[sql.Composable] = [here, sql.SQL(" and "), time]
         if "kinds" in self.filters:
             parts.append(sql.SQL(" and {}.kind = any(%(kinds)s::text[])").format(alias))
         parts += [
@@ -164,14 +166,17 @@ by_meaning as materialized (
     select memory from (
         select s.memory, s.distance from (
             select e.memory, e.embedding {cosine} {query} as distance
-            from ({here}) as e {chosen} where e.part >= 0 and {open}
+            from unnest({spaces}, %(after)s::bigint[]) as x(space_id, bound) cross join lateral (
+                -- One space after the other: how many there are is not known when this is planned.
+                select e.memory, e.part, e.closed_at, e.embedding from {embeddings} e
+                where e.space_id = x.space_id and e.memory > x.bound offset 0
+            ) as e {chosen} where e.part >= 0 and {open}
             order by 2, 1 offset 0
         ) as s {passes} limit {candidates} * 2
     ) as part group by memory order by min(distance), memory limit {candidates}
 )"""
 
-_BY_INDEX: Final = """
-{name} as materialized (
+_BY_INDEX: Final = """(
     select e.memory from {embeddings} e
     where e.space_id = {space} and e.memory <= {bound} and e.part >= 0 and {open}
         and exists (
@@ -190,13 +195,13 @@ pool as materialized (
     select p.memory, n.number as other, n.place from pool p cross join lateral (
         (select number, row_number() over (order by number desc) as place from (
             select m.number from agent.memories m
-            where m.space_id = p.space_id and m.source = p.source and m.number < p.memory
-                and {neighbour} order by m.number desc limit {steps}) as former)
+            where m.source = p.source and m.number < p.memory and {neighbour}
+            order by m.number desc limit {steps}) as former)
         union all
         (select number, row_number() over (order by number) as place from (
             select m.number from agent.memories m
-            where m.space_id = p.space_id and m.source = p.source and m.number > p.memory
-                and {neighbour} order by m.number limit {steps}) as later)
+            where m.source = p.source and m.number > p.memory and {neighbour}
+            order by m.number limit {steps}) as later)
     ) as n
     where %(neighbours)s::float8 > 0 and not starts_with(p.source, 'user:')
 ), linked as materialized (
@@ -254,22 +259,19 @@ order by t.score desc, m.number"""
 FOLLOWED_LINKS: Final = 20
 
 
-@lru_cache(maxsize=256)
 def statement(shape: Shape) -> sql.Composed:
     """Return the statement of a recall.
 
-    Bind ``text``, ``spaces``, ``k``, the weights ``meaning``,
-    ``words``, ``neighbours``, ``links``, ``unrelated``; ``embedding`` (a halfvec, or its text form)
-    and ``exact`` (spaces without an index) where there is a model; and what the shape names.
+    Bind ``text``, ``spaces``, ``k``, the weights ``meaning``, ``words``, ``neighbours``, ``links``,
+    ``unrelated``, what the shape names, and where there is a model ``embedding`` (a halfvec, or its
+    text form), ``near`` (numbers that indexes found) and ``after`` (of each space the highest
+    number that its index has, 0 without one).
     """
     parts = [_words(shape)]
     lists = ["by_words", "by_common_words"]
     if shape.model is not None:
         parts.append(_meaning(shape))
-        lists.append("by_meaning")
-        for space, bound in shape.indexed:
-            parts.append(_by_index(shape, space, bound))
-            lists.append(f"by_meaning_{space}")
+        lists += ["by_meaning", "found"]
     if shape.chosen:
         parts.insert(
             0,
@@ -300,7 +302,7 @@ def _words(shape: Shape) -> sql.Composed:
         idf=bm25.idf(sql.SQL("corpus.documents"), sql.SQL("f.frequency")),
         saturation=_saturation(),
         most_saturation=sql.Literal(bm25.K1 + 1),
-        most_postings=sql.Literal(MOST_POSTINGS),
+        most_postings=sql.Literal(shape.most_postings),
         rare_chosen=few if shape.chosen else sql.SQL("rare"),
         common_score=_common_score("r.memory"),
         common_chosen=sql.SQL(
@@ -330,42 +332,42 @@ def _open(shape: Shape) -> sql.Composable:
 
 
 def _meaning(shape: Shape) -> sql.Composed:
-    columns = sql.SQL("e.memory, e.part, e.closed_at, e.embedding")
-    here: list[sql.Composable] = []
-    if shape.exact:
-        # One space after the other: PostgreSQL would take any number of them for the whole table.
-        of_space = sql.SQL(
-            "select {} from unnest(%(exact)s::bigint[]) as x(space_id) cross join lateral "
-            "(select {} from {} e where e.space_id = x.space_id offset 0) as e"
+    found = "\nfound(memory) as materialized (select unnest(%(near)s::bigint[])), {}"
+    return sql.SQL(found).format(
+        sql.SQL(_EXACT).format(
+            cosine=VectorName("<=>"),
+            query=_query(),
+            spaces=_ALL_SPACES,
+            embeddings=_embeddings(shape),
+            chosen=sql.SQL("join chosen using (memory)" if shape.chosen else ""),
+            open=_open(shape),
+            passes=shape.passes("s"),
+            candidates=sql.Literal(shape.candidates),
         )
-        here.append(of_space.format(columns, columns, _embeddings(shape)))
-    for space, bound in shape.indexed:
-        # Memories that were written after the index was built.
-        later = sql.SQL("select {} from {} e where e.space_id = {} and e.memory > {}")
-        values = map(sql.Literal, (space, bound))
-        here.append(later.format(columns, _embeddings(shape), *values))
-    return sql.SQL(_EXACT).format(
-        cosine=VectorName("<=>"),
-        query=_query(),
-        here=sql.SQL(" union all ").join(here),
-        chosen=sql.SQL("join chosen using (memory)" if shape.chosen else ""),
-        open=_open(shape),
-        passes=shape.passes("s"),
-        candidates=sql.Literal(shape.candidates),
     )
 
 
-def _by_index(shape: Shape, space: int, bound: int) -> sql.Composed:
-    return sql.SQL(_BY_INDEX).format(
-        name=sql.Identifier(f"by_meaning_{space}"),
-        embeddings=_embeddings(shape),
-        space=sql.Literal(space),
-        bound=sql.Literal(bound),
-        open=_open(shape),
-        visible=shape.visible("m"),
-        cosine=VectorName("<=>"),
-        query=_query(),
-        candidates=sql.Literal(shape.candidates),
+def by_index(shape: Shape, indexed: tuple[tuple[int, int], ...]) -> sql.Composed:
+    """Return the statement that asks the indexes of spaces for the nearest memories.
+
+    It is not part of `statement`: its plan must use these indexes, whatever PostgreSQL expects.
+
+    Args:
+        shape: with a model. Bind ``spaces``, ``embedding``, and what the shape names.
+        indexed: space, and the highest number in its index.
+    """
+    return sql.SQL(" union all ").join(
+        sql.SQL(_BY_INDEX).format(
+            embeddings=_embeddings(shape),
+            space=sql.Literal(space),
+            bound=sql.Literal(bound),
+            open=_open(shape),
+            visible=shape.visible("m"),
+            cosine=VectorName("<=>"),
+            query=_query(),
+            candidates=sql.Literal(shape.candidates),
+        )
+        for space, bound in indexed
     )
 
 
@@ -387,7 +389,7 @@ def _final(shape: Shape, lists: Sequence[str]) -> sql.Composed:
         lists=sql.SQL(" union all ").join(
             sql.SQL("select memory from {}").format(sql.Identifier(name)) for name in lists
         ),
-        neighbour=shape.visible("m"),
+        neighbour=shape.visible("m", beside="p"),
         steps=sql.Literal(len(NEIGHBOUR_STEPS)),
         most_links=sql.Literal(FOLLOWED_LINKS),
         passes=shape.passes("l"),

@@ -6,7 +6,6 @@ it: they are written as fast as into a small space, and a recall compares them e
 have become many, a new index takes the place of the former one, beside readers and writers.
 """
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -21,42 +20,11 @@ from memos_assets.postgres.connection import (
     in_force,
     put_in_force,
 )
-from memos_assets.postgres.vector_names import VectorName
+from memos_assets.postgres.schema.embeddings import FEWEST_INDEXED, SpaceIndex, parsed
 
-#: Memories of a space from which on it gets an index.
-FEWEST_INDEXED: Final = 8_000
 #: Memories that are not in the index of their space, at which it is built anew.
 MOST_OUTSIDE: Final = 5_000
 _MEMORY: Final = "maintenance_work_mem"
-_NAME: Final = re.compile(r"embeddings_(\d+)_space_(\d+)_to_(\d+)")
-
-
-@dataclass(frozen=True, slots=True)
-class SpaceIndex:
-    """An index of the embeddings of one space.
-
-    Attributes:
-        model: id of the model.
-        space: id of the space.
-        bound: the highest number of a memory that is in it.
-    """
-
-    model: int
-    space: int
-    bound: int
-
-    @property
-    def name(self) -> str:
-        """Its name, which says what is in it."""
-        return f"embeddings_{self.model}_space_{self.space}_to_{self.bound}"
-
-
-def parsed(name: str, model: int) -> SpaceIndex | None:
-    """Return what the name of an index of a model's embeddings says; None: it is another index."""
-    found = _NAME.fullmatch(name)
-    if found is None or int(found[1]) != model:
-        return None
-    return SpaceIndex(*map(int, found.groups()))
 
 
 def space_indexes(conn: sa.Connection, model: Model) -> list[SpaceIndex]:
@@ -141,7 +109,7 @@ def build(
     for one in listed:
         with autocommit_connection(engine) as conn:
             driver = driver_of(conn)
-            index, table = one.index, sql.Identifier("agent", model.table.name)
+            index = one.index
             former_memory = in_force(conn, [_MEMORY])
             put_in_force(conn, {_MEMORY: f"{maintenance_work_mem_mb}MB"}, local=False)
             driver.execute(
@@ -150,18 +118,7 @@ def build(
                 )
             )
             try:
-                driver.execute(
-                    sql.SQL(
-                        "create index concurrently {} on {} using hnsw (embedding {}) "
-                        "where space_id = {} and memory <= {} and part >= 0"
-                    ).format(
-                        sql.Identifier(index.name),
-                        table,
-                        VectorName("halfvec_cosine_ops"),
-                        sql.Literal(index.space),
-                        sql.Literal(index.bound),
-                    )
-                )
+                driver.execute(index.create(concurrently=True))
             finally:
                 put_in_force(conn, former_memory, local=False)
             for former in one.former:

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
-from memos_assets.postgres.schema import agent
+from memos_assets.postgres.schema import agent, agent_cache
 
 Command = Literal["all", "select", "insert", "update", "delete"]
 
@@ -120,6 +120,14 @@ _GRANTED = (
 _OWNED = _among("space_id", "owned_spaces")
 _SEES_SOURCE = f"exists (select from {agent.AGENT_SCHEMA}.memories m where m.number = derived_from)"
 _BY_USER = (Policy("all", using=f"user_id = {_USER}", check=f"user_id = {_USER}"),)
+#: Rows without a user are of all users of a tenant, which the key names.
+_MINE_OR_SHARED = f"(user_id is null or user_id = {_USER})"
+_OF_CACHE = (Policy("all", using=_MINE_OR_SHARED, check=_MINE_OR_SHARED),)
+_CACHE = {
+    table.name: _OF_CACHE
+    for table in agent.metadata.tables.values()
+    if table.name.startswith(agent_cache.PREFIX) and "user_id" in table.c
+}
 
 #: Tables of schema `agent` whose policies are not those of a table with ``space_id``.
 _SPECIAL: Final[Mapping[str, tuple[Policy, ...]]] = {
@@ -132,9 +140,15 @@ _SPECIAL: Final[Mapping[str, tuple[Policy, ...]]] = {
     "provenance": _policies(_readable(), _writable(), insert=f"{_writable()} and {_SEES_SOURCE}"),
     # To recall is to read, and counts.
     "accesses": _policies(_readable(), _readable()),
+    **_CACHE,
 }
 #: Tables of schema `agent` whose rows belong to no user -> rights of the services' role.
-WITHOUT_OWNER: Final[Mapping[str, tuple[str, ...]]] = {"models": ("select",), "erasures": ()}
+WITHOUT_OWNER: Final[Mapping[str, tuple[str, ...]]] = {
+    "models": ("select",),
+    "erasures": (),
+    "cache_counts": ("select", "insert", "update"),
+    "cache_thresholds": ("select",),
+}
 _WRITES = ("select", "insert", "update", "delete")
 #: Rights that are not all of them. Beliefs are only added, and memories end instead of going.
 _RIGHTS: Final[Mapping[str, tuple[str, ...]]] = {

@@ -4,9 +4,10 @@ Each has one owner. Rows that agents write at run time never go into the consoli
 would delete them, a check would call them foreign, and a swap would put them aside.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
@@ -87,3 +88,19 @@ def shared_and_checked() -> Iterator[str]:
     for schema in SCHEMAS:
         if schema.health == "every index" and schema is not DATA:
             yield schema.name
+
+
+#: The schema of agents before the name of a table or function, in statements and definitions.
+_OF_AGENTS: Final = re.compile(r'(?<![\w.$])("?)agent\1\.(?=["a-z_])')
+
+
+def renamed(statement: str, schema: str) -> str:
+    """Return a statement on schema `agent` as one on another schema that has the same tables.
+
+    Values are bound and not looked at. A statement that names no table of agents is the same.
+
+    Args:
+        statement: of ours, in which names are qualified and lower case.
+        schema: a name that needs no quotes.
+    """
+    return statement if schema == AGENT.name else _OF_AGENTS.sub(f"{schema}.", statement)

@@ -7,6 +7,7 @@ from memos_assets.settings.alerts import AlertSettings
 from memos_assets.settings.database import DatabaseSettings
 from memos_assets.settings.embedder import EmbedderSettings
 from memos_assets.settings.memory import MemorySettings
+from memos_assets.settings.retention import RetentionSettings
 from memos_assets.settings.session_rules import SessionRuleSettings
 from memos_assets.settings.sources import SourceSettings
 from memos_assets.settings.state import StateSettings
@@ -21,6 +22,7 @@ class Settings(
     MemorySettings,
     SessionRuleSettings,
     UpkeepSettings,
+    RetentionSettings,
     AlertSettings,
 ):
     """Every setting, from variables named ``MEMOS_<FIELD>``. Secrets print as ``**********``."""

@@ -46,6 +46,14 @@ AGENT: Final = {
     "seed_ids": _ROWS,
     "postings": Coverage("derived", "words of memories, computed from their text"),
     "word_counts": Coverage("derived", "sums of the words of memories"),
+    "cache_entries": Coverage("cache", "answers that are computed again"),
+    "cache_embeddings": Coverage("cache", "of answers that are computed again"),
+    "cache_sources": Coverage("cache", "of answers that are computed again"),
+    "cache_uses": Coverage("cache", "of answers that are computed again"),
+    "cache_counts": Coverage("cache", "what the cache did lately"),
+    "cache_leases": Coverage("cache", "who computes at this moment"),
+    "cache_pairs": Coverage("bookkeeping", "what was said of answers outlives a restore"),
+    "cache_thresholds": Coverage("bookkeeping", "measured by the calibration of the cache"),
     "erasures": Coverage("bookkeeping", "tombstones of erased users must outlive a restore"),
 }
 

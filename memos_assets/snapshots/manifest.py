@@ -8,7 +8,7 @@ is not part of it, so the same rows have one id on every server and with every w
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -20,6 +20,9 @@ from memos_assets.errors import SnapshotError
 FORMAT: Final = "memos-snapshot-1"
 _Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 _Name = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^/\x00]+$")]
+_When = Annotated[
+    str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)$")
+]
 _STRICT: Final = ConfigDict(strict=True, extra="forbid")
 
 
@@ -63,6 +66,21 @@ class TableEntry:
         return f"tables/{self.qualified}/{self.identity}.parquet"
 
 
+@pydantic_dataclasses.dataclass(frozen=True, slots=True, config=_STRICT)
+class Moment:
+    """A moment at which the rows were those of a snapshot.
+
+    Attributes:
+        made_at: ISO 8601, UTC.
+        partition: of the asset, when a partition was written.
+        run: id of the Dagster run; None: outside one.
+    """
+
+    made_at: _When
+    partition: _Name | None = None
+    run: str | None = None
+
+
 @pydantic_dataclasses.dataclass(frozen=True, config=_STRICT)
 class Manifest:
     """What a snapshot holds.
@@ -79,11 +97,12 @@ class Manifest:
         partition: of the asset, when a partition was written.
         run: id of the Dagster run; None: outside one.
         versions: of the code, PostgreSQL, pgvector and pyarrow.
+        again: later moments of the same rows, the newest last.
         format: of this manifest and of the files.
     """
 
     tables: Sequence[TableEntry]
-    made_at: str
+    made_at: _When
     revision: str
     database: str
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -93,12 +112,32 @@ class Manifest:
     partition: _Name | None = None
     run: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
+    again: Sequence[Moment] = field(default_factory=list)
     format: Literal["memos-snapshot-1"] = FORMAT
 
     @cached_property
     def id(self) -> str:
         """Digest of the logical content of all tables."""
         return _digest({entry.qualified: entry.identity for entry in self.tables})
+
+    @property
+    def moments(self) -> list[Moment]:
+        """Every moment at which the rows were these, the newest last."""
+        return [Moment(self.made_at, self.partition, self.run), *self.again]
+
+    @property
+    def latest(self) -> Moment:
+        """The newest moment."""
+        return self.moments[-1]
+
+    def seen_again(self, moment: Moment, *, label: str | None = None) -> Self:
+        """Return the manifest with one more moment.
+
+        Args:
+            moment: at which the rows were the same.
+            label: that is given now; the one that is there stays if it is None.
+        """
+        return replace(self, again=[*self.again, moment], label=label or self.label)
 
     @property
     def rows(self) -> int:

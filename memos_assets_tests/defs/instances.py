@@ -31,9 +31,21 @@ def ephemeral(like: dg.DagsterInstance | None = None) -> Iterator[dg.DagsterInst
                 connect_args={"check_same_thread": False},
             )
         events: Any = instance.event_log_storage
+        events._connect = functools.partial(_connection_for_a_block, events)
         events.has_table = functools.cache(events.has_table)
         events.has_asset_key_col = functools.cache(events.has_asset_key_col)
         yield instance
+
+
+@contextmanager
+def _connection_for_a_block(events: Any) -> Iterator[sa.Connection]:
+    """Do as `InMemoryEventLogStorage._connect`, without the two pragmas per event.
+
+    They are half of its statements, and change nothing: a database in memory has no journal, and
+    none of its tables a foreign key.
+    """
+    with events._db_lock, events._engine.begin() as conn:
+        yield conn
 
 
 def _connection_of(storage: Any) -> Any:

@@ -55,6 +55,11 @@ def test_the_job_counts_measures_and_checks_and_shows_no_text_and_no_user(
     assert (counted["memories"], counted["current"], counted["wrong"]) == (2, 1, 1)
     assert metadata(result, "spaces")["dagster/row_count"] == 1
     assert metadata(result, "erasures")["last"] == "none so far"
+    ranking = metadata(result, "ranking")
+    assert (ranking["model"], ranking["stored"]) == (
+        "none is registered",
+        "no, the weights are as before",
+    )
     quality = metadata(result, "quality")
     assert str(quality["plot"]).startswith("![Recall@10 by category")
     assert isinstance(quality["recall_at_10_all"], float)

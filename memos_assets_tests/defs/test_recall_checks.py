@@ -20,7 +20,7 @@ from memos_assets.runs.consolidation import verify
 from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import World, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, write_templates
 
 HNSW = "thought_templates_embedding_768_hnsw"
 REPORT = dg.AssetKey(["memos", "report"])
@@ -48,7 +48,7 @@ def test_a_red_recall_fails_the_run_and_the_report_is_written_by_a_run_of_its_ow
 ) -> None:
     world = consolidated(range(1, 31))
     poor_search(monkeypatch)
-    done = verify(world.instance, world.engine, MEMOS)
+    done = verify(world.instance, world.engine, ONE_KIND)
     assert not done.proven
     assert V16 in done.failures[0]
     assert "V16" in red(done)
@@ -68,15 +68,15 @@ def test_assets_after_an_index_wait_in_the_run_of_a_failed_recall(
 ) -> None:
     world = consolidated(range(1, 31))
     poor_search(monkeypatch)
-    for job in ("index_check_report", "verify_checklist"):
-        result = world.run(job)
+    for job, catalog in (("index_check_report", ONE_KIND), ("verify_checklist", MEMOS)):
+        result = world.run(job, catalog)
         assert not result.success
         started = {event.step_key for event in result.all_events if event.is_step_start}
         assert "meta_buffer_recall_checks" in started
         assert "memos__report" not in started
         # Every other index was judged all the same.
         seen = {e.asset_check_key for e in result.get_asset_check_evaluations()}
-        assert set(check_keys(Checklist.gather(CHECKS), MEMOS)) <= seen
+        assert set(check_keys(Checklist.gather(CHECKS), catalog)) <= seen
     assert world.run("write_report").success
 
 
@@ -86,7 +86,7 @@ def test_a_shadow_whose_searches_are_poor_is_not_swapped_in(
     write_templates(world.data / "meta_buffer.db", range(1, 31))
     poor_search(monkeypatch)
     done = consolidate_and_swap(
-        world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
+        world.instance, world.engine, world.settings, ONE_KIND, world.roots, world.files()
     )
     assert done.exchange is None
     assert done.schema == MEMOS.shadow
@@ -118,12 +118,12 @@ def test_the_report_and_the_ui_show_searches_beside_exact_scans(world: World) ->
 
 def test_searches_that_are_proven_stay_so_while_nothing_changes(consolidated: Consolidated) -> None:
     world = consolidated([1, 2])
-    standing = results_if_unchanged(world.engine, MEMOS, world.files())
+    standing = results_if_unchanged(world.engine, ONE_KIND, world.files())
     assert standing is not None
     labels = {outcome.check.label for outcome in standing if outcome.proven}
     assert {"V16", "V17", "V18"} <= labels
     world.execute("update memos_ops.pins set pinned_at = now() + interval '1 hour'")
-    assert results_if_unchanged(world.engine, MEMOS, world.files()) is None
+    assert results_if_unchanged(world.engine, ONE_KIND, world.files()) is None
 
 
 def test_one_index_can_be_judged_by_itself(consolidated: Consolidated) -> None:

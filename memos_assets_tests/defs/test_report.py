@@ -12,7 +12,7 @@ from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import find_report, reports_folder
 from memos_assets.runs.consolidation import verify
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import World, put_template, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, put_template, write_templates
 
 KEY = dg.AssetKey(["memos", "report"])
 HNSW = "thought_templates_embedding_768_hnsw"
@@ -100,7 +100,7 @@ def test_a_report_names_the_failed_check_and_its_asset_and_that_nothing_is_prove
 ) -> None:
     world = consolidated([1, 2])
     world.execute("update memos.thought_templates set query_pattern = 'other' where id = 't1'")
-    done = verify(world.instance, world.engine, MEMOS)
+    done = verify(world.instance, world.engine, ONE_KIND)
     assert not done.proven
     report, page = report_of(world, done)
     assert not report["verdict"]["proven"]

@@ -1,10 +1,15 @@
-"""A database, a Dagster instance and a folder of memOS files, and what tests do with them."""
+"""A database, a Dagster instance and a folder of memOS files, and what tests do with them.
+
+Worlds are of one kind of file, and so are the runs that a test only needs on its way: the checks of
+every kind take four times as long. What is claimed of all kinds is tested with `MEMOS`.
+"""
 
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +17,11 @@ import dagster as dg
 import numpy as np
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
+from memos_assets.catalog import MEMOS, Catalog
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import pin_sources
-from memos_assets.definitions import defs
+from memos_assets.defs.location import location_of
 from memos_assets.defs.observations import report_observed
 from memos_assets.defs.partitions import chunks_name
 from memos_assets.demo.meta_buffer import LAYOUT
@@ -28,6 +33,10 @@ from memos_assets.settings import Settings
 KIND = MEMOS.kind("meta_buffer")
 SPEC = MEMOS.table("thought_templates")
 DIMENSION = 768
+#: memOS, as if it wrote no other kind that is loaded.
+ONE_KIND = replace(
+    MEMOS, kinds=tuple(kind for kind in MEMOS.kinds if kind == KIND or kind.disposition == "keep")
+)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
@@ -63,6 +72,11 @@ def put_template(path: Path, name: str, *, rowid: int | None = None, pattern: st
         )
 
 
+@cache
+def _job(catalog: Catalog, name: str) -> dg.JobDefinition:
+    return location_of(catalog).resolve_job_def(name)
+
+
 def failures(result: dg.ExecuteInProcessResult) -> list[str]:
     """Return what each failed step says."""
     return [
@@ -89,12 +103,12 @@ class World:
     def files(self) -> list[FoundFile]:
         return find_files(MEMOS, self.roots)
 
-    def consolidate(self, *, reload: bool = False) -> Consolidation:
+    def consolidate(self, catalog: Catalog = ONE_KIND, *, reload: bool = False) -> Consolidation:
         return consolidate(
             self.instance,
             self.engine,
             self.settings,
-            MEMOS,
+            catalog,
             self.roots,
             self.files(),
             reload=reload,
@@ -117,22 +131,19 @@ class World:
     def run(
         self,
         job: str,
+        catalog: Catalog = MEMOS,
         *,
         partition_key: str | None = None,
         tags: Mapping[str, str] | None = None,
         ops: Mapping[str, Any] | None = None,
     ) -> dg.ExecuteInProcessResult:
         """Run a job of the code location here; a failed step does not raise."""
-        return (
-            defs()
-            .resolve_job_def(job)
-            .execute_in_process(
-                instance=self.instance,
-                partition_key=partition_key,
-                tags=dict(tags or {}),
-                raise_on_error=False,
-                run_config={**QUIET, "ops": dict(ops or {})},
-            )
+        return _job(catalog, job).execute_in_process(
+            instance=self.instance,
+            partition_key=partition_key,
+            tags=dict(tags or {}),
+            raise_on_error=False,
+            run_config={**QUIET, "ops": dict(ops or {})},
         )
 
     def rows(self, statement: str) -> list[tuple[Any, ...]]:

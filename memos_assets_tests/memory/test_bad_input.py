@@ -12,9 +12,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.errors import AgentError, UsageError
 from memos_assets.memory import Asked, Memory, SyncMemory
-from memos_assets.memory.acting import ERASED
 from memos_assets.memory.prepared import Prepared
 from memos_assets.memory.spaces import create_space
+from memos_assets.postgres.user_rows import ERASED
 from memos_assets.search.embed import DeterministicEmbedder
 from memos_assets.settings import Settings
 

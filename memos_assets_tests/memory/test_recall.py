@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.errors import AgentError
-from memos_assets.memory import SyncMemory, recall_plan, recall_statement
+from memos_assets.memory import SyncMemory, recall_plan
 from memos_assets.memory.models import current_model, ensure_registered
 from memos_assets.memory.prepared import Asked
 from memos_assets.memory.ranking import judged_query, ranking_of, store_ranking
@@ -59,8 +59,7 @@ def test_words_alone_rank_as_exact_bm25_does(
     most_postings: int,
 ) -> None:
     """With few postings allowed, common words are looked up for the best by rare ones."""
-    monkeypatch.setattr(recall_statement, "MOST_POSTINGS", most_postings)
-    recall_statement.statement.cache_clear()
+    monkeypatch.setattr("memos_assets.memory.recall.MOST_POSTINGS", most_postings)
     rng = random.Random(most_postings)
     chosen = [min(int(rng.expovariate(0.12)), 79) for _ in range(4_000)]
     texts = list(
@@ -87,7 +86,6 @@ def test_words_alone_rank_as_exact_bm25_does(
             assert max(total) - min(total) < 1e-9, "each score is BM25 by one and the same factor"
             found = [exact[texts.index(hit.content)] for hit in hits[: len(best)]]
             assert np.allclose(found, best, rtol=1e-9)
-    recall_statement.statement.cache_clear()
 
 
 def test_meaning_alone_ranks_by_cosine_and_every_list_gives_its_score(

@@ -22,6 +22,7 @@ KEYS = {
     "functions": 0x6D656D6F_06,
     "models": 0x6D656D6F_07,
     "word counts": 0x6D656D6F_08,
+    "restore": 0x6D656D6F_09,
     "trial": 0x6D656D6F_10,
     "run": 0x6D656D6F,
     "chunks": None,

@@ -5,11 +5,10 @@ import json
 import dagster as dg
 import pytest
 
-from memos_assets.catalog import MEMOS
 from memos_assets.postgres import target
 from memos_assets.report.unchanged import results_if_unchanged
 from memos_assets.runs.consolidation import verify
-from memos_assets_tests.defs.world import World, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, write_templates
 from memos_assets_tests.postgres.application.conftest import database_url
 from memos_assets_tests.postgres.application.reading import content
 
@@ -51,14 +50,14 @@ def test_a_consolidation_beside_memos_adopts_describes_indexes_and_proves_its_ta
     assert (hnsw["rows"], hnsw["valid"], hnsw["usable"]) == (23, True, True)
 
     # There is nothing to do a second time, unless an index of memOS's tables is gone.
-    assert results_if_unchanged(world.engine, MEMOS, world.files()) is not None
+    assert results_if_unchanged(world.engine, ONE_KIND, world.files()) is not None
     world.execute("alter index public.memories_tags_gin rename to renamed")
-    assert results_if_unchanged(world.engine, MEMOS, world.files()) is None
+    assert results_if_unchanged(world.engine, ONE_KIND, world.files()) is None
     world.execute("alter index public.renamed rename to memories_tags_gin")
 
     # A check that fails is on the assets, in the alerts and in the verdict.
     world.execute("delete from memos_ops.json_originals where table_name = 'memories'")
-    again = verify(world.instance, world.engine, MEMOS)
+    again = verify(world.instance, world.engine, ONE_KIND)
     (red,) = [outcome for outcome in again.checklist if not outcome.proven]
     assert red.check.label == "V25"
     assert [failed.asset for failed in red.failed] == ["memos/memories"]

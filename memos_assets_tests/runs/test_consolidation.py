@@ -16,7 +16,7 @@ from memos_assets.defs.tags import CONSOLIDATION_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.demo import write_demo
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate
-from memos_assets_tests.defs.world import World, put_template, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, put_template, write_templates
 from memos_assets_tests.runs.test_former_checkout import assert_as_the_former_checkout_loads
 
 LEDGER = "table_name, source, chunk, run_id, rows, loaded_at"
@@ -28,12 +28,12 @@ def test_every_check_of_the_demo_is_proven_and_a_second_time_copies_nothing(
     world: World,
 ) -> None:
     write_demo(world.data, scale="small", seed=1, factor=0.2)
-    first = world.consolidate()
+    first = world.consolidate(MEMOS)
     _assert_all_proven(world, first)
     assert_as_the_former_checkout_loads(world)
     ledger = world.rows(f"select {LEDGER} from memos_ops.chunks order by 1, 2, 3")
 
-    second = world.consolidate()
+    second = world.consolidate(MEMOS)
     assert second.proven
     assert second.stale_chunks == 0
     assert world.jobs_of(second) == ["index_check_report"]
@@ -43,7 +43,7 @@ def test_every_check_of_the_demo_is_proven_and_a_second_time_copies_nothing(
 
 def test_every_check_of_files_that_memos_wrote_is_proven(world: World, samples: Path) -> None:
     shutil.copytree(samples, world.data, dirs_exist_ok=True)
-    done = world.consolidate()
+    done = world.consolidate(MEMOS)
     _assert_all_proven(world, done)
     report = json.loads((world.settings.home / "reports" / f"{done.id}.json").read_text("utf-8"))
     assert report["consolidation"] == done.id
@@ -115,11 +115,12 @@ def test_only_the_chunks_of_a_replaced_row_are_loaded_again(world: World) -> Non
 def test_reload_loads_every_chunk_of_a_named_file_again(world: World) -> None:
     write_templates(world.data / "meta_buffer.db", [1, 2_048])
     root = Root.parse(f"mine={world.data / 'meta_buffer.db'}")
-    where = (world.instance, world.engine, world.settings, MEMOS, [root], find_files(MEMOS, [root]))
-    before = consolidate(*where)
+    where = (world.instance, world.engine, world.settings, ONE_KIND, [root])
+    files = find_files(MEMOS, [root])
+    before = consolidate(*where, files)
     assert before.proven
     assert world.partitions() == ["mine/000", "mine/001"]
-    done = consolidate(*where, reload=True)
+    done = consolidate(*where, files, reload=True)
     assert done.proven
     assert done.stale_chunks == 2
     assert world.jobs_of(done) == ["migrate_meta_buffer", "index_check_report"]
@@ -144,7 +145,7 @@ def test_a_failing_step_is_one_line_with_code_and_fix_and_the_others_still_load(
         "create trigger refuse before insert on memos.corpora for each row "
         "execute function public.refuse()"
     )
-    done = world.consolidate()
+    done = world.consolidate(MEMOS)
     assert not done.proven
     assert done.failures[0].startswith("M310 memos.corpora: 4 of 4 chunks ")
     assert "disk of corpora is full" in done.failures[0]

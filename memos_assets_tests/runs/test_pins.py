@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources import observe, pinned
 from memos_assets.consolidate.sources.pins import Pin, take_pin
 from memos_assets.runs.swap import consolidate_and_swap
-from memos_assets_tests.defs.world import World, put_template, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, put_template, write_templates
 
 #: What pins two files a and b.
 ONCE = {
@@ -97,7 +96,7 @@ def test_a_consolidation_into_a_shadow_pins_once_too(world: World, calls: Counte
     for rowid, name in enumerate(("a", "b"), start=1):
         write_templates(world.data / f"{name}.db", [rowid])
     done = consolidate_and_swap(
-        world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
+        world.instance, world.engine, world.settings, ONE_KIND, world.roots, world.files()
     )
     assert done.exchange is not None
     assert calls == ONCE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from memos_assets.catalog import MEMOS
+from memos_assets.catalog import MEMOS, Catalog
 from memos_assets.consolidate.archive import store as archive
 from memos_assets.consolidate.archive.checks import groups_of
 from memos_assets.consolidate.archive.confirmation import confirmation_of, retirement_plan
@@ -20,7 +20,14 @@ from memos_assets.report.consolidation import Consolidation
 from memos_assets.runs.consolidation import consolidate, verify
 from memos_assets.runs.retirement import restore, retire
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import KIND, World, failures, put_template, write_templates
+from memos_assets_tests.defs.world import (
+    KIND,
+    ONE_KIND,
+    World,
+    failures,
+    put_template,
+    write_templates,
+)
 
 Contents = dict[str, tuple[bytes, int, int]]
 
@@ -38,26 +45,28 @@ def contents(folder: Path) -> Contents:
     }
 
 
-def candidates(world: World, *, accept: bool = False) -> list[Candidate]:
+def candidates(
+    world: World, catalog: Catalog = ONE_KIND, *, accept: bool = False
+) -> list[Candidate]:
     return look(
         world.instance,
         world.engine,
         world.settings,
-        MEMOS,
+        catalog,
         world.roots,
         world.files(),
         accept_open_rejects=accept,
     )[0]
 
 
-def retire_all(world: World) -> Consolidation:
+def retire_all(world: World, catalog: Catalog = ONE_KIND) -> Consolidation:
     return retire(
         world.instance,
         world.engine,
         world.settings,
-        MEMOS,
+        catalog,
         world.roots,
-        candidates(world, accept=True),
+        candidates(world, catalog, accept=True),
         accept_open_rejects=True,
     )
 
@@ -77,9 +86,9 @@ def test_every_sample_is_retired_and_comes_back_byte_for_byte(world: World, samp
         path.chmod(0o755 if path.is_dir() else 0o640)
     shutil.copytree(world.data / "corpuses", world.data / "tests")
     before = contents(world.data)
-    assert world.consolidate().proven
+    assert world.consolidate(MEMOS).proven
     sources = {file.source for file in world.files() if file.treatment == "consolidate"}
-    assert retire_all(world).failures == []
+    assert retire_all(world, MEMOS).failures == []
     assert {name.rpartition("/")[2] for name in contents(world.data)} == {
         "content_cache.db",
         "scratchpad_cache.db",
@@ -166,7 +175,7 @@ def test_a_run_moves_only_what_a_dry_run_of_the_same_state_confirmed(
     assert failures(world.run(RETIRE, ops=second)) == []
     assert (path.exists(), names(world)) == (False, {"meta_buffer"})
     # The same files at the same place, but the confirmation was used.
-    restore(world.instance, world.engine, world.settings, MEMOS, "meta_buffer")
+    restore(world.instance, world.engine, world.settings, ONE_KIND, "meta_buffer")
     (said,) = failures(world.run(RETIRE, ops=second))
     assert said.startswith("M588 retire: the confirmation is not of what would be done now, or was")
     assert path.exists()
@@ -202,11 +211,11 @@ def test_a_source_is_ready_only_while_its_checks_are_of_what_is_loaded(world: Wo
     assert world.run("migrate_meta_buffer", partition_key="meta_buffer/000").success
     stale = reasons(world)
     assert "V02 on memos/thought_templates was checked before the last load or pin" in stale
-    assert verify(world.instance, world.engine, MEMOS).proven
+    assert verify(world.instance, world.engine, ONE_KIND).proven
     assert reasons(world) == []
 
     world.execute("update memos.thought_templates set query_pattern = 'other'")
-    verify(world.instance, world.engine, MEMOS)
+    verify(world.instance, world.engine, ONE_KIND)
     assert [what for what in reasons(world) if what.startswith("V02")] != []
 
 
@@ -215,7 +224,7 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
         write_templates(world.data / f"{name}.db", [rowid])
     assert world.consolidate().proven
     asked = [one for one in candidates(world) if one.name == "meta_buffer"]
-    done = retire(world.instance, world.engine, world.settings, MEMOS, world.roots, asked)
+    done = retire(world.instance, world.engine, world.settings, ONE_KIND, world.roots, asked)
     assert done.failures == []
     (world.data / "lost.db").unlink()
     assert due_keys(world.instance, MEMOS, KIND)[0] == []
@@ -235,7 +244,7 @@ def test_a_retired_or_lost_file_does_not_stop_the_others_of_its_kind(world: Worl
     world.execute("delete from memos.thought_templates where source = 'meta_buffer'")
     assert (
         consolidate(
-            world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
+            world.instance, world.engine, world.settings, ONE_KIND, world.roots, world.files()
         ).stale_chunks
         == 1
     )
@@ -250,7 +259,7 @@ def test_v13_archived_files_are_whole_fails_in_the_ui_when_an_archived_file_is_c
     entry = entry_named(world.settings.archive_folder, "meta_buffer")
     with entry.file.open("r+b") as file:
         file.truncate(4096)
-    done = verify(world.instance, world.engine, MEMOS)
+    done = verify(world.instance, world.engine, ONE_KIND)
     (red,) = [one for one in done.checklist if one.check.label == "V13"]
     assert [failed.asset for failed in red.failed] == ["archive/meta_buffer"]
     assert "does not have the bytes that were retired" in red.failed[0].observed
@@ -269,8 +278,8 @@ def test_a_restoration_that_a_crash_interrupted_is_finished_by_the_next(
     with monkeypatch.context() as patched:
         patched.setattr(archive, "discard", crash)
         with pytest.raises(KeyboardInterrupt):
-            restore(world.instance, world.engine, world.settings, MEMOS, "meta_buffer")
-    entry, said = restore(world.instance, world.engine, world.settings, MEMOS, "meta_buffer")
+            restore(world.instance, world.engine, world.settings, ONE_KIND, "meta_buffer")
+    entry, said = restore(world.instance, world.engine, world.settings, ONE_KIND, "meta_buffer")
     assert entry is None
     assert said == ["meta_buffer is restored; a run that was interrupted had moved it"]
     assert path.exists()

@@ -24,14 +24,14 @@ from memos_assets.runs.consolidation import checklist
 from memos_assets.runs.swap import consolidate_and_swap, swap_loaded
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import World, failures, put_template, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, failures, put_template, write_templates
 
 IDS = "select id from memos.thought_templates order by id"
 
 
-def swap(world: World) -> Consolidation:
+def swap(world: World, catalog: Catalog = ONE_KIND) -> Consolidation:
     return consolidate_and_swap(
-        world.instance, world.engine, world.settings, MEMOS, world.roots, world.files()
+        world.instance, world.engine, world.settings, catalog, world.roots, world.files()
     )
 
 
@@ -53,7 +53,7 @@ def test_every_registered_source_is_loaded_proven_and_goes_live_at_once(world: W
     world.consolidate()
     world.data = data
 
-    done = swap(world)
+    done = swap(world, MEMOS)
     assert done.failures == []
     assert done.proven
     assert done.stale_chunks == 3
@@ -104,7 +104,7 @@ def test_what_is_not_proven_stays_in_the_shadow_and_readers_keep_what_they_had(
     assert world.jobs_of(done)[-1] == "verify_checklist"
     assert INTO_TAG not in world.tags_of(done.run_ids[-1])
     assert world.rows("select source, pin_digest from memos_ops.sources") == before
-    live = {o.check.label: o for o in checklist(world.engine, MEMOS)}
+    live = {o.check.label: o for o in checklist(world.engine, ONE_KIND)}
     assert live["V01"].proven
     assert live["V02"].proven
     assert not live["V08"].proven
@@ -117,7 +117,7 @@ def test_a_proven_shadow_that_readers_kept_out_goes_live_later_by_itself(
     put_template(world.data / "meta_buffer.db", "new")
     world.settings = world.settings.model_copy(update={"swap_timeout_seconds": 0.2})
     with pytest.raises(TargetError, match=r"^M381 "):
-        swap_loaded(world.instance, world.engine, world.settings, MEMOS)
+        swap_loaded(world.instance, world.engine, world.settings, ONE_KIND)
     with world.engine.connect() as reader:
         reader.execute(sa.text("select from memos.thought_templates"))
         done = swap(world)
@@ -126,11 +126,11 @@ def test_a_proven_shadow_that_readers_kept_out_goes_live_later_by_itself(
     assert "versions --swap" in said
     assert world.rows(IDS) == [("t1",)]
 
-    live = swap_loaded(world.instance, world.engine, world.settings, MEMOS)
+    live = swap_loaded(world.instance, world.engine, world.settings, ONE_KIND)
     assert (live.live, live.previous) == (2, 1)
     assert world.rows(IDS) == [("new",), ("t1",)]
     # It is proven as it is: nothing is loaded or compared again, and its pin is the current one.
-    assert all(result.proven for result in checklist(world.engine, MEMOS))
+    assert all(result.proven for result in checklist(world.engine, ONE_KIND))
     assert world.consolidate().stale_chunks == 0
 
 
@@ -138,7 +138,7 @@ def test_a_shadow_that_is_not_proven_does_not_go_live_later(consolidated: Consol
     world = consolidated([1])
     create_shadow(world.engine, MEMOS, "half")
     with pytest.raises(TargetError, match=r"^M382 .*V01.* Fix: .*consolidate --swap$"):
-        swap_loaded(world.instance, world.engine, world.settings, MEMOS)
+        swap_loaded(world.instance, world.engine, world.settings, ONE_KIND)
     assert world.rows(IDS) == [("t1",)]
 
 
@@ -227,7 +227,7 @@ def test_after_a_rollback_the_next_consolidation_loads_what_differs(
     path = world.data / "meta_buffer.db"
     put_template(path, "t2048", rowid=2_048, pattern="changed")
     assert swap(world).proven
-    roll_back(world.engine, MEMOS, timeout_seconds=10)
+    roll_back(world.engine, ONE_KIND, timeout_seconds=10)
     done = world.consolidate()
     assert done.stale_chunks == 1
     assert done.proven

@@ -4,10 +4,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from memos_assets.catalog import MEMOS
 from memos_assets.report.unchanged import results_if_unchanged
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import SPEC, World, put_template, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, SPEC, World, put_template, write_templates
 
 FILE = "meta_buffer.db"
 INDEX = "memos.thought_templates_embedding_768_hnsw"
@@ -58,7 +57,7 @@ def put_back(path: Path) -> Iterator[None]:
 
 
 def nothing_to_do(world: World) -> bool:
-    return results_if_unchanged(world.engine, MEMOS, world.files()) is not None
+    return results_if_unchanged(world.engine, ONE_KIND, world.files()) is not None
 
 
 def test_there_is_nothing_to_do_only_while_everything_is_as_it_was_proven(world: World) -> None:
@@ -66,7 +65,7 @@ def test_there_is_nothing_to_do_only_while_everything_is_as_it_was_proven(world:
     write_templates(file, [1, 2])
     assert not nothing_to_do(world)
     assert world.consolidate().proven
-    standing = results_if_unchanged(world.engine, MEMOS, world.files())
+    standing = results_if_unchanged(world.engine, ONE_KIND, world.files())
     assert standing is not None
     assert all(outcome.proven for outcome in standing)
     for change, (statement, undoing) in STATEMENTS.items():
@@ -82,7 +81,7 @@ def test_there_is_nothing_to_do_only_while_everything_is_as_it_was_proven(world:
     (world.data / "other.db").unlink()
     files = world.files()
     file.rename(world.data / "moved.txt")
-    assert results_if_unchanged(world.engine, MEMOS, files) is None
+    assert results_if_unchanged(world.engine, ONE_KIND, files) is None
 
 
 def test_a_consolidation_of_what_is_proven_touches_no_row(consolidated: Consolidated) -> None:

@@ -18,7 +18,7 @@ from memos_assets.defs.checks.recording import as_evaluation
 from memos_assets.defs.failures import reported
 from memos_assets.defs.keys import OWNERS, Keys
 from memos_assets.defs.resources import Postgres
-from memos_assets.memory import quality_checks
+from memos_assets.memory import quality_checks, ranking_choice
 from memos_assets.memory.graph_health import graph_health
 from memos_assets.memory.postings import compact_counts
 from memos_assets.memory.quality import Run
@@ -59,6 +59,15 @@ class SeedConfig(dg.Config):
     )
 
 
+class RankingConfig(dg.Config):
+    """What becomes of the weights that are chosen."""
+
+    store: bool = Field(
+        default=True,
+        description="Store them with the model if they are better; false only shows them.",
+    )
+
+
 class QualityConfig(dg.Config):
     """What later runs are compared with."""
 
@@ -75,6 +84,7 @@ def memory_assets(catalog: Catalog) -> Iterator[dg.AssetsDefinition]:
         yield _counted(catalog.names, name, tables.split(), about)
     yield _erasures(catalog.names)
     yield _seed(catalog)
+    yield _ranking(catalog.names)
     yield _quality(catalog)
     yield _graph(catalog.names)
     yield _sources(catalog.names)
@@ -198,10 +208,50 @@ def _seed(catalog: Catalog) -> dg.AssetsDefinition:
     return _seeded
 
 
+def _ranking(names: AssetNames) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=_key(names, "ranking"),
+        deps=[_key(names, "memories"), _key(names, "links")],
+        group_name=names.job(GROUP),
+        kinds={"postgres"},
+        owners=OWNERS,
+        description="The weights by which a recall adds up meaning, words and what is beside a "
+        "memory. The golden queries choose them, and the choice is stored with the model where it "
+        "is better on questions that took no part in it.",
+    )
+    def _chosen(config: RankingConfig, postgres: Postgres) -> dg.MaterializeResult[None]:
+        with reported():
+            proposed = ranking_choice.propose(postgres.engine, postgres.settings)
+            stored = config.store and ranking_choice.store(postgres.engine, proposed)
+        shown: dict[str, dg.MetadataValue | int | float | str] = {
+            "golden queries": proposed.golden,
+            "model": proposed.model or "none is registered",
+            "questions": proposed.questions,
+            "stored": "yes" if stored else "no, the weights are as before",
+        }
+        chosen = proposed.choice
+        if chosen is not None:
+            shown["recall_at_10"] = round(chosen.before, 4)
+            shown["recall_at_10_cross_validated"] = round(chosen.cross_validated, 4)
+        before = proposed.in_force.stored()
+        after = before if chosen is None else chosen.weights.stored()
+        shown["weights"] = dg.MetadataValue.table(
+            [
+                dg.TableRecord(
+                    {"list": name, "before": round(before[name], 4), "chosen": round(value, 4)}
+                )
+                for name, value in after.items()
+            ]
+        )
+        return dg.MaterializeResult(metadata=shown)
+
+    return _chosen
+
+
 def _quality(catalog: Catalog) -> dg.AssetsDefinition:
     @dg.asset(
         key=_key(catalog.names, "quality"),
-        deps=[_key(catalog.names, "memories"), _key(catalog.names, "links")],
+        deps=[_key(catalog.names, name) for name in ("memories", "links", "ranking")],
         group_name=catalog.names.job(GROUP),
         kinds={"postgres"},
         owners=OWNERS,

@@ -47,14 +47,23 @@ def seconds_of_attempt(number: int) -> float:
 
 
 def lock_live(conn: sa.Connection, catalog: Catalog, seconds: float) -> None:
-    """Lock every live table or none, in the order of their names.
+    """Lock every live table or none, in the order of their names; see `lock_tables`."""
+    live = relations(conn, catalog, catalog.schema)
+    tables = [(sql.Identifier(catalog.schema, name), number) for name, number in live.items()]
+    lock_tables(conn, tables, seconds)
+
+
+def lock_tables(
+    conn: sa.Connection, tables: Sequence[tuple[sql.Identifier, int]], seconds: float
+) -> None:
+    """Lock tables or none of them, in the order given.
 
     A reader is never the one to give way: before a wait at whose end one could have waited for
     deadlock_timeout, it is looked for one that waits for us and has what we want.
 
     Args:
         conn: in a transaction, which has to be rolled back after an error.
-        catalog: whose tables.
+        tables: with their numbers.
         seconds: how long readers of the first table may be kept waiting for the others; 0 takes all
             in one statement.
 
@@ -62,16 +71,14 @@ def lock_live(conn: sa.Connection, catalog: Catalog, seconds: float) -> None:
         LiveTablesInUseError: that was not enough, or a reader waits for us and has what we want.
         psycopg.errors.QueryCanceled: one table was in use for longer than `LOCK_WAIT_MS`.
     """
-    live = relations(conn, catalog, catalog.schema)
-    if not live:
+    if not tables:
         return
     timeout = conn.execute(
         sa.text("select setting::int from pg_catalog.pg_settings where name = 'deadlock_timeout'")
     ).scalar_one()
     wait = max(1, min(LOCK_WAIT_MS, timeout // 2))
     conn.execute(sa.text(f"set local statement_timeout = {wait}"))
-    names = [sql.Identifier(catalog.schema, name) for name in live]
-    numbers = list(live.values())
+    names, numbers = [name for name, _ in tables], [number for _, number in tables]
     began = time.monotonic()
     for place, together in enumerate([[name] for name in names] if seconds else [names]):
         passed = time.monotonic() - began

@@ -5,7 +5,6 @@ the first one moves, so a transaction that has read one of them reads all others
 query that waits finds its tables by name again, in the version that is live then.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +18,7 @@ from memos_assets.catalog import Catalog
 from memos_assets.errors import TargetError
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.versions.carried_over import carry_over
 from memos_assets.postgres.versions.dependents import refuse_hanging, relations
 from memos_assets.postgres.versions.live_locks import (
     LiveTablesInUseError,
@@ -194,7 +194,12 @@ def _attempt(
             _require_fit(conn, catalog, incoming)
             assert incoming is not None
             kept = free_schema(conn, catalog, live.version)
-            _carry_over(conn, catalog, incoming.schema_name)
+            carry_over(
+                conn,
+                relations(conn, catalog, catalog.schema),
+                relations(conn, catalog, incoming.schema_name),
+                incoming.schema_name,
+            )
             _move_tables(conn, catalog, catalog.schema, kept)
             _move_tables(conn, catalog, incoming.schema_name, catalog.schema)
             _move_books(conn, catalog.schema, kept)
@@ -332,61 +337,3 @@ def restore_pins(conn: sa.Connection, catalog: Catalog) -> None:
         )
         .values(pin_digest=latest.c.pin_digest)
     )
-
-
-_GRANTS = sa.text(
-    """
-    select c.relname as name, null as attribute, x.grantee, x.privilege_type, x.is_grantable
-    from pg_class c, aclexplode(c.relacl) x
-    where c.oid = any(:relations) and x.grantee <> c.relowner
-    union all
-    select c.relname, a.attname, x.grantee, x.privilege_type, x.is_grantable
-    from pg_class c join pg_attribute a on a.attrelid = c.oid, aclexplode(a.attacl) x
-    where c.oid = any(:relations) and x.grantee <> c.relowner
-    """
-)
-
-
-def _carry_over(conn: sa.Connection, catalog: Catalog, incoming: str) -> None:
-    """Give the tables of a version the owners, options and privileges of the live ones."""
-    live = relations(conn, catalog, catalog.schema)
-    other = relations(conn, catalog, incoming)
-    traits = sa.text(
-        "select relname, pg_get_userbyid(relowner) as owner, coalesce(reloptions, '{}') as options "
-        "from pg_class where oid = any(:relations)"
-    )
-    wanted = {row.relname: row for row in conn.execute(traits, {"relations": list(live.values())})}
-    for row in conn.execute(traits, {"relations": list(other.values())}).all():
-        model = wanted.get(row.relname)
-        if model is None:
-            continue
-        table = sql.Identifier(incoming, row.relname)
-        if model.owner != row.owner:
-            change = sql.SQL("alter table {} owner to {}")
-            driver_of(conn).execute(change.format(table, sql.Identifier(model.owner)))
-        for option in sorted(set(model.options) - set(row.options)):
-            key, _, value = option.partition("=")
-            change = sql.SQL("alter table {} set ({} = {})")
-            driver_of(conn).execute(change.format(table, sql.Identifier(key), sql.Literal(value)))
-    granted = {tuple(row) for row in conn.execute(_GRANTS, {"relations": list(live.values())})}
-    present = {tuple(row) for row in conn.execute(_GRANTS, {"relations": list(other.values())})}
-    names: Mapping[int, str] = {
-        row.oid: row.rolname
-        for row in conn.execute(sa.text("select oid::bigint as oid, rolname from pg_roles"))
-    }
-    for verb, grants in (("revoke", present - granted), ("grant", granted - present)):
-        for name, attribute, grantee, privilege, grantable in sorted(grants, key=repr):
-            role = sql.Identifier(names[grantee]) if grantee else sql.SQL("public")
-            driver_of(conn).execute(
-                sql.SQL("{verb} {privilege} {column} on table {table} {to} {role} {option}").format(
-                    verb=sql.SQL(verb),
-                    privilege=sql.SQL(privilege),
-                    column=sql.SQL("({})").format(sql.Identifier(attribute))
-                    if attribute
-                    else sql.SQL(""),
-                    table=sql.Identifier(incoming, name),
-                    to=sql.SQL("to" if verb == "grant" else "from"),
-                    role=role,
-                    option=sql.SQL("with grant option" if grantable and verb == "grant" else ""),
-                )
-            )
