@@ -74,11 +74,6 @@ class TableFile:
         if table.num_rows:
             self._writer.write_table(table, row_group_size=table.num_rows)
 
-    def abandon(self) -> None:
-        """Leave a file that is deleted, before its sink is closed: pyarrow wants an end of it."""
-        with suppress(OSError, ValueError, pa.ArrowException):
-            self._writer.close()
-
     def finish(self) -> tuple[int, str]:
         """Write what waits and the end of the file; return its bytes and their sha256."""
         self._write_group()
@@ -92,7 +87,7 @@ class TableFile:
         """End without a file; what is left to write goes nowhere."""
         self._sink.abandoned = True
         # Closed while its sink is open: it would be closed with the last reference otherwise.
-        with suppress(pa.ArrowException, OSError):
+        with suppress(OSError, ValueError, pa.ArrowException):
             self._writer.close()
 
 
