@@ -60,6 +60,10 @@ class AssetNames:
         """Return the asset of something in schema `agent`, which agents write at run time."""
         return f"{self.prefix}/agent/{name}"
 
+    def cache(self, name: str) -> str:
+        """Return the asset of something about the cache of agents."""
+        return f"{self.prefix}/cache/{name}"
+
     def index(self, index: str) -> str:
         """Return the asset of a search index."""
         return f"{self.prefix}/indexes/{index}"
