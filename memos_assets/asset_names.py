@@ -64,6 +64,10 @@ class AssetNames:
         """Return the asset of something about the cache of agents."""
         return f"{self.prefix}/cache/{name}"
 
+    def snapshot(self, name: str) -> str:
+        """Return an asset about snapshots of what agents know."""
+        return f"{self.prefix}/snapshots/{name}"
+
     def index(self, index: str) -> str:
         """Return the asset of a search index."""
         return f"{self.prefix}/indexes/{index}"

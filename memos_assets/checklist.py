@@ -27,6 +27,7 @@ from memos_assets.proof.search import checks as proof_search
 from memos_assets.proof.shape import checks as proof_shape
 from memos_assets.search import checks as search
 from memos_assets.session_rules import checks as session_rules
+from memos_assets.snapshots import checks as snapshots
 
 CHECKLIST = Checklist.gather(
     application.CHECKS,
@@ -50,6 +51,7 @@ CHECKLIST = Checklist.gather(
     session_rules.CHECKS,
     memory_service.CHECKS,
     cache.CHECKS,
+    snapshots.CHECKS,
 )
 #: The checks that decide on a consolidation.
 PROOF = CHECKLIST.of_group("proof")

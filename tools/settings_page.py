@@ -3,6 +3,7 @@
 import inspect
 import types
 from collections.abc import Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
@@ -23,6 +24,7 @@ _TYPES: Mapping[object, str] = {
     bool: "true or false",
     int: "whole number",
     float: "number",
+    date: "day, `2026-11-01`",
     str: "text",
     Path: "path",
     SecretStr: "secret, never shown",

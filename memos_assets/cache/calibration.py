@@ -161,7 +161,7 @@ def calibrate(
     """Return the smallest threshold whose false hits after the gate stay within a budget.
 
     Args:
-        pairs: labelled; those of other namespaces are left out. A pair with two labels is different.
+        pairs: labelled; those of other namespaces are left out. One with two labels is different.
         similarities: their cosines, in the same order; NaN is never served.
         namespace: whose threshold it is.
         model: that the cosines are of.

@@ -50,6 +50,7 @@ COMMANDS = {
     "versions": "versions:versions",
     "rejects": "rejects:group",
     "memory": "memory:group",
+    "snapshots": "snapshots:group",
     "acknowledge": "acknowledge:acknowledge",
     "check-sessions": "check_sessions:check_sessions",
     "user": "user:group",

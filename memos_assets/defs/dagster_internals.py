@@ -9,6 +9,7 @@ import time
 import uuid
 import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -102,9 +103,9 @@ def latest_data_versions(
 
 
 def materialized(
-    context: dg.OutputContext, partition: str, data_version: str, metadata: Mapping[str, int | str]
+    context: dg.OutputContext, partition: str | None, data_version: str, metadata: Mapping[str, Any]
 ) -> dg.DagsterEvent:
-    """Return the event that one partition of an output is materialised, to be yielded at once.
+    """Return the event that one partition of an output, or it, is materialised, to be yielded.
 
     It has the tags of Dagster's own, so whether the partition is stale is known from it.
 

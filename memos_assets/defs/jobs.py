@@ -5,6 +5,7 @@ import dagster as dg
 from memos_assets.asset_names import AssetNames
 from memos_assets.catalog import Catalog, FileKind
 from memos_assets.checklist import CHECKLIST, PROOF
+from memos_assets.defs.assets.snapshots import snapshot_jobs
 from memos_assets.defs.caches import cache_jobs
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
@@ -84,9 +85,11 @@ def _memory_jobs(catalog: Catalog) -> list[Job]:
     checks = check_keys(CHECKLIST.of_group("memory"), catalog)
     counted = ("memories", "links", "words", "spaces", "proposals", "seeds", "erasures")
     keys = [names.agent(name) for name in (*counted, "ranking", "quality", "graph_health")]
+    of_snapshots = check_keys(CHECKLIST.of_group("snapshots"), catalog)
     return [
         *memory_model_jobs(names),
         *cache_jobs(catalog),
+        *snapshot_jobs(names, dg.AssetSelection.checks(*of_snapshots), UPKEEP),
         dg.define_asset_job(
             names.job(MEMORY),
             selection=dg.AssetSelection.assets(*keys, names.service_sources).without_checks()

@@ -14,6 +14,7 @@ from memos_assets.defs.assets.indexes import index_assets
 from memos_assets.defs.assets.memory import memory_assets
 from memos_assets.defs.assets.report import report
 from memos_assets.defs.assets.search import search_functions
+from memos_assets.defs.assets.snapshots import snapshot_assets
 from memos_assets.defs.assets.sources import source_assets
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.assets.version import live_version
@@ -25,6 +26,7 @@ from memos_assets.defs.memory_models import memory_model_assets
 from memos_assets.defs.resources import Postgres, Webhook
 from memos_assets.defs.schedules import schedules_of
 from memos_assets.defs.sensors import post_failed_checks
+from memos_assets.defs.snapshots import IO_MANAGER, SnapshotIOManager
 
 
 def location_of(*catalogs: Catalog) -> dg.Definitions:
@@ -46,6 +48,7 @@ def location_of(*catalogs: Catalog) -> dg.Definitions:
         resources={
             "postgres": postgres,
             "postgres_table": table_io_manager(postgres, catalogs),
+            IO_MANAGER: SnapshotIOManager(),
             "webhook": Webhook(),
         },
         # A fresh interpreter per step costs seconds; parallelism is between runs.
@@ -69,6 +72,7 @@ def assets_of(catalog: Catalog) -> Iterator[dg.AssetsDefinition | dg.SourceAsset
         yield from memory_assets(catalog)
         yield from memory_model_assets(catalog.names)
         yield from cache_assets(catalog)
+        yield from snapshot_assets(catalog.names)
 
 
 def _refuse_shared(catalogs: Sequence[Catalog]) -> None:

@@ -2,8 +2,9 @@
 
 Each table of the database is read once, in binary COPY format, where texts and bytes are as they
 were given; columns of vectors are left out. Files are those in the folders of this project and of
-Dagster. Not looked at, because nobody can from here: the write-ahead log, rows that are deleted and
-not yet vacuumed, replicas, and backups that others made.
+Dagster, and those of snapshots; `stored_content` reads compressed ones. Not looked at, because
+nobody can from here: the write-ahead log, rows that are deleted and not yet vacuumed, replicas, and
+backups that others made.
 """
 
 import json
@@ -11,13 +12,16 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
 from psycopg import sql
 
+from memos_assets.memory import stored_content
 from memos_assets.postgres.connection import driver_of
+from memos_assets.snapshots.store import Store
 
 _log = logging.getLogger(__name__)
 
@@ -27,9 +31,9 @@ SHORTEST: Final = 12
 LONGEST: Final = 200
 MOST: Final = 60
 _READ: Final = 1 << 20
-_COMPRESSED: Final = (".parquet", ".gz", ".zst", ".dump", ".zip")
 #: Texts in such files may be overwritten without harm to their reader.
 _PLAIN: Final = (".log", ".txt", ".err", ".out", ".complete", ".json", ".jsonl", ".html", ".md")
+_IN_DUMPS: Final = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r"})
 NOT_LOOKED_AT: Final = (
     "the write-ahead log",
     "deleted rows that are not vacuumed yet",
@@ -59,38 +63,58 @@ class Searched:
         tables: that were read.
         table_bytes: that were read of them.
         files: that were read.
-        compressed: files that hold compressed content, and were not read.
+        unread: files that could not be read, and why.
         found: table or file -> how many of the texts are in it.
     """
 
     tables: int
     table_bytes: int
     files: int
-    compressed: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
     found: dict[str, int] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What is searched beside the database.
+
+    Attributes:
+        folders: read with everything below them; links are not followed.
+        skip: folders below them that are not read: PostgreSQL's own files.
+        store: of snapshots, wherever it is; None: there is none.
+    """
+
+    folders: Sequence[Path]
+    skip: Sequence[Path] = ()
+    store: Store | None = None
+
+
 def needles(texts: Iterable[str]) -> dict[str, tuple[bytes, ...]]:
-    """Return text -> its spellings in bytes: as it is, and within JSON; short ones are left out."""
+    """Return text -> its spellings in bytes; short ones are left out.
+
+    As it is, within JSON, and within a dump of PostgreSQL.
+    """
     chosen: dict[str, tuple[bytes, ...]] = {}
     for text in texts:
         cut = text[:LONGEST]
         if len(cut) >= SHORTEST and len(chosen) < MOST:
-            spelt = (cut, json.dumps(cut)[1:-1], json.dumps(cut, ensure_ascii=False)[1:-1])
+            spelt = (
+                cut,
+                json.dumps(cut)[1:-1],
+                json.dumps(cut, ensure_ascii=False)[1:-1],
+                cut.translate(_IN_DUMPS),
+            )
             chosen[cut] = tuple({one.encode() for one in spelt})
     return chosen
 
 
-def search(
-    conn: sa.Connection, folders: Sequence[Path], texts: Iterable[str], *, skip: Sequence[Path] = ()
-) -> Searched:
-    """Search every table of the database and every file of folders for texts.
+def search(conn: sa.Connection, places: Places, texts: Iterable[str]) -> Searched:
+    """Search every table of the database and every file of some places for texts.
 
     Args:
         conn: as a user who may read every table.
-        folders: read with everything below them; links are not followed.
+        places: beside the database.
         texts: at least `SHORTEST` characters long; the first `LONGEST` ones are looked for.
-        skip: folders below them that are not read: PostgreSQL's own files.
     """
     wanted = needles(texts)
     found: dict[str, int] = {}
@@ -105,20 +129,31 @@ def search(
         tables, read = tables + 1, read + size
         if hits:
             found[f"{schema}.{table}"] = hits
-    files, compressed = 0, []
-    for path in _files(folders, skip):
-        if path.suffix in _COMPRESSED:
-            compressed.append(str(path))
-            continue
+    files, unread = 0, []
+    for name, blocks in _contents(places):
         try:
-            hits, _ = _hits(_blocks(path), wanted)
-        except OSError as error:
-            _log.warning("%s cannot be read: %s", path, error.strerror)
+            hits, _ = _hits(blocks, wanted)
+        except stored_content.UNREADABLE as error:
+            _log.warning("%s cannot be read: %s", name, error)
+            unread.append(f"{name} ({type(error).__name__})")
             continue
         files += 1
         if hits:
-            found[str(path)] = hits
-    return Searched(tables, read, files, tuple(compressed), found)
+            found[name] = hits
+    return Searched(tables, read, files, tuple(unread), found)
+
+
+def _contents(places: Places) -> Iterator[tuple[str, Iterator[bytes]]]:
+    """Yield each file's name and what is in it."""
+    skip = list(places.skip)
+    if places.store is not None:
+        if places.store.local is not None:
+            skip.append(places.store.local)
+        for name in places.store.names(""):
+            opened = partial(places.store.open_input, name)
+            yield f"{places.store.url}/{name}", stored_content.blocks(name, opened)
+    for path in _files(places.folders, skip):
+        yield str(path), stored_content.blocks_of(path)
 
 
 def overwrite(paths: Iterable[str], texts: Iterable[str]) -> list[str]:
@@ -159,12 +194,6 @@ def _look(content: bytes, left: dict[str, tuple[bytes, ...]]) -> bytes:
     for text in [text for text, many in left.items() if any(one in content for one in many)]:
         del left[text]
     return content
-
-
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(_READ):
-            yield block
 
 
 def _files(folders: Sequence[Path], skip: Sequence[Path]) -> Iterator[Path]:

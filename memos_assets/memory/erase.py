@@ -2,13 +2,13 @@
 
 In one transaction, in the order of keys, so that two erasures and a writer wait for each other
 instead of failing. Memories of others that were derived from the user's are retracted: they stay
-with their owners as wrong. A tombstone in ``agent.erasures`` keeps a digest of the id and counts.
+with their owners as wrong. A tombstone in ``agent.erasures`` keeps a digest of the id and counts,
+and until the search after the commit found nothing, the texts to look for, sealed.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -18,13 +18,18 @@ from memos_assets.memory import canary
 from memos_assets.memory.beliefs import close_embeddings
 from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
 from memos_assets.memory.canary import Searched
+from memos_assets.memory.sealed_sample import seal, unseal
 from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema import agent
-from memos_assets.postgres.user_rows import BY_USER, ERASED, MENTIONS, Mention
+from memos_assets.postgres.user_rows import BY_USER, ERASED, MENTIONS, Mention, user_digest
 
+#: How a preview names an erasure whose search did not come to its end.
+UNFINISHED: Final = "erasure that is not finished"
 _BATCH: Final = 1_000
 _SAMPLE: Final = 20
+#: Memories of schema `agent`, and of memOS's table, whose ids and digests are looked for, too.
+_ENDS: Final = 5
 #: Rows that others may be locking are locked by their keys first.
 _LOCK = (
     "select 1 from agent.memories where number = any(%(numbers)s::bigint[]) "
@@ -50,24 +55,28 @@ class Erasure:
 
 
 def preview(conn: sa.Connection, user: str) -> dict[str, int]:
-    """Count what an erasure would delete: table -> rows.
+    """Count what an erasure would delete: table -> rows; and what is left of a former one.
 
     Raises:
-        AgentError: M770, M771.
+        AgentError: M770.
     """
     counts = find_belongings(conn, user).count(conn)
-    if not counts:
-        raise nothing_found(user)
-    return counts
+    return counts | ({UNFINISHED: 1} if _unfinished(conn, user) else {})
 
 
-def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
+def erase_rows(
+    conn: sa.Connection, user: str, *, erased_by: str, elsewhere: bool = False
+) -> Erasure:
     """Delete what belongs to a user, in the caller's transaction, and leave a tombstone.
+
+    An erasure that was interrupted before its search found nothing goes on: where no row is left,
+    the tombstone is its own.
 
     Args:
         conn: in a transaction, as the owner of the tables.
         user: their id.
         erased_by: who runs the command.
+        elsewhere: a snapshot has rows of the user, so that there is a tombstone in any case.
 
     Raises:
         AgentError: M770 rows are hidden; M771 nothing belongs to the user.
@@ -75,9 +84,12 @@ def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
     advisory_locks.WORD_COUNTS.wait(conn)
     found = find_belongings(conn, user)
     before = found.count(conn)
-    if not before:
+    former = _unfinished(conn, user)
+    if not before and former is not None:
+        return former
+    if not before and not elsewhere:
         raise nothing_found(user)
-    texts = _sample(conn, found)
+    texts = tuple(dict.fromkeys(_sample(conn, found) + (former.texts if former else ())))
     _analyze(conn, found)
     driver = driver_of(conn)
     driver.execute(_LOCK, found.values)
@@ -90,45 +102,95 @@ def erase_rows(conn: sa.Connection, user: str, *, erased_by: str) -> Erasure:
     number = conn.execute(
         agent.erasures.insert()
         .values(
-            user_digest=hashlib.sha256(user.encode()).hexdigest(),
+            user_digest=user_digest(user),
             erased_by=erased_by,
             counts=counts,
+            sample=seal(user, texts),
         )
         .returning(agent.erasures.c.number)
     ).scalar_one()
     return Erasure(number, counts, texts)
 
 
+def _unfinished(conn: sa.Connection, user: str) -> Erasure | None:
+    """Return the last erasure of a user whose texts nobody has finished to look for."""
+    table = agent.erasures
+    rows = conn.execute(
+        sa.select(table.c.number, table.c.counts, table.c.sample)
+        .where(table.c.user_digest == user_digest(user), table.c.sample.is_not(None))
+        .order_by(table.c.number)
+    ).all()
+    if not rows:
+        return None
+    texts = [text for row in rows for text in unseal(user, row.sample) or (user,)]
+    return Erasure(rows[-1].number, rows[-1].counts, tuple(dict.fromkeys(texts)))
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What is kept of an erased user.
+
+    Attributes:
+        number: of the erasure.
+        digest: sha256 of the user's id.
+        at: when they were erased, with a time zone.
+        by: who ran the command.
+        is_finished: their texts were looked for and found nowhere.
+    """
+
+    number: int
+    digest: str
+    at: datetime
+    by: str
+    is_finished: bool
+
+
+def tombstones(conn: sa.Connection) -> list[Tombstone]:
+    """Return all tombstones, the oldest first."""
+    c = agent.erasures.c
+    columns = (c.number, c.user_digest, c.erased_at, c.erased_by, c.sample.is_(None))
+    return [Tombstone(*row) for row in conn.execute(sa.select(*columns).order_by(c.number))]
+
+
+def finish(conn: sa.Connection, user: str) -> None:
+    """Forget the texts to look for, in the caller's transaction: they were found nowhere."""
+    table = agent.erasures
+    mine = sa.and_(table.c.user_digest == user_digest(user), table.c.sample.is_not(None))
+    conn.execute(table.update().where(mine).values(sample=None))
+
+
 def count_beside(conn: sa.Connection, erasure: Erasure, places: Mapping[str, int]) -> Erasure:
     """Add what was deleted beside the user's rows to an erasure and to its tombstone.
+
+    A count that is there already is added to: an erasure may be interrupted and go on.
 
     Args:
         conn: in the caller's transaction.
         erasure: from `erase_rows`.
         places: place -> rows or files; those without any are left out.
     """
-    counts = erasure.counts | {place: count for place, count in places.items() if count}
+    counts = dict(erasure.counts)
+    for place, count in places.items():
+        if count:
+            counts[place] = counts.get(place, 0) + count
     table = agent.erasures
     conn.execute(table.update().where(table.c.number == erasure.number).values(counts=counts))
     return replace(erasure, counts=counts)
 
 
-def prove(
-    engine: sa.Engine, erasure: Erasure, folders: Sequence[Path], *, skip: Sequence[Path]
-) -> Erasure:
+def prove(engine: sa.Engine, erasure: Erasure, places: canary.Places) -> Erasure:
     """Search everything for the user's texts; take them out of rejects, Dagster's tables and logs.
 
     Args:
         engine: of the database, after the erasure was committed.
         erasure: from `erase_rows`.
-        folders: of this project and of Dagster.
-        skip: below them, PostgreSQL's own files.
+        places: that are searched beside the database.
 
     Returns:
         The erasure with what was changed beside the user's rows, and with the last search.
     """
     with engine.connect() as conn:
-        searched = canary.search(conn, folders, erasure.texts, skip=skip)
+        searched = canary.search(conn, places, erasure.texts)
     if not searched.found:
         return replace(erasure, searched=searched)
     changed = canary.overwrite(searched.found, erasure.texts)
@@ -137,7 +199,7 @@ def prove(
         beside["files of ours, overwritten"] = len(changed)
         erasure = count_beside(conn, erasure, beside)
     with engine.connect() as conn:
-        searched = canary.search(conn, folders, erasure.texts, skip=skip)
+        searched = canary.search(conn, places, erasure.texts)
     return replace(erasure, searched=searched)
 
 
@@ -171,14 +233,15 @@ def _sample(conn: sa.Connection, found: Belongings) -> tuple[str, ...]:
     ).fetchall()
     if _exists(conn, "public.memories"):
         contents += driver.execute(
-            "select content_summary, content_hash, id::text from public.memories "
-            "where user_id = %s and length(content_summary) >= %s order by id limit %s",
+            "select coalesce(content_summary, ''), content_hash, id::text from public.memories "
+            "where user_id = %s order by length(content_summary) >= %s desc nulls last, id "
+            "limit %s",
             (found.user, canary.SHORTEST, _SAMPLE),
         ).fetchall()
     said = [row[0] for row in contents]
-    ids = [row[2] for row in contents[:10]]
-    digests = [row[1] for row in contents[:10]]
-    return tuple(dict.fromkeys([found.user, *said, *ids, *digests]))
+    ends = [*contents[:_ENDS], *contents[-_ENDS:]]
+    ids, digests = [row[2] for row in ends], [row[1] for row in ends]
+    return tuple(dict.fromkeys([found.user, *ids, *digests, *said]))
 
 
 def _spread(numbers: Sequence[int]) -> list[int]:

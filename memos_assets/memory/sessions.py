@@ -13,12 +13,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
-from memos_assets.errors import AgentError
+from memos_assets.errors import AgentError, SnapshotError
 from memos_assets.memory.models import ensure_registered
-from memos_assets.postgres import row_security, service_role
+from memos_assets.postgres import row_security, schemas, service_role
 from memos_assets.postgres.engine import closing_pool, create_engine, shown
+from memos_assets.postgres.forks import forks
 from memos_assets.postgres.service_role import ROLE
-from memos_assets.postgres.sessions import create_async_engine
+from memos_assets.postgres.sessions import create_async_engine, use_schema
 from memos_assets.postgres.target import prepare_target
 from memos_assets.search.embed import configured_embedder
 from memos_assets.settings import Settings
@@ -33,7 +34,10 @@ _has_model: set[str] = set()
 
 
 def sessions_for(
-    settings: Settings, *, application_name: str = APPLICATION_NAME
+    settings: Settings,
+    *,
+    application_name: str = APPLICATION_NAME,
+    schema: str = schemas.AGENT.name,
 ) -> async_sessionmaker[AsyncSession]:
     """Return what makes asynchronous sessions of services, on one pool for this process.
 
@@ -46,38 +50,47 @@ def sessions_for(
     Args:
         settings: the address, pool sizes and times.
         application_name: shown by ``pg_stat_activity``.
+        schema: whose memories these are: the live ones, or a fork of a snapshot.
 
     Raises:
         AgentError: M710 the role of services is missing, or this user may not change to it; M711
             row-level security is not as described; M712 the role would not be bound by it.
         UsageError, ServerError, TargetError: as `target.prepare_target`.
     """
-    url = walled_off(settings)
+    url = walled_off(settings, schema)
     engine = create_async_engine(url, settings, application_name=application_name)
     _run_as_role(engine.sync_engine)
+    use_schema(engine.sync_engine, schema)
     return async_sessionmaker(engine, expire_on_commit=False)
 
 
 def sync_sessions_for(
-    settings: Settings, *, application_name: str = APPLICATION_NAME
+    settings: Settings,
+    *,
+    application_name: str = APPLICATION_NAME,
+    schema: str = schemas.AGENT.name,
 ) -> sessionmaker[Session]:
     """Return what makes synchronous sessions of services; ``sessions.kw["bind"].dispose()`` closes.
 
     Raises:
-        AgentError, UsageError, ServerError, TargetError: as `sessions_for`.
+        AgentError, SnapshotError, UsageError, ServerError, TargetError: as `sessions_for`.
     """
-    url = walled_off(settings)
+    url = walled_off(settings, schema)
     engine = create_engine(url, settings, application_name=application_name)
     _run_as_role(engine)
+    use_schema(engine, schema)
     return sessionmaker(engine, expire_on_commit=False)
 
 
 @asynccontextmanager
 async def open_memory_sessions(
-    settings: Settings, *, application_name: str = APPLICATION_NAME
+    settings: Settings,
+    *,
+    application_name: str = APPLICATION_NAME,
+    schema: str = schemas.AGENT.name,
 ) -> AsyncIterator[async_sessionmaker[AsyncSession]]:
     """Yield `sessions_for`, and close its pool at the end of the block."""
-    sessions = sessions_for(settings, application_name=application_name)
+    sessions = sessions_for(settings, application_name=application_name, schema=schema)
     try:
         yield sessions
     finally:
@@ -86,22 +99,35 @@ async def open_memory_sessions(
 
 @contextmanager
 def open_sync_memory_sessions(
-    settings: Settings, *, application_name: str = APPLICATION_NAME
+    settings: Settings,
+    *,
+    application_name: str = APPLICATION_NAME,
+    schema: str = schemas.AGENT.name,
 ) -> Iterator[sessionmaker[Session]]:
     """Yield `sync_sessions_for`, and close its pool at the end of the block."""
-    sessions = sync_sessions_for(settings, application_name=application_name)
+    sessions = sync_sessions_for(settings, application_name=application_name, schema=schema)
     with closing_pool(sessions.kw["bind"]):
         yield sessions
 
 
-def walled_off(settings: Settings) -> sa.URL:
+def walled_off(settings: Settings, schema: str = schemas.AGENT.name) -> sa.URL:
     """Return the address of a database whose role and policies keep users apart.
 
     Raises:
-        AgentError, UsageError, ServerError, TargetError: as `sessions_for`.
+        SnapshotError: M823 the schema is not a fork.
+        AgentError, SnapshotError, UsageError, ServerError, TargetError: as `sessions_for`.
     """
     url = prepare_target(settings, APPLICATION_NAME)
     address = url.render_as_string(hide_password=True)
+    if schema != schemas.AGENT.name:
+        # A fork may have been made since, so it is always compared.
+        engine = create_engine(url, settings, application_name=APPLICATION_NAME, pooled=False)
+        with engine.connect() as conn:
+            if schema not in forks(conn):
+                raise _not_a_fork(schema)
+            _require_role(conn, shown(url))
+            _require_wall(conn, shown(url))
+        return url
     if address not in _compared:
         engine = create_engine(url, settings, application_name=APPLICATION_NAME, pooled=False)
         with engine.connect() as conn:
@@ -115,6 +141,15 @@ def walled_off(settings: Settings) -> sa.URL:
         if ensure_registered(engine, configured_embedder(settings)) is not None:
             _has_model.add(address)
     return url
+
+
+def _not_a_fork(schema: str) -> SnapshotError:
+    return SnapshotError(
+        "M823",
+        "there is no such fork of a snapshot",
+        where=f"schema {schema!r}",
+        fix="make it: memos-assets snapshots restore ID --mode fork --schema NAME",
+    )
 
 
 def _require_role(conn: sa.Connection, where: str) -> None:

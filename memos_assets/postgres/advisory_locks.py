@@ -170,6 +170,13 @@ WORD_COUNTS = AdvisoryLock(
     "transaction",
     "Counts of words that are added up: an erasure does not leave the sum of a space that is gone.",
 )
+SNAPSHOTS = AdvisoryLock(
+    "snapshots",
+    _MEMO + 2,
+    "session",
+    "The files of a store of snapshots: one session at a time writes, rewrites or prunes them.",
+    ("store",),
+)
 RESTORE = AdvisoryLock(
     "restore",
     _MEMO << 8 | 0x09,
@@ -214,6 +221,7 @@ LOCKS = (
     FUNCTIONS,
     MODELS,
     WORD_COUNTS,
+    SNAPSHOTS,
     RESTORE,
     TRIAL,
     RUN,

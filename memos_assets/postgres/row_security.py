@@ -7,6 +7,7 @@ administrator has created the role (`service_role`).
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import psycopg
@@ -18,10 +19,12 @@ from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import TargetError
 from memos_assets.postgres import service_role
 from memos_assets.postgres.connection import driver_of, first_line
+from memos_assets.postgres.forks import fork_walls, forks
 from memos_assets.postgres.owned_rows import (
     FUNCTIONS,
     OWNERS_POLICY,
     PREFIX,
+    Policy,
     Wall,
     agents_wall,
     walls,
@@ -37,6 +40,7 @@ from memos_assets.postgres.policy_states import (
     table_faults,
 )
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA
+from memos_assets.postgres.schemas import renamed
 from memos_assets.postgres.service_role import ROLE
 from memos_assets.postgres.shape.functions import (
     described_functions,
@@ -78,9 +82,34 @@ def wall_faults(conn: sa.Connection) -> dict[str, list[str]]:
         if differing:
             faults[wall.qualified] = differing
     known = [wall.qualified for wall in found]
+    for fork in forks(conn):
+        of_fork = fork_walls(conn, fork)
+        known += [wall.qualified for wall in of_fork]
+        faults |= dict(_fork_faults(conn, of_fork, described))
     for relation in service_role.further_relations(conn, known):
         faults.setdefault(relation, []).append(f"{ROLE} has rights on it, and it has no owner")
     return faults
+
+
+def _fork_faults(
+    conn: sa.Connection,
+    found: list[Wall],
+    described: Mapping[tuple[Policy, ...], dict[str, PolicyState]],
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield tables of a fork that are not walled off as those of schema `agent` should be."""
+    states = read_states(conn, [wall.qualified for wall in found])
+    for wall in found:
+        state = states[wall.qualified]
+        expected = {
+            name: replace(
+                policy,
+                using=policy.using and renamed(policy.using, wall.schema),
+                check=policy.check and renamed(policy.check, wall.schema),
+            )
+            for name, policy in expected_policies(wall, state, described).items()
+        }
+        if differing := table_faults(wall, state, expected):
+            yield wall.qualified, differing
 
 
 def _function_faults(conn: sa.Connection) -> Iterator[str]:

@@ -7,14 +7,16 @@ Columns of pgvector's types for SQLAlchemy, ``VECTOR`` and ``HALFVEC``, take and
 `search.api` and `search.api_async` search through such sessions.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from sqlalchemy.ext.asyncio import create_async_engine as sqlalchemy_async_engine
 from sqlalchemy.orm import Session, sessionmaker
 
+from memos_assets.postgres import schemas
 from memos_assets.postgres.engine import (
     closing_pool,
     connection_options,
@@ -42,6 +44,34 @@ def create_async_engine(url: sa.URL, settings: Settings, *, application_name: st
     )
     set_up_connections(engine.sync_engine, settings)
     return engine
+
+
+def use_schema(target: sa.Engine | sa.Connection, schema: str) -> Callable[[], None]:
+    """Have the statements of an engine or connection go to another schema than `agent`.
+
+    This is the one place where that is done: what memory executes names `agent`, and what is sent
+    names the other schema. Values are not looked at, and pools are not shared with the live schema.
+
+    Args:
+        target: of SQLAlchemy, with asyncio its ``sync_engine``.
+        schema: a fork, or one that is being restored; its name needs no quotes.
+
+    Returns:
+        What undoes it.
+    """
+
+    def renamed(
+        _conn: object,
+        _cursor: object,
+        statement: str,
+        parameters: Any,
+        _context: object,
+        _many: Any,
+    ) -> tuple[str, Any]:
+        return schemas.renamed(statement, schema), parameters
+
+    sa.event.listen(target, "before_cursor_execute", renamed, retval=True)
+    return lambda: sa.event.remove(target, "before_cursor_execute", renamed)
 
 
 @asynccontextmanager

@@ -5,6 +5,7 @@ who remembered it, in whatever space, and so does everything in the user's priva
 on a memory goes with it. Rows of memOS's own tables belong to their ``user_id``.
 """
 
+import hashlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -20,6 +21,12 @@ ERASED: Final = "erased user"
 ERASED_MEMORY: Final = "00000000-0000-0000-0000-000000000000"
 #: Before the id of a user who is the source of a memory.
 BY_USER: Final = "user:"
+
+
+def user_digest(user: str) -> str:
+    """Return how a tombstone names an erased user: sha256 of the id, 64 digits."""
+    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
+
 
 _OF_AGENTS: Final[Mapping[str, Mapping[str, Names]]] = {
     "memories": {"number": "memory"},

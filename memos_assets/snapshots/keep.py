@@ -125,7 +125,7 @@ def plan(store: Store, policy: Policy, now: datetime | None = None) -> Plan:
 def prune(store: Store, decided: Plan) -> None:
     """Delete what a plan drops: manifests first, so that no snapshot is there without its files.
 
-    A prune that was killed is completed by the next one. Hold `write.writing` meanwhile.
+    A prune that was killed is completed by the next one. Hold `sole_writer` meanwhile.
     """
     for manifest in decided.dropped:
         store.delete(f"{MANIFESTS}/{manifest.id}.json")

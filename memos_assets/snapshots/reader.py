@@ -68,7 +68,7 @@ def batches(
     with _readable(store, entry), store.open_input(entry.file) as source:
         file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)
         if not file.schema_arrow.equals(schema, check_metadata=False):
-            raise _damaged(store, entry, "its columns are not those of the manifest")
+            raise damaged(store, entry, "its columns are not those of the manifest")
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
         for batch in file.iter_batches(batch_rows, columns=schema.names, use_threads=False):
@@ -94,9 +94,9 @@ def ensure_whole(store: Store, entry: TableEntry) -> None:
     """
     size = store.size(entry.file)
     if size is None:
-        raise _damaged(store, entry, "the file is missing")
+        raise damaged(store, entry, "the file is missing")
     if size != entry.bytes:
-        raise _damaged(store, entry, f"the file has {size:,} bytes where {entry.bytes:,} belong")
+        raise damaged(store, entry, f"the file has {size:,} bytes where {entry.bytes:,} belong")
 
 
 @contextmanager
@@ -104,10 +104,11 @@ def _readable(store: Store, entry: TableEntry) -> Iterator[None]:
     try:
         yield
     except (pa.ArrowException, OSError) as error:
-        raise _damaged(store, entry, f"the file cannot be read ({type(error).__name__})") from error
+        raise damaged(store, entry, f"the file cannot be read ({type(error).__name__})") from error
 
 
-def _damaged(store: Store, entry: TableEntry, what: str) -> SnapshotError:
+def damaged(store: Store, entry: TableEntry, what: str) -> SnapshotError:
+    """Return M807 of the file of a table."""
     return SnapshotError(
         "M807",
         what,

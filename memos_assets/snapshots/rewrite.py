@@ -14,14 +14,15 @@ import sqlalchemy as sa
 
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.schema.agent import erasures
+from memos_assets.postgres.user_rows import user_digest
 from memos_assets.snapshots import marks
 from memos_assets.snapshots.manifest import Manifest, Rewritten, TableEntry
 from memos_assets.snapshots.reader import table_of
-from memos_assets.snapshots.store import MANIFESTS, Store
+from memos_assets.snapshots.store import MANIFESTS, TABLES, Store
+from memos_assets.snapshots.verify import verify
 from memos_assets.snapshots.without_users import (
     Taken,
     batches_without,
-    digest_of,
     find_taken,
     is_changed,
     users_in,
@@ -94,26 +95,30 @@ def find_user(store: Store, user: str) -> dict[str, str]:
     Raises:
         SnapshotError: M800, M801, M807 a snapshot cannot be read.
     """
-    now = {digest_of(user): datetime.now(UTC)}
+    now = {user_digest(user): datetime.now(UTC)}
     return {found.snapshot: found.table for found in reversed(find_erased(store, now))}
 
 
-def take_out(store: Store, erased: Mapping[str, datetime]) -> Rewrites:
+def take_out(store: Store, erased: Mapping[str, datetime], *, database: str) -> Rewrites:
     """Take erased users out of every snapshot of before their erasure, and finish former runs.
 
-    The caller holds the lock `advisory_locks.SNAPSHOTS`, so that nobody writes a snapshot with
-    rows of before. Marks, labels, partitions and parents follow. Running it again changes nothing.
+    The caller is the `sole_writer`, so that nobody writes a snapshot with rows of before. Marks,
+    labels, partitions and parents follow. What a write that was killed left behind is deleted.
+    Running it again changes nothing.
 
     Args:
         store: of the snapshots.
         erased: from `erased_users`.
+        database: from `database_identity`: whose writers are kept out.
 
     Returns:
         What was done. A snapshot that cannot be read does not keep the others from it.
     """
     done = Rewrites()
+    store.sweep()
     _settle(store, done)
     manifests = _readable(store, done)
+    verified = marks.verified(store)
     known, written = _Users(store), _Written(store, manifests)
     for manifest in manifests:
         try:
@@ -123,6 +128,9 @@ def take_out(store: Store, erased: Mapping[str, datetime]) -> Rewrites:
             taken = find_taken(store, manifest, inside, max(inside.values()))
             new = _new_manifest(store, manifest, taken, written)
             _put(store, new)
+            # The mark says that the content was verified, so it is verified anew.
+            if manifest.id in verified and verify(store, new).is_whole:
+                marks.mark_verified(store, new.id)
         except SnapshotError as error:
             done.failed.append(_failure(manifest.id, error))
             continue
@@ -131,6 +139,7 @@ def take_out(store: Store, erased: Mapping[str, datetime]) -> Rewrites:
             store.put_rewritten(note)
             done.rewritten.append(note)
     _settle(store, done)
+    _remove_unreferenced(store, database, done)
     return done
 
 
@@ -147,7 +156,7 @@ class _Users:
         """Return digest -> id of users whom a table names, erased after the snapshot was made."""
         named = self._named.get(entry.identity)
         if named is None:
-            named = {digest_of(user): user for user in users_in(self._store, entry)}
+            named = {user_digest(user): user for user in users_in(self._store, entry)}
             self._named[entry.identity] = named
         made_at = datetime.fromisoformat(manifest.made_at)
         return {
@@ -243,6 +252,21 @@ def _settle(store: Store, done: Rewrites) -> None:
             store.delete(name)
         store.delete(f"{MANIFESTS}/{old}.json")
         store.delete(f"{marks.VERIFIED}/{old}.json")
+
+
+def _remove_unreferenced(store: Store, database: str, done: Rewrites) -> None:
+    """Delete files that a killed write left behind: they may have rows of erased users.
+
+    Where another database writes to the store, a file may be one that it writes just now; where a
+    manifest cannot be read, one of its files. They are left to `snapshots prune`.
+    """
+    manifests = _readable(store, Rewrites())
+    if len(manifests) < len(store.ids()) or any(one.database != database for one in manifests):
+        return
+    kept = {entry.file for one in manifests for entry in one.tables}
+    for name in set(store.names(TABLES)) - kept:
+        store.delete(name)
+        done.files += 1
 
 
 def _followed(store: Store) -> dict[str, str]:

@@ -8,12 +8,14 @@
 A file is written below ``partial/`` and moved to its name, so that no reader sees half of one.
 """
 
+import fcntl
 import json
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,11 +23,14 @@ import pyarrow as pa
 from pyarrow import fs
 
 from memos_assets.errors import SnapshotError
+from memos_assets.files import make_private, private_descriptor
 from memos_assets.snapshots.manifest import Manifest, Rewritten
 
 MANIFESTS, REWRITTEN, TABLES, PARTIAL = "manifests", "rewritten", "tables", "partial"
 #: Digits by which people name a snapshot; fewer are refused.
 SHORTEST_ID: Final = 6
+#: Age of an object below ``partial/`` of which nobody will make a file.
+_ABANDONED: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,15 +91,53 @@ class Store:
     def partial(self) -> Iterator[str]:
         """Yield a name for a file to be written, which is deleted unless it was moved."""
         name = f"{PARTIAL}/{uuid.uuid4().hex}"
-        self.filesystem.create_dir(self.path(PARTIAL), recursive=True)
+        self._make_folder(PARTIAL)
+        # Locked while its process lives, so that `sweep` knows what nobody writes any more.
+        local = self.local
+        lock = None if local is None else private_descriptor(local / name, os.O_WRONLY)
         try:
+            if lock is not None:
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield name
         finally:
             self.delete(name)
+            if lock is not None:
+                os.close(lock)
+
+    def sweep(self) -> int:
+        """Delete partial files of processes that were killed, and return how many.
+
+        In an object store, those that are older than a day: no object is half of a file there.
+        """
+        killed = [name for name in self.names(PARTIAL) if not self._is_written(name)]
+        for name in killed:
+            self.delete(name)
+        return len(killed)
+
+    def _is_written(self, partial: str) -> bool:
+        """Whether a process is at work on a partial file, or may be."""
+        if self.local is None:
+            found = self.filesystem.get_file_info(self.path(partial))
+            return found.mtime is None or datetime.now(UTC) - found.mtime < _ABANDONED
+        try:
+            with (self.local / partial).open("rb") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+        return False
+
+    def _make_folder(self, folder: str) -> None:
+        """Make a folder; on a local disk only its user may enter it."""
+        if self.local is not None:
+            make_private(self.local / folder)
+        else:
+            self.filesystem.create_dir(self.path(folder), recursive=True)
 
     def publish(self, partial: str, name: str) -> None:
         """Move a whole file to its name; on a local disk it is there after a power failure, too."""
-        self.filesystem.create_dir(self.path(name).rpartition("/")[0], recursive=True)
+        self._make_folder(name.rpartition("/")[0])
         if self.local is None:
             self.filesystem.move(self.path(partial), self.path(name))
             return
@@ -150,13 +193,13 @@ class Store:
         return manifest
 
     def manifests(self) -> list[Manifest]:
-        """Return all manifests, the oldest first.
+        """Return all manifests, the one whose rows were seen last at the end.
 
         Raises:
             SnapshotError: M800, M801.
         """
         listed = [self.read_manifest(snapshot) for snapshot in self.ids()]
-        return sorted(listed, key=lambda one: (one.made_at, one.id))
+        return sorted(listed, key=lambda one: (one.latest.made_at, one.id))
 
     def resolve(self, snapshot: str) -> str:
         """Return the id that an id's beginning or a label means.

@@ -34,11 +34,6 @@ _SPACES, _GRANTS, _MEMORIES, _REVISIONS, _PROVENANCE = (
 )
 
 
-def digest_of(user: str) -> str:
-    """Return how a tombstone names a user."""
-    return hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()
-
-
 def users_in(store: Store, entry: TableEntry) -> frozenset[str]:
     """Return the users that a table of a snapshot names.
 
@@ -264,7 +259,9 @@ def _deciding(entry: TableEntry) -> list[str]:
 def _mentions_in(entry: TableEntry) -> list[Mention]:
     if entry.schema != AGENT_SCHEMA:
         return []
-    return [mention for mention in MENTIONS if mention.table == entry.name]
+    # A snapshot of a former revision may lack a column.
+    has = dict(entry.columns)
+    return [one for one in MENTIONS if one.table == entry.name and one.column in has]
 
 
 def _end_of(entry: TableEntry) -> tuple[str, str] | None:
@@ -273,7 +270,8 @@ def _end_of(entry: TableEntry) -> tuple[str, str] | None:
         return None
     if entry.qualified == _MEMORIES:
         return "number", "retracted_at"
-    return ("memory", "closed_at") if is_of_embeddings(entry.name) else None
+    has_end = is_of_embeddings(entry.name) and "closed_at" in dict(entry.columns)
+    return ("memory", "closed_at") if has_end else None
 
 
 def batches_without(store: Store, entry: TableEntry, taken: Taken) -> Iterator[pa.RecordBatch]:

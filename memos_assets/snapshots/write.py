@@ -16,13 +16,20 @@ from memos_assets import __version__
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import SnapshotError
-from memos_assets.postgres.connection import database_identity, driver_of, put_in_force
+from memos_assets.postgres.connection import (
+    database_identity,
+    driver_of,
+    first_line,
+    put_in_force,
+)
 from memos_assets.postgres.copy.bulk import read_table
+from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA, models
 from memos_assets.postgres.versions.versions import current_revision
 from memos_assets.snapshots.columns import SnapshotTable, read_tables
 from memos_assets.snapshots.coverage import coverage_of
 from memos_assets.snapshots.manifest import Manifest, Moment, TableEntry
+from memos_assets.snapshots.sole_writer import sole_writer
 from memos_assets.snapshots.store import Store
 from memos_assets.snapshots.table_file import TableFile
 
@@ -70,11 +77,14 @@ def write_snapshot(
         run: id of the Dagster run.
 
     Raises:
+        SnapshotError: M804 another process writes to the store, and is not done in time.
         SnapshotError: M805 the role does not see all rows.
         SnapshotError: M806 the store cannot be written to, as on a full disk.
+        SnapshotError: M808 the rows are those of a snapshot with another label.
     """
     started = time.monotonic()
-    with _one_moment(engine) as conn:
+    with sole_writer(engine, store), _one_moment(engine) as conn:
+        store.sweep()
         before = readable_manifests(store)
         known = {entry.identity: entry for one in before for entry in one.tables}
         tables, left_out = _chosen(conn, include_consolidated=include_consolidated)
@@ -101,12 +111,12 @@ def write_snapshot(
             run=run,
             versions=_versions(conn),
         )
-    same = next((one for one in before if one.id == manifest.id), None)
-    if same is not None:
-        manifest = same.seen_again(
-            Moment(manifest.made_at, partition=partition, run=run), label=label
-        )
-    store.put_manifest(manifest)
+        same = next((one for one in before if one.id == manifest.id), None)
+        if same is not None:
+            _ensure_label(same, label)
+            moment = Moment(manifest.made_at, partition=partition, run=run)
+            manifest = same.seen_again(moment, label=label)
+        store.put_manifest(manifest)
     return Written(manifest, same is not None, reused, size, time.monotonic() - started)
 
 
@@ -125,10 +135,31 @@ def readable_manifests(store: Store) -> list[Manifest]:
 def _one_moment(engine: sa.Engine) -> Iterator[sa.Connection]:
     """Yield a connection that sees one moment, and every row or none."""
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-    with reading.connect() as conn:
-        # With it off, PostgreSQL refuses a query that policies would narrow.
-        put_in_force(conn, {"row_security": "off"})
-        yield conn
+    try:
+        with reading.connect() as conn:
+            # With it off, PostgreSQL refuses a query that policies would narrow.
+            put_in_force(conn, {"row_security": "off"})
+            yield conn
+    except (psycopg.Error, sa.exc.DBAPIError) as error:
+        cause = error.orig if isinstance(error, sa.exc.DBAPIError) else error
+        if not isinstance(cause, psycopg.errors.InsufficientPrivilege):
+            raise
+        raise SnapshotError(
+            "M805",
+            f"this role does not see all rows ({first_line(error)})",
+            where=shown(engine.url),
+            fix="connect as the owner of the tables, or grant the role SELECT and BYPASSRLS",
+        ) from None
+
+
+def _ensure_label(manifest: Manifest, label: str | None) -> None:
+    if label is not None and manifest.label not in (None, label):
+        raise SnapshotError(
+            "M808",
+            f"these rows are labelled {manifest.label} already",
+            where=f"snapshot {manifest.id[:12]}",
+            fix="use that label, or write the snapshot without one",
+        )
 
 
 def _chosen(

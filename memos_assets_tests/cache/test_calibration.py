@@ -1,6 +1,7 @@
 """Thresholds rest on labelled pairs: as low as a bound on false hits allows, else the default."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from memos_assets.cache.calibration import (
     wilson_upper,
 )
 from memos_assets.errors import UsageError
-from memos_assets.search.embed import DeterministicEmbedder
+from memos_assets.search.embed import DeterministicEmbedder, Vectors
 
 
 def _world(same: int, different: int, *, namespace: str | None = None) -> list[LabelledPair]:
@@ -60,7 +61,7 @@ def test_the_threshold_is_the_smallest_whose_bound_is_within_the_budget() -> Non
 
 def test_false_hits_that_the_gate_refuses_do_not_count() -> None:
     refused = [
-        LabelledPair(f"how does part x{n} work", f"How does part y{n} work?", False)
+        LabelledPair(f"how does part x{n} work", f"How does part y{n} work?", same=False)
         for n in range(200)
     ]
     found = _calibrated([*_world(100, 0), *refused], [0.9] * 300, 0.05)
@@ -90,8 +91,8 @@ def test_pairs_of_other_namespaces_and_nan_do_not_count() -> None:
 
 
 def test_of_two_labels_of_a_pair_the_one_that_refuses_counts() -> None:
-    said = LabelledPair("how does x1 work", "How does x1 work?", False, source="feedback")
-    pairs = [*_world(100, 200), said, LabelledPair(said.a, said.b, True), said]
+    said = LabelledPair("how does x1 work", "How does x1 work?", same=False, source="feedback")
+    pairs = [*_world(100, 200), said, LabelledPair(said.a, said.b, same=True), said]
     assert _calibrated(pairs, [0.9] * 303, 0.05).different == 201
 
 
@@ -124,19 +125,21 @@ def test_pairs_come_from_files_feedback_and_shadow_observations(tmp_path: Path) 
         '{"a": "x", "b": "z", "label": "different", "namespace": "answers", "language": "en"}\n'
     )
     assert read_pairs(path) == [
-        LabelledPair("x", "y", True),
-        LabelledPair("x", "z", False, "answers"),
+        LabelledPair("x", "y", same=True),
+        LabelledPair("x", "z", same=False, namespace="answers"),
     ]
     rows = [{"asked": "q", "matched": "m", "wrong": True, "namespace": "answers"}]
     assert list(pairs_of(rows, "feedback")) == [
-        LabelledPair("m", "q", False, "answers", "feedback")
+        LabelledPair("m", "q", same=False, namespace="answers", source="feedback")
     ]
 
 
 @pytest.mark.parametrize(
     "line",
-    ['{"a": "x", "b": "y"}', "[]", "{", '{"a": "x", "b": "y", "label": "perhaps"}']
-    + ['{"a": 1, "b": "y", "label": 1}', '{"a": "x", "b": " ", "label": 0}'],
+    [
+        *('{"a": "x", "b": "y"}', "[]", "{", '{"a": "x", "b": "y", "label": "perhaps"}'),
+        *('{"a": 1, "b": "y", "label": 1}', '{"a": "x", "b": " ", "label": 0}'),
+    ],
 )
 def test_a_line_that_is_no_pair_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "pairs.jsonl"
@@ -150,7 +153,7 @@ def test_texts_are_embedded_once_in_batches() -> None:
     class Counting(DeterministicEmbedder):
         count = 0
 
-        def embed(self, texts):  # type: ignore[no-untyped-def]
+        def embed(self, texts: Sequence[str]) -> Vectors:
             self.count += len(texts)
             assert len(texts) <= 64
             return super().embed(texts)
@@ -161,4 +164,4 @@ def test_texts_are_embedded_once_in_batches() -> None:
     assert embedder.count == len({text for pair in pairs for text in (pair.a, pair.b)})
     assert [each.namespace for each in found] == ["answers", "results"]
     assert cosines(embedder, []).shape == (0,)
-    assert cosines(embedder, [LabelledPair("one", "one", True)]) == pytest.approx([1.0])
+    assert cosines(embedder, [LabelledPair("one", "one", same=True)]) == pytest.approx([1.0])

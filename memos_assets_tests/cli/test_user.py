@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from pathlib import Path
 
 import dagster as dg
@@ -10,13 +11,24 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from memos_assets.errors import SnapshotError
 from memos_assets.memory.acting import act_as
+from memos_assets.memory.erase import erase_rows
 from memos_assets.memory.graph_checks import nothing_dangles
 from memos_assets.memory.models import register
+from memos_assets.memory.sealed_sample import unseal
 from memos_assets.memory.sessions import open_sync_memory_sessions
+from memos_assets.memory.stored_content import blocks_of
+from memos_assets.postgres.engine import libpq_url
+from memos_assets.postgres.server.cluster import programs
 from memos_assets.postgres.user_rows import ERASED_MEMORY
 from memos_assets.runs.instance import open_instance
 from memos_assets.settings import load_settings
+from memos_assets.snapshots import marks
+from memos_assets.snapshots.rewrite import erased_users, find_erased, find_user
+from memos_assets.snapshots.store import open_store
+from memos_assets.snapshots.verify import verify
+from memos_assets.snapshots.write import write_snapshot
 from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.memory.walled import act, add_memory, add_space
 
@@ -287,3 +299,121 @@ def test_texts_that_are_left_are_named(
     assert (code, err[:4]) == (1, "M773")
     assert "agent.memories: 1 text" in out
     assert f"{kept}: 1 text" in out
+
+
+def test_kept_snapshots_become_those_of_the_tables_after_the_erasure(
+    memos_assets: Command, shared: sa.Engine, home: Path, tmp_path: Path
+) -> None:
+    store = open_store(str(home / "snapshots"))
+    first = write_snapshot(shared, store, label="tuesday").manifest
+    with Session(shared) as session, session.begin():
+        act(session, ANN)
+        add_memory(session, _team(session), ANN, "Ann says more on Wednesday")
+    second = write_snapshot(shared, store, partition="2026-11-25").manifest
+    old = {entry.file for one in (first, second) for entry in one.tables}
+    marks.mark_verified(store, first.id)
+
+    outcome = tmp_path / "outcome.json"
+    assert memos_assets("user", "erase", BOB)[1].count("snapshots") == 1
+    code, _, err = memos_assets("user", "erase", BOB, "--yes", "--json", str(outcome))
+    assert (code, err) == (0, "")
+    said = json.loads(outcome.read_text())
+    assert said["counts"]["snapshots"] == 2
+    became = said["snapshots_rewritten"]
+    assert list(became) == [first.id, second.id]
+
+    now = write_snapshot(shared, store)
+    assert (now.unchanged, now.bytes) == (True, 0)
+    tuesday, wednesday = store.manifests()
+    assert [tuesday.id, wednesday.id] == list(became.values())
+    assert wednesday.id == now.manifest.id
+    assert (tuesday.label, wednesday.partition) == ("tuesday", "2026-11-25")
+    assert (tuesday.parent, wednesday.parent) == (None, tuesday.id)
+    assert (tuesday.made_at, wednesday.made_at) == (first.made_at, second.made_at)
+    assert list(marks.verified(store)) == [tuesday.id]
+    for one in (tuesday, wednesday):
+        assert verify(store, one).is_whole
+    kept = {entry.file for one in (tuesday, wednesday) for entry in one.tables}
+    assert set(store.names("tables")) == kept
+    assert kept & old, "a table without the user is the file that it was"
+    files = [path for path in (home / "snapshots").rglob("*") if path.is_file()]
+    texts = b"".join(block for path in files for block in blocks_of(path))
+    assert b"Ann says more on Wednesday" in texts
+    for secret in (BOB, "canary", SUMMARY):
+        assert secret.encode() not in texts
+    with pytest.raises(SnapshotError, match=r"M802 .*was rewritten to"):
+        store.manifest(first.id)
+    with shared.connect() as conn:
+        erased = erased_users(conn)
+    assert find_erased(store, erased) == []
+    assert memos_assets("user", "erase", BOB, "--yes")[2].startswith("M771")
+
+
+def test_an_erasure_that_was_killed_before_its_search_is_finished_by_the_next_run(
+    memos_assets: Command, shared: sa.Engine, home: Path
+) -> None:
+    assert memos_assets("user", "export", BOB)[0] == 0
+    store = open_store(str(home / "snapshots"))
+    write_snapshot(shared, store)
+    log = home / "postgres.log"
+    log.write_text(f"STATEMENT: {SAID.format(1)}\n")
+    with shared.begin() as conn:
+        erase_rows(conn, BOB, erased_by="somebody")
+    with shared.connect() as conn:
+        sample = conn.execute(sa.text("select sample from agent.erasures")).scalar_one()
+    assert b"canary" not in sample
+    assert unseal(ANN, sample) is None
+    assert "canary" in log.read_text()
+
+    code, out, _ = memos_assets("user", "erasures")
+    assert (code, "open" in out) == (1, True)
+    code, out, err = memos_assets("user", "erasures", "--finish")
+    assert (code, err, "open" in out) == (0, "", True)
+    assert find_user(store, BOB) == {}
+    assert "erasure that is not finished" in memos_assets("user", "erase", BOB)[1]
+    code, out, err = memos_assets("user", "erase", BOB, "--yes")
+    assert (code, err) == (0, "")
+    assert "exports of ours" in out
+    assert "canary" not in log.read_text()
+    with shared.connect() as conn:
+        (sample,) = conn.execute(sa.text("select sample from agent.erasures")).scalars()
+    assert sample is None
+    code, out, _ = memos_assets("user", "erasures")
+    assert (code, "finished" in out, "open" in out) == (0, True, False)
+
+
+def test_rows_that_only_a_snapshot_has_are_erased_there(
+    memos_assets: Command, shared: sa.Engine, home: Path
+) -> None:
+    store = open_store(str(home / "snapshots"))
+    write_snapshot(shared, store)
+    with shared.begin() as conn:
+        erase_rows(conn, BOB, erased_by="somebody")
+        conn.execute(sa.text("delete from agent.erasures"))
+    assert set(counts(shared, BOB).values()) == {0}
+    assert memos_assets("user", "erase", BOB, "--yes")[0] == 0
+    assert find_user(store, BOB) == {}
+
+
+def test_dumps_that_hold_texts_are_named_and_deleted_on_request(
+    memos_assets: Command, shared: sa.Engine, home: Path
+) -> None:
+    folder = home / "backups"
+    folder.mkdir(parents=True)
+    for name, options in (("all", ()), ("none", ("--schema=memos",))):
+        url = libpq_url(shared.url)
+        dump = [str(programs() / "bin" / "pg_dump"), "-Fc", f"-f{folder / name}.dump", *options]
+        subprocess.run([*dump, url], check=True)
+    (folder / "all.dump.sha256").write_text("digest")
+    code, out, err = memos_assets("user", "erase", BOB, "--yes")
+    assert (code, err[:4], "--delete-backups" in err) == (1, "M773", True)
+    assert "all.dump: " in out
+    assert "none.dump: " not in out
+    code, _, err = memos_assets("user", "erase", BOB, "--yes", "--delete-backups")
+    assert (code, err) == (0, "")
+    assert [path.name for path in folder.iterdir()] == ["none.dump"]
+
+
+def _team(session: Session) -> int:
+    found = session.execute(sa.text("select id from agent.spaces where name = 'team'"))
+    return int(found.scalar_one())

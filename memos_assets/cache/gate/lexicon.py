@@ -2,7 +2,7 @@
 
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
@@ -163,21 +163,17 @@ def lexicon(language: str) -> Lexicon:
     def stems(phrase: str) -> str:
         return " ".join(stem(part) for part in phrase.split())
 
-    kinds: dict[str, dict[str, str]] = {}
     kinds_file = named_lists(folder / "kinds.txt")
-    for kind, names in kinds_file.items():
-        for names_of_one in (name.split("=") for name in names):
-            for name in names_of_one:
-                kinds.setdefault(stems(name.strip()), {})[kind] = names_of_one[0].strip()
+    kinds = _kinds(kinds_file, stems)
     sides: dict[str, set[tuple[int, int]]] = {}
     for number, line in lines_of(folder / "antonyms.txt"):
-        for side, words in enumerate(line.split("|")):
-            for word in members(words):
-                sides.setdefault(stems(word), set()).add((number, side))
+        for side, words_of_side in enumerate(line.split("|")):
+            for phrase in members(words_of_side):
+                sides.setdefault(stems(phrase), set()).add((number, side))
     synonyms: dict[str, set[int]] = {}
     for number, line in lines_of(folder / "synonyms.txt"):
-        for word in members(line):
-            synonyms.setdefault(stems(word), set()).add(number)
+        for phrase in members(line):
+            synonyms.setdefault(stems(phrase), set()).add(number)
     listed = kinds.keys() | sides.keys() | synonyms.keys()
     function = frozenset(grammar["function"])
     negations = frozenset(grammar["negation"])
@@ -234,6 +230,18 @@ def lexicon(language: str) -> Lexicon:
         word=word,
         stem=lru_cache(maxsize=_KEPT_WORDS)(stem),
     )
+
+
+def _kinds(
+    lists: Mapping[str, Sequence[str]], stems: Callable[[str], str]
+) -> dict[str, dict[str, str]]:
+    """Return stems of a name -> kind -> the first of the names of that thing."""
+    found: dict[str, dict[str, str]] = {}
+    for kind, things in lists.items():
+        for names in (thing.split("=") for thing in things):
+            for name in names:
+                found.setdefault(stems(name.strip()), {})[kind] = names[0].strip()
+    return found
 
 
 def _pairs(entries: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -18,7 +18,8 @@ from memos_assets.cache.gate.lexicon import LANGUAGES, Lexicon, Word, foreign_wo
 _TOKEN: Final = re.compile(
     r"\w+(?:(?:[-'@&.]|(?<=\d)[:/](?=\d)|(?<=\d),(?=\d{3}))\w+)*(?:\+\+|[#%])?|[$€£¥%&]"
 )
-_APOSTROPHES: Final = str.maketrans({"’": "'", "‘": "'", "`": "'", "´": "'"})
+#: Apostrophes that keyboards and word processors write in place of U+0027.
+_APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u0060\u00b4", "'"))
 #: Chunks that are kept, each under 1 kB; a longer chunk is not kept.
 _KEPT_CHUNKS: Final = 20_000
 

@@ -1,7 +1,7 @@
 """The rules: each looks at two readings and returns why one does not answer the other, or "".
 
 A rule sees the text that is asked and the text whose answer was found, and nothing else: no
-similarity, no clock, no other entry. Words are data (`words`); the rules say what is done with them.
+similarity, no clock, no other entry. Words are data (`words`); rules say what is done with them.
 """
 
 from collections.abc import Callable, Iterable, Sequence

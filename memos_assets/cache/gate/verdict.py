@@ -67,7 +67,7 @@ class NamespaceRules:
 class Judge(Protocol):
     """A second opinion, such as of an LLM, on pairs that the rules would serve."""
 
-    def __call__(self, asked: str, matched: str) -> bool:
+    def __call__(self, asked: str, matched: str, /) -> bool:
         """Return whether the answer to `matched` answers `asked`."""
 
 
@@ -104,15 +104,17 @@ def judge(
     """
     asked, matched = normalised(asked), normalised(matched)
     if asked == matched:
-        return Verdict(True, "the texts are equal")
+        return Verdict(serve=True, reason="the texts are equal")
     mine, theirs = asked.split(), matched.split()
     language = _language(mine, theirs)
     if language is None or language not in rules.languages:
-        return Verdict(False, "the texts are not both in one language with rules", "language")
+        return Verdict(
+            serve=False, reason="the texts are not both in one language with rules", rule="language"
+        )
     words = lexicon(language)
     one, other = read(asked, mine, words), read(matched, theirs, words)
     young = (
-        0 < rules.fresh_seconds and age_seconds is not None and age_seconds <= rules.fresh_seconds
+        rules.fresh_seconds > 0 and age_seconds is not None and age_seconds <= rules.fresh_seconds
     )
     pair = Pair(
         asked=one,
@@ -126,8 +128,8 @@ def judge(
     for name, rule in _asked(rules.rules):
         reason = rule(pair)
         if reason:
-            return Verdict(False, reason, name)
-    return Verdict(True, _alike(one, other))
+            return Verdict(serve=False, reason=reason, rule=name)
+    return Verdict(serve=True, reason=_alike(one, other))
 
 
 @cache
@@ -154,10 +156,12 @@ def judge_twice(
     try:
         agrees = judge_of_caller(asked, matched)
     except Exception as error:  # noqa: BLE001 - whatever a judge raises, nothing is served
-        return Verdict(False, f"the judge failed: {type(error).__name__}", "judge")
+        return Verdict(
+            serve=False, reason=f"the judge failed: {type(error).__name__}", rule="judge"
+        )
     if agrees is True:
         return verdict
-    return Verdict(False, "the judge refused", "judge")
+    return Verdict(serve=False, reason="the judge refused", rule="judge")
 
 
 def _language(mine: Sequence[str], theirs: Sequence[str]) -> str | None:

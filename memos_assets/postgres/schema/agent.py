@@ -347,6 +347,12 @@ erasures = sa.Table(
     _now("erased_at"),
     sa.Column("erased_by", sa.Text(), nullable=False),
     sa.Column("counts", pg.JSONB(), nullable=False, comment="Place -> rows or files."),
+    sa.Column(
+        "sample",
+        sa.LargeBinary(),
+        comment="Texts to look for, encrypted by a key that is derived from the user's id; NULL "
+        "once they were found nowhere.",
+    ),
     comment="Users who were erased; nothing of what they said.",
 )
 

@@ -6,7 +6,7 @@ while and lets them all through; the next one may last longer.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
@@ -49,11 +49,13 @@ def seconds_of_attempt(number: int) -> float:
 def lock_live(conn: sa.Connection, catalog: Catalog, seconds: float) -> None:
     """Lock every live table or none, in the order of their names; see `lock_tables`."""
     live = relations(conn, catalog, catalog.schema)
-    names = {sql.Identifier(catalog.schema, name): number for name, number in live.items()}
-    lock_tables(conn, names, seconds)
+    tables = [(sql.Identifier(catalog.schema, name), number) for name, number in live.items()]
+    lock_tables(conn, tables, seconds)
 
 
-def lock_tables(conn: sa.Connection, tables: Mapping[sql.Identifier, int], seconds: float) -> None:
+def lock_tables(
+    conn: sa.Connection, tables: Sequence[tuple[sql.Identifier, int]], seconds: float
+) -> None:
     """Lock tables or none of them, in the order given.
 
     A reader is never the one to give way: before a wait at whose end one could have waited for
@@ -76,7 +78,7 @@ def lock_tables(conn: sa.Connection, tables: Mapping[sql.Identifier, int], secon
     ).scalar_one()
     wait = max(1, min(LOCK_WAIT_MS, timeout // 2))
     conn.execute(sa.text(f"set local statement_timeout = {wait}"))
-    names, numbers = list(tables), list(tables.values())
+    names, numbers = [name for name, _ in tables], [number for _, number in tables]
     began = time.monotonic()
     for place, together in enumerate([[name] for name in names] if seconds else [names]):
         passed = time.monotonic() - began

@@ -70,9 +70,7 @@ def live_tables(conn: sa.Connection) -> dict[str, SnapshotTable]:
     }
 
 
-def require_fit(
-    conn: sa.Connection, store: Store, manifest: Manifest, *, from_other: bool
-) -> None:
+def require_fit(conn: sa.Connection, store: Store, manifest: Manifest, *, from_other: bool) -> None:
     """Refuse a snapshot whose rows the live tables cannot take over.
 
     Args:
@@ -179,6 +177,6 @@ def require_model(conn: sa.Connection, store: Store, manifest: Manifest) -> None
         + (", with other answers" if then[0] == now.name else ""),
         where=f"snapshot {manifest.id[:12]}",
         fix="make a fork of it (--mode fork); or make that model current first: register it as "
-        "next, let the asset memos/agent/embeddings re-embed, and swap "
+        "next, let the asset memos/agent/reembedding embed, and swap "
         "(memos-assets memory models)",
     )

@@ -84,13 +84,13 @@ def test_no_text_breaks_the_gate(text: str) -> None:
 
 
 def test_the_judge_has_the_last_word_and_fails_closed() -> None:
-    def times_out(asked: str, matched: str) -> bool:
+    def times_out(*_: str) -> bool:
         raise TimeoutError
 
     assert judge_twice(ANSWERS, A, B, None).serve
-    assert judge_twice(ANSWERS, A, B, lambda asked, matched: True).serve
-    assert judge_twice(ANSWERS, A, B, lambda asked, matched: False).rule == "judge"
-    assert judge_twice(ANSWERS, A, B, lambda asked, matched: "yes").rule == "judge"  # type: ignore[arg-type, return-value]
+    assert judge_twice(ANSWERS, A, B, lambda *_: True).serve
+    assert judge_twice(ANSWERS, A, B, lambda *_: False).rule == "judge"
+    assert judge_twice(ANSWERS, A, B, lambda *_: "yes").rule == "judge"  # type: ignore[arg-type]
     failed = judge_twice(ANSWERS, A, B, times_out)
     assert (failed.serve, failed.reason) == (False, "the judge failed: TimeoutError")
     # It cannot overrule a rule, and is not asked.

@@ -1,0 +1,161 @@
+"""DuckDB over the Parquet files of a store: bounded memory, and a folder of its own to spill to."""
+
+import glob
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import duckdb
+import pyarrow as pa
+from fsspec.implementations.arrow import ArrowFSWrapper
+
+from memos_assets.errors import SnapshotError
+from memos_assets.snapshots.manifest import TableEntry
+from memos_assets.snapshots.store import Store
+
+#: Of DuckDB, beside what Python and pyarrow need.
+MEMORY_LIMIT: Final = "256MB"
+#: More threads hold more row groups in memory at once.
+_THREADS: Final = 4
+_PROTOCOL: Final = "memos-snapshots"
+#: What DuckDB raises for statements that are wrong, whatever the files hold.
+_BUGS: Final = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
+
+
+@dataclass(frozen=True, slots=True)
+class Duck:
+    """A connection of DuckDB that reads the files of a store.
+
+    Attributes:
+        store: whose files are read.
+        connection: with a memory limit.
+    """
+
+    store: Store
+    connection: duckdb.DuckDBPyConnection
+
+    def rows_of(self, entry: TableEntry) -> str:
+        """Return a table of a snapshot as SQL behind ``from``, with ``file_row_number`` from 0."""
+        path = self.store.path(entry.file)
+        return self._read(path, plain=self.store.local is not None and not glob.has_magic(path))
+
+    def rows_in(self, path: Path) -> str:
+        """Return a Parquet file of this machine as SQL behind ``from``."""
+        return self._read(str(path), plain=True)
+
+    def _read(self, path: str, *, plain: bool) -> str:
+        address = path if plain else f"{_PROTOCOL}://{path}"
+        return f"read_parquet({literal(address)}, file_row_number = true)"
+
+    def run(self, statement: str) -> duckdb.DuckDBPyConnection:
+        """Run a statement.
+
+        Raises:
+            SnapshotError: M810 a file is damaged; M811 memory or disk are exhausted.
+        """
+        try:
+            return self.connection.execute(statement)
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            raise self._explained(error) from error
+
+    def all(self, statement: str) -> list[tuple[Any, ...]]:
+        """Run a statement that returns few rows.
+
+        Raises:
+            SnapshotError: M810, M811.
+        """
+        rows: list[tuple[Any, ...]] = self.run(statement).fetchall()
+        return rows
+
+    def stream(self, query: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of a query; the connection is busy until the last one is read.
+
+        Raises:
+            SnapshotError: M810, M811.
+        """
+        try:
+            yield from self.connection.sql(query).to_arrow_reader(batch_rows)
+        except (duckdb.Error, UnicodeDecodeError) as error:
+            raise self._explained(error) from error
+
+    def _explained(self, error: Exception) -> SnapshotError:
+        """Return what an error means; bytes of a damaged file in a message fail to be text."""
+        said = str(error)
+        if isinstance(error, duckdb.OutOfMemoryException) or "No space left" in said:
+            return SnapshotError(
+                "M811",
+                f"snapshots cannot be compared within {MEMORY_LIMIT} of memory and what is free "
+                "on the disk of temporary files",
+                where=self.store.url,
+                fix="free space there, or set TMPDIR to a folder of a larger disk",
+            )
+        if isinstance(error, _BUGS):
+            raise error
+        # The message of DuckDB may show values of rows, its class does not.
+        return SnapshotError(
+            "M810",
+            f"a file of a table is damaged ({type(error).__name__})",
+            where=self.store.url,
+            fix="find the file: memos-assets snapshots verify ID; restore it from a copy of the "
+            "store",
+        )
+
+
+class _Files(ArrowFSWrapper):  # type: ignore[misc]  fsspec has no types
+    """Files of a store, for DuckDB, which would read ``*`` or ``[`` in a path as a pattern."""
+
+    protocol = _PROTOCOL
+
+    @classmethod
+    def _strip_protocol(cls, path: str) -> str:
+        return path.removeprefix(f"{_PROTOCOL}://")
+
+    def glob(self, path: str, **_: object) -> list[str]:
+        """Return the file itself."""
+        return [self._strip_protocol(path)]
+
+
+@contextmanager
+def opened(store: Store, *, scratch: Path | None = None) -> Iterator[Duck]:
+    """Yield a connection over the files of a store.
+
+    Args:
+        store: whose files are read.
+        scratch: folder in which DuckDB gets one for what does not fit into memory, which is gone
+            afterwards; None: that of temporary files.
+    """
+    with tempfile.TemporaryDirectory(prefix="memos-snapshots-", dir=scratch) as spill:
+        connection = duckdb.connect(
+            config={
+                "memory_limit": MEMORY_LIMIT,
+                "temp_directory": spill,
+                "threads": min(_THREADS, os.cpu_count() or 1),
+                # Nothing is fetched from the network.
+                "autoinstall_known_extensions": False,
+            }
+        )
+        try:
+            connection.execute("set timezone = 'UTC'")
+            connection.register_filesystem(_Files(fs=store.filesystem))
+            yield Duck(store, connection)
+        finally:
+            connection.close()
+
+
+def literal(text: str) -> str:
+    """Return a text as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def name(text: str) -> str:
+    """Return the name of a column as SQL."""
+    return '"' + text.replace('"', '""') + '"'
+
+
+def names(texts: Sequence[str]) -> str:
+    """Return the names of columns as SQL, between commas."""
+    return ", ".join(map(name, texts))

@@ -1,0 +1,253 @@
+"""The exchange: tables of a shadow schema become the live ones, in one transaction.
+
+First writers wait, while it is looked whether rows changed since the snapshot of now, and while
+memOS's own rows are put back; readers go on. Then, for a fraction of a second, everybody waits.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from graphlib import TopologicalSorter
+from typing import Final
+
+import psycopg
+import sqlalchemy as sa
+from psycopg import sql
+
+from memos_assets.catalog import MEMOS
+from memos_assets.postgres import row_security
+from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.schema import agent
+from memos_assets.postgres.versions.carried_over import carry_over
+from memos_assets.postgres.versions.live_locks import (
+    LiveTablesInUseError,
+    lock_tables,
+    refuse_older_snapshots,
+)
+from memos_assets.snapshots.coverage import coverage_of
+from memos_assets.snapshots.restore.shadow import exchanged
+from memos_assets.snapshots.restore.staged import Counts, Staged, refused
+
+#: How long writers wait in line for one attempt to have them stop.
+_WRITERS_WAIT_MS: Final = 2_000
+
+
+class RowsChangedError(Exception):
+    """Rows changed since the snapshot of now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Before:
+    """What was live when the snapshot of now was written.
+
+    Attributes:
+        moment: PostgreSQL's snapshot from before it, as text.
+        rows: ``schema.table`` -> rows.
+    """
+
+    moment: str
+    rows: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """An exchange: memOS's rows that changed, and how long readers waited, in seconds."""
+
+    application: Mapping[str, Counts]
+    seconds: float
+
+
+_TABLES = sa.text(
+    "select c.relname::text as name, c.oid::bigint as number from pg_catalog.pg_class c "
+    "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+    "where n.nspname = :schema and c.relkind in ('r', 'p') order by 1"
+)
+
+
+def tables_in(conn: sa.Connection, schema: str) -> dict[str, int]:
+    """Return name -> number of the tables of a schema."""
+    return {row.name: row.number for row in conn.execute(_TABLES, {"schema": schema})}
+
+
+def stop_writers(conn: sa.Connection, application: Sequence[Staged]) -> None:
+    """Have writers of all tables wait until the transaction ends; readers go on.
+
+    Raises:
+        LiveTablesInUseError: a writer did not end in time.
+    """
+    tables = [sql.Identifier(agent.AGENT_SCHEMA, name) for name in _replaced(conn)]
+    tables += [one.live for one in application]
+    conn.execute(sa.text(f"set local lock_timeout = {_WRITERS_WAIT_MS}"))
+    with in_use():
+        driver_of(conn).execute(
+            sql.SQL("lock table {} in share row exclusive mode").format(sql.SQL(", ").join(tables))
+        )
+
+
+def _replaced(conn: sa.Connection) -> dict[str, int]:
+    found = tables_in(conn, agent.AGENT_SCHEMA)
+    return {name: number for name, number in found.items() if exchanged(name)}
+
+
+@contextmanager
+def in_use() -> Iterator[None]:
+    """Turn a lock that is not had in time into `LiveTablesInUseError`."""
+    try:
+        yield
+    except (
+        psycopg.errors.QueryCanceled,
+        psycopg.errors.LockNotAvailable,
+        psycopg.errors.DeadlockDetected,
+    ):
+        raise LiveTablesInUseError from None
+
+
+#: A row's transaction has 32 bits, the moment's 64: the nearest one to the moment is meant. One
+#: from before the moment's oldest open transaction has been seen by it.
+_CHANGED: Final = """
+select count(*) as rows, count(*) filter (where distance >= 0 and not
+    pg_catalog.pg_visible_in_snapshot((oldest + distance)::text::xid8, moment)) as changed
+from (
+    select m.moment, m.oldest, (t.xmin::text::bigint - (m.oldest & 4294967295) + 6442450944)
+        % 4294967296 - 2147483648 as distance
+    from {table} t cross join (
+        select :moment ::pg_snapshot as moment,
+            pg_catalog.pg_snapshot_xmin(:moment ::pg_snapshot)::text::bigint as oldest
+    ) as m
+) as row
+"""
+
+
+def require_unchanged(conn: sa.Connection, before: Before) -> None:
+    """Refuse where rows changed since the snapshot of now; writers have stopped.
+
+    Raises:
+        RowsChangedError: naming the tables.
+    """
+    changed = []
+    for qualified, rows in before.rows.items():
+        query = sa.text(_CHANGED.format(table=qualified))
+        now = conn.execute(query, {"moment": before.moment}).one()
+        if now.changed or now.rows != rows:
+            changed.append(qualified)
+    if changed:
+        raise RowsChangedError(", ".join(changed))
+
+
+def put_application(conn: sa.Connection, staged: Sequence[Staged]) -> dict[str, Counts]:
+    """Make memOS's own rows those of the snapshot; return ``schema.table`` -> what changed.
+
+    Raises:
+        SnapshotError: M819 rows of others hang on what would be removed.
+    """
+    parents = {
+        table.name: {one.references for one in table.columns if one.references}
+        for table in MEMOS.application_tables
+    }
+    order = list(TopologicalSorter(parents).static_order())
+    ordered = sorted(staged, key=lambda one: order.index(one.entry.name))
+    removed, done = {}, {}
+    one = None
+    try:
+        for one in reversed(ordered):
+            removed[one.entry.qualified] = one.remove(conn)
+        for one in ordered:
+            added, changed = one.put(conn)
+            done[one.entry.qualified] = Counts(added, removed[one.entry.qualified], changed)
+    except psycopg.errors.IntegrityError as error:
+        raise refused(error, f"table {one.entry.qualified if one else ''}") from None
+    return done
+
+
+_OUTER_KEYS = sa.text(
+    """
+    select k.conname::text as name, t.relname::text as table_name,
+        pg_catalog.pg_get_constraintdef(k.oid) as definition
+    from pg_catalog.pg_constraint k
+    join pg_catalog.pg_class t on t.oid = k.conrelid
+    join pg_catalog.pg_namespace n on n.oid = t.relnamespace
+    where k.contype = 'f' and n.nspname = :schema
+        and k.confrelid = any(:replaced) and k.conrelid <> all(:replaced)
+    """
+)
+_TRIGGERS = sa.text(
+    "select 'trigger ' || t.tgname || ' of ' || c.relname from pg_catalog.pg_trigger t "
+    "join pg_catalog.pg_class c on c.oid = t.tgrelid "
+    "where not t.tgisinternal and t.tgrelid = any(:replaced) "
+    "union all select 'publication ' || p.pubname from pg_catalog.pg_publication_rel r "
+    "join pg_catalog.pg_publication p on p.oid = r.prpubid where r.prrelid = any(:replaced) "
+    "order by 1"
+)
+
+
+def hanging(conn: sa.Connection) -> list[str]:
+    """Describe triggers and publications of others, which an exchange would drop."""
+    return list(conn.execute(_TRIGGERS, {"replaced": list(_replaced(conn).values())}).scalars())
+
+
+def exchange(conn: sa.Connection, shadow: str, filled_at: datetime, seconds: float) -> datetime:
+    """Put the tables of a shadow schema in the place of the live ones; return when readers stopped.
+
+    Args:
+        conn: in a transaction in which writers have stopped; the caller commits.
+        shadow: the schema.
+        filled_at: when it was there, by the server's clock.
+        seconds: as `live_locks.lock_tables` takes them.
+
+    Raises:
+        LiveTablesInUseError: readers did not end in time.
+        SnapshotError: M819 objects of others depend on the live tables.
+    """
+    live = tables_in(conn, agent.AGENT_SCHEMA)
+    replaced = {name: number for name, number in live.items() if exchanged(name)}
+    emptied = {
+        name: number
+        for name, number in live.items()
+        if (coverage := coverage_of(agent.AGENT_SCHEMA, name)) and coverage.of == "cache"
+    }
+    outer = conn.execute(
+        _OUTER_KEYS, {"schema": agent.AGENT_SCHEMA, "replaced": list(replaced.values())}
+    ).all()
+    locked = {**replaced, **emptied, **{row.table_name: live[row.table_name] for row in outer}}
+    refuse_older_snapshots(conn, filled_at)
+    with in_use():
+        lock_tables(conn, [(_named(name), locked[name]) for name in sorted(locked)], seconds)
+    began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    refuse_older_snapshots(conn, filled_at)
+    driver = driver_of(conn)
+    incoming = tables_in(conn, shadow)
+    carry_over(conn, replaced, incoming, shadow)
+    if emptied:
+        listed = sql.SQL(", ").join(map(_named, emptied))
+        driver.execute(sql.SQL("truncate {}").format(listed))
+    for row in outer:
+        driver.execute(
+            sql.SQL("alter table {} drop constraint {}").format(
+                _named(row.table_name), sql.Identifier(row.name)
+            )
+        )
+    try:
+        driver.execute(sql.SQL("drop table {}").format(sql.SQL(", ").join(map(_named, replaced))))
+    except psycopg.errors.DependentObjectsStillExist as error:
+        raise refused(error, f"schema {agent.AGENT_SCHEMA}") from None
+    for name in incoming:
+        driver.execute(
+            sql.SQL("alter table {} set schema {}").format(
+                sql.Identifier(shadow, name), sql.Identifier(agent.AGENT_SCHEMA)
+            )
+        )
+    for row in outer:
+        driver.execute(
+            sql.SQL("alter table {} add constraint {} ").format(
+                _named(row.table_name), sql.Identifier(row.name)
+            )
+            + sql.SQL(row.definition)
+        )
+    driver.execute(sql.SQL("drop schema {}").format(sql.Identifier(shadow)))
+    row_security.install(conn)
+    return began
+
+
+def _named(name: str) -> sql.Identifier:
+    return sql.Identifier(agent.AGENT_SCHEMA, name)

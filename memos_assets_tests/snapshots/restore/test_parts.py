@@ -1,0 +1,144 @@
+"""A plan writes nothing, single rows come back with what hangs on them, a fork stands by itself."""
+
+import pytest
+import sqlalchemy as sa
+
+from memos_assets.errors import AgentError, SnapshotError
+from memos_assets.memory.sessions import open_sync_memory_sessions
+from memos_assets.postgres.row_security import wall_faults
+from memos_assets.snapshots.restore.fork import drop_fork, fork
+from memos_assets.snapshots.restore.plan import plan
+from memos_assets.snapshots.restore.rows import restore_rows
+from memos_assets.snapshots.restore.staged import Counts
+from memos_assets_tests.snapshots.restore.conftest import Agents
+
+
+def execute(agents: Agents, *statements: str) -> None:
+    with agents.engine.begin() as conn:
+        for statement in statements:
+            conn.exec_driver_sql(statement)
+
+
+def test_plan_counts_what_would_change(agents: Agents) -> None:
+    first = agents.snapshot()
+    assert not plan(agents.engine, agents.store, first).changes
+    agents.remember("Ann has a car")
+    execute(
+        agents,
+        "update agent.memories set content = 'other' where number = 1",
+        "delete from agent.memories where number = 2",
+    )
+    second = agents.snapshot()
+
+    planned = plan(agents.engine, agents.store, first)
+
+    assert planned.changes
+    assert planned.tables["agent.memories"] == Counts(added=1, removed=1, changed=1)
+    assert planned.tables["agent.spaces"] == Counts()
+    assert planned.refusals == ()
+    assert agents.snapshot().id == second.id
+
+
+def test_a_memory_comes_back_with_what_hangs_on_it(agents: Agents) -> None:
+    first = agents.snapshot()
+    words = agents.count("agent.postings")
+    found = agents.recall("a boat in Kiel")
+    added = agents.remember("Ann has a car")
+    execute(
+        agents,
+        "delete from agent.memories where number in (2, 3)",
+        "update agent.memories set content = 'other' where number = 1",
+    )
+
+    restored = restore_rows(
+        agents.engine, agents.store, first, "agent.memories", ["1", "2", "3", "5"]
+    )
+
+    assert restored.tables["agent.memories"] == Counts(added=2, removed=1, changed=1)
+    assert restored.tables["agent.embeddings_1"] == Counts(added=2, removed=1)
+    assert agents.snapshot().id == first.id
+    assert agents.count("agent.postings") == words
+    assert agents.recall("a boat in Kiel") == found
+    assert added[0] not in found
+    with agents.engine.connect() as conn:
+        counted = conn.exec_driver_sql(
+            "select (select sum(memories) from agent.word_counts), "
+            "(select sum(words) from agent.word_counts) = (select sum(words) from agent.memories)"
+        ).one()
+    assert tuple(counted) == (4, True)
+
+
+def test_rows_that_refer_to_what_is_gone_are_left_out(agents: Agents) -> None:
+    execute(
+        agents,
+        "insert into agent.links (a, b, type, direction, weight, automatic, a_space_id, b_space_id)"
+        " select 1, 2, 'related', 0, 1, false, space_id, space_id from agent.memories"
+        " where number = 1",
+    )
+    first = agents.snapshot()
+    execute(agents, "delete from agent.memories where number in (1, 2)")
+    with agents.engine.connect() as conn:
+        given = conn.exec_driver_sql("select id from agent.memories where number = 3").scalar_one()
+    restored = restore_rows(agents.engine, agents.store, first, "agent.memories", ["1"])
+    assert restored.left_out == {"agent.links": 1}
+    assert agents.count("agent.memories") == 3
+    again = restore_rows(agents.engine, agents.store, first, "agent.memories", [str(given)])
+    assert not again.tables["agent.memories"].any
+
+
+@pytest.mark.parametrize(
+    ("table", "key"), [("agent.links", "1"), ("agent.none", "1"), ("agent.memories", "first")]
+)
+def test_rows_without_a_key_are_refused(agents: Agents, table: str, key: str) -> None:
+    first = agents.snapshot()
+    with pytest.raises(SnapshotError, match="M825"):
+        restore_rows(agents.engine, agents.store, first, table, [key])
+
+
+def test_fork_is_a_memory_of_its_own_with_walls(agents: Agents) -> None:
+    first = agents.snapshot()
+    live = agents.recall("a boat in Kiel")
+    agents.remember("Ann sold the boat in Kiel")
+    made = fork(agents.engine, agents.store, first, "tuesday")
+    assert made.rows == first.rows
+    with agents.engine.connect() as conn:
+        assert wall_faults(conn) == {}
+
+    memory = agents.memory
+    with open_sync_memory_sessions(agents.settings, schema="tuesday") as sessions:
+        with sessions.begin() as session:
+            memory.act_as(session, user="ann")
+            hits = memory.recall(session, memory.query("a boat in Kiel"))
+            assert [hit.content for hit in hits] == live
+            memory.remember(session, memory.prepare("Ann has a plane"))
+            seen = session.execute(sa.text("select count(*) from tuesday.memories")).scalar_one()
+            assert seen == 4
+        with sessions.begin() as session:
+            memory.act_as(session, user="bob")
+            hits = memory.recall(session, memory.query("boat soup plane"))
+            assert [hit.content for hit in hits] == ["Bob cooks soup"]
+        with sessions.begin() as session:
+            memory.act_as(session, user="ann")
+            memory.create_space(session, "crew")
+            memory.act_as(session, user="ann", spaces=["crew"])
+            memory.grant(session, "crew", "bob")
+    assert agents.count("tuesday.memories") == 5
+    assert "Ann has a plane" not in agents.recall("plane")
+    with pytest.raises(SnapshotError, match="M824"):
+        fork(agents.engine, agents.store, first, "tuesday")
+
+    # Walls of a fork are looked after as those of the live schema are.
+    execute(agents, "alter table tuesday.memories no force row level security")
+    with pytest.raises(AgentError, match=r"M711.*tuesday\.memories"):
+        open_sync_memory_sessions(agents.settings, schema="tuesday").__enter__()
+    drop_fork(agents.engine, "tuesday")
+    assert "tuesday" not in agents.schemas()
+    with pytest.raises(SnapshotError, match="M823"):
+        open_sync_memory_sessions(agents.settings, schema="tuesday").__enter__()
+
+
+@pytest.mark.parametrize("name", ["agent", "memos_x", "pg_x", "Upper", 'a"b', "x" * 41, "public"])
+def test_names_that_a_fork_cannot_have(agents: Agents, name: str) -> None:
+    first = agents.snapshot()
+    with pytest.raises(SnapshotError, match="M824"):
+        fork(agents.engine, agents.store, first, name)
