@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from bench.cache_race import cache_race
 from bench.consolidate_race import consolidate_race, ten_times_race
 from bench.index_race import index_race
 from bench.load_race import load_race
@@ -31,6 +32,7 @@ RACES = {
     "index": index_race,
     "recall": recall_race,
     "remember": remember_race,
+    "cache": cache_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
@@ -56,7 +58,15 @@ def bench(
     ] = "plan",
     only: Annotated[
         Literal[
-            "load", "consolidate", "verify", "search", "index", "recall", "remember", "ten-times"
+            "load",
+            "consolidate",
+            "verify",
+            "search",
+            "index",
+            "recall",
+            "remember",
+            "cache",
+            "ten-times",
         ]
         | None,
         typer.Option("--only", help="One race; consolidate includes second run and memory."),

@@ -63,9 +63,7 @@ def write_memories(engine: sa.Engine, count: int, dimension: int) -> None:
         conn.exec_driver_sql("checkpoint")
 
 
-def _write_embeddings(
-    driver: psycopg.Connection, table: str, space: int, dimension: int
-) -> None:
+def _write_embeddings(driver: psycopg.Connection, table: str, space: int, dimension: int) -> None:
     generator = np.random.default_rng(1)
     numbers = [row[0] for row in driver.execute("select number from agent.memories order by 1")]
     schema = pa.schema(

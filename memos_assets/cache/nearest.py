@@ -37,7 +37,7 @@ class Near:
     Attributes:
         entry: its answer.
         similarity: cosine of the two queries.
-        threshold: in force for the namespace and model.
+        threshold: least similarity that was asked for or is in force.
         blocked: somebody said of this pair that the answer is wrong.
     """
 
@@ -77,7 +77,8 @@ def nearest(
         key: of the query, which is never its own neighbour.
         vector: of the query.
         bounds: how far the indexes of buckets reach.
-        threshold: in place of the one in force.
+        threshold: least similarity, where a calibrated one is not above it; None: the calibrated
+            one, or the strict default.
     """
     act_for(session, key.scope.user)
     bound = bounds.bound(session, vector.bucket)
@@ -87,7 +88,10 @@ def nearest(
     row = session.execute(statement, values).one_or_none()
     if row is None:
         return None
-    least = threshold if threshold is not None else row.threshold
+    if threshold is None:
+        least = STRICT if row.calibrated is None else row.calibrated
+    else:
+        least = max(threshold, row.calibrated or 0.0)
     blocked = False
     if row.similarity >= least:
         pair = pair_digest(key.namespace, key.query, row.query)
@@ -148,7 +152,7 @@ def _statement(bucket: bytes, dimension: int, bound: int) -> sa.Select[Any]:
             sa.cast(sa.extract("epoch", now - e.c.stored_at), sa.Double()).label("age"),
             sa.cast(sa.extract("epoch", e.c.expires_at - now), sa.Double()).label("seconds_left"),
             (1 - near.c.distance).label("similarity"),
-            sa.func.coalesce(in_force, STRICT).label("threshold"),
+            in_force.label("calibrated"),
         )
         .join(e, e.c.number == near.c.entry)
         .where(
