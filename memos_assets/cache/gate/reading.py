@@ -20,6 +20,8 @@ _TOKEN: Final = re.compile(
 )
 #: Apostrophes that keyboards and word processors write in place of U+0027.
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u0060\u00b4", "'"))
+#: A capital after these begins a sentence, and marks no name.
+_ENDS: Final = frozenset(".!?:\"")
 #: Chunks that are kept, each under 1 kB; a longer chunk is not kept.
 _KEPT_CHUNKS: Final = 20_000
 
@@ -150,8 +152,11 @@ def _parts(token: str, words: Lexicon) -> list[str]:
 def read(text: str, chunks: Sequence[str], words: Lexicon) -> Reading:
     """Read a normalised text, given its chunks too, in a language."""
     items: list[Item] = []
+    begins: set[int] = {0}
     for chunk in chunks:
         items += _items(chunk, words.name)
+        if chunk[-1] in _ENDS:
+            begins.add(len(items))
     reading = Reading(text.lower())
     all_words, symbols = reading.words, reading.symbols
     capitals: list[Word] = []
@@ -167,7 +172,7 @@ def read(text: str, chunks: Sequence[str], words: Lexicon) -> Reading:
             word, skipped = _longest(items, place, words)
             if _special(reading, word, words):
                 continue
-        if capital and word.content and (place or capital > 1):
+        if capital and word.content and (capital > 1 or place not in begins):
             capitals.append(word)
         all_words.append(word)
         symbols.append(word)

@@ -53,7 +53,12 @@ def freshness(pair: Pair) -> str:
     if pair.fresh_enough:
         return ""
     for reading in (pair.asked, pair.matched):
-        found = pair.lexicon.fresh.search(reading.text) if reading.fresh else None
+        if not reading.fresh:
+            continue
+        words = pair.lexicon
+        found = words.fresh.search(reading.text)
+        if found is None and words.values.search(reading.text):
+            found = words.topics.search(reading.text)
         if found:
             return f"{found[0]!r} asks for what is true now"
     return ""
@@ -66,7 +71,10 @@ def numbers(pair: Pair) -> str:
         return ""
     missing = one.numbers - other.numbers - other.weak
     added = other.numbers - one.numbers - one.weak
-    return _differ(missing, added)
+    if missing or added:
+        return _differ(missing, added)
+    missing, added = one.weak - other.weak, other.weak - one.weak
+    return _differ(missing, added) if missing and added else ""
 
 
 def units(pair: Pair) -> str:
@@ -104,6 +112,9 @@ def names(pair: Pair) -> str:
 def polarity(pair: Pair) -> str:
     """Both texts are negated, or neither."""
     if pair.asked.negated == pair.matched.negated:
+        return ""
+    negated = pair.asked if pair.asked.negated else pair.matched
+    if _negations(negated) <= len(pair.lexicon.idioms.findall(negated.text)):
         return ""
     return f"only the {'asked' if pair.asked.negated else 'matched'} text is negated"
 
@@ -144,6 +155,14 @@ def direction(pair: Pair) -> str:
     return ""
 
 
+def question(pair: Pair) -> str:
+    """"How", "why", "who", "where" and yes or no ask for different things about the same."""
+    one, other = _asks(pair.asked, pair.lexicon), _asks(pair.matched, pair.lexicon)
+    if one and other and (one, other) in pair.lexicon.apart:
+        return f"one asks {one}, the other {other}"
+    return ""
+
+
 def slots(pair: Pair) -> str:
     """One run of words replaced by another: served if they are synonyms."""
     one, other = _compared(pair.asked), _compared(pair.matched)
@@ -172,9 +191,27 @@ RULES: Final[dict[str, Rule]] = {
     rule.__name__: rule
     for rule in (
         *(acts, freshness, numbers, units, identifiers, polarity),
-        *(antonyms, kinds, names, direction, slots),
+        *(antonyms, kinds, names, direction, question, slots),
     )
 }
+
+
+def _negations(reading: Reading) -> int:
+    return sum(word.negation for word in reading.words)
+
+
+def _asks(reading: Reading, words: Lexicon) -> str:
+    """Return what a question asks for, "" if it is not one."""
+    first = ""
+    for place, word in enumerate(reading.words):
+        asks = words.questions.get(word.text)
+        if asks is None:
+            continue
+        if asks != "yes":
+            two = reading.words[place : place + 2]
+            return words.questions.get(" ".join(each.text for each in two), asks)
+        first = first or ("yes" if place == 0 else "")
+    return first
 
 
 def _differ(missing: Iterable[str], added: Iterable[str]) -> str:
