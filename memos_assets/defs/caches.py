@@ -10,7 +10,7 @@ from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.tags import UPKEEP
 
 #: Names of the jobs.
-CHECK, CALIBRATE = "check_cache", "calibrate_cache"
+CHECK, EVICT, CALIBRATE = "check_cache", "evict_cache", "calibrate_cache"
 _CALIBRATION = "v52_wrong_hits_are_within_budget"
 
 
@@ -29,6 +29,11 @@ def cache_jobs(catalog: Catalog) -> list[UnresolvedAssetJobDefinition]:
             selection=asset("census") | dg.AssetSelection.checks(*checks),
             tags=UPKEEP,
             description="Count the cache and who asked it, and run every check of it.",
+        ),
+        dg.define_asset_job(
+            names.job(EVICT),
+            selection=asset("eviction"),
+            description="Remove answers past their life, and those over the limits of a namespace.",
         ),
         dg.define_asset_job(
             names.job(CALIBRATE),
@@ -50,6 +55,7 @@ def cache_schedules(catalog: Catalog) -> list[dg.ScheduleDefinition]:
             description=description,
         )
         for job, when, cron, description in (
+            (EVICT, "often", "*/5 * * * *", "Removes answers past their life, and over limits."),
             (CHECK, "hourly", "35 * * * *", "Counts the cache, and runs every check of it."),
             (CALIBRATE, "daily", "55 6 * * *", "Measures thresholds by the labels of the day."),
         )

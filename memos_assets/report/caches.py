@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from memos_assets.cache.calibration import Calibration
 from memos_assets.cache.census import Asked, Census, Content
+from memos_assets.cache.limits import Enforced
 from memos_assets.report.plots import Colour, Plot, bar_plot
 
 #: Origin of a hit whose life had ended.
@@ -102,6 +103,17 @@ def wrong_plot(found: Census) -> Plot:
         if one.wrong
     ]
     return bar_plot("Hits that people said are wrong, by namespace", lines)
+
+
+def eviction_plot(done: Enforced) -> Plot:
+    """Return answers that were removed as bars, by namespace: past their life, over a limit."""
+    names = sorted(done.expired.keys() | done.evicted.keys())
+    lines: list[Line] = []
+    for name in names:
+        expired, evicted = done.expired.get(name, 0), done.evicted.get(name, 0)
+        note = f"{expired:,} expired, {evicted:,} over limits"
+        lines.append((name, note, [(expired, "plain"), (evicted, "bad")]))
+    return bar_plot("Answers removed, by namespace: past their life, over limits", lines)
 
 
 def calibration_records(

@@ -12,7 +12,7 @@ from memos_assets.cache.thresholds import in_force
 from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
 from memos_assets.definitions import defs
-from memos_assets.defs.caches import CALIBRATE, CHECK
+from memos_assets.defs.caches import CALIBRATE, CHECK, EVICT
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.jobs import FINISH, HEALTH, MEMORY
 from memos_assets.search.embed import DeterministicEmbedder
@@ -76,6 +76,15 @@ def test_the_job_counts_and_checks_and_shows_no_query_and_no_user(world: World) 
     found_outcomes = outcomes(result)
     assert set(found_outcomes) == {check.name for check in CHECKLIST.of_group("cache")}
     assert [name for name, one in found_outcomes.items() if not one.passed] == []
+    world.execute(
+        "update agent.cache_entries set expires_at = now() - interval '1 h', "
+        "stale_until = now() - interval '1 h'"
+    )
+    assert metadata(world.run(CHECK), "census")["dagster/row_count"] == 1
+    removed = metadata(world.run(EVICT), "eviction")
+    assert (removed["expired"], removed["over limits"]) == (1, 0)
+    assert "data:image/svg+xml;base64," in str(removed["removed"])
+    assert world.rows("select count(*) from agent.cache_entries") == [(0,)]
     said = "\n".join(str(event) for event in world.instance.all_logs(result.run_id))
     assert CANARY not in said
     assert "user-4711" not in said

@@ -1,4 +1,4 @@
-"""The cache of agents as assets: what is in it and who asked, its thresholds.
+"""The cache of agents as assets: what is in it and who asked, what was evicted, its thresholds.
 
 Counts, texts of nobody: the queries and answers of users are never shown.
 """
@@ -10,6 +10,7 @@ import dagster as dg
 from memos_assets.asset_names import AssetNames
 from memos_assets.cache.calibration import BUDGET, Calibration, calibrate_with
 from memos_assets.cache.census import HOURS, census
+from memos_assets.cache.limits import enforce_limits
 from memos_assets.cache.namespaces import NAMESPACES
 from memos_assets.cache.thresholds import in_force, labelled, put_in_force
 from memos_assets.catalog import Catalog
@@ -20,6 +21,7 @@ from memos_assets.report.caches import (
     calibration_records,
     census_records,
     curve_plot,
+    eviction_plot,
     hits_plot,
     hours_plot,
     misses_plot,
@@ -37,6 +39,7 @@ Shown = dict[str, dg.MetadataValue | int | float | str]
 def cache_assets(catalog: Catalog) -> Iterator[dg.AssetsDefinition]:
     """Yield the assets about the cache."""
     yield _census(catalog.names)
+    yield _eviction(catalog.names)
     yield _calibration(catalog.names)
 
 
@@ -87,6 +90,32 @@ def _census(names: AssetNames) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=shown)
 
     return _counted
+
+
+def _eviction(names: AssetNames) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=cache_key(names, "eviction"),
+        group_name=names.job(GROUP),
+        kinds={"postgres"},
+        owners=OWNERS,
+        description="Remove answers past their life and grace, and the least recently used of "
+        "namespaces over their limits of rows or bytes. Readers and writers go on meanwhile.",
+    )
+    def _evicted(postgres: Postgres) -> dg.MaterializeResult[None]:
+        with reported(), postgres.engine.connect() as conn:
+            done = enforce_limits(conn)
+        shown: Shown = {
+            "expired": sum(done.expired.values()),
+            "over limits": sum(done.evicted.values()),
+            "leases of dead holders": done.leases,
+            "old counts": done.counts,
+        }
+        removed = eviction_plot(done)
+        if removed.bars:
+            shown["removed"] = dg.MetadataValue.md(picture(removed))
+        return dg.MaterializeResult(metadata=shown)
+
+    return _evicted
 
 
 def _calibration(names: AssetNames) -> dg.AssetsDefinition:
