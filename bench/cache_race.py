@@ -106,7 +106,7 @@ def _measured(
     embedder, first = _Questions(), None
     cache = SyncCache(embedder, namespaces={SPACE: Namespace(SPACE)})
     for count in SIZES[world.scale]:
-        scope = Scope(user=f"has-{count}")
+        scope = Scope(tenant=f"has-{count}")
         _fill(engine, scope, count, embedder)
         for _ in build(engine):
             progress.print(f"  an index for {count:,} entries")
@@ -133,7 +133,7 @@ def _row(name: str, spread: Spread, target: str) -> tuple[str, ...]:
     return name, f"{spread.median * 1_000:.2f}", f"{low:.2f} - {high:.2f}", target
 
 
-def _timed(hit: Callable[..., None], *arguments: Any) -> float:
+def _timed(hit: Callable[..., object], *arguments: Any) -> float:
     began = time.perf_counter()
     hit(*arguments)
     return time.perf_counter() - began
@@ -181,13 +181,16 @@ def _fill(engine: sa.Engine, scope: Scope, count: int, embedder: _Questions) -> 
             numbers = range(start, min(start + _BATCH, count))
             keys = [_key(_question(number), scope) for number in numbers]
             with driver.cursor().copy(
-                "copy agent.cache_entries (key, number, namespace, scope, user_id, query, value, "
+                "copy agent.cache_entries (key, number, namespace, scope, tenant, query, value, "
                 "bytes, negative, fence, stored_at, expires_at, stale_until) from stdin"
             ) as copy:
                 for number, key in zip(numbers, keys, strict=True):
                     copy.write_row(
-                        (key.digest, highest + number + 1, SPACE, key.scope_digest, scope.user)
-                        + (key.query, _VALUE, len(_VALUE), False, 0, "now", "tomorrow", "tomorrow")
+                        (
+                            *(key.digest, highest + number + 1, SPACE, key.scope_digest),
+                            *(scope.tenant, key.query, _VALUE, len(_VALUE), False, 0),
+                            *("now", "tomorrow", "tomorrow"),
+                        )
                     )
             with driver.cursor().copy(
                 "copy agent.cache_embeddings (entry, bucket, user_id, embedding) from stdin"

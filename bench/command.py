@@ -20,6 +20,7 @@ from bench.remember_race import remember_race
 from bench.replay_sheet import replay_sheet
 from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
+from bench.snapshot_restore_race import snapshot_restore_race
 from bench.verify_race import verify_race
 from bench.world import World, opened_world
 from memos_assets.demo import Scale
@@ -40,6 +41,7 @@ RACES = {
     "recall": recall_race,
     "remember": remember_race,
     "cache": _cache,
+    "snapshot-restore": snapshot_restore_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
@@ -72,6 +74,7 @@ def bench(
             "index",
             "recall",
             "remember",
+            "snapshot-restore",
             "cache",
             "ten-times",
         ]

@@ -45,7 +45,9 @@ def evaluate(
     vectors: Annotated[
         Path | None, typer.Option("--vectors", help="An .npz file to keep vectors in.")
     ] = None,
-    budget: Annotated[float, typer.Option("--budget", help="Most false hits, as a share.")] = 0.05,
+    budget: Annotated[
+        float, typer.Option("--budget", help="Most false hits, as a share of pairs.")
+    ] = 0.05,
 ) -> None:
     """Measure precision, recall, traps and replays of the semantic cache's gate."""
     settings = Settings()
@@ -156,9 +158,9 @@ def one_word_sheet(data: Path, of: VectorsOfTexts, thresholds: dict[str, float])
 def originals_sheet(data: Path, of: VectorsOfTexts, thresholds: dict[str, float]) -> Sheet:
     """Return right and wrong winners of reworded texts, among all originals."""
     pairs = sets.originals(data)
-    entries = [sets.Asked(origin, str(place)) for place, (origin, _) in enumerate(pairs)]
-    asked = [sets.Asked(similar, str(place)) for place, (_, similar) in enumerate(pairs)]
-    asked = asked[FIRST_ASKED:]
+    # A text that is there twice is one entry.
+    entries = [sets.Asked(origin, origin) for origin in dict.fromkeys(one for one, _ in pairs)]
+    asked = [sets.Asked(similar, origin) for origin, similar in pairs[FIRST_ASKED:]]
     found = measure.nearest(
         of.of([one.text for one in entries]), of.of([one.text for one in asked])
     )
@@ -182,9 +184,9 @@ def replay_sheets(data: Path, of: VectorsOfTexts, thresholds: dict[str, float]) 
         rows.append((name, f"{threshold:.3f}", *_rates(replayed)))
     note = (
         f"{len(new):,} new questions, once each, with {len(known):,} known ones "
-        f"({measure.KNOWN} per intent). Wrong: of another intent, as a share of hits."
+        f"({measure.KNOWN} per intent). Wrong: the answer to another intent."
     )
-    columns = ("", "threshold", "hits", "exact", "wrong")
+    columns = ("", "threshold", "hits", "exact", "wrong of hits", "wrong of all")
     yield Sheet("cache-replay", "Replay, every question new", columns, rows, note)
     vectors = of.of([one.text for one in new])
     rows = []
@@ -201,7 +203,12 @@ def replay_sheets(data: Path, of: VectorsOfTexts, thresholds: dict[str, float]) 
 
 def _rates(replayed: measure.Replayed) -> Sequence[str]:
     exact = replayed.exact / replayed.requests
-    return f"{replayed.hit_rate:.1%}", f"{exact:.1%}", f"{replayed.wrong_share:.1%}"
+    return (
+        f"{replayed.hit_rate:.1%}",
+        f"{exact:.1%}",
+        f"{replayed.wrong_share:.1%}",
+        f"{replayed.wrong_rate:.1%}",
+    )
 
 
 def _settings(

@@ -80,6 +80,11 @@ class Replayed:
         """Share of served requests that are served another question's answer."""
         return self.wrong / max(self.exact + self.right + self.wrong, 1)
 
+    @property
+    def wrong_rate(self) -> float:
+        """Share of all requests that are served another question's answer."""
+        return self.wrong / self.requests
+
 
 def halves(pairs: Sequence[LabelledPair]) -> tuple[list[int], list[int]]:
     """Split the places of pairs in two: one to calibrate with, one to report."""

@@ -53,10 +53,14 @@ def vector_of(key: Key, model: str, embedding: Any) -> Vector | None:
     Args:
         key: of the query.
         model: that embedded it, by its name.
-        embedding: of the embedder: (dimension,); NaN, zeros and no vector at all are nonsense.
+        embedding: of the embedder: (dimension,), an array or numbers in a list; NaN, zeros and
+            no vector at all are nonsense.
     """
     try:
-        (found,) = checked([embedding], 1, where="embedder")
+        numbers = np.asarray(embedding, dtype=np.float64)
+        if numbers.ndim != 1:
+            return None
+        (found,) = checked([numbers], 1, where="embedder")
     except (MemosAssetsError, TypeError, ValueError):
         return None
     exact = np.asarray(found, dtype=np.float64)

@@ -60,6 +60,7 @@ class Lexicon:
         fresh: finds words by which an answer is right for a moment only.
         topics: finds what changes by the hour; `values` finds that its value is asked for.
         idioms: finds expressions with a negation that negate nothing.
+        negates_things: negations that count where the other text has the thing that follows.
         questions: word or two words -> what a question with it asks for.
         apart: pairs of questions that have different answers.
         act: matches the beginning of a text that asks for an action.
@@ -82,6 +83,7 @@ class Lexicon:
     topics: re.Pattern[str]
     values: re.Pattern[str]
     idioms: re.Pattern[str]
+    negates_things: frozenset[str]
     questions: Mapping[str, str]
     apart: frozenset[tuple[str, str]]
     act: re.Pattern[str]
@@ -227,6 +229,7 @@ def lexicon(language: str) -> Lexicon:
         topics=_anywhere(grammar["topic"]),
         values=_anywhere(grammar["value"]),
         idioms=_anywhere(grammar["no negation"]),
+        negates_things=frozenset(grammar["negation of a thing"]),
         questions={
             word: name.removeprefix(_QUESTION)
             for name, words_of_question in grammar.items()

@@ -21,7 +21,7 @@ _TOKEN: Final = re.compile(
 #: Apostrophes that keyboards and word processors write in place of U+0027.
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u0060\u00b4", "'"))
 #: A capital after these begins a sentence, and marks no name.
-_ENDS: Final = frozenset(".!?:\"")
+_ENDS: Final = frozenset('.!?:"')
 #: Chunks that are kept, each under 1 kB; a longer chunk is not kept.
 _KEPT_CHUNKS: Final = 20_000
 
@@ -128,6 +128,8 @@ def _items(chunk: str, language: str) -> tuple[Item, ...]:
     found = []
     for token in _TOKEN.findall(chunk):
         capital = token[0].isupper() + (len(token) > 1 and token[:2].isupper())
+        if token[-1] == "s" and len(token) > 2 and token[:-1].isupper():
+            token = token[:-1]
         for part in _parts(token.lower(), words):
             if part in CURRENCIES or any(character.isdigit() for character in part):
                 digits = digits_of(part, words)

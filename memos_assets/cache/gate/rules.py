@@ -113,8 +113,11 @@ def polarity(pair: Pair) -> str:
     """Both texts are negated, or neither."""
     if pair.asked.negated == pair.matched.negated:
         return ""
-    negated = pair.asked if pair.asked.negated else pair.matched
-    if _negations(negated) <= len(pair.lexicon.idioms.findall(negated.text)):
+    negated, other = pair.asked, pair.matched
+    if not negated.negated:
+        negated, other = other, negated
+    idioms = len(pair.lexicon.idioms.findall(negated.text))
+    if _negations(negated, other, pair.lexicon) <= idioms:
         return ""
     return f"only the {'asked' if pair.asked.negated else 'matched'} text is negated"
 
@@ -156,7 +159,7 @@ def direction(pair: Pair) -> str:
 
 
 def question(pair: Pair) -> str:
-    """"How", "why", "who", "where" and yes or no ask for different things about the same."""
+    """ "How", "why", "who", "where" and yes or no ask for different things about the same."""
     one, other = _asks(pair.asked, pair.lexicon), _asks(pair.matched, pair.lexicon)
     if one and other and (one, other) in pair.lexicon.apart:
         return f"one asks {one}, the other {other}"
@@ -196,8 +199,18 @@ RULES: Final[dict[str, Rule]] = {
 }
 
 
-def _negations(reading: Reading) -> int:
-    return sum(word.negation for word in reading.words)
+def _negations(reading: Reading, other: Reading, words: Lexicon) -> int:
+    """Count negations, those of a thing only where the other text has the thing."""
+    count = 0
+    for place, word in enumerate(reading.words):
+        if not word.negation:
+            continue
+        thing = next((each for each in reading.words[place + 1 :] if each.content), None)
+        if word.text not in words.negates_things or thing is None:
+            count += 1
+        else:
+            count += any(_same(thing, each) for each in other.words)
+    return count
 
 
 def _asks(reading: Reading, words: Lexicon) -> str:
