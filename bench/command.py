@@ -40,8 +40,8 @@ RACES = {
     "index": index_race,
     "recall": recall_race,
     "remember": remember_race,
-    "snapshot-restore": snapshot_restore_race,
     "cache": _cache,
+    "snapshot-restore": snapshot_restore_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
