@@ -96,6 +96,6 @@ def _sheet(spreads: dict[str, Spread], count: int) -> Sheet:
         ("", "s", "min - max", "x the write", "target"),
         rows,
         f"{count:,} memories with an embedding of {DIMENSION:,} elements (halfvec), a revision and "
-        f"{LINKS} links each. The write is a whole one, to an empty local store. Diffs are complete: "
+        f"{LINKS} links each. Writes are whole, to an empty local store. Diffs are complete: "
         "counts by column, space and kind, facts, keys. Tables without changes are not opened.",
     )

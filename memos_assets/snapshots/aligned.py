@@ -5,6 +5,7 @@ that one side lacks are skipped, so that the rest are the same rows.
 """
 
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import numpy.typing as npt
@@ -102,15 +103,24 @@ def _kept(
     """Yield batches without some rows, with the numbers of the others."""
     ordered = [name for name, _ in entry.columns if name in columns]
     start = 0
-    for batch in reader.batches(store, entry, columns=ordered, batch_rows=BATCH_ROWS):
+    for batch in _ahead(reader.batches(store, entry, columns=ordered, batch_rows=BATCH_ROWS)):
         numbers = np.arange(start, start + batch.num_rows)
         start += batch.num_rows
         first, last = np.searchsorted(skipped, (numbers[0], start))
         if last > first:
             numbers = np.delete(numbers, skipped[first:last] - numbers[0])
-            batch = batch.take(pa.array(numbers - (start - batch.num_rows)))  # noqa: PLW2901
-        if len(numbers):
+            yield numbers, batch.take(pa.array(numbers - (start - batch.num_rows)))
+        else:
             yield numbers, batch
+
+
+def _ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Yield batches, while the next one is read in a thread: each file has a core of its own."""
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(next, batches, None)
+        while (batch := reading.result()) is not None:
+            reading = pool.submit(next, batches, None)
+            yield batch
 
 
 def _differs(a: pa.FixedSizeListArray, b: pa.FixedSizeListArray) -> npt.NDArray[np.bool_]:

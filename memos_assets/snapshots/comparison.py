@@ -201,15 +201,12 @@ class Comparison:
             + f" from {self.duck.rows_of(entry)})"
             for side, entry in (("a", a), ("b", b))
         ]
-        numbered = f"from {keys[0]} full join {keys[1]} on {same}"
+        unmatched = self.duck.run(
+            f"select a_row, b_row from {keys[0]} full join {keys[1]} on {same} "
+            "where a_row is null or b_row is null"
+        ).fetchnumpy()
         skipped = [
-            np.asarray(
-                self.duck.run(
-                    f"select {side}_row as n {numbered} where {other}_row is null order by n"
-                ).fetchnumpy()["n"],
-                np.int64,
-            )
-            for side, other in (("a", "b"), ("b", "a"))
+            np.sort(np.ma.compressed(unmatched[one])).astype(np.int64) for one in ("a_row", "b_row")
         ]
         flags = ", ".join(f"e{i} boolean" for i in range(len(self.dense)))
         self.duck.run(f"create temp table {self.relation}_e (row bigint, {flags})")
