@@ -185,7 +185,7 @@ def test_snapshots_that_do_not_fit_are_refused(agents: Agents) -> None:
     first = agents.snapshot()
     agents.remember("Ann has a car")
 
-    other = replace(first, database="1/2")
+    other = replace(first, database="1/2", revision="0016")
     refused(agents, "M815", manifest=other)
     with agents.engine.begin() as conn:
         conn.exec_driver_sql("alter table agent.memories add column mood text")
@@ -209,6 +209,14 @@ def test_snapshots_that_do_not_fit_are_refused(agents: Agents) -> None:
     with agents.engine.begin() as conn:
         conn.exec_driver_sql("update agent.models set name = %s", (EMBEDDER.model,))
     refused(agents, "M818", prove=lambda _conn, _schema: ["recall finds 1 of 50 memories"])
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql(
+            "insert into agent.erasures (user_digest, erased_by, counts) "
+            "values (encode(sha256('bob'), 'hex'), 'admin', '{}')"
+        )
+    assert "names a user who was erased" in str(refused(agents, "M827"))
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("delete from agent.erasures")
     with RESTORE.tried_alone(agents.engine):
         refused(agents, "M820")
     # A snapshot of another database is restored when that is meant.
