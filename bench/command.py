@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from bench.cache_race import cache_race
 from bench.consolidate_race import consolidate_race, ten_times_race
 from bench.index_race import index_race
 from bench.load_race import load_race
@@ -33,6 +34,7 @@ RACES = {
     "recall": recall_race,
     "remember": remember_race,
     "snapshot-restore": snapshot_restore_race,
+    "cache": cache_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
@@ -66,6 +68,7 @@ def bench(
             "recall",
             "remember",
             "snapshot-restore",
+            "cache",
             "ten-times",
         ]
         | None,
