@@ -148,7 +148,7 @@ def test_agents_that_go_on_writing_are_refused_or_wait(
         done = write_snapshot(engine, store)
         thread = threading.Thread(target=remember, args=(f"Ann has {next(written)} cars",))
         thread.start()
-        # A writer that is held does not end before the exchange.
+        # A writer that waits does not end before the exchange.
         thread.join(1)
         threads.append(thread)
         return done
