@@ -200,7 +200,7 @@ _TRIGGERS = sa.text(
 def _put_triggers(conn: sa.Connection, triggers: Sequence[sa.Row[Any]]) -> None:
     """Make the triggers of the former tables again; they fire for rows that come from now on."""
     for row in triggers:
-        conn.exec_driver_sql(row.definition)
+        driver_of(conn).execute(sql.SQL(row.definition))
         if words := _ENABLED.get(row.enabled):
             driver_of(conn).execute(
                 sql.SQL("alter table {} {} trigger {}").format(

@@ -55,7 +55,9 @@ def catalog(engine: sa.Engine) -> Sequence[tuple[str, str]]:
 
 def test_restore_is_the_first_snapshot_again_with_its_catalog(agents: Agents) -> None:
     with agents.engine.begin() as conn:
-        conn.exec_driver_sql("create index by_hand on agent.memories (agent_id)")
+        conn.exec_driver_sql(
+            "create index by_hand on agent.memories (agent_id) where content like 'a%%'"
+        )
         conn.exec_driver_sql("grant select on agent.memories to pg_monitor")
         conn.exec_driver_sql(
             "create trigger by_hand before update on agent.memories for each row "
