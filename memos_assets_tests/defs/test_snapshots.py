@@ -1,8 +1,11 @@
 """Snapshots of memory in Dagster: written, verified, kept; read by annotation, by others, too."""
 
 import os
+import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +16,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.catalog import MEMOS
@@ -33,6 +37,7 @@ from memos_assets.settings import PROJECT_ROOT, Settings
 from memos_assets.snapshots import marks
 from memos_assets.snapshots.store import Store, open_store
 from memos_assets.snapshots.write import write_snapshot
+from memos_assets_tests.defs.instances import ephemeral
 from memos_assets_tests.defs.world import QUIET, World, failures
 from memos_assets_tests.snapshots.memories import fill
 
@@ -169,23 +174,44 @@ def test_the_jobs_have_every_asset_and_check_of_snapshots_and_no_other_job_has_o
 # The I/O manager -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Dagster and a store of snapshots: reading needs no database."""
+
+    instance: dg.DagsterInstance
+    store: Store
+
+
+@pytest.fixture(scope="module")
+def written(shared_engine: sa.Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two snapshots of 40 memories with links, which differ in the weights of links."""
+    folder = tmp_path_factory.mktemp("store") / "snapshots"
+    store = open_store(str(folder))
+    fill(shared_engine, 40)
+    write_snapshot(shared_engine, store, partition="2026-11-26")
+    with shared_engine.begin() as conn:
+        conn.exec_driver_sql("update agent.links set weight = 0.25")
+    write_snapshot(shared_engine, store, partition="2026-11-27")
+    return folder
+
+
 @pytest.fixture
-def filled(world: World) -> World:
-    """A snapshot of 40 memories with links."""
-    fill(world.engine, 40)
-    write_snapshot(world.engine, store_of(world), partition="2026-11-26")
-    return world
+def filled(written: Path, tmp_path: Path) -> Iterator[Reader]:
+    """A store of its own with these snapshots."""
+    shutil.copytree(written, tmp_path / "snapshots")
+    with ephemeral() as instance:
+        yield Reader(instance, open_store(str(tmp_path / "snapshots")))
 
 
 def run(
-    world: World, asset: dg.AssetsDefinition, *, partition_key: str | None = None
+    reader: Reader, asset: dg.AssetsDefinition, *, partition_key: str | None = None
 ) -> dg.ExecuteInProcessResult:
     return dg.materialize(
         [asset, snapshot_spec()],
         selection=[asset],
-        instance=world.instance,
+        instance=reader.instance,
         partition_key=partition_key,
-        resources={"snapshots": SnapshotIOManager(url=world.settings.snapshots_location)},
+        resources={"snapshots": SnapshotIOManager(url=reader.store.root)},
         raise_on_error=False,
         run_config=QUIET,
     )
@@ -206,11 +232,11 @@ def consumer(
     return made
 
 
-def test_a_reference_carries_no_rows_and_says_which_tables_there_are(filled: World) -> None:
+def test_a_reference_carries_no_rows_and_says_which_tables_there_are(filled: Reader) -> None:
     got: list[SnapshotReference] = []
     assert run(filled, consumer(SnapshotReference, got)).success
     (reference,) = got
-    assert reference.manifest == store_of(filled).manifests()[0]
+    assert reference.manifest == filled.store.manifests()[-1]
     assert "agent.memories" in reference.tables
 
 
@@ -221,7 +247,7 @@ PUSHED = {
 }
 
 
-def test_every_type_gets_the_selected_columns_of_the_selected_rows(filled: World) -> None:
+def test_every_type_gets_the_selected_columns_of_the_selected_rows(filled: Reader) -> None:
     def got(kind: Any, metadata: dict[str, Any]) -> Any:
         values: list[Any] = []
         result = run(filled, consumer(kind, values, metadata))
@@ -251,11 +277,10 @@ def test_every_type_gets_the_selected_columns_of_the_selected_rows(filled: World
     assert got(pa.Table, metadata | {"columns": ["weight"]}).column_names == ["weight"]
 
 
-def test_columns_that_are_not_selected_are_not_read(filled: World) -> None:
-    (manifest,) = store_of(filled).manifests()
-    entry = manifest.entry("agent.memories")
+def test_columns_that_are_not_selected_are_not_read(filled: Reader) -> None:
+    entry = filled.store.manifests()[-1].entry("agent.memories")
     assert entry is not None
-    path = store_of(filled).path(entry.file)
+    path = filled.store.path(entry.file)
     names = [name for name, _ in entry.columns]
     column = pq.read_metadata(path).row_group(0).column(names.index("content"))
     with Path(path).open("r+b") as file:
@@ -269,25 +294,22 @@ def test_columns_that_are_not_selected_are_not_read(filled: World) -> None:
     assert said.startswith("M833 agent.memories of snapshot ")
 
 
-def test_an_embedding_arrives_in_its_own_type(filled: World) -> None:
+def test_an_embedding_arrives_in_its_own_type(filled: Reader) -> None:
     got: list[pa.Table] = []
     assert run(filled, consumer(pa.Table, got, {"table": "agent.embeddings_1"})).success
     assert got[0].schema.field("embedding").type == pa.list_(pa.float16(), 8)
     assert got[0].column("embedding").null_count == 4
 
 
-def test_a_partition_is_its_snapshot_and_another_consumer_gets_the_newest(filled: World) -> None:
-    filled.execute("update agent.links set weight = 0.25")
-    store = store_of(filled)
-    newest = write_snapshot(filled.engine, store, partition="2026-11-27").manifest
-    former = newest.parent
+def test_a_partition_is_its_snapshot_and_another_consumer_gets_the_newest(filled: Reader) -> None:
+    former, newest = [one.id for one in filled.store.manifests()]
     got: list[SnapshotReference] = []
     daily = consumer(SnapshotReference, got, partitions_def=snapshot_partitions())
     for key in ("2026-11-26", "2026-11-27"):
         assert run(filled, daily, partition_key=key).success
     assert run(filled, consumer(SnapshotReference, got)).success
-    assert [one.id for one in got] == [former, newest.id, newest.id]
-    named = consumer(SnapshotReference, got, {"snapshot": str(former)[:8]})
+    assert [one.id for one in got] == [former, newest, newest]
+    named = consumer(SnapshotReference, got, {"snapshot": former[:8]})
     assert run(filled, named).success
     assert got[-1].id == former
     (said,) = failures(run(filled, daily, partition_key="2026-11-25"))
@@ -295,7 +317,7 @@ def test_a_partition_is_its_snapshot_and_another_consumer_gets_the_newest(filled
     assert "2026-11-25: there is no such snapshot" in said
 
 
-def test_a_consumer_whose_partition_means_several_snapshots_gets_m836(filled: World) -> None:
+def test_a_consumer_whose_partition_means_several_snapshots_gets_m836(filled: Reader) -> None:
     got: list[Any] = []
     weekly = consumer(
         SnapshotReference,
@@ -329,7 +351,7 @@ class DataFrame:
     ],
 )
 def test_an_input_that_means_no_rows_says_how_to_describe_them(
-    filled: World, kind: Any, metadata: dict[str, Any] | None, said: str
+    filled: Reader, kind: Any, metadata: dict[str, Any] | None, said: str
 ) -> None:
     got: list[Any] = []
     (message,) = failures(run(filled, consumer(kind, got, metadata)))
@@ -342,8 +364,10 @@ def test_an_input_that_means_no_rows_says_how_to_describe_them(
     assert got == []
 
 
-def test_a_store_without_snapshots_says_so(world: World) -> None:
-    (said,) = failures(run(world, consumer(SnapshotReference, [])))
+def test_a_store_without_snapshots_says_so(tmp_path: Path) -> None:
+    with ephemeral() as instance:
+        reader = Reader(instance, open_store(str(tmp_path)))
+        (said,) = failures(run(reader, consumer(SnapshotReference, [])))
     assert said.startswith("M835 ")
 
 
@@ -356,14 +380,15 @@ def writer(value: Any, key: dg.AssetKey = MEMORY) -> dg.AssetsDefinition:
 
 
 @pytest.mark.parametrize("value", [{"a": 1}, pa.table({"id": [1]}), None])
-def test_a_value_that_is_not_a_snapshot_is_refused_with_m531(world: World, value: Any) -> None:
-    result = dg.materialize(
-        [writer(value)],
-        instance=world.instance,
-        resources={"snapshots": SnapshotIOManager()},
-        raise_on_error=False,
-        run_config=QUIET,
-    )
+def test_a_value_that_is_not_a_snapshot_is_refused_with_m531(value: Any) -> None:
+    with ephemeral() as instance:
+        result = dg.materialize(
+            [writer(value)],
+            instance=instance,
+            resources={"snapshots": SnapshotIOManager()},
+            raise_on_error=False,
+            run_config=QUIET,
+        )
     (said,) = failures(result)
     assert said == (
         f"M531 memos/snapshots/memory: cannot be written from {type(value).__name__}. "
@@ -391,7 +416,7 @@ def test_a_labelled_snapshot_without_partitions_is_written_and_another_key_is_no
 
 
 def test_the_code_location_of_another_team_reads_snapshots_without_a_database(
-    filled: World, tmp_path: Path
+    filled: Reader, tmp_path: Path
 ) -> None:
     home = tmp_path / "their-dagster"
     home.mkdir()
@@ -406,7 +431,7 @@ def test_the_code_location_of_another_team_reads_snapshots_without_a_database(
             **{name: os.environ[name] for name in kept if name in os.environ},
             "DAGSTER_HOME": str(home),
             "DAGSTER_DISABLE_TELEMETRY": "1",
-            "MEMOS_SNAPSHOTS_URL": filled.settings.snapshots_location,
+            "MEMOS_SNAPSHOTS_URL": filled.store.root,
             "MEMOS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
             "DEGREES": str(home / "degrees.json"),
         },
@@ -416,4 +441,4 @@ def test_the_code_location_of_another_team_reads_snapshots_without_a_database(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr[-4_000:]
-    assert (home / "degrees.json").read_text() == '{"links": 39, "weight": 0.9}'
+    assert (home / "degrees.json").read_text() == '{"links": 39, "weight": 0.25}'
