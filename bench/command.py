@@ -17,6 +17,7 @@ from bench.recall_race import recall_race
 from bench.remember_race import remember_race
 from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
+from bench.snapshot_restore_race import snapshot_restore_race
 from bench.verify_race import verify_race
 from bench.world import World, opened_world
 from memos_assets.demo import Scale
@@ -31,6 +32,7 @@ RACES = {
     "index": index_race,
     "recall": recall_race,
     "remember": remember_race,
+    "snapshot-restore": snapshot_restore_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
@@ -56,7 +58,15 @@ def bench(
     ] = "plan",
     only: Annotated[
         Literal[
-            "load", "consolidate", "verify", "search", "index", "recall", "remember", "ten-times"
+            "load",
+            "consolidate",
+            "verify",
+            "search",
+            "index",
+            "recall",
+            "remember",
+            "snapshot-restore",
+            "ten-times",
         ]
         | None,
         typer.Option("--only", help="One race; consolidate includes second run and memory."),

@@ -15,6 +15,7 @@ from memos_assets.snapshots.restore.fork import drop_fork, fork
 from memos_assets.snapshots.restore.plan import plan
 from memos_assets.snapshots.restore.rows import restore_rows
 from memos_assets.snapshots.restore.staged import Counts
+from memos_assets.snapshots.restore.trial import trial
 from memos_assets_tests.snapshots.restore.conftest import Agents
 
 
@@ -51,6 +52,8 @@ def test_a_memory_comes_back_with_what_hangs_on_it(agents: Agents) -> None:
     added = agents.remember("Ann has a car")
     execute(
         agents,
+        "insert into agent.word_counts (space_id, memories, words) "
+        "select space_id, -1, -words from agent.memories where number in (2, 3)",
         "delete from agent.memories where number in (2, 3)",
         "update agent.memories set content = 'other' where number = 1",
     )
@@ -214,3 +217,18 @@ def test_prove_restored_asks_the_schema_that_it_is_given(agents: Agents) -> None
             "recall finds 0 of 4 memories by their own text"
         ]
         assert prove_restored(conn, "agent", Settings()) == []
+
+
+def test_trial_proves_a_snapshot_and_leaves_nothing(agents: Agents) -> None:
+    first, there = agents.snapshot(), agents.schemas()
+    asked: list[str] = []
+
+    def prove(_conn: sa.Connection, schema: str) -> list[str]:
+        asked.append(schema)
+        return ["recall finds nothing"] if len(asked) > 1 else []
+
+    assert trial(agents.engine, agents.store, first, prove=prove) == first.rows
+    assert not set(asked) & there
+    with pytest.raises(SnapshotError, match=r"M818.*recall finds nothing"):
+        trial(agents.engine, agents.store, first, prove=prove)
+    assert agents.schemas() == there
