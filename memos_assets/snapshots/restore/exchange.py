@@ -178,16 +178,26 @@ _OUTER_KEYS = sa.text(
 _TRIGGERS = sa.text(
     "select 'trigger ' || t.tgname || ' of ' || c.relname from pg_catalog.pg_trigger t "
     "join pg_catalog.pg_class c on c.oid = t.tgrelid "
+    "join pg_catalog.pg_proc f on f.oid = t.tgfoid "
     "where not t.tgisinternal and t.tgrelid = any(:replaced) "
+    "and f.pronamespace <> pg_catalog.to_regnamespace(:schema) "
     "union all select 'publication ' || p.pubname from pg_catalog.pg_publication_rel r "
     "join pg_catalog.pg_publication p on p.oid = r.prpubid where r.prrelid = any(:replaced) "
     "order by 1"
+)
+#: Triggers of ours, such as the one by which answers in caches follow their memories.
+_OURS = sa.text(
+    "select pg_catalog.pg_get_triggerdef(t.oid) from pg_catalog.pg_trigger t "
+    "join pg_catalog.pg_proc f on f.oid = t.tgfoid "
+    "where not t.tgisinternal and t.tgrelid = any(:replaced) "
+    "and f.pronamespace = pg_catalog.to_regnamespace(:schema) order by t.tgname"
 )
 
 
 def hanging(conn: sa.Connection) -> list[str]:
     """Describe triggers and publications of others, which an exchange would drop."""
-    return list(conn.execute(_TRIGGERS, {"replaced": list(_replaced(conn).values())}).scalars())
+    replaced = {"replaced": list(_replaced(conn).values()), "schema": agent.AGENT_SCHEMA}
+    return list(conn.execute(_TRIGGERS, replaced).scalars())
 
 
 def exchange(
@@ -216,6 +226,8 @@ def exchange(
     outer = conn.execute(
         _OUTER_KEYS, {"schema": agent.AGENT_SCHEMA, "replaced": list(replaced.values())}
     ).all()
+    values = {"replaced": list(replaced.values()), "schema": agent.AGENT_SCHEMA}
+    triggers = conn.execute(_OURS, values).scalars().all()
     locked = {**replaced, **emptied, **{row.table_name: live[row.table_name] for row in outer}}
     refuse_older_snapshots(conn, filled_at)
     _stop_readers(conn, locked, seconds, cancel=cancel)
@@ -243,6 +255,8 @@ def exchange(
                 sql.Identifier(shadow, name), sql.Identifier(agent.AGENT_SCHEMA)
             )
         )
+    for definition in triggers:
+        driver.execute(definition.encode())
     for row in outer:
         driver.execute(
             sql.SQL("alter table {} add constraint {} ").format(
