@@ -77,7 +77,7 @@ def test_another_scope_is_another_answer(sessions: Sessions, other: Scope) -> No
     [
         ({"success": False, "data": 1}, "error"),
         (iter([1]), "stream"),
-        ({1: "key is no text"}, "not json"),
+        ({1: "key is not text"}, "not json"),
         ((1, 2), "not json"),
         (float("nan"), "not json"),
         (object(), "not json"),
