@@ -18,6 +18,7 @@ from bench.recall_race import recall_race
 from bench.remember_race import remember_race
 from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
+from bench.snapshot_restore_race import snapshot_restore_race
 from bench.verify_race import verify_race
 from bench.world import World, opened_world
 from memos_assets.demo import Scale
@@ -32,6 +33,7 @@ RACES = {
     "index": index_race,
     "recall": recall_race,
     "remember": remember_race,
+    "snapshot-restore": snapshot_restore_race,
     "cache": cache_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
@@ -65,6 +67,7 @@ def bench(
             "index",
             "recall",
             "remember",
+            "snapshot-restore",
             "cache",
             "ten-times",
         ]

@@ -8,7 +8,7 @@ from rich.table import Table
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, titled_table
 from memos_assets.cli.outcome import write_json
-from memos_assets.errors import UsageError
+from memos_assets.errors import SnapshotError
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural, size
 from memos_assets.settings import load_settings
@@ -73,7 +73,7 @@ def label(
 ) -> int:
     """Give a snapshot a label, by which it is found, and kept whatever the policy is."""
     if (name is None) != remove:
-        raise UsageError(
+        raise SnapshotError(
             "M839",
             "a NAME and --remove are mutually exclusive, and one of them is needed",
             where="memos-assets snapshots label",
@@ -117,7 +117,7 @@ def _summary(decided: Plan, *, deleted: bool) -> str:
         else ""
     )
     if decided.is_empty:
-        return f"Nothing is to be deleted.{waiting}"
+        return f"There is nothing to delete.{waiting}"
     if deleted:
         return f"Deleted {what}.{waiting}"
     return f"Would delete {what}. Nothing was deleted: memos-assets snapshots prune --yes.{waiting}"

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from memos_assets.cli import exit_codes, snapshot_retention
+from memos_assets.cli import exit_codes, snapshot_retention, snapshots_diff
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress, print_error, titled_table
 from memos_assets.cli.outcome import write_json
+from memos_assets.cli.snapshots_restore import restore
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural, size
@@ -247,7 +248,7 @@ def _minute(moment: str) -> str:
 
 
 group = typer.Typer(
-    help="Snapshots of what agents know: write, list, show, verify, label, prune.",
+    help="Snapshots of what agents know: write, list, show, verify, compare, label, prune.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -255,5 +256,7 @@ group.command("write")(write)
 group.command("list")(list_snapshots)
 group.command("show")(show)
 group.command("verify")(verify_snapshot)
+group.command("diff")(snapshots_diff.diff_command)
+group.command("restore")(restore)
 group.command("label")(snapshot_retention.label)
 group.command("prune")(snapshot_retention.prune)

@@ -34,6 +34,7 @@ from memos_assets.postgres.target import open_consolidated
 from memos_assets.postgres.user_rows import user_digest
 from memos_assets.report.formatting import plural
 from memos_assets.settings import Settings, load_settings
+from memos_assets.snapshots.restore.exact import one_at_a_time
 from memos_assets.snapshots.rewrite import (
     Rewrites,
     erased_users,
@@ -77,8 +78,8 @@ def erase(
             console.print("Nothing was erased. --yes erases; there is no way back.")
             write_json(json_file, {"erased": False, "counts": counts})
             return 0
-        # Nobody writes a snapshot in between that has rows of before.
-        with sole_writer(engine, store):
+        # Nobody restores or writes a snapshot in between that has rows of before.
+        with one_at_a_time(engine), sole_writer(engine, store):
             with engine.begin() as conn:
                 erasure = erase_rows(conn, user, erased_by=who(), elsewhere=bool(inside))
             rewrites = _take_out(engine, store)
@@ -91,12 +92,12 @@ def erase(
             }
             erasure = count_beside(conn, erasure, beside)
         places = _places(settings, store)
-        erasure = prove(engine, erasure, places)
+        erasure = prove(engine, erasure, places, user)
         if delete_backups and erasure.searched is not None:
             deleted = _delete_backups(settings, erasure.searched.found)
             with engine.begin() as conn:
                 erasure = count_beside(conn, erasure, {"backups of ours": deleted})
-            erasure = prove(engine, erasure, places) if deleted else erasure
+            erasure = prove(engine, erasure, places, user) if deleted else erasure
         if erasure.searched is not None and not erasure.searched.found and not rewrites.failed:
             with engine.begin() as conn:
                 finish(conn, user)
@@ -140,8 +141,8 @@ def _conclude(
 
 def _texts_left(settings: Settings, found: Mapping[str, int]) -> AgentError:
     fix = (
-        "delete them there: a memory of others says the same, or a source, an archive or a file "
-        "still has it; then run the command again, which searches again"
+        "delete them there: a memory of others says the same, or a source, an archive, a file or "
+        "a fork still has it; then run the command again, which searches again"
     )
     if _backups(settings, found):
         fix = f"--delete-backups deletes the dumps among them; {fix}"

@@ -13,6 +13,7 @@ from memos_assets.defs.assets.indexes import index_assets
 from memos_assets.defs.assets.memory import memory_assets
 from memos_assets.defs.assets.report import report
 from memos_assets.defs.assets.search import search_functions
+from memos_assets.defs.assets.snapshot_diff import snapshot_diff_assets
 from memos_assets.defs.assets.snapshots import snapshot_assets
 from memos_assets.defs.assets.sources import source_assets
 from memos_assets.defs.assets.tables import table_assets
@@ -71,6 +72,7 @@ def assets_of(catalog: Catalog) -> Iterator[dg.AssetsDefinition | dg.SourceAsset
         yield from memory_assets(catalog)
         yield from memory_model_assets(catalog.names)
         yield from snapshot_assets(catalog.names)
+        yield from snapshot_diff_assets(catalog.names)
 
 
 def _refuse_shared(catalogs: Sequence[Catalog]) -> None:

@@ -22,7 +22,7 @@ from memos_assets.asset_names import AssetNames
 from memos_assets.defs.dagster_internals import materialized, without_events_of_dagster
 from memos_assets.defs.failures import reported
 from memos_assets.defs.row_handlers import SnapshotRows, read_as, written_as
-from memos_assets.errors import SnapshotError, UsageError
+from memos_assets.errors import SnapshotError
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 from memos_assets.settings.retention import RetentionSettings
@@ -51,7 +51,7 @@ MEMORY: Final = dg.AssetKey.from_user_string(AssetNames().snapshot("memory"))
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A snapshot that is to be written: what an asset returns to the I/O manager.
+    """An order to write a snapshot, which an asset returns to the I/O manager.
 
     Attributes:
         include_consolidated: whether consolidated tables are part of it.
@@ -69,7 +69,7 @@ def snapshot_partitions() -> dg.TimeWindowPartitionsDefinition:
     snapshot can be written on demand; the schedule writes it again when the period has ended.
 
     Raises:
-        UsageError: M834 the setting is not a cron expression that Dagster knows.
+        SnapshotError: M834 the setting is not a cron expression that Dagster knows.
     """
     try:
         settings = RetentionSettings()
@@ -83,7 +83,7 @@ def snapshot_partitions() -> dg.TimeWindowPartitionsDefinition:
             end_offset=1,
         )
     except (ValidationError, ValueError, dg.DagsterError) as error:
-        raise UsageError(
+        raise SnapshotError(
             "M834",
             "partitions of snapshots cannot be made of these settings",
             where="MEMOS_SNAPSHOTS_CRON and MEMOS_SNAPSHOTS_FIRST_DAY",

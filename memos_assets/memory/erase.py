@@ -21,6 +21,7 @@ from memos_assets.memory.canary import Searched
 from memos_assets.memory.sealed_sample import seal, unseal
 from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.forks import forks
 from memos_assets.postgres.schema import agent
 from memos_assets.postgres.user_rows import BY_USER, ERASED, MENTIONS, Mention, user_digest
 
@@ -178,19 +179,19 @@ def count_beside(conn: sa.Connection, erasure: Erasure, places: Mapping[str, int
     return replace(erasure, counts=counts)
 
 
-def prove(engine: sa.Engine, erasure: Erasure, places: canary.Places) -> Erasure:
+def prove(engine: sa.Engine, erasure: Erasure, places: canary.Places, user: str) -> Erasure:
     """Search everything for the user's texts; take them out of rejects, Dagster's tables and logs.
 
     Args:
         engine: of the database, after the erasure was committed.
         erasure: from `erase_rows`.
         places: that are searched beside the database.
+        user: their id, however short it is, is looked for in forks.
 
     Returns:
         The erasure with what was changed beside the user's rows, and with the last search.
     """
-    with engine.connect() as conn:
-        searched = canary.search(conn, places, erasure.texts)
+    searched = _searched(engine, erasure, places, user)
     if not searched.found:
         return replace(erasure, searched=searched)
     changed = canary.overwrite(searched.found, erasure.texts)
@@ -198,9 +199,26 @@ def prove(engine: sa.Engine, erasure: Erasure, places: canary.Places) -> Erasure
         beside = _scrub(conn, erasure.texts, searched)
         beside["files of ours, overwritten"] = len(changed)
         erasure = count_beside(conn, erasure, beside)
+    return replace(erasure, searched=_searched(engine, erasure, places, user))
+
+
+def _searched(
+    engine: sa.Engine, erasure: Erasure, places: canary.Places, user: str
+) -> canary.Searched:
     with engine.connect() as conn:
         searched = canary.search(conn, places, erasure.texts)
-    return replace(erasure, searched=searched)
+        for schema in forks(conn):
+            rows = driver_of(conn).execute(
+                sql.SQL(
+                    "select (select count(*) from {0}.memories where user_id = %(user)s) + "
+                    "(select count(*) from {0}.spaces where owner = %(user)s)"
+                ).format(sql.Identifier(schema)),
+                {"user": user},
+            )
+            (count,) = rows.fetchone() or (0,)
+            if count:
+                searched.found[f"fork {schema}"] = int(count)
+    return searched
 
 
 def _analyze(conn: sa.Connection, found: Belongings) -> None:

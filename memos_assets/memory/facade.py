@@ -51,6 +51,7 @@ class Memory(NetworkCalls):
             embedder: in place of the one of the settings.
         """
         self._embedder = embedder
+        self._settings = settings
         if embedder is None and settings.embedder is not None:
             self._embedder = configured_async_embedder(settings)
 
@@ -111,10 +112,26 @@ class Memory(NetworkCalls):
         return await session.run_sync(remember.remember, prepared, space=space)
 
     async def recall(
-        self, session: AsyncSession, asked: Asked, k: int = 10, **wanted: Unpack[Wanted]
+        self,
+        session: AsyncSession,
+        asked: Asked,
+        k: int = 10,
+        *,
+        snapshot: str | None = None,
+        **wanted: Unpack[Wanted],
     ) -> Recalled:
-        """Return the memories that answer a question best; see `recall.recall`."""
-        return await session.run_sync(recall.recall, asked, k, **wanted)
+        """Return the memories that answer a question best; see `recall.recall`.
+
+        Args:
+            session, asked, k, wanted: of `recall.recall`.
+            snapshot: id or label of a snapshot: what was known then; see `recall_snapshot`.
+        """
+        if snapshot is None:
+            return await session.run_sync(recall.recall, asked, k, **wanted)
+        from memos_assets.memory import recall_snapshot  # brings pyarrow
+
+        ask = recall_snapshot.recall_snapshot_async
+        return await ask(self._settings, session, snapshot, asked, k, **wanted)
 
     async def context(
         self,
@@ -212,6 +229,7 @@ class SyncMemory(SyncNetworkCalls):
     def __init__(self, settings: Settings, *, embedder: Embedder | None = None) -> None:
         """As `Memory`."""
         self._embedder = embedder
+        self._settings = settings
         if embedder is None and settings.embedder is not None:
             self._embedder = configured_embedder(settings)
 
@@ -268,10 +286,22 @@ class SyncMemory(SyncNetworkCalls):
         return remember.remember(session, prepared, space=space)
 
     def recall(
-        self, session: Session, asked: Asked, k: int = 10, **wanted: Unpack[Wanted]
+        self,
+        session: Session,
+        asked: Asked,
+        k: int = 10,
+        *,
+        snapshot: str | None = None,
+        **wanted: Unpack[Wanted],
     ) -> Recalled:
         """As `Memory.recall`."""
-        return recall.recall(session, asked, k, **wanted)
+        if snapshot is None:
+            return recall.recall(session, asked, k, **wanted)
+        from memos_assets.memory import recall_snapshot  # brings pyarrow
+
+        return recall_snapshot.recall_snapshot(
+            self._settings, session, snapshot, asked, k, **wanted
+        )
 
     def context(
         self,

@@ -2,7 +2,7 @@
 
 An erasure commits before it searches. If it is killed in between, the texts are needed once more,
 and must not be readable in the database: they are encrypted by a key that is derived from the id,
-which the database does not have. Whoever runs the erasure of that user again names it.
+which the database does not have. The next run of the erasure names it.
 """
 
 import base64

@@ -64,8 +64,10 @@ def _make(duck: Duck, a: Manifest, diff: Diff, files: RowFiles, entry: TableEntr
                 for batch in _rows(duck, a, diff.table(entry.qualified), files, entry):
                     file.write(batch)
             except (OSError, ValueError, pa.ArrowException) as error:
+                file.abandon()
                 raise _other_rows(entry, files) from error
             except SnapshotError as error:
+                file.abandon()
                 # The file of the first snapshot was whole.
                 raise (_other_rows(entry, files) if error.code == "M810" else error) from error
             size, sha256 = file.finish()

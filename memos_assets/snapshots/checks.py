@@ -1,4 +1,4 @@
-"""V47 to V50: snapshots are young and whole, name no erased user, and leave nothing out.
+"""V46 to V50: snapshots restore, are young and whole, name no erased user, and leave nothing out.
 
 Each reads the store that the settings name. A store without any snapshot fails V47 alone: there is
 nothing that the others could be wrong about.
@@ -18,6 +18,7 @@ from memos_assets.snapshots import keep, marks
 from memos_assets.snapshots.columns import SnapshotTable, read_tables
 from memos_assets.snapshots.coverage import coverage_of
 from memos_assets.snapshots.manifest import Manifest, TableEntry
+from memos_assets.snapshots.restore.scratch import prove_in_scratch
 from memos_assets.snapshots.rewrite import erased_users, find_erased
 from memos_assets.snapshots.store import Store, open_store
 from memos_assets.snapshots.verify import ensure_bytes
@@ -35,6 +36,37 @@ def _newest(store: Store) -> Manifest | None:
     return dated[0][1] if dated else None
 
 
+def restores_exactly(context: CheckContext, _: None) -> Finding:
+    """V46: the newest snapshot that is not of today is restored into a scratch schema.
+
+    Of a store that is a day old there is none yet, and the newest is taken.
+    """
+    expected = "tables of a restore into a scratch schema have the digests of the snapshot"
+    try:
+        store = _store(context)
+        dated = keep.moments(store.manifests())
+        if not dated:
+            return Finding(passed=True, expected=expected, observed=_NONE)
+        today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+        manifest = next((one for at, one, _ in dated if at < today), dated[0][1])
+        proof = prove_in_scratch(context.engine, store, manifest)
+    except MemosAssetsError as error:
+        return _not_read(expected, error)
+    return Finding(
+        passed=True,
+        expected=expected,
+        observed=f"{len(proof.tables)} tables with {proof.rows:,} rows have its digests",
+        evidence={
+            "snapshot": manifest.id,
+            "made at": manifest.made_at,
+            "tables": list(proof.tables),
+            "rows": proof.rows,
+            "not restored": list(proof.left),
+            "seconds": round(proof.seconds, 1),
+        },
+    )
+
+
 def newest_verified_is_young(context: CheckContext, _: None) -> Finding:
     """V47: a snapshot that holds recent memory was verified by a second reader."""
     limit = timedelta(hours=context.settings.snapshots_fresh_hours)
@@ -48,7 +80,12 @@ def newest_verified_is_young(context: CheckContext, _: None) -> Finding:
     found = next(((at, one) for at, one, _ in dated if one.id in verified), None)
     evidence: dict[str, object] = {"snapshots": len({one.id for _, one, _ in dated})}
     if found is None:
-        return Finding(False, expected, "none was verified" if dated else _NONE, evidence)
+        return Finding(
+            passed=False,
+            expected=expected,
+            observed="none was verified" if dated else _NONE,
+            evidence=evidence,
+        )
     at, manifest = found
     age = datetime.now(UTC) - at
     evidence |= {"snapshot": manifest.id, "verified at": verified[manifest.id].isoformat()}
@@ -169,7 +206,9 @@ def _missing(newest: Manifest, tables: Sequence[SnapshotTable]) -> Mapping[str, 
 def _not_read(expected: str, error: MemosAssetsError) -> Finding:
     """Return the finding of snapshots that cannot be read: nothing is known of them."""
     evidence = {"code": error.code, "where": error.where, "fix": error.fix}
-    return Finding(False, expected, f"{error.code} {error.what}", evidence)
+    return Finding(
+        passed=False, expected=expected, observed=f"{error.code} {error.what}", evidence=evidence
+    )
 
 
 def _snapshots(catalog: Catalog) -> Iterator[Subject[None]]:
@@ -177,7 +216,28 @@ def _snapshots(catalog: Catalog) -> Iterator[Subject[None]]:
         yield Subject(catalog.names.snapshot("memory"), None, "snapshots_checks")
 
 
+def _proof(catalog: Catalog) -> Iterator[Subject[None]]:
+    if catalog.application:
+        yield Subject(catalog.names.snapshot("memory"), None, "snapshot_restore_check")
+
+
 CHECKS: tuple[AnyCheck, ...] = (
+    Check(
+        number=46,
+        name="v46_yesterdays_snapshot_restores_exactly",
+        title="The newest snapshot of before today restores into a scratch schema with its id.",
+        fix="memos-assets snapshots verify ID names damaged files; restore them from a copy of the "
+        "store, or write a snapshot",
+        where="the snapshots of memory",
+        reads="every file of one snapshot, and the rows of the scratch schema that they were "
+        "loaded into",
+        when_failed="A snapshot that cannot be restored is no copy. `memos-assets snapshots verify "
+        "ID` tells whether its files are damaged; with whole files the schema has changed in a way "
+        "that a restore does not bridge.",
+        subjects=_proof,
+        judge=restores_exactly,
+        group="snapshots",
+    ),
     Check(
         number=47,
         name="v47_newest_verified_snapshot_is_young",

@@ -1,5 +1,6 @@
 """DuckDB over the files of snapshots, which it reads with its own reader of Parquet."""
 
+import glob
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -59,6 +60,16 @@ def source_of(store: Store, name: str) -> str:
         store: to which the connection was opened.
         name: of the file within it.
     """
-    path = store.path(name) if store.local is not None else f"{_PROTOCOL}://{store.path(name)}"
-    quoted = path.replace("'", "''")
-    return f"read_parquet('{quoted}')"
+    path = store.path(name)
+    return rows_in(path if store.local is not None else f"{_PROTOCOL}://{path}")
+
+
+def rows_in(path: str) -> str:
+    """Return an SQL expression of the rows of a Parquet file, with ``file_row_number`` from 0.
+
+    Args:
+        path: of this machine, or of the store.
+    """
+    # Otherwise a path with * or [ would be a pattern.
+    quoted = glob.escape(path).replace("'", "''")
+    return f"read_parquet('{quoted}', file_row_number = true)"

@@ -1,6 +1,5 @@
-"""DuckDB over the Parquet files of a store: bounded memory, and a folder of its own to spill to."""
+"""Statements of DuckDB over tables of snapshots: limited memory, a folder to spill to, errors."""
 
-import glob
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -11,9 +10,9 @@ from typing import Any, Final
 
 import duckdb
 import pyarrow as pa
-from fsspec.implementations.arrow import ArrowFSWrapper
 
 from memos_assets.errors import SnapshotError
+from memos_assets.snapshots.duck import connect, source_of
 from memos_assets.snapshots.manifest import TableEntry
 from memos_assets.snapshots.store import Store
 
@@ -21,7 +20,6 @@ from memos_assets.snapshots.store import Store
 MEMORY_LIMIT: Final = "256MB"
 #: More threads hold more row groups in memory at once.
 _THREADS: Final = 4
-_PROTOCOL: Final = "memos-snapshots"
 #: What DuckDB raises for statements that are wrong, whatever the files hold.
 _BUGS: Final = (duckdb.ParserException, duckdb.BinderException, duckdb.CatalogException)
 
@@ -40,16 +38,7 @@ class Duck:
 
     def rows_of(self, entry: TableEntry) -> str:
         """Return a table of a snapshot as SQL behind ``from``, with ``file_row_number`` from 0."""
-        path = self.store.path(entry.file)
-        return self._read(path, plain=self.store.local is not None and not glob.has_magic(path))
-
-    def rows_in(self, path: Path) -> str:
-        """Return a Parquet file of this machine as SQL behind ``from``."""
-        return self._read(str(path), plain=True)
-
-    def _read(self, path: str, *, plain: bool) -> str:
-        address = path if plain else f"{_PROTOCOL}://{path}"
-        return f"read_parquet({literal(address)}, file_row_number = true)"
+        return source_of(self.store, entry.file)
 
     def run(self, statement: str) -> duckdb.DuckDBPyConnection:
         """Run a statement.
@@ -105,20 +94,6 @@ class Duck:
         )
 
 
-class _Files(ArrowFSWrapper):  # type: ignore[misc]  fsspec has no types
-    """Files of a store, for DuckDB, which would read ``*`` or ``[`` in a path as a pattern."""
-
-    protocol = _PROTOCOL
-
-    @classmethod
-    def _strip_protocol(cls, path: str) -> str:
-        return path.removeprefix(f"{_PROTOCOL}://")
-
-    def glob(self, path: str, **_: object) -> list[str]:
-        """Return the file itself."""
-        return [self._strip_protocol(path)]
-
-
 @contextmanager
 def opened(store: Store, *, scratch: Path | None = None) -> Iterator[Duck]:
     """Yield a connection over the files of a store.
@@ -128,22 +103,13 @@ def opened(store: Store, *, scratch: Path | None = None) -> Iterator[Duck]:
         scratch: folder in which DuckDB gets one for what does not fit into memory, which is gone
             afterwards; None: that of temporary files.
     """
-    with tempfile.TemporaryDirectory(prefix="memos-snapshots-", dir=scratch) as spill:
-        connection = duckdb.connect(
-            config={
-                "memory_limit": MEMORY_LIMIT,
-                "temp_directory": spill,
-                "threads": min(_THREADS, os.cpu_count() or 1),
-                # Nothing is fetched from the network.
-                "autoinstall_known_extensions": False,
-            }
-        )
-        try:
-            connection.execute("set timezone = 'UTC'")
-            connection.register_filesystem(_Files(fs=store.filesystem))
-            yield Duck(store, connection)
-        finally:
-            connection.close()
+    with (
+        tempfile.TemporaryDirectory(prefix="memos-snapshots-", dir=scratch) as spill,
+        connect(store, memory_limit=MEMORY_LIMIT) as connection,
+    ):
+        connection.execute(f"set temp_directory = {literal(spill)}")
+        connection.execute(f"set threads = {min(_THREADS, os.cpu_count() or 1)}")
+        yield Duck(store, connection)
 
 
 def literal(text: str) -> str:

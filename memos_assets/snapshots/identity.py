@@ -88,7 +88,11 @@ class _Stream:
             if not pa.types.is_fixed_size_list(self._of):
                 lengths: Any = column.value_lengths().to_numpy(zero_copy_only=False)
                 self._lengths.update(lengths.astype("<i8"))
-            self._within[0].update(column.flatten())
+                self._within[0].update(column.flatten())
+            else:
+                size = self._of.list_size
+                values = column.values.slice(column.offset * size, len(column) * size)
+                self._within[0].update(values)
         elif pa.types.is_boolean(self._of):
             self._values.update(_flags(column))
         elif _has_offsets(self._of):

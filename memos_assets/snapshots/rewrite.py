@@ -2,7 +2,7 @@
 
 The order makes it resumable. Files and manifest of the new snapshot come first, then the note
 ``rewritten/OLD.json``, and from then on the old one is not there for anybody. Its files and its
-manifest go last. Whoever runs this next finishes what was interrupted: erased users are known by
+manifest go last. The next run finishes one that was interrupted: erased users are known by
 the digests of their tombstones, so nobody has to know their ids.
 """
 
@@ -19,6 +19,7 @@ from memos_assets.snapshots import marks
 from memos_assets.snapshots.manifest import Manifest, Rewritten, TableEntry
 from memos_assets.snapshots.reader import table_of
 from memos_assets.snapshots.store import MANIFESTS, TABLES, Store
+from memos_assets.snapshots.table_writer import put_rows
 from memos_assets.snapshots.verify import verify
 from memos_assets.snapshots.without_users import (
     Taken,
@@ -27,7 +28,6 @@ from memos_assets.snapshots.without_users import (
     is_changed,
     users_in,
 )
-from memos_assets.snapshots.write import put_rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from memos_assets.files import private_descriptor
 from memos_assets.snapshots import reader
 from memos_assets.snapshots.comparison import Comparison
 from memos_assets.snapshots.differences import RowFiles, TableDiff
+from memos_assets.snapshots.duck import rows_in
 from memos_assets.snapshots.duck_tables import Duck, name
 from memos_assets.snapshots.manifest import TableEntry
 from memos_assets.snapshots.table_file import TableFile
@@ -57,7 +58,7 @@ def _chosen(
 ) -> Iterator[pa.RecordBatch]:
     """Yield the rows whose numbers the comparison has."""
     numbered = f"select {side}_row from {compared.relation} where {side}_row is not null order by 1"
-    numbers = duck.run(numbered).fetchnumpy()[f"{side}_row"]
+    numbers = np.asarray(duck.run(numbered).fetchnumpy()[f"{side}_row"], np.int64)
     start = 0
     for batch in rows:
         first, last = np.searchsorted(numbers, (start, start + batch.num_rows))
@@ -91,9 +92,9 @@ def merged(
     order = (
         f"select source from (select {of_former}, "
         "case when g.file_row_number is null then 0 else 2 end::utinyint as source "
-        f"from {duck.rows_of(before)} f left join {duck.rows_in(files.before(entry.qualified))} g "
+        f"from {duck.rows_of(before)} f left join {rows_in(str(files.before(entry.qualified)))} g "
         f"on {same} union all "
-        f"select {of_later}, 1::utinyint from {duck.rows_in(files.after(entry.qualified))}"
+        f"select {of_later}, 1::utinyint from {rows_in(str(files.after(entry.qualified)))}"
         f") order by {', '.join(f'k{number}' for number, _ in key)}"
     )
     schema = reader.schema_of(entry)

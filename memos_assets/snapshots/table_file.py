@@ -1,6 +1,9 @@
 """Write the rows of one table as a Parquet file, within bounded memory."""
 
 import hashlib
+import json
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import pyarrow as pa
@@ -13,6 +16,8 @@ GROUP_BYTES: Final = 16 * 1024 * 1024
 GROUP_ROWS: Final = 131_072
 #: Level of zstd: embeddings hardly become smaller by higher ones, and text by a tenth.
 _LEVEL: Final = 1
+#: Key of the chunks in the metadata of a file.
+_SENT: Final = "memos.sent"
 
 
 class TableFile:
@@ -42,14 +47,26 @@ class TableFile:
         )
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
+        self._sent: list[Sent] = []
 
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Write the next rows."""
+    def write(self, batch: pa.RecordBatch, sent: str | None = None) -> None:
+        """Write the next rows.
+
+        Args:
+            batch: the rows.
+            sent: the digest of the rows as the server sent them; see `Sent`.
+        """
         self.rows.update(batch)
+        if sent is not None:
+            self.note(Sent(self.rows.rows, sent, self.rows.hexdigest()))
         self._waiting.append(batch)
         size = sum(one.nbytes for one in self._waiting)
         if size >= GROUP_BYTES or sum(one.num_rows for one in self._waiting) >= GROUP_ROWS:
             self._write_group()
+
+    def note(self, sent: "Sent") -> None:
+        """Note that rows up to here were sent so."""
+        self._sent.append(sent)
 
     def _write_group(self) -> None:
         table = pa.Table.from_batches(self._waiting, self._schema)
@@ -57,11 +74,50 @@ class TableFile:
         if table.num_rows:
             self._writer.write_table(table, row_group_size=table.num_rows)
 
+    def abandon(self) -> None:
+        """Leave a file that is deleted, before its sink is closed: pyarrow wants an end of it."""
+        with suppress(OSError, ValueError, pa.ArrowException):
+            self._writer.close()
+
     def finish(self) -> tuple[int, str]:
         """Write what waits and the end of the file; return its bytes and their sha256."""
         self._write_group()
+        if self._sent:
+            sent = json.dumps([[one.rows, one.digest, one.until] for one in self._sent])
+            self._writer.add_key_value_metadata({_SENT: sent})
         self._writer.close()
         return self._sink.size, self._sink.sha256.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A chunk of rows as a server sent it, noted in the file that was written of it.
+
+    A server sends equal rows as equal bytes. So the next write compares digests of bytes, and
+    decodes no row before the first chunk that differs.
+
+    Attributes:
+        rows: of the table up to the end of the chunk.
+        digest: of the bytes of the chunk.
+        until: digest of the rows up to the end of the chunk, see `RowsDigest`.
+    """
+
+    rows: int
+    digest: str
+    until: str
+
+
+def sent_of(source: pa.NativeFile) -> list[Sent]:
+    """Return the chunks of which a file was written; none where it was written of something else.
+
+    Args:
+        source: the file, opened for reading.
+
+    Raises:
+        pa.ArrowException, OSError: it cannot be read.
+    """
+    noted = (pq.read_metadata(source).metadata or {}).get(_SENT.encode())
+    return [Sent(*one) for one in json.loads(noted)] if noted else []
 
 
 class _Digested:

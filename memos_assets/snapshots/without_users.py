@@ -208,7 +208,7 @@ def _derived(store: Store, manifest: Manifest, numbers: pa.Array) -> pa.Table:
             break
         reached = pa.concat_arrays([reached, pc.unique(more)])
     whole = reader.schema_of(memories)
-    narrow = pa.schema([whole.field(name) for name in _WRONG])
+    schema_of_wrong = pa.schema([whole.field(name) for name in _WRONG])
     found = []
     for batch in reader.batches(store, memories, columns=list(_WRONG)):
         number = batch["number"]
@@ -219,7 +219,7 @@ def _derived(store: Store, manifest: Manifest, numbers: pa.Array) -> pa.Table:
             ),
         )
         found.append(batch.filter(mask))
-    return pa.Table.from_batches(found, narrow)
+    return pa.Table.from_batches(found, schema_of_wrong)
 
 
 def _stored(column: pa.Array) -> pa.Array:
@@ -238,8 +238,8 @@ def is_changed(store: Store, entry: TableEntry, taken: Taken) -> bool:
     columns = _deciding(entry)
     if not columns:
         return False
-    narrow = reader.batches(store, entry, columns=columns)
-    return any(_edited(batch, entry, taken) is not batch for batch in narrow)
+    deciding = reader.batches(store, entry, columns=columns)
+    return any(_edited(batch, entry, taken) is not batch for batch in deciding)
 
 
 def _deciding(entry: TableEntry) -> list[str]:

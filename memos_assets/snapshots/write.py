@@ -1,16 +1,14 @@
 """Write a snapshot: the rows of all tables at one moment, and a manifest once they are written."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
 
 import psycopg
 import pyarrow as pa
 import sqlalchemy as sa
-from psycopg import sql
 
 from memos_assets import __version__
 from memos_assets.catalog import MEMOS
@@ -28,12 +26,10 @@ from memos_assets.postgres.schema.agent import AGENT_SCHEMA, models
 from memos_assets.postgres.versions.versions import current_revision
 from memos_assets.snapshots.columns import SnapshotTable, read_tables
 from memos_assets.snapshots.coverage import coverage_of
-from memos_assets.snapshots.manifest import Manifest, Moment, TableEntry
+from memos_assets.snapshots.manifest import Manifest, Moment
 from memos_assets.snapshots.sole_writer import sole_writer
 from memos_assets.snapshots.store import Store
-from memos_assets.snapshots.table_file import TableFile
-
-_TEXTS: Final = ("text", "varchar")
+from memos_assets.snapshots.table_writer import query_of, write_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +83,18 @@ def write_snapshot(
         store.sweep()
         before = readable_manifests(store)
         known = {entry.identity: entry for one in before for entry in one.tables}
+        database = database_identity(conn)
+        parent = next((one for one in reversed(before) if one.database == database), None)
         tables, left_out = _chosen(conn, include_consolidated=include_consolidated)
         entries, reused, size = [], [], 0
         for table in tables:
-            entry, is_new = _write_table(conn, store, table, known)
+            former = None if parent is None else parent.entry(table.qualified)
+            entry, is_new = write_table(driver_of(conn), store, table, known, former)
             entries.append(entry)
             if is_new:
                 size += entry.bytes
             else:
                 reused.append(table.qualified)
-        database = database_identity(conn)
-        former = [one for one in before if one.database == database]
         manifest = Manifest(
             tables=entries,
             made_at=_now(conn),
@@ -105,7 +102,7 @@ def write_snapshot(
             database=database,
             left_out=left_out,
             models=_models(conn),
-            parent=former[-1].id if former else None,
+            parent=None if parent is None else parent.id,
             label=label,
             partition=partition,
             run=run,
@@ -125,7 +122,7 @@ def readable_manifests(store: Store) -> list[Manifest]:
     found = []
     for snapshot in store.ids():
         try:
-            found.append(store.manifest(snapshot))
+            found.append(store.read_manifest(snapshot))
         except SnapshotError:
             continue
     return sorted(found, key=lambda one: (one.latest.made_at, one.id))
@@ -183,49 +180,6 @@ def _chosen(
     return sorted(chosen, key=lambda one: (one.schema, one.name)), left_out
 
 
-def _write_table(
-    conn: sa.Connection, store: Store, table: SnapshotTable, known: Mapping[str, TableEntry]
-) -> tuple[TableEntry, bool]:
-    return put_rows(store, table, rows_of(driver_of(conn), table), known)
-
-
-def put_rows(
-    store: Store,
-    table: SnapshotTable,
-    batches: Iterable[pa.RecordBatch],
-    known: Mapping[str, TableEntry],
-) -> tuple[TableEntry, bool]:
-    """Write the rows of a table unless their file is there; return its entry, and if it is new.
-
-    Args:
-        store: to which they are written.
-        table: with the schema of the batches.
-        batches: in the order of the key.
-        known: identity -> entry of the tables in the store.
-    """
-    with store.partial() as partial:
-        with store.filesystem.open_output_stream(store.path(partial)) as sink:
-            file = TableFile(sink, table.arrow)
-            for batch in batches:
-                file.write(batch)
-            size, sha256 = file.finish()
-        entry = TableEntry(
-            schema=table.schema,
-            name=table.name,
-            columns=list(table.columns.items()),
-            key=list(table.key),
-            rows=file.rows.rows,
-            digest=file.rows.hexdigest(),
-            bytes=size,
-            sha256=sha256,
-        )
-        former = known.get(entry.identity)
-        if former is not None and store.size(former.file) == former.bytes:
-            return former, False
-        store.publish(partial, entry.file)
-    return entry, True
-
-
 def rows_of(connection: psycopg.Connection, table: SnapshotTable) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a table in the order of its key, text by its bytes.
 
@@ -233,16 +187,7 @@ def rows_of(connection: psycopg.Connection, table: SnapshotTable) -> Iterator[pa
         connection: in a transaction, of a role that sees all rows.
         table: as it is in the database.
     """
-    columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-    query = sql.SQL("select {} from {}").format(columns, sql.Identifier(table.schema, table.name))
-    if table.key:
-        query += sql.SQL(" order by ") + sql.SQL(", ").join(_by(table, name) for name in table.key)
-    return read_table(connection, query, table.arrow)
-
-
-def _by(table: SnapshotTable, column: str) -> sql.Composable:
-    is_text = table.columns[column].partition("(")[0] in _TEXTS
-    return sql.Identifier(column) + sql.SQL(' collate "C"' if is_text else "")
+    return read_table(connection, query_of(table), table.arrow)
 
 
 def _models(conn: sa.Connection) -> dict[str, str]:

@@ -59,7 +59,7 @@ def test_damage_is_one_error_for_each_file(
     file.write_bytes(content)
 
     assert memos_assets("snapshots", "show", snapshot)[0] == 0
-    code, out, err = memos_assets("snapshots", "verify", snapshot)
+    code, _, err = memos_assets("snapshots", "verify", snapshot)
     assert (code, err.count("M807"), err.splitlines()[0]) == (1, 1, err.strip())
     assert err.startswith("M807 table agent.memories, ")
     file.unlink()

@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 29
+    assert int(done.stdout) == 32
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -55,13 +55,13 @@ def test_the_asset_keys_are_an_api() -> None:
         "archive/semantic_memory",
         "memos/agent/erasures",
         "memos/agent/graph_health",
-        "memos/agent/ranking",
         "memos/agent/links",
         "memos/agent/memories",
         "memos/agent/models",
         "memos/agent/outbox",
         "memos/agent/proposals",
         "memos/agent/quality",
+        "memos/agent/ranking",
         "memos/agent/reembedding",
         "memos/agent/seed",
         "memos/agent/seeds",
@@ -90,6 +90,9 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/semantic_links",
         "memos/semantic_memories",
         "memos/service_sources",
+        "memos/snapshots/memory",
+        "memos/snapshots/retention",
+        "memos/snapshots/verified",
         "memos/thought_templates",
     ]
     assert [key.removeprefix("memos/indexes/") for key in keys if "/indexes/" in key] == [
@@ -187,6 +190,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "__ASSET_JOB",
         "check_index_health",
         "check_memory",
+        "check_snapshots",
         "embed_waiting_memories",
         "index_check_report",
         "maintain_indexes",
@@ -208,9 +212,11 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "observe_meta_buffer",
         "observe_mixed_precision_embeddings",
         "observe_semantic_memory",
+        "prune_snapshots",
         "report_archive",
         "retire_files",
         "seed_memory",
+        "snapshot_memory",
         "verify_checklist",
         "write_report",
     ]
@@ -225,10 +231,13 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "check_daily",
         "check_health_daily",
         "check_memory_daily",
+        "check_snapshots_daily",
         "embed_waiting_memories",
         "embed_waiting_memories_of_memos",
         "maintain_memory_models",
         "observe_embedder",
+        "prune_snapshots_daily",
+        "snapshot_memory",
     ]
     assert sorted(sensor.name for sensor in REPOSITORY.sensor_defs) == [
         "build_due_indexes",
@@ -252,6 +261,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
         "memory",
         "report",
         "search",
+        "snapshots",
         "tables",
         "versions",
     }

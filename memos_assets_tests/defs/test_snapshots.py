@@ -106,9 +106,12 @@ def test_the_schedule_asks_for_the_partition_that_has_ended(
     def ticks(at: datetime) -> list[str | None]:
         schedule = defs().resolve_schedule_def(assets.WRITE)
         with dg.build_schedule_context(
-            instance=world.instance, scheduled_execution_time=at
+            instance=world.instance,
+            scheduled_execution_time=at,
+            repository_def=defs().get_repository_def(),
         ) as context:
-            return [one.partition_key for one in schedule.evaluate_tick(context).run_requests or ()]
+            requests = schedule.evaluate_tick(context).run_requests or ()
+            return [one.partition_key for one in requests]
 
     assert ticks(datetime(2026, 11, 28, tzinfo=UTC)) == ["2026-11-27"]
     assert ticks(datetime(2026, 11, 1, tzinfo=UTC)) == []
@@ -141,7 +144,9 @@ def test_retention_lists_and_deletes_only_when_it_is_told(world: World) -> None:
     assert (listed["snapshots"], listed["may be deleted"], listed["files"]) == (1, 2, 0)
     assert len(store.ids()) == 3
     schedule = defs().resolve_schedule_def("prune_snapshots_daily")
-    with dg.build_schedule_context(instance=world.instance) as context:
+    with dg.build_schedule_context(
+        instance=world.instance, repository_def=defs().get_repository_def()
+    ) as context:
         (request,) = schedule.evaluate_tick(context).run_requests or ()
     result = world.run(assets.PRUNE, ops=request.run_config["ops"])
     assert failures(result) == []
@@ -151,7 +156,7 @@ def test_retention_lists_and_deletes_only_when_it_is_told(world: World) -> None:
 
 def test_the_jobs_have_every_asset_and_check_of_snapshots_and_no_other_job_has_one() -> None:
     keys = set(check_keys(CHECKLIST.of_group("snapshots"), MEMOS))
-    assert {key.name.partition("_")[0] for key in keys} >= {"v47", "v48", "v49", "v50"}
+    assert {key.name.partition("_")[0] for key in keys} >= {"v46", "v47", "v48", "v49", "v50"}
     repository = defs().get_repository_def()
     for job in repository.get_all_jobs():
         if not job.name.startswith("__"):
@@ -195,9 +200,10 @@ def consumer(
         got.append(rows)
 
     _consume.__annotations__["rows"] = kind
-    return dg.asset(
+    made: dg.AssetsDefinition = dg.asset(
         name="consumer", ins={"rows": dg.AssetIn(MEMORY, metadata=metadata)}, **options
     )(_consume)
+    return made
 
 
 def test_a_reference_carries_no_rows_and_says_which_tables_there_are(filled: World) -> None:
@@ -252,7 +258,7 @@ def test_columns_that_are_not_selected_are_not_read(filled: World) -> None:
     path = store_of(filled).path(entry.file)
     names = [name for name, _ in entry.columns]
     column = pq.read_metadata(path).row_group(0).column(names.index("content"))
-    with open(path, "r+b") as file:
+    with Path(path).open("r+b") as file:
         file.seek(column.dictionary_page_offset or column.data_page_offset)
         file.write(b"\xff" * column.total_compressed_size)
     got: list[pa.Table] = []

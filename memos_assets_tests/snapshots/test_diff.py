@@ -77,7 +77,7 @@ def embedding(of: int, *elements: float, part: int = 0) -> Row:
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     # As a pattern, this path would match another one.
-    return open_store(str(tmp_path / "snapshots [a]*"))
+    return open_store(str(tmp_path / "snapshots [a]*'s"))
 
 
 @pytest.fixture
@@ -156,13 +156,14 @@ def test_an_embedding_changed_alone_unless_its_memory_says_something_else(store:
 def test_every_changed_element_of_a_long_embedding_is_seen(compared: Callable[..., Diff]) -> None:
     count = 512
     table = SnapshotTable("agent", "embeddings_7", {"n": "bigint", "e": f"vector({count})"}, ("n",))
-    rows = [{"n": n, "e": [float(n % 7 + k % 5 + 1) for k in range(count)]} for n in range(count)]
-    changed = [{**row, "e": list(row["e"])} for row in rows]
-    for n, row in enumerate(changed):
-        row["e"][n] += 1e-4
+    before = [[float(n % 7 + k % 5 + 1) for k in range(count)] for n in range(count)]
+    after = [list(elements) for elements in before]
+    for n, elements in enumerate(after):
+        elements[n] += 1e-4
     # The same elements in another order.
-    changed[0]["e"] = rows[0]["e"][1:] + rows[0]["e"][:1]
-    (found,) = compared(table, rows, changed).tables
+    after[0] = before[0][1:] + before[0][:1]
+    former, later = ([{"n": n, "e": e} for n, e in enumerate(side)] for side in (before, after))
+    (found,) = compared(table, former, later).tables
     assert found.rows.changed == found.embeddings_alone == count
 
 
@@ -205,7 +206,7 @@ def test_tables_that_one_snapshot_lacks_came_or_went_with_all_rows(
 ) -> None:
     a = write_manifest(store, (LINKS, [link(1, 2, 0.5)]))
     b = write_manifest(store, (MEMORIES, [memory(1, retracted_at=0), memory(2)]))
-    there = diff(store, a, b, rows=tmp_path / "rows")
+    there = diff(store, a, b, rows=tmp_path / "rows [1]?")
     links, memories = there.tables
     assert (links.rows, links.keys_removed) == (Counts(removed=1), ((1, 2, "semantic"),))
     assert (memories.rows, memories.groups) == (
@@ -215,7 +216,7 @@ def test_tables_that_one_snapshot_lacks_came_or_went_with_all_rows(
     assert memories.facts is not None
     assert memories.facts.keys_retracted == ((1,),)
     assert mirror(there).to_dict() == diff(store, b, a).to_dict()
-    for file in (tmp_path / "rows").iterdir():
+    for file in (tmp_path / "rows [1]?").iterdir():
         assert file.stat().st_mode & 0o077 == 0
 
 
@@ -272,7 +273,7 @@ def test_a_comparison_that_fits_neither_memory_nor_disk_says_so(
 def test_a_diff_is_applied_to_its_first_snapshot_only_and_with_its_rows(
     store: Store, tmp_path: Path
 ) -> None:
-    rows = tmp_path / "rows"
+    rows = tmp_path / "rows [1]?"
     a = write_manifest(store, (LINKS, [link(1, 2, 0.5), link(1, 3, 0.5)]))
     b = write_manifest(store, (LINKS, [link(1, 2, 0.6), link(1, 3, 0.5)]))
     there = diff(store, a, b, rows=rows)

@@ -82,7 +82,7 @@ def _order(key: tuple[Any, ...]) -> tuple[Any, ...]:
 @st.composite
 def pairs(draw: st.DrawFn) -> list[tuple[SnapshotTable, list[Row]]]:
     """Return a table and its rows in two snapshots."""
-    form = dict(draw(TABLES))
+    form: dict[str, Any] = dict(draw(TABLES))
     keys = KEYS[form["key"]]
     found: list[tuple[SnapshotTable, list[Row]]] = []
     former: dict[tuple[Any, ...], Row] = {}

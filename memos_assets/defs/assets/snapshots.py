@@ -3,7 +3,7 @@
 Partitions are days, never users. Ids, counts and sizes are shown: no text of a memory.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -192,7 +192,7 @@ def _retention(names: AssetNames) -> dg.AssetsDefinition:
 
 
 def _record(
-    manifest: Manifest, decided: keep.Plan, verified: "dict[str, datetime]"
+    manifest: Manifest, decided: keep.Plan, verified: Mapping[str, datetime]
 ) -> dg.TableRecord:
     at = verified.get(manifest.id)
     return dg.TableRecord(

@@ -4,6 +4,7 @@
 column are found and copied by numpy for all rows of a batch, whatever lengths the others have.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import psycopg
 import pyarrow as pa
-from psycopg import pq, sql
+from psycopg import sql
 
 from memos_assets.catalog.binary_codecs import Bytes, FixedBytes, Number, Vector
 from memos_assets.catalog.types import column_type
@@ -20,12 +21,95 @@ from memos_assets.errors import CodecError
 from memos_assets.postgres.copy.arrow_schema import postgres_type
 from memos_assets.postgres.copy.encode import HEADER, TRAILER
 
-#: Rows and bytes of one batch; a single row may be larger.
-BATCH_ROWS: Final = 8192
-BATCH_BYTES: Final = 8 * 1024 * 1024
+#: Rows and bytes of one chunk; a single row may be larger. What was written with these numbers is
+#: compared chunk by chunk (`snapshots.table_file`): with others, all is written once more.
+CHUNK_ROWS: Final = 32_768
+CHUNK_BYTES: Final = 4 * 1024 * 1024
 
 _Integers = npt.NDArray[np.int64]
 _Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows as COPY in binary sends them.
+
+    Attributes:
+        data: of each row the number of its fields, then the fields with their lengths.
+        ends: int64[n], where each row ends in ``data``.
+    """
+
+    data: bytes
+    ends: _Integers
+
+    @property
+    def rows(self) -> int:
+        """How many."""
+        return len(self.ends)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of the rows, as this server sends them."""
+        return hashlib.sha256(self.data).hexdigest()
+
+    def decoded(self, schema: pa.Schema) -> pa.RecordBatch:
+        """Return the rows.
+
+        Args:
+            schema: of `read_table`.
+
+        Raises:
+            CodecError: M202 a value that Arrow's type does not hold.
+        """
+        places = np.concatenate(([0], self.ends[:-1])) + 2
+        columns = []
+        for field in schema:
+            lengths = _gathered(self.data, places, np.dtype(">i4")).astype(np.int64)
+            nulls = lengths < 0
+            lengths[nulls] = 0
+            places = places + 4
+            columns.append(_column(_Fields(self.data, places, lengths, nulls), field))
+            places = places + lengths
+        if not np.array_equal(places, self.ends):
+            raise ValueError("rows with more columns than the schema has, or fewer")
+        return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def read_chunks(connection: psycopg.Connection, query: sql.Composable) -> Iterator[Chunk]:
+    """Yield the rows of a query as they are sent; equal rows in one order make equal chunks.
+
+    Args:
+        connection: in a transaction; it is busy until the last chunk is read. If the caller stops
+            before that, the query is cancelled, and the transaction has failed.
+        query: of at least one column.
+
+    Raises:
+        psycopg.Error: the query failed.
+    """
+    statement = sql.SQL("copy ({}) to stdout (format binary)").format(query)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        # The header comes with the first row, or with the trailer where there is none.
+        first = copy.read()[len(HEADER) :]
+        if len(first) <= len(TRAILER):
+            while copy.read():
+                pass
+            return
+        # As bytes: of views the garbage collector has to follow each one.
+        rows, size = [bytes(first)], len(first)
+        for row in copy:
+            length = len(row)
+            if length > len(TRAILER):
+                rows.append(bytes(row))
+                size += length
+            if size >= CHUNK_BYTES or len(rows) == CHUNK_ROWS:
+                yield _chunk(rows)
+                rows, size = [], 0
+        if rows:
+            yield _chunk(rows)
+
+
+def _chunk(rows: list[bytes]) -> Chunk:
+    return Chunk(b"".join(rows), np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows))))
 
 
 def read_table(
@@ -34,8 +118,7 @@ def read_table(
     """Yield the rows of a query.
 
     Args:
-        connection: in a transaction; it is busy until the last batch is read. If the caller stops
-            before that, the query is cancelled, and the transaction has failed.
+        connection: see `read_chunks`.
         query: whose columns are the fields of ``schema``, in order.
         schema: every field names its PostgreSQL type in its metadata. Embeddings may be lists of
             fixed size.
@@ -44,69 +127,8 @@ def read_table(
         CodecError: M202 a value that Arrow's type does not hold.
         psycopg.Error: the query failed.
     """
-    statement = sql.SQL("copy ({}) to stdout (format binary)").format(query)
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        rows: list[Any] = []
-        size, place = 0, len(HEADER)
-        for message in _messages(connection.pgconn, copy):
-            row = message[place:] if place else message
-            place = 0
-            if len(row) <= len(TRAILER):
-                continue
-            rows.append(row)
-            size += len(row)
-            if len(rows) == BATCH_ROWS or size >= BATCH_BYTES:
-                yield decoded(rows, schema)
-                rows, size = [], 0
-        if rows:
-            yield decoded(rows, schema)
-
-
-def _messages(pgconn: pq.abc.PGconn, copy: psycopg.Copy) -> Iterator[Any]:
-    """Yield what the server sends, a row each; what has arrived is taken without the driver."""
-    take = pgconn.get_copy_data
-    message: Any
-    last = False
-    while not last:
-        length, message = take(1)
-        if length < 0:
-            # Instead of a row there is an error.
-            result = pgconn.get_result()
-            assert result is not None
-            raise psycopg.errors.error_from_result(result)
-        if length == 0:
-            message = copy.read()
-        # Behind the header of a table without rows, or by itself.
-        last = message in (TRAILER, HEADER + TRAILER)
-        yield message
-    while copy.read():  # behind the last row is the end of the command
-        pass
-
-
-def decoded(rows: list[Any], schema: pa.Schema) -> pa.RecordBatch:
-    """Return rows as a batch.
-
-    Args:
-        rows: each as COPY in binary sends it: number of fields, then the fields with their lengths.
-        schema: of `read_table`.
-
-    Raises:
-        CodecError: M202 a value that Arrow's type does not hold.
-    """
-    buffer = b"".join(rows)
-    ends = np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows)))
-    places = np.concatenate(([0], ends[:-1])) + 2
-    columns = []
-    for field in schema:
-        lengths = _gathered(buffer, places, np.dtype(">i4")).astype(np.int64)
-        nulls = lengths < 0
-        lengths[nulls] = 0
-        places = places + 4
-        columns.append(_column(_Fields(buffer, places, lengths, nulls), field))
-        places = places + lengths
-    if not np.array_equal(places, ends):
-        raise ValueError("rows with more columns than the schema has, or fewer")
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+    for chunk in read_chunks(connection, query):
+        yield chunk.decoded(schema)
 
 
 @dataclass(frozen=True, slots=True)

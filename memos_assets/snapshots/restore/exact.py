@@ -7,7 +7,8 @@ command drops (`leftovers`). The live tables are whole at any moment.
 
 Rows that agents write meanwhile are never lost unseen: if some changed since the snapshot of now,
 that is written anew, and after `ATTEMPTS` the restore is refused. ``hold_writers`` has agents wait
-while the last snapshot of now is written.
+while the last snapshot of now is written; what they write after it goes into what was restored, or
+is cancelled.
 """
 
 import time
@@ -41,6 +42,7 @@ from memos_assets.snapshots.restore.leftovers import PREFIX, drop_leftovers
 from memos_assets.snapshots.restore.scope import Scope, require_fit, scope_of
 from memos_assets.snapshots.restore.staged import Counts, Staged, refused_for, stage
 from memos_assets.snapshots.store import Store
+from memos_assets.snapshots.verify import ensure_bytes
 from memos_assets.snapshots.write import Written, write_snapshot
 
 #: Proves memory on a schema by recalls; returns what is wrong. What it writes is taken back.
@@ -92,7 +94,8 @@ def exact(
         manifest: of the snapshot.
         prove: asks the loaded schema as agents ask, before it is exchanged.
         from_other: the snapshot may be of another database.
-        hold_writers: agents that write wait for the last snapshot of now.
+        hold_writers: agents that write wait for the last snapshot of now; a statement of one that
+            is in the middle of a transaction is cancelled.
         timeout_seconds: how long to wait for transactions that use the live tables.
 
     Raises:
@@ -109,6 +112,8 @@ def exact(
                 raise refused_for(found)
         for damaged in check_files(store, manifest):
             raise damaged
+        for entry in restore.scope.entries:
+            ensure_bytes(store, entry)
         before, now = restore.snapshot_of_now()
         if scope_of(now).identity == restore.scope.identity:
             return restore.done(now, changed=False)
@@ -238,7 +243,7 @@ class _Restore:
                     require_unchanged(conn, before)
                     application = put_application(conn, staged)
                     waiting = seconds_of_attempt(attempt.retry_state.attempt_number)
-                    stopped = exchange(conn, name, filled_at, waiting)
+                    stopped = exchange(conn, name, filled_at, waiting, cancel=holds)
                     ended = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
         except LiveTablesInUseError as last:
             raise self._in_use(str(last)) from None

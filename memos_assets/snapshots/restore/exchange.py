@@ -33,6 +33,10 @@ from memos_assets.snapshots.restore.staged import Counts, Staged, refused
 _WRITERS_WAIT_MS: Final = 2_000
 
 
+#: Times that writers in the middle of a transaction are cancelled before one attempt ends.
+_CANCELS: Final = 5
+
+
 class RowsChangedError(Exception):
     """Rows changed since the snapshot of now."""
 
@@ -186,7 +190,9 @@ def hanging(conn: sa.Connection) -> list[str]:
     return list(conn.execute(_TRIGGERS, {"replaced": list(_replaced(conn).values())}).scalars())
 
 
-def exchange(conn: sa.Connection, shadow: str, filled_at: datetime, seconds: float) -> datetime:
+def exchange(
+    conn: sa.Connection, shadow: str, filled_at: datetime, seconds: float, *, cancel: bool = False
+) -> datetime:
     """Put the tables of a shadow schema in the place of the live ones; return when readers stopped.
 
     Args:
@@ -194,6 +200,7 @@ def exchange(conn: sa.Connection, shadow: str, filled_at: datetime, seconds: flo
         shadow: the schema.
         filled_at: when it was there, by the server's clock.
         seconds: as `live_locks.lock_tables` takes them.
+        cancel: writers that wait for us, and have what we wait for.
 
     Raises:
         LiveTablesInUseError: readers did not end in time.
@@ -211,8 +218,7 @@ def exchange(conn: sa.Connection, shadow: str, filled_at: datetime, seconds: flo
     ).all()
     locked = {**replaced, **emptied, **{row.table_name: live[row.table_name] for row in outer}}
     refuse_older_snapshots(conn, filled_at)
-    with in_use():
-        lock_tables(conn, [(_named(name), locked[name]) for name in sorted(locked)], seconds)
+    _stop_readers(conn, locked, seconds, cancel=cancel)
     began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     refuse_older_snapshots(conn, filled_at)
     driver = driver_of(conn)
@@ -247,6 +253,34 @@ def exchange(conn: sa.Connection, shadow: str, filled_at: datetime, seconds: flo
     driver.execute(sql.SQL("drop schema {}").format(sql.Identifier(shadow)))
     row_security.install(conn)
     return began
+
+
+#: Statements of writers that wait for us. In the middle of a transaction that has read, they keep
+#: what they have read from being locked.
+_CANCEL = sa.text(
+    "select pg_catalog.pg_cancel_backend(l.pid) from pg_catalog.pg_locks l "
+    "where l.relation = any(:locked) and not l.granted and l.pid <> pg_catalog.pg_backend_pid()"
+)
+
+
+def _stop_readers(
+    conn: sa.Connection, locked: Mapping[str, int], seconds: float, *, cancel: bool
+) -> None:
+    tables = [(_named(name), locked[name]) for name in sorted(locked)]
+    if not cancel:
+        with in_use():
+            lock_tables(conn, tables, seconds)
+        return
+    for attempt in range(1, _CANCELS + 1):
+        conn.execute(_CANCEL, {"locked": list(locked.values())})
+        try:
+            with in_use(), conn.begin_nested():
+                lock_tables(conn, tables, 0)
+        except LiveTablesInUseError:
+            if attempt == _CANCELS:
+                raise
+        else:
+            return
 
 
 def _named(name: str) -> sql.Identifier:

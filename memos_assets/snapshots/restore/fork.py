@@ -21,6 +21,7 @@ from memos_assets.snapshots.restore import shadow
 from memos_assets.snapshots.restore.leftovers import PREFIX
 from memos_assets.snapshots.restore.scope import require_form, scope_of
 from memos_assets.snapshots.store import Store
+from memos_assets.snapshots.verify import ensure_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ def fork(engine: sa.Engine, store: Store, manifest: Manifest, schema: str) -> Fo
     for damaged in check_files(store, manifest):
         raise damaged
     scope = scope_of(manifest)
+    for entry in scope.agents:
+        ensure_bytes(store, entry)
     loaded = f"{PREFIX}{uuid.uuid4().hex[:12]}"
     with engine.begin() as conn:
         if schema in sa.inspect(conn).get_schema_names():

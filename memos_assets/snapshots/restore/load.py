@@ -46,7 +46,7 @@ def _with_offsets(batch: pa.RecordBatch) -> pa.RecordBatch:
             listed = pa.list_(field.type.value_type)
             column = pa.ListArray.from_arrays(
                 pa.array(np.arange(count + 1, dtype=np.int32) * size),
-                column.values.slice(start * size, count * size),
+                _without_nulls(column.values.slice(start * size, count * size)),
                 type=listed,
                 mask=column.is_null() if column.null_count else None,
             )
@@ -54,3 +54,12 @@ def _with_offsets(batch: pa.RecordBatch) -> pa.RecordBatch:
         columns.append(column)
         fields.append(field)
     return pa.RecordBatch.from_arrays(columns, schema=pa.schema(fields))
+
+
+def _without_nulls(elements: pa.Array) -> pa.Array:
+    """Return elements of which none is NULL: of a NULL embedding all are, and none is written."""
+    if not elements.null_count:
+        return elements
+    return pa.Array.from_buffers(
+        elements.type, len(elements), [None, elements.buffers()[1]], offset=elements.offset
+    )

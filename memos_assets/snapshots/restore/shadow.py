@@ -50,8 +50,8 @@ def build(
         store: where the snapshot is.
         entries: its tables of schema `agent`.
         schema: a new name that needs no quotes.
-        whole: with every table that memory has, those without rows in a snapshot empty; else those
-            alone that are exchanged.
+        whole: with every table that memory has, those without rows in a snapshot empty, caches
+            left out; else those alone that are exchanged.
 
     Raises:
         SnapshotError: M807 a file is missing or damaged.
@@ -96,12 +96,17 @@ def exchanged(table: str) -> bool:
     return coverage is not None and coverage.of in ("snapshot", "derived")
 
 
+def _is_cache(table: str) -> bool:
+    coverage = coverage_of(agent.AGENT_SCHEMA, table)
+    return coverage is not None and coverage.of == "cache"
+
+
 def _described(schema: str, *, whole: bool) -> list[sa.Table]:
     copied = sa.MetaData(naming_convention=agent.metadata.naming_convention)
     return [
         table.to_metadata(copied, schema=schema, referred_schema_fn=lambda *_: schema)
         for table in agent.metadata.sorted_tables
-        if whole or exchanged(table.name)
+        if exchanged(table.name) or (whole and not _is_cache(table.name))
     ]
 
 

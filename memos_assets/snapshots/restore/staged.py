@@ -19,6 +19,7 @@ from memos_assets.snapshots.restore.load import copy_in
 
 #: The session's own schema: what is staged there is gone with the session.
 _TEMPORARY: Final = "pg_temp"
+_MOST_NAMED: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +152,13 @@ def stage(
 
 def refused(error: psycopg.Error, where: str) -> SnapshotError:
     """Return M819 for rows that a constraint or an object of others does not let be restored."""
+    said = first_line(error)
+    if isinstance(error, psycopg.errors.DependentObjectsStillExist):
+        # Names objects; the details of other errors name values.
+        said = "; ".join((error.diag.message_detail or said).splitlines()[:_MOST_NAMED])
     return SnapshotError(
         "M819",
-        f"PostgreSQL refuses it ({first_line(error)})",
+        f"PostgreSQL refuses it ({said})",
         where=where,
         fix="change or drop what hangs on those rows or tables, then run again; nothing was "
         "changed",

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
@@ -59,7 +58,7 @@ class Agents:
 
 
 @pytest.fixture
-def agents(engine: sa.Engine, settings: Settings, tmp_path: Path) -> Iterator[Agents]:
+def agents(engine: sa.Engine, settings: Settings) -> Iterator[Agents]:
     ensure_registered(engine, EMBEDDER)
     with open_sync_memory_sessions(settings) as sessions:
         made = Agents(
@@ -67,7 +66,7 @@ def agents(engine: sa.Engine, settings: Settings, tmp_path: Path) -> Iterator[Ag
             settings,
             sessions,
             SyncMemory(settings, embedder=EMBEDDER),
-            open_store(str(tmp_path / "snapshots")),
+            open_store(settings.snapshots_location),
         )
         made.remember("Ann has a red boat", "The boat is in Kiel", "Kiel is at the sea")
         made.remember("Bob cooks soup", user="bob")

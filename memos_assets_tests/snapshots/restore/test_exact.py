@@ -1,14 +1,24 @@
 """An exact restore: the rows of then, with everything that the catalog wants, or nothing at all."""
 
+import os
+import signal
+import subprocess
+import sys
+import threading
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 
 from memos_assets.errors import SnapshotError
+from memos_assets.postgres.advisory_locks import RESTORE
 from memos_assets.postgres.row_security import wall_faults
-from memos_assets.snapshots.restore.exact import exact
-from memos_assets_tests.snapshots.restore.conftest import Agents
+from memos_assets.snapshots.restore.exact import ATTEMPTS, exact
+from memos_assets.snapshots.restore.staged import Counts
+from memos_assets.snapshots.store import Store
+from memos_assets.snapshots.write import Written, write_snapshot
+from memos_assets_tests.snapshots.restore.conftest import EMBEDDER, Agents
 
 #: Everything about the tables of agents but their numbers.
 _CATALOG = """
@@ -98,3 +108,191 @@ def refused(agents: Agents, code: str, **options: object) -> SnapshotError:
     assert agents.snapshot().id == before.id
     assert not [name for name in agents.schemas() if name.startswith("memos_restore")]
     return raised.value
+
+
+def test_what_agents_write_meanwhile_is_in_the_snapshot_of_now(agents: Agents) -> None:
+    first = agents.snapshot()
+    agents.remember("Ann has a car")
+
+    def written_meanwhile(_conn: sa.Connection, _schema: str) -> Sequence[str]:
+        agents.remember("Ann has a bike")
+        return []
+
+    restored = exact(agents.engine, agents.store, first, prove=written_meanwhile)
+
+    assert (restored.changed, restored.attempts) == (True, 2)
+    assert restored.seconds["readers"] < 1
+    assert agents.snapshot().id == first.id
+    exact(agents.engine, agents.store, agents.store.manifest(restored.before))
+    assert {"Ann has a bike", "Ann has a car"} <= set(agents.recall("Ann has"))
+
+
+@pytest.mark.parametrize("hold_writers", [False, True])
+def test_agents_that_go_on_writing_are_refused_or_wait(
+    agents: Agents, monkeypatch: pytest.MonkeyPatch, *, hold_writers: bool
+) -> None:
+    first = agents.snapshot()
+    written = iter(range(100))
+    threads: list[threading.Thread] = []
+    cancelled: list[sa.exc.OperationalError] = []
+
+    def write_and_remember(engine: sa.Engine, store: Store) -> Written:
+        done = write_snapshot(engine, store)
+        thread = threading.Thread(target=remember, args=(f"Ann has {next(written)} cars",))
+        thread.start()
+        # A writer that is held does not end before the exchange.
+        thread.join(1)
+        threads.append(thread)
+        return done
+
+    def remember(text: str) -> None:
+        try:
+            agents.remember(text)
+        except sa.exc.OperationalError as error:
+            cancelled.append(error)
+
+    monkeypatch.setattr("memos_assets.snapshots.restore.exact.write_snapshot", write_and_remember)
+    agents.remember("Ann has a boat")
+    if not hold_writers:
+        with pytest.raises(SnapshotError, match=r"M821.*agent\.memories"):
+            exact(agents.engine, agents.store, first)
+        assert len([one for one in agents.recall("Ann has cars") if "cars" in one]) == ATTEMPTS
+        return
+    restored = exact(agents.engine, agents.store, first, hold_writers=True)
+    assert restored.attempts == ATTEMPTS
+    for thread in threads:
+        thread.join()
+    # The one that waited was told so: it had read what was there before.
+    assert "canceling statement due to user request" in str(cancelled)
+    assert agents.snapshot().id == first.id
+    before = agents.store.manifest(restored.before).entry("agent.memories")
+    assert before is not None
+    assert before.rows == 7
+
+
+def test_a_transaction_that_reads_is_waited_for_and_then_it_is_refused(agents: Agents) -> None:
+    first = agents.snapshot()
+    agents.remember("Ann has a car")
+    before = agents.snapshot()
+    with agents.acting() as session:
+        agents.memory.recall(session, agents.memory.query("car"))
+        with pytest.raises(SnapshotError, match="M822"):
+            exact(agents.engine, agents.store, first, timeout_seconds=0.1)
+    assert agents.snapshot().id == before.id
+
+
+def test_snapshots_that_do_not_fit_are_refused(agents: Agents) -> None:
+    first = agents.snapshot()
+    agents.remember("Ann has a car")
+
+    other = replace(first, database="1/2")
+    refused(agents, "M815", manifest=other)
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("alter table agent.memories add column mood text")
+    said = refused(agents, "M816")
+    assert "agent.memories.mood is not there in the snapshot and text in the database" in str(said)
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("alter table agent.memories drop column mood")
+        conn.exec_driver_sql("create view agent.hers as select * from agent.memories")
+    assert "view agent.hers" in str(refused(agents, "M819"))
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("drop view agent.hers")
+        conn.exec_driver_sql(
+            "create trigger noticed after insert on agent.memories "
+            "execute function pg_catalog.suppress_redundant_updates_trigger()"
+        )
+    assert "trigger noticed of memories" in str(refused(agents, "M819"))
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("drop trigger noticed on agent.memories")
+        conn.exec_driver_sql("update agent.models set name = 'better'")
+    assert "memos/agent/reembedding" in str(refused(agents, "M817"))
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("update agent.models set name = %s", (EMBEDDER.model,))
+    refused(agents, "M818", prove=lambda _conn, _schema: ["recall finds 1 of 50 memories"])
+    with RESTORE.tried_alone(agents.engine):
+        refused(agents, "M820")
+    # A snapshot of another database is restored when that is meant.
+    assert exact(agents.engine, agents.store, other, from_other=True).changed
+
+
+def test_damaged_files_change_nothing(agents: Agents) -> None:
+    first = agents.snapshot()
+    agents.remember("Ann has a car")
+    entry = first.entry("agent.memories")
+    assert entry is not None
+    assert agents.store.local is not None
+    path = agents.store.local / entry.file
+    whole = path.read_bytes()
+    place = len(whole) // 3
+    for damaged in (whole[:-10], whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :]):
+        path.write_bytes(damaged)
+        with pytest.raises(SnapshotError, match=r"M807 table agent\.memories"):
+            exact(agents.engine, agents.store, first)
+        assert agents.count("agent.memories") == 5
+    path.unlink()
+    refused(agents, "M807")
+
+
+_KILLED = """
+import os, signal, sys
+import sqlalchemy as sa
+from memos_assets.settings import load_settings
+from memos_assets.postgres.target import open_consolidated
+from memos_assets.snapshots.restore import exact as restoring
+from memos_assets.snapshots.store import open_store
+
+def die(*_args, **_kwargs):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+phase, url, snapshot = sys.argv[1:]
+if phase == "proof":
+    prove = die
+else:
+    prove = None
+    setattr(restoring, phase, die)
+store = open_store(url)
+with open_consolidated(load_settings(), "killed") as engine:
+    restoring.exact(engine, store, store.manifest(snapshot), prove=prove)
+"""
+
+
+@pytest.mark.parametrize("phase", ["proof", "stop_writers", "exchange", "put_application"])
+def test_killed_restore_leaves_the_live_tables_whole(agents: Agents, phase: str) -> None:
+    first = agents.snapshot()
+    agents.remember("Ann has a car")
+    before = agents.snapshot()
+    address = agents.settings.database_url
+    assert address is not None
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, phase, agents.store.url, first.id],
+        env={**os.environ, "MEMOS_DATABASE_URL": address.get_secret_value()},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    left = [name for name in agents.schemas() if name.startswith("memos_restore")]
+    assert bool(left) == (phase != "proof")
+    assert agents.snapshot().id == before.id
+    assert exact(agents.engine, agents.store, first).changed
+    assert agents.snapshot().id == first.id
+    assert not [name for name in agents.schemas() if name.startswith("memos_restore")]
+
+
+def test_memos_own_rows_are_put_back_where_they_are(agents: Agents) -> None:
+    quest = (
+        "insert into public.quests (id, title, category) select md5(n::text)::uuid, 'Walk ' || n, "
+        "'body' from generate_series({}, {}) n"
+    )
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql(quest.format(1, 3))
+    first = agents.snapshot()
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("delete from public.quests where title = 'Walk 1'")
+        conn.exec_driver_sql("update public.quests set points = 3 where title = 'Walk 2'")
+        conn.exec_driver_sql(quest.format(4, 4))
+        number = conn.exec_driver_sql("select 'public.quests'::regclass::oid").scalar_one()
+    restored = exact(agents.engine, agents.store, first)
+    assert restored.application["public.quests"] == Counts(1, 1, 1)
+    assert agents.snapshot().id == first.id
+    with agents.engine.connect() as conn:
+        assert number == conn.exec_driver_sql("select 'public.quests'::regclass::oid").scalar_one()

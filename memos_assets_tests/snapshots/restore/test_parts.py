@@ -1,15 +1,21 @@
 """A plan writes nothing, single rows come back with what hangs on them, a fork stands by itself."""
 
+from typing import Any
+
 import pytest
 import sqlalchemy as sa
 
 from memos_assets.errors import AgentError, SnapshotError
+from memos_assets.memory.prepared import Asked
+from memos_assets.memory.restored import prove_restored
 from memos_assets.memory.sessions import open_sync_memory_sessions
 from memos_assets.postgres.row_security import wall_faults
+from memos_assets.settings import Settings
 from memos_assets.snapshots.restore.fork import drop_fork, fork
 from memos_assets.snapshots.restore.plan import plan
 from memos_assets.snapshots.restore.rows import restore_rows
 from memos_assets.snapshots.restore.staged import Counts
+from memos_assets.snapshots.restore.trial import trial
 from memos_assets_tests.snapshots.restore.conftest import Agents
 
 
@@ -46,6 +52,8 @@ def test_a_memory_comes_back_with_what_hangs_on_it(agents: Agents) -> None:
     added = agents.remember("Ann has a car")
     execute(
         agents,
+        "insert into agent.word_counts (space_id, memories, words) "
+        "select space_id, -1, -words from agent.memories where number in (2, 3)",
         "delete from agent.memories where number in (2, 3)",
         "update agent.memories set content = 'other' where number = 1",
     )
@@ -142,3 +150,85 @@ def test_names_that_a_fork_cannot_have(agents: Agents, name: str) -> None:
     first = agents.snapshot()
     with pytest.raises(SnapshotError, match="M824"):
         fork(agents.engine, agents.store, first, name)
+
+
+def told(agents: Agents, snapshot: str, text: str, user: str = "ann", **wanted: Any) -> list[str]:
+    with agents.acting(user) as session:
+        asked = agents.memory.query(text)
+        hits = agents.memory.recall(session, asked, snapshot=snapshot, **wanted)
+        return [hit.content for hit in hits]
+
+
+def test_recall_from_a_snapshot_says_what_was_known_then(agents: Agents) -> None:
+    with agents.acting() as session:
+        agents.memory.create_space(session, "crew")
+        agents.memory.act_as(session, user="ann", spaces=["crew"])
+        agents.memory.grant(session, "crew", "bob")
+        agents.memory.remember(session, agents.memory.prepare("The crew has a boat"), space="crew")
+    first = agents.snapshot().id
+    live = agents.recall("a boat in Kiel")
+    assert told(agents, first, "a boat in Kiel") == live
+    ids = agents.remember("Ann sold the boat in Kiel")
+    with agents.engine.connect() as conn:
+        number = conn.exec_driver_sql("select id from agent.memories where number = 1")
+        boat = number.scalar_one()
+    with agents.acting() as session:
+        agents.memory.retract(session, boat)
+    assert agents.recall("a boat in Kiel") != live
+    second = agents.snapshot().id
+
+    assert told(agents, first, "a boat in Kiel") == live
+    assert "Ann sold the boat in Kiel" in told(agents, second, "boat")
+    assert "Ann has a red boat" not in told(agents, second, "boat")
+    # Rows of others never, and what was shared only while it is shared still.
+    assert told(agents, first, "boat soup", "bob") == ["Bob cooks soup"]
+    with agents.sessions.begin() as session:
+        agents.memory.act_as(session, user="bob", spaces=["crew"])
+        asked = agents.memory.query("boat")
+        hits = agents.memory.recall(session, asked, snapshot=first, spaces=["crew"])
+        assert [(hit.content, hit.space) for hit in hits] == [("The crew has a boat", "crew")]
+        # Nothing of it is left in the session.
+        assert len(agents.memory.recall(session, asked)) == 2
+        assert session.execute(sa.text("select to_regclass('pg_temp.memories')")).scalar() is None
+    with agents.acting() as session:
+        agents.memory.act_as(session, user="ann", spaces=["crew"])
+        agents.memory.revoke(session, "crew", "bob")
+    assert told(agents, first, "boat soup", "bob") == ["Bob cooks soup"]
+    # By words alone, where the question has no embedding.
+    with agents.acting() as session:
+        asked = Asked("soup boat", None, "")
+        hits = agents.memory.recall(session, asked, snapshot=first)
+        assert {hit.content for hit in hits} == {"Ann has a red boat", "The boat is in Kiel"}
+    with agents.acting("carl"), pytest.raises(SnapshotError, match="M802"):
+        told(agents, "abcdef", "boat", "carl")
+    assert told(agents, first, "boat", "carl") == []
+    assert ids
+
+
+def test_prove_restored_asks_the_schema_that_it_is_given(agents: Agents) -> None:
+    first = agents.snapshot()
+    fork(agents.engine, agents.store, first, "tuesday")
+    with agents.engine.connect() as conn:
+        assert prove_restored(conn, "tuesday", Settings()) == []
+        assert prove_restored(conn, "agent", Settings()) == []
+        conn.exec_driver_sql("update tuesday.embeddings_1 set closed_at = now() - interval '1 day'")
+        conn.exec_driver_sql("delete from tuesday.postings")
+        assert prove_restored(conn, "tuesday", Settings()) == [
+            "recall finds 0 of 4 memories by their own text"
+        ]
+        assert prove_restored(conn, "agent", Settings()) == []
+
+
+def test_trial_proves_a_snapshot_and_leaves_nothing(agents: Agents) -> None:
+    first, there = agents.snapshot(), agents.schemas()
+    asked: list[str] = []
+
+    def prove(_conn: sa.Connection, schema: str) -> list[str]:
+        asked.append(schema)
+        return ["recall finds nothing"] if len(asked) > 1 else []
+
+    assert trial(agents.engine, agents.store, first, prove=prove) == first.rows
+    assert not set(asked) & there
+    with pytest.raises(SnapshotError, match=r"M818.*recall finds nothing"):
+        trial(agents.engine, agents.store, first, prove=prove)
+    assert agents.schemas() == there
