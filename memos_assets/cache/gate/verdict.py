@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from memos_assets.cache.gate.lexicon import lexicon, namespaces_file
 from memos_assets.cache.gate.reading import Reading, language_of, normalised, read, tokens_of
 from memos_assets.cache.gate.rules import RULES, Pair, Rule
-from memos_assets.errors import UsageError
+from memos_assets.errors import AgentError
 
 #: Of texts that share this part of the words of the shorter one, one tells the other's language.
 _SHARED: Final = 0.5
@@ -52,11 +52,11 @@ class NamespaceRules:
         """Refuse rules that do not exist: a rule that is not asked is a wrong answer served.
 
         Raises:
-            UsageError: M794.
+            AgentError: M794.
         """
         unknown = set(self.rules) - RULES.keys() - {"language"}
         if unknown:
-            raise UsageError(
+            raise AgentError(
                 "M794",
                 f"the gate has no rule {', '.join(sorted(unknown))}",
                 where=f"the rules of namespace {self.name}",

@@ -10,7 +10,7 @@ import pytest
 from memos_assets.cache.gate import RULES, NamespaceRules, judge, judge_twice, rules_for
 from memos_assets.cache.gate.lexicon import LANGUAGES, WORDS, lexicon, lines_of, named_lists
 from memos_assets.cache.gate.reading import read
-from memos_assets.errors import UsageError
+from memos_assets.errors import AgentError
 
 PAIRS = [
     json.loads(line)
@@ -70,7 +70,7 @@ def test_namespaces_have_rules_of_their_own() -> None:
     asked, matched = "What does a geologist earn?", "What does a sommelier earn?"
     assert judge(rules_for("results"), asked, matched).serve
     assert rules_for("no such one").rules == rules_for("default").rules
-    with pytest.raises(UsageError, match="M794"):
+    with pytest.raises(AgentError, match="M794"):
         NamespaceRules("mine", ("numbers", "numbrs"))
 
 
