@@ -83,6 +83,18 @@ def test_no_text_breaks_the_gate(text: str) -> None:
     assert judge(ANSWERS, text, text).serve
 
 
+def test_long_texts_are_served_by_exact_match_only_and_take_no_time() -> None:
+    words = " ".join(f"what is part{n} of the box" for n in range(2_000))
+    started = time.process_time()
+    for long in (words, "how is " + "x" * 1_000_000):
+        assert judge(ANSWERS, long, long + " made").rule == "length"
+        assert judge(ANSWERS, A, long).rule == "length"
+        assert judge(ANSWERS, long, long).serve
+    longest = " ".join(f"box{n}s" if n else "the" for n in range(300))
+    assert judge(ANSWERS, longest, longest.replace("s", "t")).rule == "identifiers"
+    assert time.process_time() - started < 2
+
+
 def test_the_judge_has_the_last_word_and_fails_closed() -> None:
     def times_out(*_: str) -> bool:
         raise TimeoutError
