@@ -14,12 +14,15 @@ from bench.machine import machine_line
 from bench.measure import BenchError, progress
 from bench.sheets import write_sheets
 from bench.world import opened_world
+from faults.caches import cache_faults
 from faults.campaign import Campaign
 from faults.table import last_line, sheet_of
 from memos_assets.errors import MemosAssetsError
 from memos_assets.settings import PROJECT_ROOT
 
 EXIT_FAULTS = 1
+#: Kills of a consolidation for each one beside the cache.
+_KILLS_PER_CACHE = 10
 
 _console = Console(highlight=False)
 
@@ -49,7 +52,7 @@ def faults(
         bool, typer.Option("--write", help="Put the table into docs/benchmarks.md.")
     ] = False,
 ) -> None:
-    """Kill a consolidation or its server at random moments, and check the rows at the end."""
+    """Kill a consolidation, its server, and who computes for the cache; check what is left."""
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     progress.print(f"{kills} kills, seed {seed}")
     with opened_world(scale) as world:
@@ -59,15 +62,18 @@ def faults(
         started = time.monotonic()
         campaign.run(kills)
         seconds = time.monotonic() - started
-    sheet = sheet_of(campaign)
-    _console.print(sheet.markdown().rstrip(), markup=False, soft_wrap=True)
+        of_caches = cache_faults(world, max(2, kills // _KILLS_PER_CACHE))
+    sheets = [sheet_of(campaign), of_caches.sheet()]
+    for sheet in sheets:
+        _console.print(sheet.markdown().rstrip(), markup=False, soft_wrap=True)
     _console.print(f"\n{measured}\n", markup=False, soft_wrap=True)
-    for fault in campaign.faults:
+    faults_found = [*campaign.faults, *of_caches.faults]
+    for fault in faults_found:
         _console.print(fault, style="red", markup=False, soft_wrap=True)
     if write:
-        write_sheets(DOCUMENT, [sheet], measured)
-        progress.print(f"Wrote the table to {DOCUMENT.relative_to(PROJECT_ROOT)}")
+        write_sheets(DOCUMENT, sheets, measured)
+        progress.print(f"Wrote the tables to {DOCUMENT.relative_to(PROJECT_ROOT)}")
     progress.print(f"{seconds / kills:.1f} s per kill")
     _console.print(last_line(campaign), markup=False, soft_wrap=True)
-    if campaign.faults:
+    if faults_found:
         raise typer.Exit(EXIT_FAULTS)
