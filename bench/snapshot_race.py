@@ -194,15 +194,17 @@ def _peak(world: World) -> tuple[int, int]:
     program = str(Path(sys.executable).with_name("memos-assets"))
     postmaster = world.server.status().pid
     assert postmaster is not None, "the server was started with the world"
-    with subprocess.Popen(
-        [program, "snapshots", "write"],
-        env=command_environment(world),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        with MemorySampler(process.pid, postmaster) as sampler:
-            _, err = process.communicate()
+    with (
+        subprocess.Popen(
+            [program, "snapshots", "write"],
+            env=command_environment(world),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+        MemorySampler(process.pid, postmaster) as sampler,
+    ):
+        _, err = process.communicate()
     if process.returncode:
         raise BenchError(f"snapshots write ended with {process.returncode}:\n{err}")
     peak = sampler.peaks()["memos-assets consolidate"]
