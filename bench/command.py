@@ -20,6 +20,7 @@ from bench.remember_race import remember_race
 from bench.replay_sheet import replay_sheet
 from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
+from bench.snapshot_race import snapshot_race
 from bench.snapshot_restore_race import snapshot_restore_race
 from bench.verify_race import verify_race
 from bench.world import World, opened_world
@@ -40,6 +41,7 @@ RACES = {
     "index": index_race,
     "recall": recall_race,
     "remember": remember_race,
+    "snapshots": snapshot_race,
     "cache": _cache,
     "snapshot-restore": snapshot_restore_race,
 }
@@ -76,6 +78,7 @@ def bench(
             "remember",
             "snapshot-restore",
             "cache",
+            "snapshots",
             "ten-times",
         ]
         | None,
