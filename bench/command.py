@@ -20,6 +20,7 @@ from bench.remember_race import remember_race
 from bench.replay_sheet import replay_sheet
 from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
+from bench.snapshot_diff_race import snapshot_diff_race
 from bench.snapshot_race import snapshot_race
 from bench.snapshot_restore_race import snapshot_restore_race
 from bench.verify_race import verify_race
@@ -44,6 +45,7 @@ RACES = {
     "snapshots": snapshot_race,
     "cache": _cache,
     "snapshot-restore": snapshot_restore_race,
+    "snapshot-diff": snapshot_diff_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
@@ -77,6 +79,7 @@ def bench(
             "recall",
             "remember",
             "snapshot-restore",
+            "snapshot-diff",
             "cache",
             "snapshots",
             "ten-times",

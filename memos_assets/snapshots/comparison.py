@@ -55,7 +55,8 @@ class Comparison:
         duck: reads their files.
         a, b: its entries; None: the snapshot lacks it.
         limit: of keys and groups in each list of the answer.
-        relation: name of the temporary table of rows that differ.
+        relation: name of the temporary table of rows that differ, and with `_e` behind it of those
+            whose embeddings do; the caller drops both.
     """
 
     duck: Duck
@@ -190,8 +191,6 @@ class Comparison:
             f"full join ({self._side('b', self.b, self.key)}) b on {same} {embeddings}"
             f"where {' or '.join(['a_row is null', 'b_row is null', *differs])}"
         )
-        if self.dense:
-            self.duck.run(f"drop table {self.relation}_e")
 
     def _compare_embeddings(self, a: TableEntry, b: TableEntry, same: str) -> None:
         """Make the table of rows whose embeddings differ."""

@@ -53,6 +53,8 @@ def diff(
     for entry in filter(None, itertools.chain(*pairs)):
         ensure_whole(store, entry)
     files = None if rows is None else RowFiles(rows)
+    if files is not None:
+        make_private(files.folder)
     if not pairs:
         return Diff(a, b, (), files)
     with ExitStack() as stack:
@@ -65,13 +67,13 @@ def diff(
         try:
             tables = tuple(one.compare() for one in compared)
             if files is not None:
-                make_private(files.folder)
                 for one, table in zip(compared, tables, strict=True):
                     write_rows(duck, one, table, files)
             return Diff(a, b, tuple(_of_memories(compared, tables)), files)
         finally:
             for one in compared:
-                duck.run(f"drop table if exists {one.relation}")
+                for table_name in (one.relation, f"{one.relation}_e"):
+                    duck.run(f"drop table if exists {table_name}")
 
 
 def _of_memories(compared: list[Comparison], tables: tuple[TableDiff, ...]) -> Iterator[TableDiff]:

@@ -228,6 +228,17 @@ def test_lists_are_cut_and_counts_are_not(compared: Callable[..., Diff]) -> None
     assert len(table.groups) == 3
 
 
+def test_a_store_that_is_not_a_folder_is_compared_and_applied(tmp_path: Path) -> None:
+    store = open_store(f"memory://{tmp_path.name}")
+    a = write_manifest(store, (EMBEDDINGS, [embedding(1, 0.0, 1.0), embedding(2, 1.0, 1.0)]))
+    b = write_manifest(store, (EMBEDDINGS, [embedding(2, 1.0, 0.5), embedding(3, 1.0, 1.0)]))
+    there = diff(store, a, b, rows=tmp_path / "rows")
+    assert there.rows == Counts(1, 1, 1)
+    store.delete(b.tables[0].file)
+    store.delete(f"manifests/{b.id}.json")
+    assert apply(store, a, there).id == b.id
+
+
 def test_keys_of_every_type_are_json(compared: Callable[..., Diff]) -> None:
     (table,) = compared(WRITTEN, [], [{"id": ONE, "embedding": None}]).tables
     assert table.keys_added == (("01010101-0101-0101-0101-010101010101",),)
