@@ -27,6 +27,9 @@ select 'index', concat_ws(' ', pg_get_indexdef(i.indexrelid), i.indisvalid) from
 union all select 'constraint', concat_ws(' ', conrelid::regclass, conname,
     pg_get_constraintdef(oid), convalidated)
     from pg_constraint where connamespace = 'agent'::regnamespace
+union all select 'trigger', pg_get_triggerdef(t.oid) from pg_trigger t
+    join pg_class c on c.oid = t.tgrelid
+    where c.relnamespace = 'agent'::regnamespace and not t.tgisinternal
 union all select 'policy', concat_ws(' ', tablename, policyname, cmd, roles, qual, with_check)
     from pg_policies where schemaname = 'agent'
 union all select 'table', concat_ws(' ', relname, array(
@@ -66,6 +69,7 @@ def test_restore_is_the_first_snapshot_again_with_its_catalog(agents: Agents) ->
         conn.exec_driver_sql("alter table agent.memories disable trigger by_hand")
     first, found = agents.snapshot(), agents.recall("a boat in Kiel")
     before = catalog(agents.engine)
+    assert "trigger" in {kind for kind, _ in before}, "answers in caches follow memories"
     words = agents.count("agent.postings")
     added = agents.remember("Ann sold the boat", "Ann has a car")
     with agents.acting() as session:
