@@ -14,7 +14,9 @@ from bench.machine import machine_line
 from bench.measure import BenchError, progress
 from bench.sheets import write_sheets
 from bench.world import opened_world
+from faults import snapshots
 from faults.campaign import Campaign
+from faults.snapshots import SnapshotFaults
 from faults.table import last_line, sheet_of
 from memos_assets.errors import MemosAssetsError
 from memos_assets.settings import PROJECT_ROOT
@@ -45,29 +47,47 @@ def faults(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Same seed, same phases and delays.")
     ] = None,
+    only: Annotated[
+        Literal["consolidation", "snapshots"] | None,
+        typer.Option("--only", help="Kill only these. Snapshots are killed once in each phase."),
+    ] = None,
     write: Annotated[  # noqa: FBT002  it is a flag at the terminal
         bool, typer.Option("--write", help="Put the table into docs/benchmarks.md.")
     ] = False,
 ) -> None:
-    """Kill a consolidation or its server at random moments, and check the rows at the end."""
+    """Kill a consolidation or its server at random moments, and check the rows at the end.
+
+    Then kill writes of snapshots, exact restores and erasures in each of their phases.
+    """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    progress.print(f"{kills} kills, seed {seed}")
+    sheets, found, lines = [], [], []
     with opened_world(scale) as world:
         with world.fresh() as engine:
             measured = machine_line(engine, f"demo of scale {scale}")
-        campaign = Campaign(world, scale, seed)
-        started = time.monotonic()
-        campaign.run(kills)
-        seconds = time.monotonic() - started
-    sheet = sheet_of(campaign)
-    _console.print(sheet.markdown().rstrip(), markup=False, soft_wrap=True)
-    _console.print(f"\n{measured}\n", markup=False, soft_wrap=True)
-    for fault in campaign.faults:
+        if only != "snapshots":
+            progress.print(f"{kills} kills, seed {seed}")
+            campaign = Campaign(world, scale, seed)
+            started = time.monotonic()
+            campaign.run(kills)
+            progress.print(f"{(time.monotonic() - started) / kills:.1f} s per kill")
+            sheets.append(sheet_of(campaign))
+            found += campaign.faults
+            lines.append(last_line(campaign))
+        if only != "consolidation":
+            snapshot_faults = SnapshotFaults(world)
+            snapshot_faults.run()
+            sheets.append(snapshots.sheet_of(snapshot_faults))
+            found += snapshot_faults.faults
+            lines.append(snapshots.last_line(snapshot_faults))
+    for sheet in sheets:
+        _console.print(f"{sheet.markdown().rstrip()}\n", markup=False, soft_wrap=True)
+    _console.print(f"{measured}\n", markup=False, soft_wrap=True)
+    for fault in found:
         _console.print(fault, style="red", markup=False, soft_wrap=True)
     if write:
-        write_sheets(DOCUMENT, [sheet], measured)
-        progress.print(f"Wrote the table to {DOCUMENT.relative_to(PROJECT_ROOT)}")
-    progress.print(f"{seconds / kills:.1f} s per kill")
-    _console.print(last_line(campaign), markup=False, soft_wrap=True)
-    if campaign.faults:
+        write_sheets(DOCUMENT, sheets, measured)
+        progress.print(f"Wrote the tables to {DOCUMENT.relative_to(PROJECT_ROOT)}")
+    for line in lines:
+        _console.print(line, markup=False, soft_wrap=True)
+    if found:
         raise typer.Exit(EXIT_FAULTS)
