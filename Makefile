@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench eval faults fuzz tamper clean
+.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench eval eval-cache faults fuzz tamper clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -64,6 +64,10 @@ bench: $(READY)
 # A set of your own: make eval EVAL='--set FILE'; LoCoMo: make eval EVAL='--locomo FILE'.
 eval: $(READY)
 	$(BIN)/python -m eval $(EVAL)
+
+# What the semantic cache serves of published sets: make eval-cache DATA=FOLDER, with MEMOS_EMBEDDER set.
+eval-cache: $(READY)
+	$(BIN)/python -m eval.cache --data $(DATA) $(EVAL)
 
 faults: $(READY)
 	$(BIN)/python -m faults --kills $(or $(N),100)

@@ -8,13 +8,16 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from bench.cache_race import cache_race
 from bench.consolidate_race import consolidate_race, ten_times_race
 from bench.index_race import index_race
 from bench.load_race import load_race
 from bench.machine import machine_line
 from bench.measure import BenchError, progress
 from bench.recall_race import recall_race
+from bench.redis_race import redis_race
 from bench.remember_race import remember_race
+from bench.replay_sheet import replay_sheet
 from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
 from bench.snapshot_restore_race import snapshot_restore_race
@@ -24,6 +27,11 @@ from memos_assets.demo import Scale
 from memos_assets.errors import MemosAssetsError
 from memos_assets.settings import PROJECT_ROOT
 
+
+def _cache(world: World, rounds: int) -> list[Sheet]:
+    return [*cache_race(world, rounds), *redis_race(world, rounds), *replay_sheet(world)]
+
+
 RACES = {
     "load": load_race,
     "consolidate": consolidate_race,
@@ -32,6 +40,7 @@ RACES = {
     "index": index_race,
     "recall": recall_race,
     "remember": remember_race,
+    "cache": _cache,
     "snapshot-restore": snapshot_restore_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
@@ -66,6 +75,7 @@ def bench(
             "recall",
             "remember",
             "snapshot-restore",
+            "cache",
             "ten-times",
         ]
         | None,

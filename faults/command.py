@@ -15,6 +15,7 @@ from bench.measure import BenchError, progress
 from bench.sheets import write_sheets
 from bench.world import opened_world
 from faults import snapshots
+from faults.caches import cache_faults
 from faults.campaign import Campaign
 from faults.snapshots import SnapshotFaults
 from faults.table import last_line, sheet_of
@@ -22,6 +23,8 @@ from memos_assets.errors import MemosAssetsError
 from memos_assets.settings import PROJECT_ROOT
 
 EXIT_FAULTS = 1
+#: Kills of a consolidation for each one beside the cache.
+_KILLS_PER_CACHE = 10
 
 _console = Console(highlight=False)
 
@@ -48,23 +51,23 @@ def faults(
         int | None, typer.Option("--seed", help="Same seed, same phases and delays.")
     ] = None,
     only: Annotated[
-        Literal["consolidation", "snapshots"] | None,
+        Literal["consolidation", "caches", "snapshots"] | None,
         typer.Option("--only", help="Kill only these. Snapshots are killed once in each phase."),
     ] = None,
     write: Annotated[  # noqa: FBT002  it is a flag at the terminal
         bool, typer.Option("--write", help="Put the table into docs/benchmarks.md.")
     ] = False,
 ) -> None:
-    """Kill a consolidation or its server at random moments, and check the rows at the end.
+    """Kill consolidations, their server, users of the cache, and commands about snapshots.
 
-    Then kill writes of snapshots, exact restores and erasures in each of their phases.
+    Then check what is left: rows, answers, live tables and the store of snapshots.
     """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
     sheets, found, lines = [], [], []
     with opened_world(scale) as world:
         with world.fresh() as engine:
             measured = machine_line(engine, f"demo of scale {scale}")
-        if only != "snapshots":
+        if only in (None, "consolidation"):
             progress.print(f"{kills} kills, seed {seed}")
             campaign = Campaign(world, scale, seed)
             started = time.monotonic()
@@ -73,12 +76,16 @@ def faults(
             sheets.append(sheet_of(campaign))
             found += campaign.faults
             lines.append(last_line(campaign))
-        if only != "consolidation":
-            snapshot_faults = SnapshotFaults(world)
-            snapshot_faults.run()
-            sheets.append(snapshots.sheet_of(snapshot_faults))
-            found += snapshot_faults.faults
-            lines.append(snapshots.last_line(snapshot_faults))
+        if only in (None, "caches"):
+            of_caches = cache_faults(world, max(2, kills // _KILLS_PER_CACHE))
+            sheets.append(of_caches.sheet())
+            found += of_caches.faults
+        if only in (None, "snapshots"):
+            of_snapshots = SnapshotFaults(world)
+            of_snapshots.run()
+            sheets.append(snapshots.sheet_of(of_snapshots))
+            found += of_snapshots.faults
+            lines.append(snapshots.last_line(of_snapshots))
     for sheet in sheets:
         _console.print(f"{sheet.markdown().rstrip()}\n", markup=False, soft_wrap=True)
     _console.print(f"{measured}\n", markup=False, soft_wrap=True)

@@ -60,6 +60,10 @@ class AssetNames:
         """Return the asset of something in schema `agent`, which agents write at run time."""
         return f"{self.prefix}/agent/{name}"
 
+    def cache(self, name: str) -> str:
+        """Return the asset of something about the cache of agents."""
+        return f"{self.prefix}/cache/{name}"
+
     def snapshot(self, name: str) -> str:
         """Return an asset about snapshots of what agents know."""
         return f"{self.prefix}/snapshots/{name}"

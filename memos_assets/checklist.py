@@ -3,6 +3,7 @@
 Numbers are stable, because docs, reports and people cite them. A check is defined in its room.
 """
 
+from memos_assets.cache import checks as cache
 from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
 from memos_assets.consolidate.sources import checks as sources
@@ -49,6 +50,7 @@ CHECKLIST = Checklist.gather(
     model_checks.CHECKS,
     session_rules.CHECKS,
     memory_service.CHECKS,
+    cache.CHECKS,
     snapshots.CHECKS,
 )
 #: The checks that decide on a consolidation.

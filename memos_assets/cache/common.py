@@ -66,6 +66,8 @@ class Common(Generic[AnyEmbedder]):
         counters: of this process.
         copies: of this process.
         availability: of the database.
+        rng: uniform in [0, 1).
+        bounds: how far the indexes of buckets reach.
     """
 
     def __init__(
@@ -89,17 +91,17 @@ class Common(Generic[AnyEmbedder]):
             shadow_rate: share of the answers of other queries that are computed instead of served,
                 so that the two can be compared; those that differ are labelled wrong.
         """
-        self.embedder, self._judge, self._rng = embedder, judge, rng
+        self.embedder, self._judge, self.rng = embedder, judge, rng
         self.namespaces, self._shadow_rate = namespaces, shadow_rate
         self.availability, self.counters = Availability(), Counters()
-        self.copies, self._bounds = Copies(copy_seconds), Bounds()
+        self.copies, self.bounds = Copies(copy_seconds), Bounds()
 
     def request(self, key: Key, ttl: float | None, found: Entry | None, reason: str) -> Request:
         """Return what is asked for on a miss."""
         namespace = self.rules(key.namespace)
         if not reason:
             reason = "absent" if found is None else "expired"
-        return Request(key, namespace, ttl, self._rng, Miss(reason), self.meaning(namespace))
+        return Request(key, namespace, ttl, self.rng, Miss(reason), self.meaning(namespace))
 
     def rules(self, namespace: str) -> Namespace:
         """Return the rules of a namespace."""
@@ -110,7 +112,7 @@ class Common(Generic[AnyEmbedder]):
         if self.embedder is None or not namespace.semantic:
             return None
         model = str(getattr(self.embedder, "model", ""))
-        return Meaning(model, self._bounds, self._shadow_rate)
+        return Meaning(model, self.bounds, self._shadow_rate)
 
     def gate(self, namespace: str) -> Gate:
         """Return the gate of a namespace."""

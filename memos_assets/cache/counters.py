@@ -30,7 +30,7 @@ _USE: Final = sa.text(
     """
     insert into agent.cache_uses as u (entry, user_id, hits, used_at)
     select e.number, e.user_id, used.hits, pg_catalog.clock_timestamp()
-    from pg_catalog.unnest(:entries, :hits) used(entry, hits)
+    from unnest(:entries, :hits) used(entry, hits)
     join agent.cache_entries e on e.number = used.entry
     order by 1
     on conflict (entry) do update set hits = u.hits + excluded.hits, used_at = excluded.used_at

@@ -7,6 +7,7 @@ is cancelled.
 
 import asyncio
 import inspect
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from memos_assets.cache.gate import Judge, Verdict, judge_twice, rules_for
 from memos_assets.cache.leases import Lease
 from memos_assets.errors import MemosAssetsError
 from memos_assets.search.embed import AsyncEmbedder, Embedder
+
+_log = logging.getLogger(__name__)
 
 #: Seconds after which a holder that still computes is taken for hung: its lease is not renewed.
 MOST_RENEWED: Final = 600.0
@@ -59,6 +62,9 @@ class Availability:
         lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
         if lost or not isinstance(error, sa.exc.DBAPIError | sa.exc.StatementError):
             self._down_until = self._clock() + _PAUSE
+        state = getattr(getattr(error, "orig", None), "sqlstate", None)
+        # Neither texts nor addresses: the types of the error and of its cause say enough.
+        _log.warning("The cache is left out: %s, SQLSTATE %s", type(error).__name__, state)
         return UnavailableError(type(error).__name__)
 
 

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.cache import answer, entries, feedback, invalidation
 from memos_assets.cache.answer import Answer, Ref
-from memos_assets.cache.common import Common, uncached
+from memos_assets.cache.common import uncached
 from memos_assets.cache.counters import Batch, write
 from memos_assets.cache.drivers import (
     AsyncSessions,
@@ -34,10 +34,11 @@ from memos_assets.cache.entries import Entry
 from memos_assets.cache.flights import Flights, ThreadFlights
 from memos_assets.cache.flow import UnavailableError, lead, plain
 from memos_assets.cache.key import SHARED, Key, Scope, key_of
+from memos_assets.cache.plan_calls import PlanCalls, SyncPlanCalls
 from memos_assets.search.embed import AsyncEmbedder, Embedder
 
 
-class Cache(Common[AsyncEmbedder]):
+class Cache(PlanCalls):
     """The cache, for asyncio."""
 
     def __init__(self, embedder: AsyncEmbedder | None = None, **options: Any) -> None:
@@ -165,7 +166,7 @@ class Cache(Common[AsyncEmbedder]):
             return
 
 
-class SyncCache(Common[Embedder]):
+class SyncCache(SyncPlanCalls):
     """As `Cache`, without asyncio. Threads share one."""
 
     def __init__(self, embedder: Embedder | None = None, **options: Any) -> None:

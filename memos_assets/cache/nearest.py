@@ -37,7 +37,7 @@ class Near:
     Attributes:
         entry: its answer.
         similarity: cosine of the two queries.
-        threshold: in force for the namespace and model.
+        threshold: least similarity that was asked for or is in force.
         blocked: somebody said of this pair that the answer is wrong.
     """
 
@@ -53,10 +53,14 @@ def vector_of(key: Key, model: str, embedding: Any) -> Vector | None:
     Args:
         key: of the query.
         model: that embedded it, by its name.
-        embedding: of the embedder: (dimension,); NaN, zeros and no vector at all are nonsense.
+        embedding: of the embedder: (dimension,), an array or numbers in a list; NaN, zeros and
+            no vector at all are nonsense.
     """
     try:
-        (found,) = checked([embedding], 1, where="embedder")
+        numbers = np.asarray(embedding, dtype=np.float64)
+        if numbers.ndim != 1:
+            return None
+        (found,) = checked([numbers], 1, where="embedder")
     except (MemosAssetsError, TypeError, ValueError):
         return None
     exact = np.asarray(found, dtype=np.float64)
@@ -77,7 +81,8 @@ def nearest(
         key: of the query, which is never its own neighbour.
         vector: of the query.
         bounds: how far the indexes of buckets reach.
-        threshold: in place of the one in force.
+        threshold: least similarity, where a calibrated one is not above it; None: the calibrated
+            one, or the strict default.
     """
     act_for(session, key.scope.user)
     bound = bounds.bound(session, vector.bucket)
@@ -87,7 +92,10 @@ def nearest(
     row = session.execute(statement, values).one_or_none()
     if row is None:
         return None
-    least = threshold if threshold is not None else row.threshold
+    if threshold is None:
+        least = STRICT if row.calibrated is None else row.calibrated
+    else:
+        least = max(threshold, row.calibrated or 0.0)
     blocked = False
     if row.similarity >= least:
         pair = pair_digest(key.namespace, key.query, row.query)
@@ -148,7 +156,7 @@ def _statement(bucket: bytes, dimension: int, bound: int) -> sa.Select[Any]:
             sa.cast(sa.extract("epoch", now - e.c.stored_at), sa.Double()).label("age"),
             sa.cast(sa.extract("epoch", e.c.expires_at - now), sa.Double()).label("seconds_left"),
             (1 - near.c.distance).label("similarity"),
-            sa.func.coalesce(in_force, STRICT).label("threshold"),
+            in_force.label("calibrated"),
         )
         .join(e, e.c.number == near.c.entry)
         .where(

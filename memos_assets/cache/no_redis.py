@@ -59,7 +59,7 @@ def traces() -> Traces:
     found += [line for path in deployed for line in in_deployment(path, path.relative_to(root))]
     found += in_requirements(importlib.metadata.requires("memos-assets") or ())
     processes = run_processes()
-    found += on_ports(processes)
+    found += on_ports(processes, PORTS)
     return Traces(tuple(found), len(sources) + len(deployed), len(processes))
 
 
@@ -130,7 +130,7 @@ def run_processes() -> list[psutil.Process]:
     return [mine, *mine.children(recursive=True)]
 
 
-def on_ports(processes: Sequence[psutil.Process], ports: Sequence[int] = PORTS) -> list[str]:
+def on_ports(processes: Sequence[psutil.Process], ports: Sequence[int]) -> list[str]:
     """Return what processes listen on, or are connected to, of these ports."""
     found: list[str] = []
     for process in processes:

@@ -50,6 +50,7 @@ COMMANDS = {
     "versions": "versions:versions",
     "rejects": "rejects:group",
     "memory": "memory:group",
+    "cache": "cache:group",
     "snapshots": "snapshots:group",
     "acknowledge": "acknowledge:acknowledge",
     "check-sessions": "check_sessions:check_sessions",

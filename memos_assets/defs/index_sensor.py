@@ -13,9 +13,9 @@ from memos_assets.check import Checklist
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dead_runs import settle_abandoned_runs
 from memos_assets.defs.failures import reported
-from memos_assets.defs.jobs import FINISH, UPKEEP, migrate_job_name
+from memos_assets.defs.jobs import FINISH, migrate_job_name
 from memos_assets.defs.keys import Keys
-from memos_assets.defs.tags import CONSOLIDATION_TAG
+from memos_assets.defs.tags import CONSOLIDATION_TAG, UPKEEP
 from memos_assets.errors import TargetError
 from memos_assets.indexes.definitions import SearchIndex, search_indexes, state_of
 from memos_assets.postgres.target import open_consolidated

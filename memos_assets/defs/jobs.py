@@ -6,16 +6,14 @@ from memos_assets.asset_names import AssetNames
 from memos_assets.catalog import Catalog, FileKind
 from memos_assets.checklist import CHECKLIST, PROOF
 from memos_assets.defs.assets.snapshots import snapshot_jobs
+from memos_assets.defs.caches import cache_jobs
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
 from memos_assets.defs.memory_models import memory_model_jobs
 from memos_assets.defs.retirement import retire_files
-
-#: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
-#: the two places of `concurrency.runs` in dagster.yaml is always left to loads.
-UPKEEP = {"memos/upkeep": "true"}
+from memos_assets.defs.tags import UPKEEP
 
 #: Names of jobs; those of other catalogs than memOS's begin with their prefix.
 FINISH, VERIFY, REPORT = "index_check_report", "verify_checklist", "write_report"
@@ -90,6 +88,7 @@ def _memory_jobs(catalog: Catalog) -> list[Job]:
     of_snapshots = check_keys(CHECKLIST.of_group("snapshots"), catalog)
     return [
         *memory_model_jobs(names),
+        *cache_jobs(catalog),
         *snapshot_jobs(names, dg.AssetSelection.checks(*of_snapshots), UPKEEP),
         dg.define_asset_job(
             names.job(MEMORY),

@@ -8,6 +8,7 @@ from memos_assets.catalog import Catalog
 from memos_assets.checklist import CHECKLIST
 from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.archive import archive_assets
+from memos_assets.defs.assets.caches import cache_assets
 from memos_assets.defs.assets.impact import impact
 from memos_assets.defs.assets.indexes import index_assets
 from memos_assets.defs.assets.memory import memory_assets
@@ -71,6 +72,7 @@ def assets_of(catalog: Catalog) -> Iterator[dg.AssetsDefinition | dg.SourceAsset
         # The memory of agents is the application's; schema `agent` is there once.
         yield from memory_assets(catalog)
         yield from memory_model_assets(catalog.names)
+        yield from cache_assets(catalog)
         yield from snapshot_assets(catalog.names)
         yield from snapshot_diff_assets(catalog.names)
 

@@ -9,6 +9,7 @@ from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.observe import Look, look_at_files
 from memos_assets.defs.assets.snapshots import snapshot_schedules
+from memos_assets.defs.caches import cache_schedules
 from memos_assets.defs.dagster_internals import request_backfill
 from memos_assets.defs.failures import failed_by, reported
 from memos_assets.defs.jobs import FINISH, HEALTH, MEMORY, migrate_job_name
@@ -110,6 +111,7 @@ def schedules_of(catalog: Catalog) -> list[dg.ScheduleDefinition]:
 def _of_memory(catalog: Catalog) -> Iterator[dg.ScheduleDefinition]:
     if catalog.application:
         yield from memory_model_schedules(catalog.names)
+        yield from cache_schedules(catalog)
         yield from snapshot_schedules(catalog.names)
         yield dg.ScheduleDefinition(
             name=catalog.names.job("check_memory_daily"),

@@ -16,6 +16,9 @@ RELOAD_TAG = "memos/reload"
 INTO_TAG = "memos/into"
 #: Run tag: the process that holds the run's lock.
 PROCESS_TAG = "memos/process"
+#: Run tag of what takes long and loads nothing. One such run at a time is dequeued, so that one of
+#: the two places of `concurrency.runs` in dagster.yaml is always left to loads.
+UPKEEP = {"memos/upkeep": "true"}
 
 
 def consolidation_of(run: dg.DagsterRun) -> str:

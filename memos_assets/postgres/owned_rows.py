@@ -121,7 +121,8 @@ _OWNED = _among("space_id", "owned_spaces")
 _SEES_SOURCE = f"exists (select from {agent.AGENT_SCHEMA}.memories m where m.number = derived_from)"
 _BY_USER = (Policy("all", using=f"user_id = {_USER}", check=f"user_id = {_USER}"),)
 #: Rows without a user are of all users of a tenant, which the key names.
-_MINE_OR_SHARED = f"(user_id is null or user_id = {_USER})"
+#: The user is asked for once per statement: a search by meaning compares a thousand rows.
+_MINE_OR_SHARED = f"(user_id is null or user_id = (select {_USER}))"
 _OF_CACHE = (Policy("all", using=_MINE_OR_SHARED, check=_MINE_OR_SHARED),)
 _CACHE = {
     table.name: _OF_CACHE

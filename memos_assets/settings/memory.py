@@ -30,3 +30,9 @@ class MemorySettings(SettingsGroup):
         description="YAML file of questions whose answers are known, by which the quality of "
         "recalls is measured; unset: the ones that the project ships.",
     )
+    cache_pairs: Annotated[Path | None, EMPTY_IS_UNSET, ABSOLUTE] = Field(
+        default=None,
+        description="JSONL file of pairs of questions with a label, one object a line: a, b, label "
+        "(same or not), namespace if wanted. Thresholds of the cache are calibrated with them, "
+        "with feedback and with shadow observations.",
+    )

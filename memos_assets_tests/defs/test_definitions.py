@@ -90,6 +90,7 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/semantic_links",
         "memos/semantic_memories",
         "memos/service_sources",
+        "memos/snapshots/diff",
         "memos/snapshots/memory",
         "memos/snapshots/retention",
         "memos/snapshots/verified",

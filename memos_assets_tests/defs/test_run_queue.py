@@ -25,10 +25,10 @@ from memos_assets.defs.jobs import (
     IMPACT,
     MAINTAIN,
     MEMORY,
-    UPKEEP,
     VERIFY,
 )
 from memos_assets.defs.memory_models import EMBEDDER_POOL
+from memos_assets.defs.tags import UPKEEP
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import World
 

@@ -1,7 +1,7 @@
 """A database, a Dagster instance and a folder of memOS files, and what tests do with them.
 
 Worlds are of one kind of file, and so are the runs that a test only needs on its way: the checks of
-every kind take four times as long. What is claimed of all kinds is tested with `MEMOS`.
+every kind take four times as long. What holds for all kinds is tested with `MEMOS`.
 """
 
 import json

@@ -58,6 +58,11 @@ class Lexicon:
         phrases: first stem -> phrases that begin with it, as stems, the longest first.
         following: stems that a phrase has after its first one.
         fresh: finds words by which an answer is right for a moment only.
+        topics: finds what changes by the hour; `values` finds that its value is asked for.
+        idioms: finds expressions with a negation that negate nothing.
+        negates_things: negations that count where the other text has the thing that follows.
+        questions: word or two words -> what a question with it asks for.
+        apart: pairs of questions that have different answers.
         act: matches the beginning of a text that asks for an action.
         act_heads: words that such a text begins with.
         arrows, origins: stems of "to" and of "from"; symmetric: of "and" and "or".
@@ -75,6 +80,12 @@ class Lexicon:
     phrases: Mapping[str, tuple[tuple[str, ...], ...]]
     following: frozenset[str]
     fresh: re.Pattern[str]
+    topics: re.Pattern[str]
+    values: re.Pattern[str]
+    idioms: re.Pattern[str]
+    negates_things: frozenset[str]
+    questions: Mapping[str, str]
+    apart: frozenset[tuple[str, str]]
     act: re.Pattern[str]
     act_heads: frozenset[str]
     arrows: frozenset[str]
@@ -142,6 +153,7 @@ def _german_stem(word: str) -> str:
 
 
 _STEMS: Final = {"en": _english_stem, "de": _german_stem}
+_QUESTION: Final = "question "
 _MONTHS: Final = {"en": "month", "de": "monat"}
 _PREFIXES: Final = {
     "en": ("un", "in", "im", "il", "ir", "non", "non-", "dis", "de", "mis", "anti", "anti-"),
@@ -181,7 +193,7 @@ def lexicon(language: str) -> Lexicon:
     units = {**pairs["unit"], **{stem(unit): name for unit, name in pairs["unit"].items()}}
 
     phrases = _phrases(phrase for phrase in listed if " " in phrase)
-    fresh_heads = {phrase.split()[0] for phrase in grammar["fresh"]}
+    fresh_heads = {phrase.split()[0] for name in ("fresh", "topic") for phrase in grammar[name]}
 
     @lru_cache(maxsize=_KEPT_WORDS)
     def word(text: str) -> Word:
@@ -213,7 +225,18 @@ def lexicon(language: str) -> Lexicon:
         following=frozenset(
             part for all_of in phrases.values() for phrase in all_of for part in phrase[1:2]
         ),
-        fresh=re.compile(rf"\b(?:{_either(grammar['fresh'])})(?!\w)"),
+        fresh=_anywhere(grammar["fresh"]),
+        topics=_anywhere(grammar["topic"]),
+        values=_anywhere(grammar["value"]),
+        idioms=_anywhere(grammar["no negation"]),
+        negates_things=frozenset(grammar["negation of a thing"]),
+        questions={
+            word: name.removeprefix(_QUESTION)
+            for name, words_of_question in grammar.items()
+            if name.startswith(_QUESTION)
+            for word in words_of_question
+        },
+        apart=_both_ways(grammar["apart"]),
         act=re.compile(
             rf"^\W*(?:(?:{_either(grammar['polite'])})[\s,]+)*(?:{_either(grammar['act'])})(?!\w)"
         ),
@@ -248,6 +271,15 @@ def _pairs(entries: Iterable[str]) -> Iterator[tuple[str, str]]:
     for entry in entries:
         name, _, value = entry.partition("=")
         yield name.strip(), value.strip()
+
+
+def _anywhere(phrases: Iterable[str]) -> re.Pattern[str]:
+    return re.compile(rf"\b(?:{_either(phrases)})(?!\w)")
+
+
+def _both_ways(pairs: Iterable[str]) -> frozenset[tuple[str, str]]:
+    split = [tuple(pair.split()) for pair in pairs]
+    return frozenset((one, other) for a, b in split for one, other in ((a, b), (b, a)))
 
 
 def _either(phrases: Iterable[str]) -> str:

@@ -20,6 +20,8 @@ _TOKEN: Final = re.compile(
 )
 #: Apostrophes that keyboards and word processors write in place of U+0027.
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u0060\u00b4", "'"))
+#: A capital after these begins a sentence, and marks no name.
+_ENDS: Final = frozenset('.!?:"')
 #: Chunks that are kept, each under 1 kB; a longer chunk is not kept.
 _KEPT_CHUNKS: Final = 20_000
 
@@ -126,6 +128,8 @@ def _items(chunk: str, language: str) -> tuple[Item, ...]:
     found = []
     for token in _TOKEN.findall(chunk):
         capital = token[0].isupper() + (len(token) > 1 and token[:2].isupper())
+        if token[-1] == "s" and len(token) > 2 and token[:-1].isupper():
+            token = token[:-1]
         for part in _parts(token.lower(), words):
             if part in CURRENCIES or any(character.isdigit() for character in part):
                 digits = digits_of(part, words)
@@ -150,8 +154,11 @@ def _parts(token: str, words: Lexicon) -> list[str]:
 def read(text: str, chunks: Sequence[str], words: Lexicon) -> Reading:
     """Read a normalised text, given its chunks too, in a language."""
     items: list[Item] = []
+    begins: set[int] = {0}
     for chunk in chunks:
         items += _items(chunk, words.name)
+        if chunk[-1] in _ENDS:
+            begins.add(len(items))
     reading = Reading(text.lower())
     all_words, symbols = reading.words, reading.symbols
     capitals: list[Word] = []
@@ -167,7 +174,7 @@ def read(text: str, chunks: Sequence[str], words: Lexicon) -> Reading:
             word, skipped = _longest(items, place, words)
             if _special(reading, word, words):
                 continue
-        if capital and word.content and (place or capital > 1):
+        if capital and word.content and (capital > 1 or place not in begins):
             capitals.append(word)
         all_words.append(word)
         symbols.append(word)

@@ -53,7 +53,12 @@ def freshness(pair: Pair) -> str:
     if pair.fresh_enough:
         return ""
     for reading in (pair.asked, pair.matched):
-        found = pair.lexicon.fresh.search(reading.text) if reading.fresh else None
+        if not reading.fresh:
+            continue
+        words = pair.lexicon
+        found = words.fresh.search(reading.text)
+        if found is None and words.values.search(reading.text):
+            found = words.topics.search(reading.text)
         if found:
             return f"{found[0]!r} asks for what is true now"
     return ""
@@ -66,7 +71,10 @@ def numbers(pair: Pair) -> str:
         return ""
     missing = one.numbers - other.numbers - other.weak
     added = other.numbers - one.numbers - one.weak
-    return _differ(missing, added)
+    if missing or added:
+        return _differ(missing, added)
+    missing, added = one.weak - other.weak, other.weak - one.weak
+    return _differ(missing, added) if missing and added else ""
 
 
 def units(pair: Pair) -> str:
@@ -104,6 +112,12 @@ def names(pair: Pair) -> str:
 def polarity(pair: Pair) -> str:
     """Both texts are negated, or neither."""
     if pair.asked.negated == pair.matched.negated:
+        return ""
+    negated, other = pair.asked, pair.matched
+    if not negated.negated:
+        negated, other = other, negated
+    idioms = len(pair.lexicon.idioms.findall(negated.text))
+    if _negations(negated, other, pair.lexicon) <= idioms:
         return ""
     return f"only the {'asked' if pair.asked.negated else 'matched'} text is negated"
 
@@ -144,6 +158,14 @@ def direction(pair: Pair) -> str:
     return ""
 
 
+def question(pair: Pair) -> str:
+    """ "How", "why", "who", "where" and yes or no ask for different things about the same."""
+    one, other = _asks(pair.asked, pair.lexicon), _asks(pair.matched, pair.lexicon)
+    if one and other and (one, other) in pair.lexicon.apart:
+        return f"one asks {one}, the other {other}"
+    return ""
+
+
 def slots(pair: Pair) -> str:
     """One run of words replaced by another: served if they are synonyms."""
     one, other = _compared(pair.asked), _compared(pair.matched)
@@ -172,9 +194,37 @@ RULES: Final[dict[str, Rule]] = {
     rule.__name__: rule
     for rule in (
         *(acts, freshness, numbers, units, identifiers, polarity),
-        *(antonyms, kinds, names, direction, slots),
+        *(antonyms, kinds, names, direction, question, slots),
     )
 }
+
+
+def _negations(reading: Reading, other: Reading, words: Lexicon) -> int:
+    """Count negations, those of a thing only where the other text has the thing."""
+    count = 0
+    for place, word in enumerate(reading.words):
+        if not word.negation:
+            continue
+        thing = next((each for each in reading.words[place + 1 :] if each.content), None)
+        if word.text not in words.negates_things or thing is None:
+            count += 1
+        else:
+            count += any(_same(thing, each) for each in other.words)
+    return count
+
+
+def _asks(reading: Reading, words: Lexicon) -> str:
+    """Return what a question asks for, "" if it is not one."""
+    first = ""
+    for place, word in enumerate(reading.words):
+        asks = words.questions.get(word.text)
+        if asks is None:
+            continue
+        if asks != "yes":
+            two = reading.words[place : place + 2]
+            return words.questions.get(" ".join(each.text for each in two), asks)
+        first = first or ("yes" if place == 0 else "")
+    return first
 
 
 def _differ(missing: Iterable[str], added: Iterable[str]) -> str:

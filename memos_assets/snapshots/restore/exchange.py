@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from graphlib import TopologicalSorter
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
@@ -175,29 +175,38 @@ _OUTER_KEYS = sa.text(
         and k.confrelid = any(:replaced) and k.conrelid <> all(:replaced)
     """
 )
-_TRIGGERS = sa.text(
-    "select 'trigger ' || t.tgname || ' of ' || c.relname from pg_catalog.pg_trigger t "
-    "join pg_catalog.pg_class c on c.oid = t.tgrelid "
-    "join pg_catalog.pg_proc f on f.oid = t.tgfoid "
-    "where not t.tgisinternal and t.tgrelid = any(:replaced) "
-    "and f.pronamespace <> pg_catalog.to_regnamespace(:schema) "
-    "union all select 'publication ' || p.pubname from pg_catalog.pg_publication_rel r "
+_PUBLICATIONS = sa.text(
+    "select 'publication ' || p.pubname from pg_catalog.pg_publication_rel r "
     "join pg_catalog.pg_publication p on p.oid = r.prpubid where r.prrelid = any(:replaced) "
     "order by 1"
-)
-#: Triggers of ours, such as the one by which answers in caches follow their memories.
-_OURS = sa.text(
-    "select pg_catalog.pg_get_triggerdef(t.oid) from pg_catalog.pg_trigger t "
-    "join pg_catalog.pg_proc f on f.oid = t.tgfoid "
-    "where not t.tgisinternal and t.tgrelid = any(:replaced) "
-    "and f.pronamespace = pg_catalog.to_regnamespace(:schema) order by t.tgname"
 )
 
 
 def hanging(conn: sa.Connection) -> list[str]:
-    """Describe triggers and publications of others, which an exchange would drop."""
-    replaced = {"replaced": list(_replaced(conn).values()), "schema": agent.AGENT_SCHEMA}
-    return list(conn.execute(_TRIGGERS, replaced).scalars())
+    """Describe publications of others, which an exchange would take the tables out of."""
+    return list(conn.execute(_PUBLICATIONS, {"replaced": list(_replaced(conn).values())}).scalars())
+
+
+#: Enabled as PostgreSQL notes it -> the words that say so; the usual way needs none.
+_ENABLED: Final = {"D": "disable", "R": "enable replica", "A": "enable always"}
+_TRIGGERS = sa.text(
+    "select c.relname::text as table_name, t.tgname::text as name, "
+    "pg_catalog.pg_get_triggerdef(t.oid) as definition, t.tgenabled::text as enabled "
+    "from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid "
+    "where not t.tgisinternal and t.tgrelid = any(:replaced) order by 1, 2"
+)
+
+
+def _put_triggers(conn: sa.Connection, triggers: Sequence[sa.Row[Any]]) -> None:
+    """Make the triggers of the former tables again; they fire for rows that come from now on."""
+    for row in triggers:
+        driver_of(conn).execute(sql.SQL(row.definition))
+        if words := _ENABLED.get(row.enabled):
+            driver_of(conn).execute(
+                sql.SQL("alter table {} {} trigger {}").format(
+                    _named(row.table_name), sql.SQL(words), sql.Identifier(row.name)
+                )
+            )
 
 
 def exchange(
@@ -226,14 +235,13 @@ def exchange(
     outer = conn.execute(
         _OUTER_KEYS, {"schema": agent.AGENT_SCHEMA, "replaced": list(replaced.values())}
     ).all()
-    values = {"replaced": list(replaced.values()), "schema": agent.AGENT_SCHEMA}
-    triggers = conn.execute(_OURS, values).scalars().all()
     locked = {**replaced, **emptied, **{row.table_name: live[row.table_name] for row in outer}}
     refuse_older_snapshots(conn, filled_at)
     _stop_readers(conn, locked, seconds, cancel=cancel)
     began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     refuse_older_snapshots(conn, filled_at)
     driver = driver_of(conn)
+    triggers = conn.execute(_TRIGGERS, {"replaced": list(replaced.values())}).all()
     incoming = tables_in(conn, shadow)
     carry_over(conn, replaced, incoming, shadow)
     if emptied:
@@ -255,8 +263,6 @@ def exchange(
                 sql.Identifier(shadow, name), sql.Identifier(agent.AGENT_SCHEMA)
             )
         )
-    for definition in triggers:
-        driver.execute(definition.encode())
     for row in outer:
         driver.execute(
             sql.SQL("alter table {} add constraint {} ").format(
@@ -264,6 +270,7 @@ def exchange(
             )
             + sql.SQL(row.definition)
         )
+    _put_triggers(conn, triggers)
     driver.execute(sql.SQL("drop schema {}").format(sql.Identifier(shadow)))
     row_security.install(conn)
     return began
