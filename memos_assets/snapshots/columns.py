@@ -12,6 +12,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from memos_assets.catalog.types import column_type
+from memos_assets.errors import UsageError
 from memos_assets.postgres.copy.arrow_schema import POSTGRES_TYPE
 
 _VECTOR: Final = re.compile(r"(?P<type>vector|halfvec)\((?P<length>\d+)\)")
@@ -25,6 +26,7 @@ _TABLES = sa.text(
     from pg_catalog.pg_class c
     join pg_catalog.pg_namespace n on n.oid = c.relnamespace
     join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+        and a.attgenerated = ''
     left join pg_catalog.pg_index i on i.indrelid = c.oid and i.indisprimary
     where n.nspname = any(:schemas) and c.relkind in ('r', 'p') and not c.relispartition
     order by 1, 2, a.attnum
@@ -73,8 +75,17 @@ def _field(name: str, postgres: str) -> pa.Field:
     return pa.field(name, arrow, metadata={POSTGRES_TYPE: postgres.encode()})
 
 
+def is_kept(postgres: str) -> bool:
+    """Whether files have a type for values of a PostgreSQL type."""
+    try:
+        _field("", postgres)
+    except UsageError:
+        return False
+    return True
+
+
 def read_tables(conn: sa.Connection, *schemas: str) -> list[SnapshotTable]:
-    """Return the tables of schemas, partitions left out, by schema and name."""
+    """Return the tables of schemas by schema and name, without partitions and computed columns."""
     found: dict[tuple[str, str], tuple[dict[str, str], dict[int, str]]] = {}
     for row in conn.execute(_TABLES, {"schemas": list(schemas)}):
         columns, key = found.setdefault((row.schema, row.name), ({}, {}))

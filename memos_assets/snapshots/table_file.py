@@ -74,11 +74,6 @@ class TableFile:
         if table.num_rows:
             self._writer.write_table(table, row_group_size=table.num_rows)
 
-    def abandon(self) -> None:
-        """Leave a file that is deleted, before its sink is closed: pyarrow wants an end of it."""
-        with suppress(OSError, ValueError, pa.ArrowException):
-            self._writer.close()
-
     def finish(self) -> tuple[int, str]:
         """Write what waits and the end of the file; return its bytes and their sha256."""
         self._write_group()
@@ -87,6 +82,13 @@ class TableFile:
             self._writer.add_key_value_metadata({_SENT: sent})
         self._writer.close()
         return self._sink.size, self._sink.sha256.hexdigest()
+
+    def abandon(self) -> None:
+        """End without a file; what is left to write goes nowhere."""
+        self._sink.abandoned = True
+        # Closed while its sink is open: it would be closed with the last reference otherwise.
+        with suppress(OSError, ValueError, pa.ArrowException):
+            self._writer.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +125,14 @@ def sent_of(source: pa.NativeFile) -> list[Sent]:
 class _Digested:
     """A file that is only written to, and digested."""
 
-    closed = False
+    closed = abandoned = False
 
     def __init__(self, sink: Any) -> None:
         self._sink, self.size, self.sha256 = sink, 0, hashlib.sha256()
 
     def write(self, data: Any) -> int:
+        if self.abandoned:
+            return len(data)
         self.sha256.update(data)
         self._sink.write(data)
         self.size += len(data)

@@ -157,7 +157,12 @@ class _Partial:
 @contextmanager
 def _partial_file(store: Store, table: SnapshotTable) -> Iterator[_Partial]:
     with store.partial() as name, store.filesystem.open_output_stream(store.path(name)) as sink:
-        yield _Partial(store, table, name, sink, TableFile(sink, table.arrow))
+        rows = TableFile(sink, table.arrow)
+        try:
+            yield _Partial(store, table, name, sink, rows)
+        except BaseException:
+            rows.abandon()
+            raise
 
 
 class _Writer:

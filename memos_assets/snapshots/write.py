@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from memos_assets import __version__
 from memos_assets.catalog import MEMOS
-from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.connection import (
     database_identity,
@@ -22,10 +21,10 @@ from memos_assets.postgres.connection import (
 )
 from memos_assets.postgres.copy.bulk import read_table
 from memos_assets.postgres.engine import shown
-from memos_assets.postgres.schema.agent import AGENT_SCHEMA, models
+from memos_assets.postgres.schema.agent import models
 from memos_assets.postgres.versions.versions import current_revision
 from memos_assets.snapshots.columns import SnapshotTable, read_tables
-from memos_assets.snapshots.coverage import coverage_of
+from memos_assets.snapshots.coverage import COVERED, coverage_of
 from memos_assets.snapshots.manifest import Manifest, Moment
 from memos_assets.snapshots.sole_writer import sole_writer
 from memos_assets.snapshots.store import Store
@@ -134,7 +133,7 @@ def _one_moment(engine: sa.Engine) -> Iterator[sa.Connection]:
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     try:
         with reading.connect() as conn:
-            # With it off, PostgreSQL refuses a query that policies would narrow.
+            # With it off, PostgreSQL refuses a query whose rows policies would filter.
             put_in_force(conn, {"row_security": "off"})
             yield conn
     except (psycopg.Error, sa.exc.DBAPIError) as error:
@@ -164,19 +163,14 @@ def _chosen(
 ) -> tuple[list[SnapshotTable], Mapping[str, str]]:
     """Return the tables of a snapshot, and of the others why they are left out."""
     chosen, left_out = [], {}
-    for table in read_tables(conn, AGENT_SCHEMA, APPLICATION_SCHEMA):
+    for table in read_tables(conn, *COVERED):
         coverage = coverage_of(table.schema, table.name)
         if coverage is None:
             left_out[table.qualified] = "unclassified: not a table that this version knows"
-        elif coverage.of == "snapshot":
+        elif coverage.of == "snapshot" or (include_consolidated and table.schema == MEMOS.schema):
             chosen.append(table)
         else:
             left_out[table.qualified] = f"{coverage.of}: {coverage.why}"
-    consolidated = read_tables(conn, MEMOS.schema)
-    if include_consolidated:
-        chosen += consolidated
-    else:
-        left_out |= {table.qualified: "derived: consolidated from files" for table in consolidated}
     return sorted(chosen, key=lambda one: (one.schema, one.name)), left_out
 
 

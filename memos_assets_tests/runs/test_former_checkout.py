@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from memos_assets.check import Group
 from memos_assets.checklist import CHECKLIST
 from memos_assets.definitions import defs
 from memos_assets_tests.defs.world import World
@@ -42,7 +43,7 @@ FUNCTIONS = """
 #: Came after it, with the memory of agents.
 #: Assets and groups of checks that the former checkout has not.
 OF_MEMORY = ("memos/agent/", "memos/snapshots/", "memos/cache/")
-GROUPS_OF_MEMORY = ("memory", "snapshots", "cache")
+GROUPS_OF_MEMORY: tuple[Group, ...] = ("memory", "snapshots", "cache")
 JOBS_OF_MEMORY = {
     "calibrate_cache",
     "check_cache",
