@@ -23,6 +23,7 @@ demo ui pictures: export MEMOS_HOME := $(DEMO_HOME)
 demo: $(READY)
 	$(BIN)/memos-assets demo .memos/demo --scale small --seed 1
 	$(BIN)/memos-assets consolidate --data .memos/demo
+	$(BIN)/memos-assets snapshots tour
 
 ui: $(READY)
 	$(BIN)/memos-assets ui

@@ -69,7 +69,9 @@ def snapshot_restore_race(world: World, rounds: int) -> list[Sheet]:
 
         def restore() -> float:
             with engine.begin() as conn:
-                conn.exec_driver_sql("update agent.memories set trust = 0.5 where number % 100 = 0")
+                conn.exec_driver_sql(
+                    "update agent.memories set trust = 0.5 where mod(number, 100) = 0"
+                )
             with _reading(engine, reader):
                 restored.append(exact(engine, store, first))
             seconds = restored[-1].seconds

@@ -114,7 +114,7 @@ def questions_sheet(data: Path, of: VectorsOfTexts, calibrated: dict[str, Calibr
         f"{len(kept):,} question pairs that no threshold was chosen on. Precision is that of a set "
         "with as many duplicates as others; this one has twice as many others (as it is)."
     )
-    return Sheet("cache-questions", "Question pairs, held out", columns, rows, note)
+    return Sheet("cache-questions", "Question pairs of the other half", columns, rows, note)
 
 
 def traps_sheet(data: Path, of: VectorsOfTexts, thresholds: dict[str, float]) -> Sheet:

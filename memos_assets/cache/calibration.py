@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memos_assets.cache.gate import NamespaceRules, judge, rules_for
-from memos_assets.errors import UsageError
+from memos_assets.errors import AgentError
 
 #: Threshold of a namespace and model for which too little is known.
 STRICT: Final = 0.95
@@ -170,7 +170,7 @@ def calibrate(
         strict: threshold if there are too few pairs or none is within the budget.
 
     Raises:
-        UsageError: M795 another number of cosines than of pairs, or a budget outside (0, 1).
+        AgentError: M795 another number of cosines than of pairs, or a budget outside (0, 1).
     """
     if len(pairs) != len(similarities):
         raise _unusable(f"{len(similarities):,} similarities for {len(pairs):,} pairs")
@@ -260,7 +260,7 @@ def read_pairs(path: Path) -> list[LabelledPair]:
     A label is true or false, 1 or 0, "same" or "different".
 
     Raises:
-        UsageError: M795 a line is not such an object; it is named.
+        AgentError: M795 a line is not such an object; it is named.
     """
     return list(_read(path))
 
@@ -350,8 +350,8 @@ def _curve(served: Sequence[tuple[float, bool]], same: int, different: int) -> l
     return points[:: max(len(points) // _POINTS, 1)]
 
 
-def _unusable(what: str, where: str = "calibration of the cache") -> UsageError:
-    return UsageError(
+def _unusable(what: str, where: str = "calibration of the cache") -> AgentError:
+    return AgentError(
         "M795",
         f"labelled pairs cannot be used: {what}",
         where=where,

@@ -19,7 +19,7 @@ from memos_assets.cache.storable import Computed, Refusal, Storable, storable
 
 CONTENT: Final = "content"
 QUERIES: Final = "queries"
-#: The plan's threshold of `find_similar_query`.
+#: The remediation plan's threshold of `find_similar_query`.
 PLANNED_THRESHOLD: Final = 0.88
 
 
@@ -93,6 +93,16 @@ def put(
     return True
 
 
+def plain_value(entry: Entry) -> Any:
+    """Return the value of an entry, as it was stored."""
+    return json.loads(entry.text)
+
+
+def plain_text(text: str) -> Any:
+    """Return the value of a stored text."""
+    return json.loads(text)
+
+
 def result_of(entry: Entry, similarity: float | None = None) -> dict[str, Any]:
     """Return a stored result as memOS reads it: with where it is from."""
     value = json.loads(entry.text)
@@ -122,7 +132,7 @@ def clean(session: Session, user: str | None) -> dict[str, int]:
 
 
 def stats(session: Session, user: str | None) -> dict[str, Any]:
-    """Return the plan's statistics, with hits, and misses by their reasons; nothing is written."""
+    """Return memOS's statistics, with hits, and misses by their reasons; nothing is written."""
     entries.act_for(session, user)
     found = statistics.statistics(session)
     shown: dict[str, Any] = {}

@@ -119,7 +119,7 @@ class Common(Generic[AnyEmbedder]):
         return Gate(namespace, self._judge)
 
     def counted(self, found: Answer) -> Batch | None:
-        """Count an answer; return the counts when they are to be written."""
+        """Count an answer; return the counts once it is time to write them."""
         namespace = found.entry.key.namespace
         if found.origin == "computed":
             self.counters.note(namespace, "miss", found.reason)

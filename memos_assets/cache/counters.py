@@ -72,7 +72,7 @@ class Counters:
             self._batch.uses.setdefault(user, Counter())[entry] += 1
 
     def take(self, *, now: bool = False) -> Batch | None:
-        """Return what is to be written, and begin anew; None: there is nothing yet.
+        """Return the counts that wait, and begin anew; None: there is nothing yet.
 
         Args:
             now: whatever there is.

@@ -74,6 +74,7 @@ async def work(
     """Run a function of a session in a transaction of its own, and commit it."""
     availability.check()
     try:
+        # session-rule: S001 because a cache commits apart from what its caller writes
         async with sessions() as session, session.begin():
             return await session.run_sync(run)
     except _FAILURES as error:
@@ -86,6 +87,7 @@ async def look(
     """Run a function of a session that only reads."""
     availability.check()
     try:
+        # session-rule: S001 because a cache commits apart from what its caller writes
         async with sessions() as session:
             return await session.run_sync(run)
     except _FAILURES as error:
@@ -96,6 +98,7 @@ def work_now(sessions: Sessions, availability: Availability, run: Callable[[Sess
     """As `work`, without asyncio."""
     availability.check()
     try:
+        # session-rule: S001 because a cache commits apart from what its caller writes
         with sessions() as session, session.begin():
             return run(session)
     except _FAILURES as error:
@@ -106,6 +109,7 @@ def look_now(sessions: Sessions, availability: Availability, run: Callable[[Sess
     """As `look`, without asyncio."""
     availability.check()
     try:
+        # session-rule: S001 because a cache commits apart from what its caller writes
         with sessions() as session:
             return run(session)
     except _FAILURES as error:

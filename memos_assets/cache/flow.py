@@ -1,9 +1,9 @@
 """A miss, step by step: what is done in which order, for asyncio and for threads alike.
 
-`lead` is a generator. It yields what is to be done (`Work` on a session, `Embed` a text, `Ask` a
-judge, `Compute`, `Sleep`), and is sent the result; the drivers differ in how they wait. Nothing
-that it does with the database may fail for the caller: a driver throws `UnavailableError`, and the
-caller gets its value.
+`lead` is a generator. It yields one thing to do after the other (`Work` on a session, `Embed` a
+text, `Ask` the gate, `Compute`, `Sleep`), and is sent the result; the drivers differ in how they
+wait. Nothing that it does with the database may fail for the caller: a driver throws
+`UnavailableError`, and the caller gets its value.
 """
 
 import json

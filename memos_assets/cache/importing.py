@@ -86,6 +86,7 @@ def import_file(
             )
         rows = _rows(connection, tables, scope, model)
         while batch := [row for _, row in zip(range(_BATCH), rows, strict=False)]:
+            # session-rule: S001 because a command has no session: each batch is a transaction
             with sessions() as session, session.begin():
                 _store(session, batch, scope, done)
     return done

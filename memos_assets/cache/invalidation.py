@@ -45,7 +45,7 @@ def invalidate(
         Entries that were evicted.
 
     Raises:
-        ValueError: ``memory`` is no UUID, or ``query`` comes without a namespace.
+        ValueError: ``memory`` is not a UUID, or ``query`` comes without a namespace.
     """
     digest = None
     if query is not None:

@@ -61,7 +61,7 @@ class Key:
 def key_of(namespace: str, query: str, scope: Scope) -> Key | None:
     """Return the key of a query; None: it cannot have one, and is not cached.
 
-    A query that is no text or is empty has none, and neither have NUL, lone surrogates and
+    A query that is empty or is not text has none, and neither have NUL, lone surrogates and
     parameters that JSON cannot say.
     """
     if not isinstance(query, str):

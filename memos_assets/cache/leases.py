@@ -17,7 +17,7 @@ from memos_assets.cache.key import Key
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease that is held.
+    """A lease of a holder that lives.
 
     Attributes:
         key: of the answer.

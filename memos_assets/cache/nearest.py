@@ -101,7 +101,33 @@ def nearest(
         pair = pair_digest(key.namespace, key.query, row.query)
         said = sa.exists().where(cache_pairs.c.pair == pair, cache_pairs.c.wrong)
         blocked = bool(session.execute(sa.select(said)).scalar_one())
-    entry = Entry(
+    return Near(_entry(row), float(row.similarity), float(least), blocked)
+
+
+def neighbours(
+    session: Session, key: Key, vector: Vector, bounds: Bounds, count: int, threshold: float
+) -> list[tuple[Entry, float]]:
+    """Return the nearest entries of a scope to look at, with their cosine; none is judged.
+
+    Args:
+        session: in a transaction; it acts for the key's user afterwards.
+        key: of the scope; an entry of this very key is left out.
+        vector: searched for.
+        bounds: how far the indexes of buckets reach.
+        count: at most, and at most 20.
+        threshold: least cosine.
+    """
+    act_for(session, key.scope.user)
+    bound = bounds.bound(session, vector.bucket)
+    text = QueryEmbedding(vector.elements, "halfvec").text
+    statement = _statement(vector.bucket, len(vector.elements), bound, max(0, count))
+    values = {"asked": text, "key": key.digest, "namespace": key.namespace, "model": vector.model}
+    rows = session.execute(statement, values).all()
+    return [(_entry(row), float(row.similarity)) for row in rows if row.similarity >= threshold]
+
+
+def _entry(row: sa.Row[Any]) -> Entry:
+    return Entry(
         row.number,
         row.query,
         row.value,
@@ -111,11 +137,10 @@ def nearest(
         usable=True,
         seconds_left=row.seconds_left,
     )
-    return Near(entry, float(row.similarity), float(least), blocked)
 
 
 @lru_cache(maxsize=1_000)
-def _statement(bucket: bytes, dimension: int, bound: int) -> sa.Select[Any]:
+def _statement(bucket: bytes, dimension: int, bound: int, count: int = 1) -> sa.Select[Any]:
     # Written out, so that PostgreSQL finds the index, whose condition has them.
     of_bucket = cache_embeddings.c.bucket == sa.literal_column(f"'\\x{bucket.hex()}'::bytea")
     asked = sa.cast(sa.bindparam("asked", type_=sa.Text()), HALFVEC(dimension))
@@ -164,5 +189,5 @@ def _statement(bucket: bytes, dimension: int, bound: int) -> sa.Select[Any]:
             e.c.key != sa.bindparam("key", type_=sa.LargeBinary()),
         )
         .order_by(near.c.distance, e.c.number.desc())
-        .limit(1)
+        .limit(count)
     )

@@ -33,7 +33,7 @@ _SAME: Final = 0.9999
 
 @dataclass(frozen=True, slots=True)
 class _Put:
-    """A value on its way: what is to be run, or why it is not."""
+    """A value on its way: the work that stores it, or why it is not stored."""
 
     run: Callable[[Session], bool] | None
     refused: str = ""
@@ -114,7 +114,7 @@ def _model(common: Common[Any]) -> str:
 
 
 class PlanCalls(Common[AsyncEmbedder]):
-    """The plan's methods, for asyncio."""
+    """The methods, for asyncio."""
 
     async def get_content(
         self, sessions: AsyncSessions, url: str, *, scope: Scope = SHARED

@@ -1,4 +1,4 @@
-"""How large the cache is, and how it does: read, never written, by whoever may see it."""
+"""How large the cache is, and how it does: read, never written, by those who may see it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -78,7 +78,7 @@ def labelled(conn: sa.Connection, settings: Settings) -> list[LabelledPair]:
     """Return labelled pairs: of the file `MEMOS_CACHE_PAIRS`, of feedback, of shadow observations.
 
     Raises:
-        UsageError: M795, see `calibration.read_pairs`.
+        AgentError: M795, see `calibration.read_pairs`.
     """
     c = cache_pairs.c
     found = [] if settings.cache_pairs is None else read_pairs(settings.cache_pairs)

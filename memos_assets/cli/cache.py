@@ -89,7 +89,7 @@ def evict(
         except ValueError:
             raise AgentError(
                 "M785",
-                f"{memory!r} is no UUID",
+                f"{memory!r} is not a UUID",
                 where="--memory",
                 fix="give the id of a memory as recall shows it",
             ) from None

@@ -13,6 +13,7 @@ from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress, print_error, titled_table
 from memos_assets.cli.outcome import write_json
 from memos_assets.cli.snapshots_restore import restore
+from memos_assets.cli.snapshots_tour import tour
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural, size
@@ -258,5 +259,6 @@ group.command("show")(show)
 group.command("verify")(verify_snapshot)
 group.command("diff")(snapshots_diff.diff_command)
 group.command("restore")(restore)
+group.command("tour")(tour)
 group.command("label")(snapshot_retention.label)
 group.command("prune")(snapshot_retention.prune)

@@ -11,7 +11,7 @@ import typer
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, print_error, titled_table
 from memos_assets.cli.outcome import write_json
-from memos_assets.errors import UsageError
+from memos_assets.errors import SnapshotError
 from memos_assets.memory.restored import prove_restored
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
@@ -112,14 +112,14 @@ def _require_options(
         ("--schema", schema is not None, Mode.FORK),
     ):
         if (mode is of) and not given:
-            raise UsageError(
+            raise SnapshotError(
                 "M826",
                 f"--mode {of} goes with {needed}",
                 where="snapshots restore",
                 fix=f"add {needed}",
             )
     if mode is not Mode.ROWS and (table is not None or keys):
-        raise UsageError(
+        raise SnapshotError(
             "M826",
             "--table and --key go with --mode rows",
             where="snapshots restore",

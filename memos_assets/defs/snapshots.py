@@ -111,7 +111,8 @@ class SnapshotIOManager(dg.ConfigurableIOManager):
     ``{"snapshot": "ID or label"}`` names one. Reading needs the store alone, and no database.
 
     Attributes:
-        url: of the store; None: the settings say it.
+        url: of the store; Dagster shows it, so it must not contain a secret. None: it is
+            `MEMOS_SNAPSHOTS_URL`, which nobody shows.
     """
 
     url: str | None = None

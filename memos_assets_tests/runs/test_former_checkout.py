@@ -12,6 +12,7 @@ from typing import Any
 
 import dagster as dg
 
+from memos_assets.check import Group
 from memos_assets.checklist import CHECKLIST
 from memos_assets.definitions import defs
 from memos_assets_tests.defs.world import World
@@ -40,24 +41,39 @@ FUNCTIONS = """
 """
 
 #: Came after it, with the memory of agents.
+#: Assets and groups of checks that the former checkout has not.
+OF_MEMORY = ("memos/agent/", "memos/snapshots/", "memos/cache/")
+GROUPS_OF_MEMORY: tuple[Group, ...] = ("memory", "snapshots", "cache")
 JOBS_OF_MEMORY = {
+    "calibrate_cache",
+    "check_cache",
     "check_memory",
+    "check_snapshots",
     "embed_waiting_memories",
+    "evict_cache",
     "maintain_memory_models",
     "observe_embedder",
+    "prune_snapshots",
     "seed_memory",
+    "snapshot_memory",
 }
 SCHEDULES_OF_MEMORY = {
+    "calibrate_cache_daily",
+    "check_cache_hourly",
     "check_memory_daily",
+    "check_snapshots_daily",
     "embed_waiting_memories",
     "embed_waiting_memories_of_memos",
+    "evict_cache_often",
     "maintain_memory_models",
     "observe_embedder",
+    "prune_snapshots_daily",
+    "snapshot_memory",
 }
 
 
 def is_of_memory(asset: str) -> bool:
-    return asset.startswith("memos/agent/") or asset == "memos/service_sources"
+    return asset.startswith(OF_MEMORY) or asset == "memos/service_sources"
 
 
 def sha(text: str) -> str:
@@ -90,7 +106,7 @@ def test_assets_checks_and_code_versions_are_those_of_the_former_checkout() -> N
     versions = {name: graph.get(key).code_version for name, key in keys.items()}
     assert {key: version for key, version in versions.items() if version} == former["code_versions"]
     checks: dict[str, list[str]] = {}
-    of_memory = {check.name for check in CHECKLIST.of_group("memory")}
+    of_memory = {check.name for group in GROUPS_OF_MEMORY for check in CHECKLIST.of_group(group)}
     for check in graph.asset_check_keys:
         if check.name in of_memory:
             continue

@@ -232,6 +232,6 @@ def test_manifests_that_were_edited_or_are_of_another_format_are_refused(
         path.write_text(changed)
         with pytest.raises(SnapshotError, match=f"^{code} "):
             store.manifest(manifest.id)
-    # A damaged manifest is no reason to be without a snapshot of today.
+    # A damaged manifest is not a reason to be without a snapshot of today.
     assert write_snapshot(engine, store).manifest.id == manifest.id
     assert store.manifest(manifest.id).id == manifest.id

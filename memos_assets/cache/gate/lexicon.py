@@ -30,7 +30,7 @@ class Word(NamedTuple):
         sides: pairs of opposites it belongs to, by the number of the pair, with the side.
         synonyms: numbers of the groups it belongs to.
         plain: it is none of a number, a unit, a negation, and the beginning of a phrase.
-        fresh: an expression of time such as "today" begins with it.
+        fresh: an expression of time such as "today" has it.
     """
 
     text: str
@@ -193,14 +193,19 @@ def lexicon(language: str) -> Lexicon:
     units = {**pairs["unit"], **{stem(unit): name for unit, name in pairs["unit"].items()}}
 
     phrases = _phrases(phrase for phrase in listed if " " in phrase)
-    fresh_heads = {phrase.split()[0] for name in ("fresh", "topic") for phrase in grammar[name]}
+    # The longest word of an expression is its rarest: "at present" is looked for at "present".
+    fresh_words = {
+        max(reversed(phrase.split()), key=len)
+        for name in ("fresh", "topic")
+        for phrase in grammar[name]
+    }
 
     @lru_cache(maxsize=_KEPT_WORDS)
     def word(text: str) -> Word:
         key = stems(text)
         negated = text in negations or text.endswith("n't")
         number, unit = pairs["number"].get(text, ""), units.get(text) or units.get(key, "")
-        fresh = text.partition(" ")[0] in fresh_heads
+        fresh = not fresh_words.isdisjoint(text.split())
         special = negated or number or unit or fresh or text in pairs["multiplier"]
         return Word(
             text=text,

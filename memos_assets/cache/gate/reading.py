@@ -22,7 +22,7 @@ _TOKEN: Final = re.compile(
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u0060\u00b4", "'"))
 #: A capital after these begins a sentence, and marks no name.
 _ENDS: Final = frozenset('.!?:"')
-#: Chunks that are kept, each under 1 kB; a longer chunk is not kept.
+#: Chunks that are kept, 1 kB each or less; `verdict` lets no longer ones through.
 _KEPT_CHUNKS: Final = 20_000
 
 

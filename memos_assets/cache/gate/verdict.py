@@ -8,11 +8,15 @@ from typing import Any, Final, Protocol
 from memos_assets.cache.gate.lexicon import lexicon, namespaces_file
 from memos_assets.cache.gate.reading import Reading, language_of, normalised, read, tokens_of
 from memos_assets.cache.gate.rules import RULES, Pair, Rule
-from memos_assets.errors import UsageError
+from memos_assets.errors import AgentError
 
 #: Of texts that share this part of the words of the shorter one, one tells the other's language.
 _SHARED: Final = 0.5
 _DEFAULT: Final = "default"
+#: Chunks between spaces, and characters of one, above which a text is served by exact match only:
+#: rules compare the words of both texts, and what a chunk is, is kept.
+_MOST_CHUNKS: Final = 300
+_LONGEST_CHUNK: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +56,11 @@ class NamespaceRules:
         """Refuse rules that do not exist: a rule that is not asked is a wrong answer served.
 
         Raises:
-            UsageError: M794.
+            AgentError: M794.
         """
         unknown = set(self.rules) - RULES.keys() - {"language"}
         if unknown:
-            raise UsageError(
+            raise AgentError(
                 "M794",
                 f"the gate has no rule {', '.join(sorted(unknown))}",
                 where=f"the rules of namespace {self.name}",
@@ -106,6 +110,8 @@ def judge(
     if asked == matched:
         return Verdict(serve=True, reason="the texts are equal")
     mine, theirs = asked.split(), matched.split()
+    if _long(mine) or _long(theirs):
+        return Verdict(serve=False, reason="a text is too long to compare", rule="length")
     language = _language(mine, theirs)
     if language is None or language not in rules.languages:
         return Verdict(
@@ -162,6 +168,10 @@ def judge_twice(
     if agrees is True:
         return verdict
     return Verdict(serve=False, reason="the judge refused", rule="judge")
+
+
+def _long(chunks: Sequence[str]) -> bool:
+    return len(chunks) > _MOST_CHUNKS or len(max(chunks, key=len, default="")) > _LONGEST_CHUNK
 
 
 def _language(mine: Sequence[str], theirs: Sequence[str]) -> str | None:

@@ -14,7 +14,7 @@ is cancelled.
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -102,7 +102,7 @@ def exact(
         SnapshotError: M807 a file is missing or damaged; M815 it is of another database; M816 of
             another form; M817 of another model; M818 it is not proven; M819 objects of others
             depend on the tables; M820 another restore runs; M821 agents wrote meanwhile; M822 the
-            live tables are in use.
+            live tables are in use; M827 it names a user who was erased.
     """
     with one_at_a_time(engine):
         restore = _Restore(engine, store, manifest, timeout_seconds)
@@ -196,8 +196,10 @@ class _Restore:
                             raise self._written_meanwhile(str(changed)) from None
                     before, now = self.snapshot_of_now()
             finally:
-                conn.rollback()
-                drop_leftovers(self.engine)
+                # A server that is gone leaves the schema to the next command.
+                with suppress(sa.exc.OperationalError):
+                    conn.rollback()
+                    drop_leftovers(self.engine)
 
     def _load(self, conn: sa.Connection, name: str, prove: Proof | None) -> list[Staged]:
         began = time.monotonic()

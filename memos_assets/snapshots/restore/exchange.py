@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from graphlib import TopologicalSorter
-from typing import Final
+from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
@@ -175,19 +175,38 @@ _OUTER_KEYS = sa.text(
         and k.confrelid = any(:replaced) and k.conrelid <> all(:replaced)
     """
 )
-_TRIGGERS = sa.text(
-    "select 'trigger ' || t.tgname || ' of ' || c.relname from pg_catalog.pg_trigger t "
-    "join pg_catalog.pg_class c on c.oid = t.tgrelid "
-    "where not t.tgisinternal and t.tgrelid = any(:replaced) "
-    "union all select 'publication ' || p.pubname from pg_catalog.pg_publication_rel r "
+_PUBLICATIONS = sa.text(
+    "select 'publication ' || p.pubname from pg_catalog.pg_publication_rel r "
     "join pg_catalog.pg_publication p on p.oid = r.prpubid where r.prrelid = any(:replaced) "
     "order by 1"
 )
 
 
 def hanging(conn: sa.Connection) -> list[str]:
-    """Describe triggers and publications of others, which an exchange would drop."""
-    return list(conn.execute(_TRIGGERS, {"replaced": list(_replaced(conn).values())}).scalars())
+    """Describe publications of others, which an exchange would take the tables out of."""
+    return list(conn.execute(_PUBLICATIONS, {"replaced": list(_replaced(conn).values())}).scalars())
+
+
+#: Enabled as PostgreSQL notes it -> the words that say so; the usual way needs none.
+_ENABLED: Final = {"D": "disable", "R": "enable replica", "A": "enable always"}
+_TRIGGERS = sa.text(
+    "select c.relname::text as table_name, t.tgname::text as name, "
+    "pg_catalog.pg_get_triggerdef(t.oid) as definition, t.tgenabled::text as enabled "
+    "from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid "
+    "where not t.tgisinternal and t.tgrelid = any(:replaced) order by 1, 2"
+)
+
+
+def _put_triggers(conn: sa.Connection, triggers: Sequence[sa.Row[Any]]) -> None:
+    """Make the triggers of the former tables again; they fire for rows that come from now on."""
+    for row in triggers:
+        driver_of(conn).execute(sql.SQL(row.definition))
+        if words := _ENABLED.get(row.enabled):
+            driver_of(conn).execute(
+                sql.SQL("alter table {} {} trigger {}").format(
+                    _named(row.table_name), sql.SQL(words), sql.Identifier(row.name)
+                )
+            )
 
 
 def exchange(
@@ -222,6 +241,7 @@ def exchange(
     began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     refuse_older_snapshots(conn, filled_at)
     driver = driver_of(conn)
+    triggers = conn.execute(_TRIGGERS, {"replaced": list(replaced.values())}).all()
     incoming = tables_in(conn, shadow)
     carry_over(conn, replaced, incoming, shadow)
     if emptied:
@@ -250,6 +270,7 @@ def exchange(
             )
             + sql.SQL(row.definition)
         )
+    _put_triggers(conn, triggers)
     driver.execute(sql.SQL("drop schema {}").format(sql.Identifier(shadow)))
     row_security.install(conn)
     return began

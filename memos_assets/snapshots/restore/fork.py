@@ -19,7 +19,7 @@ from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.reader import check_files
 from memos_assets.snapshots.restore import shadow
 from memos_assets.snapshots.restore.leftovers import PREFIX
-from memos_assets.snapshots.restore.scope import require_form, scope_of
+from memos_assets.snapshots.restore.scope import require_form, require_nobody_erased, scope_of
 from memos_assets.snapshots.store import Store
 from memos_assets.snapshots.verify import ensure_bytes
 
@@ -44,7 +44,7 @@ def fork(engine: sa.Engine, store: Store, manifest: Manifest, schema: str) -> Fo
 
     Raises:
         SnapshotError: M807 a file is missing or damaged; M816 its tables have another form; M818 it
-            is not proven; M824 the name cannot be, or is taken.
+            is not proven; M824 the name cannot be, or is taken; M827 it names an erased user.
     """
     if not is_possible_name(schema):
         raise _no_name(
@@ -62,6 +62,7 @@ def fork(engine: sa.Engine, store: Store, manifest: Manifest, schema: str) -> Fo
         if schema in sa.inspect(conn).get_schema_names():
             raise _no_name(schema, "there is a schema of this name already")
         require_form(conn, manifest)
+        require_nobody_erased(conn, store, manifest)
         shadow.build(conn, store, scope.agents, loaded, whole=True)
         shadow.prove(conn, scope.agents, loaded)
         driver = driver_of(conn)

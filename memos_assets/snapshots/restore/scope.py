@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 import sqlalchemy as sa
@@ -10,12 +11,15 @@ from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.connection import database_identity
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA, is_of_embeddings, models
+from memos_assets.postgres.user_rows import user_digest
 from memos_assets.postgres.versions.versions import current_revision
 from memos_assets.snapshots.columns import SnapshotTable, read_tables
 from memos_assets.snapshots.coverage import coverage_of
 from memos_assets.snapshots.manifest import Manifest, TableEntry
 from memos_assets.snapshots.reader import batches
+from memos_assets.snapshots.rewrite import erased_users
 from memos_assets.snapshots.store import Store
+from memos_assets.snapshots.without_users import users_in
 
 _MODELS: Final = f"{AGENT_SCHEMA}.{models.name}"
 #: Differences that a message names; a schema that moved on has many.
@@ -81,11 +85,12 @@ def require_fit(conn: sa.Connection, store: Store, manifest: Manifest, *, from_o
 
     Raises:
         SnapshotError: M815 it is of another database; M816 its tables have another form; M817 its
-            embeddings are of another model.
+            embeddings are of another model; M827 it names a user who was erased.
     """
     require_own(conn, manifest, from_other=from_other)
     require_form(conn, manifest)
     require_model(conn, store, manifest)
+    require_nobody_erased(conn, store, manifest)
 
 
 def require_own(conn: sa.Connection, manifest: Manifest, *, from_other: bool) -> None:
@@ -180,3 +185,22 @@ def require_model(conn: sa.Connection, store: Store, manifest: Manifest) -> None
         "next, let the asset memos/agent/reembedding embed, and swap "
         "(memos-assets memory models)",
     )
+
+
+def require_nobody_erased(conn: sa.Connection, store: Store, manifest: Manifest) -> None:
+    """Refuse a snapshot of before an erasure that names the user, such as one from a copy.
+
+    Raises:
+        SnapshotError: M807 a file is missing or damaged; M827.
+    """
+    made_at = datetime.fromisoformat(manifest.latest.made_at)
+    erased = {digest for digest, at in erased_users(conn).items() if at > made_at}
+    for entry in manifest.tables if erased else ():
+        if any(user_digest(user) in erased for user in users_in(store, entry)):
+            raise SnapshotError(
+                "M827",
+                f"{entry.qualified} names a user who was erased since",
+                where=f"snapshot {manifest.id[:12]}",
+                fix="run `memos-assets user erase ID` for that user again, which rewrites the "
+                "snapshot, and restore what it became (memos-assets snapshots list)",
+            )

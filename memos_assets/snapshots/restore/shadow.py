@@ -85,7 +85,7 @@ def _index(
         for key in table.foreign_key_constraints:
             conn.execute(sa.schema.AddConstraint(key))
     for statement in _added_by_hand(conn, schema):
-        conn.exec_driver_sql(statement)
+        driver_of(conn).execute(statement)
     for space in _space_indexes(conn, entries, schema):
         driver_of(conn).execute(space.create(schema, concurrently=False))
 
@@ -155,13 +155,13 @@ _INDEXES = sa.text(
 )
 
 
-def _added_by_hand(conn: sa.Connection, schema: str) -> list[str]:
+def _added_by_hand(conn: sa.Connection, schema: str) -> list[sql.SQL]:
     """Return statements of live indexes that no description has; those of spaces are built anew."""
     inspected = sa.inspect(conn)
     tables = inspected.get_table_names(schema)
     known = {"live": agent.AGENT_SCHEMA, "schema": schema, "tables": tables}
     return [
-        schemas.renamed(row.definition, schema)
+        sql.SQL(schemas.renamed(row.definition, schema))
         for row in conn.execute(_INDEXES, known).all()
         if parsed(row.name) is None
     ]

@@ -10,7 +10,7 @@ import pytest
 from memos_assets.cache.gate import RULES, NamespaceRules, judge, judge_twice, rules_for
 from memos_assets.cache.gate.lexicon import LANGUAGES, WORDS, lexicon, lines_of, named_lists
 from memos_assets.cache.gate.reading import read
-from memos_assets.errors import UsageError
+from memos_assets.errors import AgentError
 
 PAIRS = [
     json.loads(line)
@@ -70,7 +70,7 @@ def test_namespaces_have_rules_of_their_own() -> None:
     asked, matched = "What does a geologist earn?", "What does a sommelier earn?"
     assert judge(rules_for("results"), asked, matched).serve
     assert rules_for("no such one").rules == rules_for("default").rules
-    with pytest.raises(UsageError, match="M794"):
+    with pytest.raises(AgentError, match="M794"):
         NamespaceRules("mine", ("numbers", "numbrs"))
 
 
@@ -81,6 +81,18 @@ def test_no_text_breaks_the_gate(text: str) -> None:
     assert not judge(ANSWERS, text, A).serve
     assert not judge(ANSWERS, A, text).serve
     assert judge(ANSWERS, text, text).serve
+
+
+def test_long_texts_are_served_by_exact_match_only_and_take_no_time() -> None:
+    words = " ".join(f"what is part{n} of the box" for n in range(2_000))
+    started = time.process_time()
+    for long in (words, "how is " + "x" * 1_000_000):
+        assert judge(ANSWERS, long, long + " made").rule == "length"
+        assert judge(ANSWERS, A, long).rule == "length"
+        assert judge(ANSWERS, long, long).serve
+    longest = " ".join(f"box{n}s" if n else "the" for n in range(300))
+    assert judge(ANSWERS, longest, longest.replace("s", "t")).rule == "identifiers"
+    assert time.process_time() - started < 2
 
 
 def test_the_judge_has_the_last_word_and_fails_closed() -> None:

@@ -27,6 +27,9 @@ select 'index', concat_ws(' ', pg_get_indexdef(i.indexrelid), i.indisvalid) from
 union all select 'constraint', concat_ws(' ', conrelid::regclass, conname,
     pg_get_constraintdef(oid), convalidated)
     from pg_constraint where connamespace = 'agent'::regnamespace
+union all select 'trigger', pg_get_triggerdef(t.oid) from pg_trigger t
+    join pg_class c on c.oid = t.tgrelid
+    where c.relnamespace = 'agent'::regnamespace and not t.tgisinternal
 union all select 'policy', concat_ws(' ', tablename, policyname, cmd, roles, qual, with_check)
     from pg_policies where schemaname = 'agent'
 union all select 'table', concat_ws(' ', relname, array(
@@ -39,6 +42,9 @@ union all select 'column', concat_ws(' ', attrelid::regclass, attname,
     from pg_attribute a join pg_class c on c.oid = attrelid
     left join pg_attrdef d on d.adrelid = attrelid and d.adnum = attnum
     where relnamespace = 'agent'::regnamespace and attnum > 0 and relkind = 'r'
+union all select 'trigger', concat_ws(' ', pg_get_triggerdef(t.oid), tgenabled::text)
+    from pg_trigger t join pg_class c on c.oid = tgrelid
+    where relnamespace = 'agent'::regnamespace and not tgisinternal
 union all select 'comment', concat_ws(' ', relname, obj_description(oid, 'pg_class'))
     from pg_class where relnamespace = 'agent'::regnamespace and relkind = 'r'
 order by 1, 2
@@ -52,10 +58,18 @@ def catalog(engine: sa.Engine) -> Sequence[tuple[str, str]]:
 
 def test_restore_is_the_first_snapshot_again_with_its_catalog(agents: Agents) -> None:
     with agents.engine.begin() as conn:
-        conn.exec_driver_sql("create index by_hand on agent.memories (agent_id)")
+        conn.exec_driver_sql(
+            "create index by_hand on agent.memories (agent_id) where content like 'a%%'"
+        )
         conn.exec_driver_sql("grant select on agent.memories to pg_monitor")
+        conn.exec_driver_sql(
+            "create trigger by_hand before update on agent.memories for each row "
+            "execute function pg_catalog.suppress_redundant_updates_trigger()"
+        )
+        conn.exec_driver_sql("alter table agent.memories disable trigger by_hand")
     first, found = agents.snapshot(), agents.recall("a boat in Kiel")
     before = catalog(agents.engine)
+    assert "trigger" in {kind for kind, _ in before}, "answers in caches follow memories"
     words = agents.count("agent.postings")
     added = agents.remember("Ann sold the boat", "Ann has a car")
     with agents.acting() as session:
@@ -140,7 +154,7 @@ def test_agents_that_go_on_writing_are_refused_or_wait(
         done = write_snapshot(engine, store)
         thread = threading.Thread(target=remember, args=(f"Ann has {next(written)} cars",))
         thread.start()
-        # A writer that is held does not end before the exchange.
+        # A writer that waits does not end before the exchange.
         thread.join(1)
         threads.append(thread)
         return done
@@ -185,7 +199,7 @@ def test_snapshots_that_do_not_fit_are_refused(agents: Agents) -> None:
     first = agents.snapshot()
     agents.remember("Ann has a car")
 
-    other = replace(first, database="1/2")
+    other = replace(first, database="1/2", revision="0016")
     refused(agents, "M815", manifest=other)
     with agents.engine.begin() as conn:
         conn.exec_driver_sql("alter table agent.memories add column mood text")
@@ -197,18 +211,23 @@ def test_snapshots_that_do_not_fit_are_refused(agents: Agents) -> None:
     assert "view agent.hers" in str(refused(agents, "M819"))
     with agents.engine.begin() as conn:
         conn.exec_driver_sql("drop view agent.hers")
-        conn.exec_driver_sql(
-            "create trigger noticed after insert on agent.memories "
-            "execute function pg_catalog.suppress_redundant_updates_trigger()"
-        )
-    assert "trigger noticed of memories" in str(refused(agents, "M819"))
+        conn.exec_driver_sql("create publication hers for table agent.memories")
+    assert "publication hers" in str(refused(agents, "M819"))
     with agents.engine.begin() as conn:
-        conn.exec_driver_sql("drop trigger noticed on agent.memories")
+        conn.exec_driver_sql("drop publication hers")
         conn.exec_driver_sql("update agent.models set name = 'better'")
     assert "memos/agent/reembedding" in str(refused(agents, "M817"))
     with agents.engine.begin() as conn:
         conn.exec_driver_sql("update agent.models set name = %s", (EMBEDDER.model,))
     refused(agents, "M818", prove=lambda _conn, _schema: ["recall finds 1 of 50 memories"])
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql(
+            "insert into agent.erasures (user_digest, erased_by, counts) "
+            "values (encode(sha256('bob'), 'hex'), 'admin', '{}')"
+        )
+    assert "names a user who was erased" in str(refused(agents, "M827"))
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("delete from agent.erasures")
     with RESTORE.tried_alone(agents.engine):
         refused(agents, "M820")
     # A snapshot of another database is restored when that is meant.
