@@ -27,17 +27,10 @@ _LIMIT: Final = 0.5
 _CHANGES: Final = (
     "update agent.memories set content = content || '.' where number % :one_in = 0",
     "update agent.links set weight = weight / 2 where a % :one_in = 0",
-<<<<<<< HEAD
     """
     update {embeddings} set embedding = (select embedding from {embeddings} where memory = 1)
     where memory % :one_in = 0
     """,
-=======
-    (
-        "update {embeddings} set embedding = (select embedding from {embeddings} where memory = 1) "
-        "where memory % :one_in = 0"
-    ),
->>>>>>> main
 )
 
 
