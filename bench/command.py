@@ -21,6 +21,7 @@ from bench.replay_sheet import replay_sheet
 from bench.search_race import search_race
 from bench.sheets import Sheet, write_sheets
 from bench.snapshot_diff_race import snapshot_diff_race
+from bench.snapshot_race import snapshot_race
 from bench.snapshot_restore_race import snapshot_restore_race
 from bench.verify_race import verify_race
 from bench.world import World, opened_world
@@ -41,6 +42,7 @@ RACES = {
     "index": index_race,
     "recall": recall_race,
     "remember": remember_race,
+    "snapshots": snapshot_race,
     "cache": _cache,
     "snapshot-restore": snapshot_restore_race,
     "snapshot-diff": snapshot_diff_race,
@@ -79,6 +81,7 @@ def bench(
             "snapshot-restore",
             "snapshot-diff",
             "cache",
+            "snapshots",
             "ten-times",
         ]
         | None,

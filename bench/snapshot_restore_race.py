@@ -17,6 +17,8 @@ from bench.sheets import Sheet, spread_cells, verdict
 from bench.snapshot_memories import write_memories
 from bench.world import World
 from memos_assets.demo import Scale
+from memos_assets.memory.models import current_model
+from memos_assets.memory.vector_indexes import build
 from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import driver_of
 from memos_assets.search.postings import WRITE_ALL
@@ -62,6 +64,11 @@ def snapshot_restore_race(world: World, rounds: int) -> list[Sheet]:
         with engine.begin() as conn:
             for words in WRITE_ALL:
                 conn.exec_driver_sql(words.as_string())
+        with engine.connect() as conn:
+            model = current_model(conn)
+        assert model is not None
+        for pending in build(engine, model):
+            progress.print(f"Built {pending.index.name}")
         store = open_store(f"{folder}/snapshots")
         first = write_snapshot(engine, store).manifest
         restored: list[Restored] = []

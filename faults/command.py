@@ -14,8 +14,10 @@ from bench.machine import machine_line
 from bench.measure import BenchError, progress
 from bench.sheets import write_sheets
 from bench.world import opened_world
+from faults import snapshots
 from faults.caches import cache_faults
 from faults.campaign import Campaign
+from faults.snapshots import SnapshotFaults
 from faults.table import last_line, sheet_of
 from memos_assets.errors import MemosAssetsError
 from memos_assets.settings import PROJECT_ROOT
@@ -48,32 +50,51 @@ def faults(
     seed: Annotated[
         int | None, typer.Option("--seed", help="Same seed, same phases and delays.")
     ] = None,
+    only: Annotated[
+        Literal["consolidation", "caches", "snapshots"] | None,
+        typer.Option("--only", help="Kill only these. Snapshots are killed once in each phase."),
+    ] = None,
     write: Annotated[  # noqa: FBT002  it is a flag at the terminal
         bool, typer.Option("--write", help="Put the table into docs/benchmarks.md.")
     ] = False,
 ) -> None:
-    """Kill a consolidation, its server, and who computes for the cache; check what is left."""
+    """Kill consolidations, their server, users of the cache, and commands about snapshots.
+
+    Then check what is left: rows, answers, live tables and the store of snapshots.
+    """
     seed = secrets.randbelow(1_000_000) if seed is None else seed
-    progress.print(f"{kills} kills, seed {seed}")
+    sheets, found, lines = [], [], []
     with opened_world(scale) as world:
         with world.fresh() as engine:
             measured = machine_line(engine, f"demo of scale {scale}")
-        campaign = Campaign(world, scale, seed)
-        started = time.monotonic()
-        campaign.run(kills)
-        seconds = time.monotonic() - started
-        of_caches = cache_faults(world, max(2, kills // _KILLS_PER_CACHE))
-    sheets = [sheet_of(campaign), of_caches.sheet()]
+        if only in (None, "consolidation"):
+            progress.print(f"{kills} kills, seed {seed}")
+            campaign = Campaign(world, scale, seed)
+            started = time.monotonic()
+            campaign.run(kills)
+            progress.print(f"{(time.monotonic() - started) / kills:.1f} s per kill")
+            sheets.append(sheet_of(campaign))
+            found += campaign.faults
+            lines.append(last_line(campaign))
+        if only in (None, "caches"):
+            of_caches = cache_faults(world, max(2, kills // _KILLS_PER_CACHE))
+            sheets.append(of_caches.sheet())
+            found += of_caches.faults
+        if only in (None, "snapshots"):
+            of_snapshots = SnapshotFaults(world)
+            of_snapshots.run()
+            sheets.append(snapshots.sheet_of(of_snapshots))
+            found += of_snapshots.faults
+            lines.append(snapshots.last_line(of_snapshots))
     for sheet in sheets:
-        _console.print(sheet.markdown().rstrip(), markup=False, soft_wrap=True)
-    _console.print(f"\n{measured}\n", markup=False, soft_wrap=True)
-    faults_found = [*campaign.faults, *of_caches.faults]
-    for fault in faults_found:
+        _console.print(f"{sheet.markdown().rstrip()}\n", markup=False, soft_wrap=True)
+    _console.print(f"{measured}\n", markup=False, soft_wrap=True)
+    for fault in found:
         _console.print(fault, style="red", markup=False, soft_wrap=True)
     if write:
         write_sheets(DOCUMENT, sheets, measured)
         progress.print(f"Wrote the tables to {DOCUMENT.relative_to(PROJECT_ROOT)}")
-    progress.print(f"{seconds / kills:.1f} s per kill")
-    _console.print(last_line(campaign), markup=False, soft_wrap=True)
-    if faults_found:
+    for line in lines:
+        _console.print(line, markup=False, soft_wrap=True)
+    if found:
         raise typer.Exit(EXIT_FAULTS)

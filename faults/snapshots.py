@@ -234,3 +234,10 @@ def sheet_of(faults: SnapshotFaults) -> Sheet:
         "command leaves them; half: neither. After each kill every snapshot that is listed is "
         "verified, and the command runs to its end.",
     )
+
+
+def last_line(faults: SnapshotFaults) -> str:
+    """Sum it up, e.g. ``19 kills of snapshots: 0 half done, 0 leftovers``."""
+    half = sum(one.live == "half" for one in faults.kills)
+    leftovers = sum(one.leftovers for one in faults.kills)
+    return f"{len(faults.kills)} kills of snapshots: {half} half done, {leftovers} leftovers"

@@ -19,7 +19,7 @@ ROOMS = ("catalog", "consolidate", "postgres", "search", "memory", "report", "de
 STORAGE = "memos_assets.postgres.dagster_storage"
 MOST_LINES = 420
 #: Codes of M7xx that commands raise, not calls of agents.
-COMMANDS_OF_MEMORY = dict.fromkeys(("M780", "M783"), ("UsageError",))
+COMMANDS_OF_MEMORY = dict.fromkeys(("M780", "M783", "M794", "M795", "M826"), ("UsageError",))
 
 
 def relative(path: Path) -> str:

@@ -249,7 +249,7 @@ def _minute(moment: str) -> str:
 
 
 group = typer.Typer(
-    help="Snapshots of what agents know: write, list, show, verify, compare, label, prune.",
+    help="Snapshots of what agents know: write, list, show, verify, compare, restore, keep.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

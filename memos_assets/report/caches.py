@@ -141,7 +141,6 @@ def calibration_records(
                 "budget": one.budget,
                 "recall": "" if point is None else round(point.recall, 4),
                 "precision": "" if point is None else round(point.precision, 4),
-                "why": one.reason,
             }
         )
     return records

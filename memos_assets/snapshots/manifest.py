@@ -151,6 +151,9 @@ class Manifest:
     def to_json(self) -> str:
         """Return it as it is written."""
         facts: dict[str, Any] = _FORM.dump_python(self, mode="json")
+        for entry, table in zip(self.tables, facts["tables"], strict=True):
+            # For readers without us; it follows from the rest.
+            table["file"] = entry.file
         return json.dumps({"id": self.id, **facts}, indent=1, sort_keys=True) + "\n"
 
     @classmethod
@@ -167,6 +170,7 @@ class Manifest:
         try:
             facts = json.loads(text)
             said = facts.pop("id")
+            files = [table.pop("file") for table in facts["tables"]]
             manifest = _FORM.validate_json(json.dumps(facts))
         except (ValueError, KeyError, AttributeError, TypeError, ValidationError) as error:
             raise SnapshotError(
@@ -176,7 +180,7 @@ class Manifest:
                 fix="restore the file from a copy of the store, or delete it with its snapshot; "
                 "a newer format needs a newer memos-assets",
             ) from error
-        if manifest.id != said:
+        if manifest.id != said or files != [entry.file for entry in manifest.tables]:
             raise SnapshotError(
                 "M801",
                 "the manifest was edited: its id is not the one of its content",

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from memos_assets.snapshots.identity import RowsDigest
 
 #: Bytes and rows of one row group, which is kept in memory until it is written.
-GROUP_BYTES: Final = 16 * 1024 * 1024
+GROUP_BYTES: Final = 8 * 1024 * 1024
 GROUP_ROWS: Final = 131_072
 #: Level of zstd: embeddings hardly become smaller by higher ones, and text by a tenth.
 _LEVEL: Final = 1
@@ -73,6 +73,9 @@ class TableFile:
         self._waiting = []
         if table.num_rows:
             self._writer.write_table(table, row_group_size=table.num_rows)
+        del table
+        # Arrow keeps what was freed, for a next group of another form.
+        pa.default_memory_pool().release_unused()
 
     def finish(self) -> tuple[int, str]:
         """Write what waits and the end of the file; return its bytes and their sha256."""

@@ -25,7 +25,7 @@ from memos_assets.snapshots.store import Store
 from memos_assets.snapshots.table_file import Sent, TableFile, sent_of
 
 _TEXTS: Final = ("text", "varchar")
-#: Chunks that are read while another one is worked on; each is some 4 MB.
+#: Chunks that are read while another one is worked on; each is some 2 MB.
 _AHEAD: Final = 2
 
 

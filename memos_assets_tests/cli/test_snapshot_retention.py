@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import sqlalchemy as sa
 
 from memos_assets.snapshots import marks
@@ -56,8 +57,9 @@ def test_prune_shows_first_and_deletes_when_told_and_a_label_keeps(
     assert store.ids() == [newest]
 
 
+@pytest.mark.usefixtures("database")
 def test_label_without_a_name_and_a_name_that_could_be_an_id_are_refused(
-    memos_assets: Command, database: sa.Engine
+    memos_assets: Command,
 ) -> None:
     code, _, err = memos_assets("snapshots", "label", "abcdef")
     assert (code, err[:4]) == (2, "M839")

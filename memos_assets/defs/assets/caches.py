@@ -157,6 +157,7 @@ def _shown(done: list[Calibration], before: dict[str, float], put: int, pairs: i
     }
     for one in done:
         shown[f"threshold_{one.namespace}"] = one.threshold
+        shown[f"why {one.namespace}"] = one.reason
         if one.calibrated:
             shown[f"curve of {one.namespace}"] = dg.MetadataValue.md(picture(curve_plot(one)))
     return shown

@@ -23,8 +23,8 @@ from memos_assets.postgres.copy.encode import HEADER, TRAILER
 
 #: Rows and bytes of one chunk; a single row may be larger. What was written with these numbers is
 #: compared chunk by chunk (`snapshots.table_file`): with others, all is written once more.
-CHUNK_ROWS: Final = 32_768
-CHUNK_BYTES: Final = 4 * 1024 * 1024
+CHUNK_ROWS: Final = 16_384
+CHUNK_BYTES: Final = 2 * 1024 * 1024
 
 _Integers = npt.NDArray[np.int64]
 _Mask = npt.NDArray[np.bool_]
