@@ -232,8 +232,8 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="every file of one snapshot, and the rows of the scratch schema that they were "
         "loaded into",
         when_failed="A snapshot that cannot be restored is not a copy. `memos-assets snapshots "
-        "verify ID` tells whether its files are damaged; with whole files the schema has changed in "
-        "a way that a restore does not bridge.",
+        "verify ID` tells whether its files are damaged; with whole files the schema has changed "
+        "in a way that a restore does not bridge.",
         subjects=_proof,
         judge=restores_exactly,
         group="snapshots",
