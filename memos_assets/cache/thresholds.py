@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 
 from memos_assets.cache.calibration import Calibration, LabelledPair, pairs_of, read_pairs
 from memos_assets.postgres.schema.agent_cache import cache_pairs, cache_thresholds
+from memos_assets.postgres.upsert import upsert
 from memos_assets.settings import Settings
 
 #: Most labels of callers that a calibration reads, the newest.
@@ -62,15 +62,7 @@ def put_in_force(conn: sa.Connection, calibrations: Sequence[Calibration]) -> in
                 )
             )
     for one in measured:
-        row: Mapping[str, Any] = one.row()
-        statement = pg.insert(table).values(**row)
-        new = {name: statement.excluded[name] for name in row if name not in ("namespace", "model")}
-        conn.execute(
-            statement.on_conflict_do_update(
-                index_elements=[table.c.namespace, table.c.model],
-                set_={**new, "calibrated_at": sa.func.now()},
-            )
-        )
+        conn.execute(upsert(table), one.row())
     return len(measured)
 
 
