@@ -30,7 +30,8 @@ NO_ONE_LISTENS = "http://127.0.0.1:1"
 def remember(engine: sa.Engine, *texts: str, source: str | None = None) -> list[int]:
     """Remember texts, in their order, while the embedder is down; numbers."""
     down = SyncMemory(Settings(), embedder=OllamaEmbedder(NO_ONE_LISTENS, "one"))
-    prepared = [down.prepare(text, source=source) for text in texts]
+    # Together: each call would wait for the embedder again.
+    prepared = down.prepare_many([{"text": text, "source": source} for text in texts])
     with Session(engine) as session, session.begin():
         acting = down.act_as(session, user="u1")
         numbers = [down.remember(session, one).number for one in prepared]
