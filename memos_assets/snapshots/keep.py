@@ -9,8 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from pyarrow import fs
-
 from memos_assets.errors import SnapshotError
 from memos_assets.settings import Settings
 from memos_assets.snapshots import marks
@@ -206,9 +204,5 @@ def moments(manifests: Iterable[Manifest]) -> list[tuple[datetime, Manifest, str
 
 def _files(store: Store, folders: Iterable[str]) -> Iterator[Leftover]:
     for folder in folders:
-        selector = fs.FileSelector(store.path(folder), recursive=True, allow_not_found=True)
-        infos = store.filesystem.get_file_info(selector)
-        for info in sorted(infos, key=lambda one: str(one.path)):
-            if info.type == fs.FileType.File:
-                name = info.path[len(store.root) + 1 :]
-                yield Leftover(name, int(info.size or 0), info.mtime)
+        for info in store.infos(folder):
+            yield Leftover(store.name_of(info), int(info.size or 0), info.mtime)

@@ -62,5 +62,5 @@ def test_a_store_that_does_not_answer_is_one_error(engine: sa.Engine) -> None:
     store = open_store(f"s3://user:secret@snapshots/team?{options}")
     with pytest.raises(SnapshotError) as caught:
         write_snapshot(engine, store)
-    assert caught.value.code == "M806"
+    assert caught.value.code == "M803"
     assert "secret" not in str(caught.value)
