@@ -139,7 +139,9 @@ def _require_options(
 def _plan_of_rows(manifest: Manifest, counts: Mapping[str, Counts], json_file: JsonFile) -> int:
     if str(json_file) != "-":
         console.print(_counts("Would change", counts))
-        errors.print("Nothing was changed. --yes restores. Rows that the snapshot lacks are deleted.")
+        errors.print(
+            "Nothing was changed. --yes restores. Rows that the snapshot lacks are deleted."
+        )
     write_json(
         json_file,
         {

@@ -32,6 +32,10 @@ MANIFESTS, REWRITTEN, TABLES, PARTIAL = "manifests", "rewritten", "tables", "par
 SHORTEST_ID: Final = 6
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _OF_AN_ID: Final = re.compile(r"([0-9a-f]{64})\.json")
+#: Bytes of the largest object that a store moves by one request: 5 GiB in S3.
+LARGEST_MOVED: Final = 5 * 1024**3
+#: Bytes that are copied at once of a larger one.
+_COPIED: Final = 16 * 1024**2
 #: Age of an object below ``partial/`` of which nobody will make a file.
 _ABANDONED: Final = timedelta(days=1)
 
@@ -185,12 +189,29 @@ class Store:
     def publish(self, partial: str, name: str) -> None:
         """Move a whole file to its name; on a local disk it is there after a power failure, too."""
         self._make_folder(name.rpartition("/")[0])
-        if self.local is None:
+        local = self.local
+        if local is None:
+            self._move_object(partial, name)
+            return
+        _sync(local / partial)
+        (local / partial).replace(local / name)
+        # A folder that is new has to be in the one above it.
+        for folder in (local / name).parents:
+            _sync(folder)
+            if folder == local:
+                break
+
+    def _move_object(self, partial: str, name: str) -> None:
+        if (self.size(partial) or 0) <= LARGEST_MOVED:
             self.filesystem.move(self.path(partial), self.path(name))
             return
-        _sync(self.local / partial)
-        (self.local / partial).replace(self.local / name)
-        _sync((self.local / name).parent)
+        # S3 copies no larger object by one request, and has no other way to move it.
+        with (
+            self.filesystem.open_input_stream(self.path(partial)) as source,
+            self.filesystem.open_output_stream(self.path(name)) as sink,
+        ):
+            while part := source.read(_COPIED):
+                sink.write(part)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file whole."""

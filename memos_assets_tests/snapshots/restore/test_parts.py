@@ -43,6 +43,15 @@ def test_plan_counts_what_would_change(agents: Agents) -> None:
     assert planned.tables["agent.spaces"] == Counts()
     assert planned.refusals == ()
     assert agents.snapshot().id == second.id
+    execute(
+        agents,
+        "create publication hers for table agent.memories",
+        "insert into agent.erasures (user_digest, erased_by, counts) "
+        "values (encode(sha256('bob'), 'hex'), 'admin', '{}')",
+        "update agent.models set name = 'better'",
+    )
+    refusals = plan(agents.engine, agents.store, replace(first, database="1/2")).refusals
+    assert [one.code for one in refusals] == ["M815", "M817", "M827", "M819"]
 
 
 def test_a_memory_comes_back_with_what_hangs_on_it(agents: Agents) -> None:
