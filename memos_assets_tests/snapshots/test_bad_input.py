@@ -90,6 +90,13 @@ def test_a_second_writer_waits_and_is_refused_in_the_end(
         assert write_snapshot(impatient, elsewhere).manifest.rows == 0
     assert error.code == "M804"
     assert write_snapshot(impatient, store).manifest.rows == 0
+    # A prune for another database that shares the folder would not see what is about to be there.
+    other = create_engine(
+        database_url.set(database="postgres"), Settings(), application_name="t", pooled=False
+    )
+    with sole_writer(other, store):
+        assert refused(impatient, store).code == "M804"
+    assert write_snapshot(impatient, store).unchanged
 
 
 def test_a_role_from_which_policies_hide_rows_is_refused(

@@ -51,7 +51,7 @@ def test_a_snapshot_that_is_pruned_meanwhile_is_gone_for_readers(
     assert why(store, gone.id).startswith("M802")
 
 
-def test_what_is_no_id_is_told_so(store: Store) -> None:
+def test_beginnings_that_are_too_short_are_told_so(store: Store) -> None:
     made = put(store, NOON, 1)
     store.put_rewritten(Rewritten("0" * 64, made.id, NOON.isoformat()))
     assert "6 digits" in why(store, "")
