@@ -103,6 +103,9 @@ def test_a_plan_of_rows_counts_them_alone_and_a_damaged_file_restores_none(agent
     file.write_bytes(whole[:600] + bytes([whole[600] ^ 1]) + whole[601:])
     with pytest.raises(SnapshotError, match="M807"):
         restore_rows(*arguments)
+    file.write_bytes(bytes(len(whole)))
+    with pytest.raises(SnapshotError, match="M807"):
+        told(agents, first.id, "a boat in Kiel")
     assert agents.snapshot().id == second.id
 
 
