@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, titled_table
@@ -17,6 +18,7 @@ from memos_assets.snapshots.keep import Plan, Policy
 from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.sole_writer import sole_writer
 from memos_assets.snapshots.store import open_store
+from memos_assets.sqlite.printable import printable
 
 _DIGITS = 12
 
@@ -43,7 +45,9 @@ def prune(
         decided = keep.plan(store, policy)
     if str(json_file) != "-":
         console.print(
-            _table(manifests, decided) if manifests else f"There is no snapshot in {store.url}."
+            _table(manifests, decided)
+            if manifests
+            else Text(f"There is no snapshot in {store.url}.")
         )
     errors.print(_summary(decided, deleted=yes), markup=False, soft_wrap=True)
     write_json(
@@ -101,7 +105,7 @@ def _table(manifests: list[Manifest], decided: Plan) -> Table:
             one.made_at[:16].replace("T", " "),
             one.latest.made_at[:16].replace("T", " "),
             f"{one.rows:,}",
-            ", ".join(reasons) if reasons else "not kept",
+            Text(printable(", ".join(reasons) if reasons else "not kept")),
         )
     return table
 

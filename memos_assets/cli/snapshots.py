@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from memos_assets.cli import exit_codes, snapshot_retention, snapshots_diff
 from memos_assets.cli.data import JsonFile
@@ -24,6 +25,7 @@ from memos_assets.snapshots.reader import check_files
 from memos_assets.snapshots.store import Store, open_store
 from memos_assets.snapshots.verify import verify
 from memos_assets.snapshots.write import write_snapshot
+from memos_assets.sqlite.printable import printable
 
 #: Digits of an id that people see.
 DIGITS = 12
@@ -117,12 +119,13 @@ def list_snapshots(json_file: JsonFile = None) -> int:
                 str(len(one.tables)),
                 f"{one.rows:,}",
                 size(sum(entry.bytes for entry in one.tables)),
-                one.label or "",
+                Text(printable(one.label or "")),
             )
         for former in rewritten:
-            said = f"rewritten to {former.into[:DIGITS]} when a user was erased"
-            table.add_row(former.id[:DIGITS], _minute(former.at), "", "", "", "", said)
-        console.print(table if table.row_count else f"There is no snapshot in {store.url}.")
+            became = f"rewritten to {former.into[:DIGITS]} when a user was erased"
+            table.add_row(former.id[:DIGITS], _minute(former.at), "", "", "", "", became)
+        said = Text(f"There is no snapshot in {store.url}.")
+        console.print(table if table.row_count else said, soft_wrap=not table.row_count)
     for broken in damaged:
         print_error(str(broken))
     write_json(
@@ -221,7 +224,7 @@ def _print(manifest: Manifest) -> None:
         ("versions", ", ".join(f"{name} {value}" for name, value in manifest.versions.items())),
     ):
         if value:
-            facts.add_row(name, value)
+            facts.add_row(name, Text(printable(value)))
     console.print(facts)
     console.print(_tables(manifest))
     if manifest.left_out:

@@ -164,8 +164,10 @@ def _keys(table: TableDiff) -> Iterator[str]:
         ("changed", changed, table.rows.changed),
     ):
         if count:
-            listed = ", ".join(_key(key) for key in keys[:_SHOWN])
-            cut = f", and {count - _SHOWN:,} more" if count > _SHOWN else ""
+            shown = keys[:_SHOWN]
+            listed = ", ".join(map(_key, shown))
+            # The diff itself may have listed fewer keys than it counted.
+            cut = f", and {count - len(shown):,} more" if count > len(shown) else ""
             yield f"{table.table} {what}: {listed}{cut}"
 
 

@@ -20,7 +20,7 @@ from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.restore.exact import Restored, exact
 from memos_assets.snapshots.restore.fork import fork
 from memos_assets.snapshots.restore.plan import Plan, plan
-from memos_assets.snapshots.restore.rows import restore_rows
+from memos_assets.snapshots.restore.rows import plan_rows, restore_rows
 from memos_assets.snapshots.restore.staged import Counts
 from memos_assets.snapshots.store import Store, open_store
 
@@ -85,12 +85,17 @@ def restore(
         if mode is Mode.ROWS and yes:
             assert table is not None
             done = restore_rows(engine, store, manifest, table, keys or [], from_other=from_other)
-            console.print(_counts("Restored", done.tables))
+            if str(json_file) != "-":
+                console.print(_counts("Restored", done.tables))
             for name, count in done.left_out.items():
                 errors.print(f"{name}: left {plural(count, 'row')} out that refer to what is gone.")
             _taken_back(done.before)
             write_json(json_file, asdict(done))
             return 0
+        if mode is Mode.ROWS:
+            assert table is not None
+            counts = plan_rows(engine, store, manifest, table, keys or [], from_other=from_other)
+            return _plan_of_rows(manifest, counts, json_file)
         if mode is Mode.EXACT and yes:
             return _exact(
                 settings,
@@ -101,7 +106,7 @@ def restore(
                 hold_writers=hold_writers,
                 json_file=json_file,
             )
-        return _plan(engine, store, manifest, mode, json_file)
+        return _plan(engine, store, manifest, json_file)
 
 
 def _require_options(
@@ -118,18 +123,38 @@ def _require_options(
                 where="snapshots restore",
                 fix=f"add {needed}",
             )
-    if mode is not Mode.ROWS and (table is not None or keys):
-        raise SnapshotError(
-            "M826",
-            "--table and --key go with --mode rows",
-            where="snapshots restore",
-            fix="add --mode rows, or leave them out",
+    for options, given, of in (
+        ("--table and --key", table is not None or bool(keys), Mode.ROWS),
+        ("--schema", schema is not None, Mode.FORK),
+    ):
+        if given and mode is not of:
+            raise SnapshotError(
+                "M826",
+                f"only --mode {of} takes {options}",
+                where="snapshots restore",
+                fix=f"add --mode {of}, or leave {options} out",
+            )
+
+
+def _plan_of_rows(manifest: Manifest, counts: Mapping[str, Counts], json_file: JsonFile) -> int:
+    if str(json_file) != "-":
+        console.print(_counts("Would change", counts))
+        errors.print(
+            "Nothing was changed. --yes restores. Rows that the snapshot lacks are deleted."
         )
+    write_json(
+        json_file,
+        {
+            "snapshot": manifest.id,
+            "restored": False,
+            "changes": any(one.any for one in counts.values()),
+            "tables": {name: asdict(one) for name, one in counts.items()},
+        },
+    )
+    return 0
 
 
-def _plan(
-    engine: sa.Engine, store: Store, manifest: Manifest, mode: Mode, json_file: JsonFile
-) -> int:
+def _plan(engine: sa.Engine, store: Store, manifest: Manifest, json_file: JsonFile) -> int:
     planned: Plan = plan(engine, store, manifest)
     if str(json_file) != "-":
         console.print(_counts("Would change", planned.tables))
@@ -141,8 +166,7 @@ def _plan(
             print_error(str(refusal))
         if not planned.changes:
             errors.print("The database is what the snapshot says.")
-        wanted = mode if mode is not Mode.PLAN else Mode.EXACT
-        errors.print(f"Nothing was changed. --mode {wanted} --yes restores.")
+        errors.print("Nothing was changed. --mode exact --yes restores.")
     write_json(
         json_file,
         {
@@ -215,7 +239,8 @@ def _fork(
 
 def _taken_back(before: str) -> None:
     errors.print(
-        f"What was live is snapshot {before[:_DIGITS]}; restoring that one takes it back.",
+        f"What was live is snapshot {before[:_DIGITS]}; restoring that one takes it back. Prune "
+        f"deletes it as it does others: to keep it, snapshots label {before[:_DIGITS]} NAME.",
         soft_wrap=True,
     )
 

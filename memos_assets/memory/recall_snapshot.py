@@ -34,7 +34,7 @@ from memos_assets.postgres.vector_names import VectorName, within
 from memos_assets.search.postings import WRITE_ALL
 from memos_assets.settings import Settings
 from memos_assets.snapshots.manifest import Manifest, TableEntry
-from memos_assets.snapshots.reader import dataset
+from memos_assets.snapshots.reader import dataset, reading
 from memos_assets.snapshots.store import Store, open_store
 
 #: Rows of one statement.
@@ -113,7 +113,8 @@ def read_rows(store: Store, snapshot: str, acting: Acting, asked: Asked) -> Read
         if entry.name == spaces.name:
             kept = _filtered(store, entry, ("id",), readable)
         elif entry.name == "models":
-            kept = list(dataset(store, entry).to_batches())
+            with reading(store, entry):
+                kept = list(dataset(store, entry).to_batches())
         elif entry.name in _OF_SPACES:
             kept = _filtered(store, entry, _OF_SPACES[entry.name], readable)
         elif asked.embedding is not None and entry.name == _embeddings(store, manifest, asked):
@@ -126,7 +127,10 @@ def read_rows(store: Store, snapshot: str, acting: Acting, asked: Asked) -> Read
 
 def _rows(store: Store, manifest: Manifest, table: str) -> list[dict[str, Any]]:
     entry = manifest.entry(f"{AGENT_SCHEMA}.{table}")
-    return [] if entry is None else list(dataset(store, entry).to_table().to_pylist())
+    if entry is None:
+        return []
+    with reading(store, entry):
+        return list(dataset(store, entry).to_table().to_pylist())
 
 
 def _readable_then(store: Store, manifest: Manifest, acting: Acting) -> dict[int, tuple[str, str]]:
@@ -156,8 +160,9 @@ def _filtered(
     condition = pc.field(columns[0]).isin(wanted)
     for name in columns[1:]:
         condition &= pc.field(name).isin(wanted)
-    batches = dataset(store, entry).to_batches(filter=condition)
-    return [batch for batch in batches if batch.num_rows]
+    with reading(store, entry):
+        batches = dataset(store, entry).to_batches(filter=condition)
+        return [batch for batch in batches if batch.num_rows]
 
 
 def recall_rows(

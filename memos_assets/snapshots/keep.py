@@ -2,14 +2,13 @@
 
 As restic's and borg's: of each of the last days, weeks and months that have a snapshot, the newest
 one is kept. Labelled ones, the newest one and the one that was verified last are kept for good.
+Databases that share a store are judged each by itself.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final
-
-from pyarrow import fs
 
 from memos_assets.errors import SnapshotError
 from memos_assets.settings import Settings
@@ -148,13 +147,22 @@ def label(store: Store, snapshot: str, name: str | None) -> Manifest:
     """
     manifest = store.manifest(snapshot)
     if name is not None:
-        _refuse(name, (one for one in store.manifests() if one.id != manifest.id))
+        refuse_label(name, (one for one in store.manifests() if one.id != manifest.id))
     labelled = replace(manifest, label=name)
     store.put_manifest(labelled)
     return labelled
 
 
-def _refuse(name: str, others: Iterable[Manifest]) -> None:
+def refuse_label(name: str, others: Iterable[Manifest] = ()) -> None:
+    """Refuse what cannot be a label.
+
+    Args:
+        name: that is given.
+        others: snapshots that may have it already.
+
+    Raises:
+        SnapshotError: M831.
+    """
     digits = set("0123456789abcdef")
     if not name.strip() or "/" in name or "\x00" in name or len(name) > 200:
         what = "a label has 1 to 200 characters, and no slash"
@@ -172,7 +180,18 @@ def _refuse(name: str, others: Iterable[Manifest]) -> None:
 def _kept(
     store: Store, manifests: Sequence[Manifest], policy: Policy
 ) -> Mapping[str, Sequence[str]]:
-    """Return id -> the reasons why it is kept."""
+    """Return id -> the reasons why it is kept, of each database for itself."""
+    verified = marks.verified(store)
+    kept: dict[str, Sequence[str]] = {}
+    for database in sorted({one.database for one in manifests}):
+        own = [one for one in manifests if one.database == database]
+        kept |= _kept_of_one(own, verified, policy)
+    return kept
+
+
+def _kept_of_one(
+    manifests: Sequence[Manifest], verified: Mapping[str, datetime], policy: Policy
+) -> Mapping[str, Sequence[str]]:
     reasons: dict[str, list[str]] = {}
     dated = moments(manifests)
     for period, count in zip(_PERIODS, (policy.daily, policy.weekly, policy.monthly), strict=True):
@@ -184,8 +203,8 @@ def _kept(
             reasons.setdefault(newest[when], []).append(f"{period} {when}")
     if dated:
         reasons.setdefault(dated[0][1].id, []).append("the newest")
-    verified = marks.verified(store)
-    last = max(verified, key=lambda snapshot: (verified[snapshot], snapshot), default=None)
+    own = [one.id for one in manifests if one.id in verified]
+    last = max(own, key=lambda snapshot: (verified[snapshot], snapshot), default=None)
     if last is not None:
         reasons.setdefault(last, []).append("verified last")
     for manifest in manifests:
@@ -206,9 +225,5 @@ def moments(manifests: Iterable[Manifest]) -> list[tuple[datetime, Manifest, str
 
 def _files(store: Store, folders: Iterable[str]) -> Iterator[Leftover]:
     for folder in folders:
-        selector = fs.FileSelector(store.path(folder), recursive=True, allow_not_found=True)
-        infos = store.filesystem.get_file_info(selector)
-        for info in sorted(infos, key=lambda one: str(one.path)):
-            if info.type == fs.FileType.File:
-                name = info.path[len(store.root) + 1 :]
-                yield Leftover(name, int(info.size or 0), info.mtime)
+        for info in store.infos(folder):
+            yield Leftover(store.name_of(info), int(info.size or 0), info.mtime)

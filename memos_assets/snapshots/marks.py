@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -31,7 +32,13 @@ def verified(store: Store) -> Mapping[str, datetime]:
     """
     there = set(store.ids())
     names = store.names(VERIFIED)
-    return {_snapshot(name): _read(store, name) for name in names if _snapshot(name) in there}
+    found = {}
+    for name in names:
+        # Another process may prune meanwhile.
+        with suppress(FileNotFoundError):
+            if _snapshot(name) in there:
+                found[_snapshot(name)] = _read(store, name)
+    return found
 
 
 def delete_marks(store: Store) -> list[str]:

@@ -65,7 +65,7 @@ def batches(
     """
     ensure_whole(store, entry)
     schema = schema_of(entry)
-    with _readable(store, entry), store.open_input(entry.file) as source:
+    with reading(store, entry), store.open_input(entry.file) as source:
         file = pq.ParquetFile(source, memory_map=False, pre_buffer=False)
         if not file.schema_arrow.equals(schema, check_metadata=False):
             raise damaged(store, entry, "its columns are not those of the manifest")
@@ -100,7 +100,12 @@ def ensure_whole(store: Store, entry: TableEntry) -> None:
 
 
 @contextmanager
-def _readable(store: Store, entry: TableEntry) -> Iterator[None]:
+def reading(store: Store, entry: TableEntry) -> Iterator[None]:
+    """Turn failures to read the file of a table within a block into one error.
+
+    Raises:
+        SnapshotError: M807.
+    """
     try:
         yield
     except (pa.ArrowException, OSError) as error:

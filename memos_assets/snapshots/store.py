@@ -11,6 +11,7 @@ A file is written below ``partial/`` and moved to its name, so that no reader se
 import fcntl
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,12 @@ from memos_assets.snapshots.manifest import Manifest, Rewritten
 MANIFESTS, REWRITTEN, TABLES, PARTIAL = "manifests", "rewritten", "tables", "partial"
 #: Digits by which people name a snapshot; fewer are refused.
 SHORTEST_ID: Final = 6
+_ID: Final = re.compile(r"[0-9a-f]{64}")
+_OF_AN_ID: Final = re.compile(r"([0-9a-f]{64})\.json")
+#: Bytes of the largest object that a store moves by one request: 5 GiB in S3.
+LARGEST_MOVED: Final = 5 * 1024**3
+#: Bytes that are copied at once of a larger one.
+_COPIED: Final = 16 * 1024**2
 #: Age of an object below ``partial/`` of which nobody will make a file.
 _ABANDONED: Final = timedelta(days=1)
 
@@ -59,24 +66,68 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Say whether a file is there."""
-        return bool(self.filesystem.get_file_info(self.path(name)).type == fs.FileType.File)
+        return self.size(name) is not None
 
     def size(self, name: str) -> int | None:
-        """Return the bytes of a file; None: it is not there."""
-        found = self.filesystem.get_file_info(self.path(name))
+        """Return the bytes of a file; None: it is not there.
+
+        Raises:
+            SnapshotError: M803 the store does not answer.
+        """
+        with self._answers():
+            found = self.filesystem.get_file_info(self.path(name))
         return int(found.size) if found.type == fs.FileType.File else None
 
-    def names(self, folder: str) -> list[str]:
-        """Return the files below a folder, as names within the store, sorted."""
+    def infos(self, folder: str) -> list[fs.FileInfo]:
+        """Return what the file system says of the files below a folder, sorted by path.
+
+        Raises:
+            SnapshotError: M803 the store does not answer.
+        """
         selector = fs.FileSelector(self.path(folder), recursive=True, allow_not_found=True)
-        found = self.filesystem.get_file_info(selector)
-        cut = len(self.root) + 1
-        return sorted(one.path[cut:] for one in found if one.type == fs.FileType.File)
+        with self._answers():
+            found = self.filesystem.get_file_info(selector)
+        return sorted(
+            (one for one in found if one.type == fs.FileType.File), key=lambda one: str(one.path)
+        )
+
+    def names(self, folder: str) -> list[str]:
+        """Return the files below a folder, as names within the store, sorted.
+
+        Raises:
+            SnapshotError: M803 the store does not answer.
+        """
+        return [self.name_of(one) for one in self.infos(folder)]
+
+    def name_of(self, info: fs.FileInfo) -> str:
+        """Return the name of a file within the store."""
+        return str(info.path[len(self.root) + 1 :])
 
     def read(self, name: str) -> bytes:
-        """Return a small file."""
-        with self.filesystem.open_input_stream(self.path(name)) as file:
+        """Return a small file.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            SnapshotError: M803 the store does not answer.
+        """
+        with self._answers(), self.filesystem.open_input_stream(self.path(name)) as file:
             return bytes(file.read())
+
+    @contextmanager
+    def _answers(self) -> Iterator[None]:
+        """Turn a store that cannot be read, such as one that no network reaches, into an error."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise SnapshotError(
+                "M803",
+                f"the store of snapshots cannot be read ({type(error).__name__})",
+                where=self.url,
+                fix="see that MEMOS_SNAPSHOTS_URL is right, that the store can be reached, and "
+                "that this user may read it; then run the command again",
+            ) from error
 
     def open_input(self, name: str) -> pa.NativeFile:
         """Open a file for reading at any place."""
@@ -138,12 +189,29 @@ class Store:
     def publish(self, partial: str, name: str) -> None:
         """Move a whole file to its name; on a local disk it is there after a power failure, too."""
         self._make_folder(name.rpartition("/")[0])
-        if self.local is None:
+        local = self.local
+        if local is None:
+            self._move_object(partial, name)
+            return
+        _sync(local / partial)
+        (local / partial).replace(local / name)
+        # A folder that is new has to be in the one above it.
+        for folder in (local / name).parents:
+            _sync(folder)
+            if folder == local:
+                break
+
+    def _move_object(self, partial: str, name: str) -> None:
+        if (self.size(partial) or 0) <= LARGEST_MOVED:
             self.filesystem.move(self.path(partial), self.path(name))
             return
-        _sync(self.local / partial)
-        (self.local / partial).replace(self.local / name)
-        _sync((self.local / name).parent)
+        # S3 copies no larger object by one request, and has no other way to move it.
+        with (
+            self.filesystem.open_input_stream(self.path(partial)) as source,
+            self.filesystem.open_output_stream(self.path(name)) as sink,
+        ):
+            while part := source.read(_COPIED):
+                sink.write(part)
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file whole."""
@@ -161,7 +229,11 @@ class Store:
         return sorted(self._named(MANIFESTS) & self._named(REWRITTEN))
 
     def _named(self, folder: str) -> set[str]:
-        return {name.rpartition("/")[2].removesuffix(".json") for name in self.names(folder)}
+        # A file of another name, as file managers leave them, is not of a snapshot.
+        named = (
+            _OF_AN_ID.fullmatch(name.removeprefix(f"{folder}/")) for name in self.names(folder)
+        )
+        return {one[1] for one in named if one is not None}
 
     def manifest(self, snapshot: str) -> Manifest:
         """Return the manifest of a snapshot.
@@ -180,9 +252,14 @@ class Store:
 
         Raises:
             SnapshotError: M800, M801.
+            SnapshotError: M802 it is gone.
         """
         name = f"{MANIFESTS}/{whole}.json"
-        manifest = Manifest.from_json(self.read(name), where=f"{self.url}/{name}")
+        try:
+            content = self.read(name)
+        except FileNotFoundError:
+            raise _no_such(whole[:12], "it has just been deleted") from None
+        manifest = Manifest.from_json(content, where=f"{self.url}/{name}")
         if manifest.id != whole:
             raise SnapshotError(
                 "M801",
@@ -198,7 +275,14 @@ class Store:
         Raises:
             SnapshotError: M800, M801.
         """
-        listed = [self.read_manifest(snapshot) for snapshot in self.ids()]
+        listed = []
+        for snapshot in self.ids():
+            try:
+                listed.append(self.read_manifest(snapshot))
+            except SnapshotError as error:
+                # Another process may prune meanwhile.
+                if error.code != "M802":
+                    raise
         return sorted(listed, key=lambda one: (one.latest.made_at, one.id))
 
     def resolve(self, snapshot: str) -> str:
@@ -214,29 +298,56 @@ class Store:
                 return found[0]
         else:
             found = []
-        labelled = [one.id for one in self.manifests() if one.label == snapshot]
+        labelled = [one for one in ids if self._label(one) == snapshot]
         if len(labelled) == 1:
             return labelled[0]
+        if found or labelled:
+            raise _no_such(snapshot, "several begin so")
+        if len(snapshot) < SHORTEST_ID:
+            raise _no_such(
+                snapshot, f"there is no such label, and an id has {SHORTEST_ID} digits at least"
+            )
         became = next((one for one in self.rewritten() if one.id.startswith(snapshot)), None)
-        if became is not None and not found:
-            what = f"it was rewritten to {became.into[:12]} when a user was erased"
-        else:
-            what = "several begin so" if found or labelled else "there is no such snapshot"
-        raise SnapshotError(
-            "M802",
-            what,
-            where=f"snapshot {snapshot}",
-            fix="name one by its id or label: memos-assets snapshots list",
-        )
+        if became is not None:
+            raise _no_such(
+                snapshot, f"it was rewritten to {became.into[:12]} when a user was erased"
+            )
+        raise _no_such(snapshot, "there is no such snapshot")
+
+    def _label(self, whole: str) -> str | None:
+        """Return the label of a snapshot; None also where its manifest is damaged."""
+        try:
+            return self.read_manifest(whole).label
+        except SnapshotError:
+            return None
 
     def put_manifest(self, manifest: Manifest) -> None:
         """Write a manifest, after which its snapshot is there."""
         self.write(f"{MANIFESTS}/{manifest.id}.json", manifest.to_json().encode())
 
     def rewritten(self) -> list[Rewritten]:
-        """Return what became of snapshots with rows of erased users."""
-        found = [json.loads(self.read(name)) for name in self.names(REWRITTEN)]
-        return [Rewritten(**facts) for facts in found]
+        """Return what became of snapshots with rows of erased users.
+
+        Raises:
+            SnapshotError: M800 a note cannot be read.
+        """
+        return [self._rewritten(one) for one in sorted(self._named(REWRITTEN))]
+
+    def _rewritten(self, whole: str) -> Rewritten:
+        name = f"{REWRITTEN}/{whole}.json"
+        try:
+            note = Rewritten(**json.loads(self.read(name)))
+            if note.id != whole or not _ID.fullmatch(note.into):
+                raise ValueError(name)
+            datetime.fromisoformat(note.at)
+        except (ValueError, TypeError) as error:
+            raise SnapshotError(
+                "M800",
+                "this is not a note of what a snapshot was rewritten to",
+                where=f"{self.url}/{name}",
+                fix="restore the file from a copy of the store",
+            ) from error
+        return note
 
     def put_rewritten(self, rewritten: Rewritten) -> None:
         """Note what became of a snapshot."""
@@ -271,6 +382,15 @@ def open_store(url: str) -> Store:
             fix="set it to a folder, or to a URL such as s3://bucket/folder, and install what its "
             "file system needs",
         ) from error
+
+
+def _no_such(snapshot: str, what: str) -> SnapshotError:
+    return SnapshotError(
+        "M802",
+        what,
+        where=f"snapshot {snapshot}",
+        fix="name one by its id or label: memos-assets snapshots list",
+    )
 
 
 def _of_fsspec(url: str) -> tuple[fs.FileSystem, str]:

@@ -23,6 +23,7 @@ from memos_assets.postgres.copy.bulk import read_table
 from memos_assets.postgres.engine import shown
 from memos_assets.postgres.schema.agent import models
 from memos_assets.postgres.versions.versions import current_revision
+from memos_assets.snapshots import keep
 from memos_assets.snapshots.columns import SnapshotTable, read_tables
 from memos_assets.snapshots.coverage import COVERED, coverage_of
 from memos_assets.snapshots.manifest import Manifest, Moment
@@ -76,8 +77,12 @@ def write_snapshot(
         SnapshotError: M805 the role does not see all rows.
         SnapshotError: M806 the store cannot be written to, as on a full disk.
         SnapshotError: M808 the rows are those of a snapshot with another label.
+        SnapshotError: M827 the rows are those of a snapshot that was rewritten for an erasure.
+        SnapshotError: M831 it is not a label, or the label of a snapshot of other rows.
     """
     started = time.monotonic()
+    if label is not None:
+        keep.refuse_label(label)
     with sole_writer(engine, store), _one_moment(engine) as conn:
         store.sweep()
         before = readable_manifests(store)
@@ -107,6 +112,9 @@ def write_snapshot(
             run=run,
             versions=_versions(conn),
         )
+        _refuse_rewritten(store, manifest)
+        if label is not None:
+            keep.refuse_label(label, (one for one in before if one.id != manifest.id))
         same = next((one for one in before if one.id == manifest.id), None)
         if same is not None:
             _ensure_label(same, label)
@@ -146,6 +154,18 @@ def _one_moment(engine: sa.Engine) -> Iterator[sa.Connection]:
             where=shown(engine.url),
             fix="connect as the owner of the tables, or grant the role SELECT and BYPASSRLS",
         ) from None
+
+
+def _refuse_rewritten(store: Store, manifest: Manifest) -> None:
+    """Refuse rows that an erasure took out of the store: nobody would see their snapshot."""
+    if any(one.id == manifest.id for one in store.rewritten()):
+        raise SnapshotError(
+            "M827",
+            "the live tables have the rows of a user who was erased, as after a restore of the "
+            "whole database from a backup",
+            where=f"snapshot {manifest.id[:12]}",
+            fix="erase the user in this database, too: memos-assets user erase ID --yes",
+        )
 
 
 def _ensure_label(manifest: Manifest, label: str | None) -> None:

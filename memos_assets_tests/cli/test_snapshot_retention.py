@@ -28,11 +28,12 @@ def test_prune_shows_first_and_deletes_when_told_and_a_label_keeps(
     with database.begin() as conn:
         conn.exec_driver_sql("update agent.links set weight = 0.25")
     newest = write()
-    code, out, err = memos_assets("snapshots", "label", empty[:8], "before the first day")
+    code, out, err = memos_assets("snapshots", "label", empty[:8], "before the [first] day")
     assert (code, out, err) == (
-        *(0, f"Snapshot {empty[:12]} is labelled before the first day, and kept.\n"),
+        *(0, f"Snapshot {empty[:12]} is labelled before the [first] day, and kept.\n"),
         "",
     )
+    assert "before the [first] day" in memos_assets("snapshots", "list")[1]
     code, out, err = memos_assets("snapshots", "prune")
     assert code == 0
     assert [line.split()[-2:] for line in out.splitlines() if first[:12] in line] == [
@@ -42,7 +43,7 @@ def test_prune_shows_first_and_deletes_when_told_and_a_label_keeps(
     planned = json.loads(memos_assets("snapshots", "prune", "--json", "-")[1])
     assert (planned["deleted"], planned["dropped"]) == (False, [first])
     kept = {one["id"]: one["because"] for one in planned["kept"]}
-    assert kept[empty] == ["label before the first day"]
+    assert kept[empty] == ["label before the [first] day"]
     assert "the newest" in kept[newest]
     store = open_store(str(home / "snapshots"))
     assert len(store.ids()) == 3
@@ -52,7 +53,7 @@ def test_prune_shows_first_and_deletes_when_told_and_a_label_keeps(
     assert set(store.ids()) == {empty, newest}
     assert memos_assets("snapshots", "verify", newest)[0] == 0
     assert set(marks.verified(store)) == {newest}
-    assert memos_assets("snapshots", "label", "before the first day", "--remove")[0] == 0
+    assert memos_assets("snapshots", "label", "before the [first] day", "--remove")[0] == 0
     assert memos_assets("snapshots", "prune", "--yes")[0] == 0
     assert store.ids() == [newest]
 

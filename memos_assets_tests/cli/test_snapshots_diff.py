@@ -60,6 +60,14 @@ def test_a_diff_counts_changes_and_shows_texts_only_to_the_owner_who_asks(
     assert "- 5  Fact 5 früh" in out
     assert "team" in out
 
+    limited = memos_assets("snapshots", "diff", "monday", "tuesday", "--limit", "1")[1]
+    assert "agent.links removed: 4/5/semantic\n" in limited
+    with database.begin() as conn:
+        conn.exec_driver_sql("delete from agent.links")
+    assert memos_assets("snapshots", "write", "--label", "friday")[0] == 0
+    limited = memos_assets("snapshots", "diff", "monday", "friday", "--limit", "1")[1]
+    assert "agent.links removed: 1/2/semantic, and 3 more" in limited
+
     code, out, err = memos_assets(
         *("snapshots", "diff", "monday", "tuesday", "--limit", "1", "--json", "-")
     )

@@ -51,11 +51,18 @@ def test_restore_plans_restores_and_forks(memos_assets: Command, database: sa.En
         "The database is what the snapshot says; nothing was changed.\n",
     )
 
-    chosen = ("--mode", "rows", "--table", "agent.memories", "--key", "2", "--yes")
-    code, out, _ = memos_assets("snapshots", "restore", second, *chosen)
+    rows = ("--mode", "rows", "--table", "agent.memories", "--key", "2")
+    planned = json.loads(memos_assets("snapshots", "restore", second, *rows, "--json", "-")[1])
+    assert planned["tables"]["agent.memories"] == {"added": 1, "removed": 0, "changed": 0}
+    assert "agent.spaces" not in planned["tables"], "it plans these rows alone"
+    assert memos_assets("snapshots", "write")[1].strip() == first
+    code, out, _ = memos_assets("snapshots", "restore", second, *rows, "--yes")
     (line,) = (row.split() for row in out.splitlines() if "agent.memories" in row)
     assert (code, line) == (0, ["agent.memories", "1", "0", "0"])
     assert memos_assets("snapshots", "write")[1].strip() == second
+
+    again = memos_assets("snapshots", "restore", second, *rows, "--yes", "--json", "-")[1]
+    assert json.loads(again)["tables"]["agent.memories"]["added"] == 0
 
     forked = ("--mode", "fork", "--schema", "tuesday", "--json", "-")
     made = json.loads(memos_assets("snapshots", "restore", first, *forked)[1])
@@ -66,6 +73,11 @@ def test_restore_plans_restores_and_forks(memos_assets: Command, database: sa.En
 
 def test_options_that_do_not_go_together(memos_assets: Command, database: sa.Engine) -> None:
     assert database
-    for options in (("--mode", "rows"), ("--mode", "fork"), ("--table", "agent.memories")):
+    for options in (
+        ("--mode", "rows"),
+        ("--mode", "fork"),
+        ("--table", "agent.memories"),
+        ("--schema", "tuesday"),
+    ):
         code, _, err = memos_assets("snapshots", "restore", "abcdef", *options)
         assert (code, err.startswith("M826 ")) == (2, True)

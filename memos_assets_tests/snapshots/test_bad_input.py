@@ -16,6 +16,7 @@ from memos_assets.errors import SnapshotError
 from memos_assets.postgres.copy import bulk
 from memos_assets.postgres.engine import create_engine, libpq_url
 from memos_assets.settings import PROJECT_ROOT, Settings
+from memos_assets.snapshots.manifest import Rewritten
 from memos_assets.snapshots.reader import batches
 from memos_assets.snapshots.sole_writer import sole_writer
 from memos_assets.snapshots.store import Store, open_store
@@ -89,6 +90,13 @@ def test_a_second_writer_waits_and_is_refused_in_the_end(
         assert write_snapshot(impatient, elsewhere).manifest.rows == 0
     assert error.code == "M804"
     assert write_snapshot(impatient, store).manifest.rows == 0
+    # A prune for another database that shares the folder would not see what is about to be there.
+    other = create_engine(
+        database_url.set(database="postgres"), Settings(), application_name="t", pooled=False
+    )
+    with sole_writer(other, store):
+        assert refused(impatient, store).code == "M804"
+    assert write_snapshot(impatient, store).unchanged
 
 
 def test_a_role_from_which_policies_hide_rows_is_refused(
@@ -235,3 +243,25 @@ def test_manifests_that_were_edited_or_are_of_another_format_are_refused(
     # A damaged manifest is not a reason to be without a snapshot of today.
     assert write_snapshot(engine, store).manifest.id == manifest.id
     assert store.manifest(manifest.id).id == manifest.id
+
+
+def test_labels_that_cannot_be_are_refused_before_a_file_is_written(
+    engine: sa.Engine, store: Store
+) -> None:
+    for label in ("a/b", "", "abcdef", "x" * 201):
+        assert refused(engine, store, label).code == "M831"
+    assert store.names("tables") == []
+    first = write_snapshot(engine, store, label="release").manifest
+    assert write_snapshot(engine, store, label="release").manifest.id == first.id
+    fill(engine, 1)
+    assert refused(engine, store, "release").code == "M831"
+    assert store.manifest("release").id == first.id
+    assert store.ids() == [first.id]
+
+
+def test_rows_of_a_snapshot_that_an_erasure_rewrote_are_not_written_unseen(
+    engine: sa.Engine, store: Store
+) -> None:
+    first = write_snapshot(engine, store).manifest
+    store.put_rewritten(Rewritten(first.id, "0" * 64, first.made_at))
+    assert refused(engine, store).code == "M827"

@@ -34,11 +34,18 @@ def entry(content: int, *, name: str = "memories") -> TableEntry:
     )
 
 
-def put(store: Store, at: datetime, content: int, *, label: str | None = None) -> Manifest:
+def put(
+    store: Store,
+    at: datetime,
+    content: int,
+    *,
+    label: str | None = None,
+    database: str = "1/memos",
+) -> Manifest:
     """Put a snapshot of two tables, of which one never changes."""
     tables = [entry(content), entry(0, name="spaces")]
     manifest = Manifest(
-        tables=tables, made_at=at.isoformat(), revision="0016", database="1/memos", label=label
+        tables=tables, made_at=at.isoformat(), revision="0016", database=database, label=label
     )
     for one in tables:
         store.write(one.file, b"rows")
@@ -92,6 +99,24 @@ def test_the_newest_the_last_verified_and_labelled_ones_are_kept_whatever_the_po
         made[0].id: ["the newest"],
         made[3].id: ["verified last"],
         made[4].id: ["label before the change"],
+    }
+
+
+def test_databases_that_share_a_store_keep_snapshots_of_their_own(store: Store) -> None:
+    made = [
+        put(store, NOON - timedelta(days=day, hours=hour), 2 * day + hour, database=f"{hour}/memos")
+        for day in range(3)
+        for hour in (0, 1)
+    ]
+    marks.mark_verified(store, made[4].id, NOON - timedelta(hours=2))
+    marks.mark_verified(store, made[5].id, NOON - timedelta(hours=3))
+    assert keep.plan(store, Policy(2, 0, 0)).kept == {
+        made[0].id: ["daily 2026-11-27", "the newest"],
+        made[2].id: ["daily 2026-11-26"],
+        made[4].id: ["verified last"],
+        made[1].id: ["daily 2026-11-27", "the newest"],
+        made[3].id: ["daily 2026-11-26"],
+        made[5].id: ["verified last"],
     }
 
 

@@ -32,8 +32,13 @@ def store(request: pytest.FixtureRequest) -> Iterator[Store]:
 
 
 def test_a_snapshot_in_an_object_store_is_as_one_in_a_folder(
-    engine: sa.Engine, store: Store, tmp_path_factory: pytest.TempPathFactory
+    engine: sa.Engine,
+    store: Store,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # A server refuses to copy what is larger than this at once; these files are.
+    monkeypatch.setattr("memos_assets.snapshots.store.LARGEST_MOVED", 4_000)
     fill(engine, 100)
     assert "secret" not in store.url
     local = open_store(str(tmp_path_factory.mktemp("local")))
@@ -62,5 +67,5 @@ def test_a_store_that_does_not_answer_is_one_error(engine: sa.Engine) -> None:
     store = open_store(f"s3://user:secret@snapshots/team?{options}")
     with pytest.raises(SnapshotError) as caught:
         write_snapshot(engine, store)
-    assert caught.value.code == "M806"
+    assert caught.value.code == "M803"
     assert "secret" not in str(caught.value)

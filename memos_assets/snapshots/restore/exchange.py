@@ -26,7 +26,7 @@ from memos_assets.postgres.versions.live_locks import (
     refuse_older_snapshots,
 )
 from memos_assets.snapshots.coverage import coverage_of
-from memos_assets.snapshots.restore.shadow import exchanged
+from memos_assets.snapshots.restore.shadow import exchanged, set_sequences
 from memos_assets.snapshots.restore.staged import Counts, Staged, refused
 
 #: How long writers wait in line for one attempt to have them stop.
@@ -243,6 +243,8 @@ def exchange(
     driver = driver_of(conn)
     triggers = conn.execute(_TRIGGERS, {"replaced": list(replaced.values())}).all()
     incoming = tables_in(conn, shadow)
+    # Agents got numbers after the schema was loaded.
+    set_sequences(conn, shadow)
     carry_over(conn, replaced, incoming, shadow)
     if emptied:
         listed = sql.SQL(", ").join(map(_named, emptied))

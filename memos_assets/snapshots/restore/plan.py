@@ -6,21 +6,24 @@ with the transaction.
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import sqlalchemy as sa
 
 from memos_assets.errors import SnapshotError
 from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.reader import batches
+from memos_assets.snapshots.restore.exchange import hanging
 from memos_assets.snapshots.restore.scope import (
     live_tables,
     require_form,
     require_model,
+    require_nobody_erased,
     require_own,
     scope_of,
 )
 from memos_assets.snapshots.restore.shadow import digest_of
-from memos_assets.snapshots.restore.staged import Counts, stage
+from memos_assets.snapshots.restore.staged import Counts, refused_for, stage
 from memos_assets.snapshots.store import Store
 
 
@@ -83,11 +86,14 @@ def plan(engine: sa.Engine, store: Store, manifest: Manifest) -> Plan:
 
 
 def _refusals(conn: sa.Connection, store: Store, manifest: Manifest) -> Iterator[SnapshotError]:
-    try:
-        require_own(conn, manifest, from_other=False)
-    except SnapshotError as refusal:
-        yield refusal
-    try:
-        require_model(conn, store, manifest)
-    except SnapshotError as refusal:
-        yield refusal
+    for refuse in (
+        partial(require_own, conn, manifest, from_other=False),
+        partial(require_model, conn, store, manifest),
+        partial(require_nobody_erased, conn, store, manifest),
+    ):
+        try:
+            refuse()
+        except SnapshotError as refusal:
+            yield refusal
+    if found := hanging(conn):
+        yield refused_for(found)

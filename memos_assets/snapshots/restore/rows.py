@@ -23,11 +23,12 @@ from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA
 from memos_assets.search.postings import WRITE
 from memos_assets.snapshots.manifest import Manifest, TableEntry
-from memos_assets.snapshots.reader import dataset, schema_of
+from memos_assets.snapshots.reader import batches, dataset, schema_of
 from memos_assets.snapshots.restore.exact import one_at_a_time
 from memos_assets.snapshots.restore.scope import live_tables, require_fit, scope_of
 from memos_assets.snapshots.restore.staged import Counts, Staged, refused, stage
 from memos_assets.snapshots.store import Store
+from memos_assets.snapshots.verify import ensure_bytes
 from memos_assets.snapshots.write import write_snapshot
 
 _MEMORIES: Final = f"{AGENT_SCHEMA}.memories"
@@ -84,10 +85,7 @@ def restore_rows(
             constraint refuses it; M820 another restore runs; M825 there is no such table in the
             snapshot, or a key is not one of its.
     """
-    entry = manifest.entry(table)
-    if entry is None or entry not in scope_of(manifest).entries or len(entry.key) != 1:
-        named = sorted(one.qualified for one in scope_of(manifest).entries if len(one.key) == 1)
-        raise _no_key("its rows cannot be named by one key", table, f"name one of {named}")
+    entry = _entry(manifest, table)
     with one_at_a_time(engine):
         with engine.connect() as conn:
             require_fit(conn, store, manifest, from_other=from_other)
@@ -96,33 +94,94 @@ def restore_rows(
             chosen = _chosen(conn, store, manifest, entry, _values(store, entry, keys))
             try:
                 done, left_out = _put(conn, chosen, entry)
+                _advance_sequences(conn, chosen)
             except psycopg.errors.IntegrityError as error:
                 raise refused(error, f"table {table}") from None
     return RowsRestored(manifest.id, before.id, done, left_out)
 
 
+def plan_rows(
+    engine: sa.Engine,
+    store: Store,
+    manifest: Manifest,
+    table: str,
+    keys: Sequence[str],
+    *,
+    from_other: bool = False,
+) -> Mapping[str, Counts]:
+    """Return ``schema.table`` -> what `restore_rows` would change; nothing is written.
+
+    Rows that it would leave out, because what they refer to is gone, are counted as added.
+
+    Raises:
+        SnapshotError: M807, M815 to M817, M825, M827 as `restore_rows`.
+    """
+    entry = _entry(manifest, table)
+    with engine.connect() as conn:
+        require_fit(conn, store, manifest, from_other=from_other)
+        chosen = _chosen(conn, store, manifest, entry, _values(store, entry, keys))
+        counts = {name: staged.counts(conn) for name, staged in chosen.items()}
+        conn.rollback()
+    return counts
+
+
+def _entry(manifest: Manifest, table: str) -> TableEntry:
+    entry = manifest.entry(table)
+    if entry is None or entry not in scope_of(manifest).entries or len(entry.key) != 1:
+        named = sorted(one.qualified for one in scope_of(manifest).entries if len(one.key) == 1)
+        raise _no_key(
+            "its rows cannot be named by one key", table, f"name one of {', '.join(named)}"
+        )
+    return entry
+
+
 def _values(store: Store, entry: TableEntry, keys: Sequence[str]) -> list[Any]:
     """Return keys as values of their column; ids of memories as their numbers."""
+    ensure_bytes(store, entry)
     kind = schema_of(entry).field(entry.key[0]).type
-    if entry.qualified == _MEMORIES and any("-" in key for key in keys):
-        wanted = {UUID(key) for key in keys}
-        found = {
-            row["id"]: row["number"]
-            for batch in dataset(store, entry).to_batches(columns=["id", "number"])
-            for row in batch.to_pylist()
-            if row["id"] in wanted
-        }
-        if missing := wanted - found.keys():
-            raise _no_key("no such memory is in the snapshot", min(map(str, missing)), "")
-        return sorted(found.values())
+    if entry.qualified == _MEMORIES:
+        numbered = [key for key in keys if _uuid(key) is None]
+        ids = {found for key in keys if (found := _uuid(key)) is not None}
+        return sorted({*_cast(entry, numbered, kind), *_numbers(store, entry, ids)})
     if isinstance(kind, pa.BaseExtensionType):
-        return [UUID(key) for key in keys]
+        uuids = [_uuid(key) for key in keys]
+        if None in uuids:
+            raise _wrong_type(entry)
+        return uuids
+    return _cast(entry, keys, kind)
+
+
+def _uuid(key: str) -> UUID | None:
+    try:
+        return UUID(key) if "-" in key else None
+    except ValueError:
+        return None
+
+
+def _cast(entry: TableEntry, keys: Sequence[str], kind: pa.DataType) -> list[Any]:
     try:
         return list(pa.array(list(keys), pa.string()).cast(kind).to_pylist())
     except pa.ArrowInvalid:
-        raise _no_key(
-            "the keys are not of its type", f"{entry.qualified}.{entry.key[0]}", ""
-        ) from None
+        raise _wrong_type(entry) from None
+
+
+def _wrong_type(entry: TableEntry) -> SnapshotError:
+    return _no_key("the keys are not of its type", f"{entry.qualified}.{entry.key[0]}", "")
+
+
+def _numbers(store: Store, entry: TableEntry, ids: set[UUID]) -> list[int]:
+    """Return the numbers of memories that are named by their ids."""
+    if not ids:
+        return []
+    found = {
+        row["id"]: row["number"]
+        for batch in dataset(store, entry).to_batches(columns=["id", "number"])
+        for row in batch.to_pylist()
+        if row["id"] in ids
+    }
+    if missing := ids - found.keys():
+        raise _no_key("no such memory is in the snapshot", min(map(str, missing)), "")
+    return list(found.values())
 
 
 def _no_key(what: str, where: str, fix: str) -> SnapshotError:
@@ -187,6 +246,7 @@ def _chosen(
     for table, columns in wanted.items():
         entry = manifest.entry(table)
         assert entry is not None
+        ensure_bytes(store, entry)
         condition = " or ".join(f'l."{name}" = any(%({name})s)' for name in columns)
         bound = {name: list(found) for name, found in columns.items()}
         staged[table] = stage(conn, entry, _rows(store, entry, columns), f"({condition})", bound)
@@ -214,7 +274,7 @@ def _rows(
 ) -> Iterator[pa.RecordBatch]:
     """Yield rows of a table in which one of the columns has one of its values."""
     schema = schema_of(entry)
-    for batch in dataset(store, entry).to_batches():
+    for batch in batches(store, entry):
         mask = None
         for name, values in columns.items():
             column = batch.column(name)
@@ -255,6 +315,31 @@ def _put(
     if memories is not None:
         _write_words(conn, memories)
     return done, left_out
+
+
+_ADVANCE: Final = """
+select pg_catalog.setval(sequence, highest) from (
+    select pg_catalog.pg_get_serial_sequence({named}, a.attname)::pg_catalog.regclass as sequence,
+        (select max({column}) from {table}) as highest
+    from pg_catalog.pg_attribute a
+    where a.attrelid = {named}::pg_catalog.regclass and a.attname = {text} and a.attidentity <> ''
+) as numbers
+where highest > coalesce(pg_catalog.pg_sequence_last_value(sequence), 0)
+"""
+
+
+def _advance_sequences(conn: sa.Connection, chosen: Mapping[str, Staged]) -> None:
+    """Have no identity give a number that came back, as it may be from another database."""
+    for table, staged in chosen.items():
+        column = staged.entry.key[0]
+        driver_of(conn).execute(
+            sql.SQL(_ADVANCE).format(
+                named=sql.Literal(table),
+                text=sql.Literal(column),
+                column=sql.Identifier(column),
+                table=staged.live,
+            )
+        )
 
 
 def _leave_out(conn: sa.Connection, staged: Staged, key: _Key) -> int:

@@ -69,7 +69,7 @@ def build(
     for words in WRITE_ALL:
         conn.exec_driver_sql(schemas.renamed(words.as_string(), schema))
     _index(conn, entries, tables, schema)
-    _set_sequences(conn, schema)
+    set_sequences(conn, schema)
     for table in tables:
         conn.exec_driver_sql(f"analyze {schema}.{table.name}")
 
@@ -197,7 +197,7 @@ _IDENTITIES = sa.text(
 )
 
 
-def _set_sequences(conn: sa.Connection, schema: str) -> None:
+def set_sequences(conn: sa.Connection, schema: str) -> None:
     """Have identities go on behind the highest number that there is, or ever was in the live table.
 
     A number that was given away since the snapshot is not given to another row.

@@ -137,6 +137,10 @@ def test_what_agents_write_meanwhile_is_in_the_snapshot_of_now(agents: Agents) -
     assert (restored.changed, restored.attempts) == (True, 2)
     assert restored.seconds["readers"] < 1
     assert agents.snapshot().id == first.id
+    # Nor is a number given again that was given away while the schema was loaded.
+    agents.remember("Ann has a plane")
+    with agents.engine.connect() as conn:
+        assert conn.exec_driver_sql("select max(number) from agent.memories").scalar_one() == 7
     exact(agents.engine, agents.store, agents.store.manifest(restored.before))
     assert {"Ann has a bike", "Ann has a car"} <= set(agents.recall("Ann has"))
 

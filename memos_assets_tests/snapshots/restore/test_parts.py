@@ -1,5 +1,6 @@
 """A plan writes nothing, single rows come back with what hangs on them, a fork stands by itself."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from memos_assets.postgres.row_security import wall_faults
 from memos_assets.settings import Settings
 from memos_assets.snapshots.restore.fork import drop_fork, fork
 from memos_assets.snapshots.restore.plan import plan
-from memos_assets.snapshots.restore.rows import restore_rows
+from memos_assets.snapshots.restore.rows import plan_rows, restore_rows
 from memos_assets.snapshots.restore.staged import Counts
 from memos_assets_tests.snapshots.restore.conftest import Agents
 
@@ -42,6 +43,15 @@ def test_plan_counts_what_would_change(agents: Agents) -> None:
     assert planned.tables["agent.spaces"] == Counts()
     assert planned.refusals == ()
     assert agents.snapshot().id == second.id
+    execute(
+        agents,
+        "create publication hers for table agent.memories",
+        "insert into agent.erasures (user_digest, erased_by, counts) "
+        "values (encode(sha256('bob'), 'hex'), 'admin', '{}')",
+        "update agent.models set name = 'better'",
+    )
+    refusals = plan(agents.engine, agents.store, replace(first, database="1/2")).refusals
+    assert [one.code for one in refusals] == ["M815", "M817", "M827", "M819"]
 
 
 def test_a_memory_comes_back_with_what_hangs_on_it(agents: Agents) -> None:
@@ -75,6 +85,44 @@ def test_a_memory_comes_back_with_what_hangs_on_it(agents: Agents) -> None:
     assert tuple(counted) == (4, True)
 
 
+def test_a_plan_of_rows_counts_them_alone_and_a_damaged_file_restores_none(agents: Agents) -> None:
+    first = agents.snapshot()
+    agents.remember("Ann has a car")
+    execute(agents, "delete from agent.memories where number in (2, 3)")
+    second = agents.snapshot()
+    arguments = (agents.engine, agents.store, first, "agent.memories", ["2", "-2"])
+    planned = plan_rows(*arguments)
+    assert planned["agent.memories"] == Counts(added=1)
+    assert planned["agent.embeddings_1"] == Counts(added=1)
+    assert agents.snapshot().id == second.id
+    entry = first.entry("agent.memories")
+    assert entry is not None
+    assert agents.store.local is not None
+    file = agents.store.local / entry.file
+    whole = file.read_bytes()
+    file.write_bytes(whole[:600] + bytes([whole[600] ^ 1]) + whole[601:])
+    with pytest.raises(SnapshotError, match="M807"):
+        restore_rows(*arguments)
+    file.write_bytes(bytes(len(whole)))
+    with pytest.raises(SnapshotError, match="M807"):
+        told(agents, first.id, "a boat in Kiel")
+    assert agents.snapshot().id == second.id
+
+
+def test_numbers_that_come_from_another_database_are_not_given_again(agents: Agents) -> None:
+    first = agents.snapshot()
+    execute(
+        agents,
+        "delete from agent.memories where number = 4",
+        "alter sequence agent.memories_number_seq restart",
+    )
+    other = replace(first, database="1/2")
+    restore_rows(agents.engine, agents.store, other, "agent.memories", ["4"], from_other=True)
+    agents.remember("Ann has a car")
+    with agents.engine.connect() as conn:
+        assert conn.exec_driver_sql("select max(number) from agent.memories").scalar_one() == 5
+
+
 def test_rows_that_refer_to_what_is_gone_are_left_out(agents: Agents) -> None:
     execute(
         agents,
@@ -94,7 +142,15 @@ def test_rows_that_refer_to_what_is_gone_are_left_out(agents: Agents) -> None:
 
 
 @pytest.mark.parametrize(
-    ("table", "key"), [("agent.links", "1"), ("agent.none", "1"), ("agent.memories", "first")]
+    ("table", "key"),
+    [
+        ("agent.links", "1"),
+        ("agent.none", "1"),
+        ("agent.memories", "first"),
+        ("agent.memories", "not-an-id"),
+        ("agent.memories", "00000000-0000-0000-0000-000000000000"),
+        ("public.memories", "none"),
+    ],
 )
 def test_rows_without_a_key_are_refused(agents: Agents, table: str, key: str) -> None:
     first = agents.snapshot()
