@@ -86,6 +86,7 @@ class Counters:
 
 def write(session: Session, batch: Batch) -> None:
     """Add counts up in the database; those of entries that are gone are dropped."""
+    act_for(session, None, brief=True)
     for (namespace, outcome, reason), count in sorted(batch.outcomes.items()):
         values = {"namespace": namespace, "outcome": outcome, "reason": reason, "count": count}
         session.execute(_COUNT, values)

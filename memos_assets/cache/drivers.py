@@ -118,7 +118,7 @@ def look_now(sessions: Sessions, availability: Availability, run: Callable[[Sess
 
 def _renewal(lease: Lease, user: str | None) -> Callable[[Session], bool]:
     def renew(session: Session) -> bool:
-        entries.act_for(session, user)
+        entries.act_for(session, user, brief=True)
         return leases.renew(session, lease)
 
     return renew
