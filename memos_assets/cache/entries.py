@@ -48,12 +48,14 @@ class Entry:
     seconds_left: float = 0.0
 
 
-_READ: Final = sa.text("select * from agent.cache_read(:key, :user)")
+#: In the driver's words: SQLAlchemy compiles nothing and looks up no types, on each hit.
+_READ: Final = "select * from agent.cache_read(%s, %s)"
 
 
 def read(session: Session, key: Key) -> Entry | None:
     """Return the answer of exactly this key, in one round trip; nothing is written."""
-    row = session.execute(_READ, {"key": key.digest, "user": key.scope.user or ""}).one_or_none()
+    values: tuple[Any, ...] = (key.digest, key.scope.user or "")
+    row = session.connection().exec_driver_sql(_READ, values).one_or_none()
     return None if row is None else Entry(*row)
 
 

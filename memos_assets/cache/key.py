@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _VERSION: Final = 1
+_PARAMETERS: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def key_of(namespace: str, query: str, scope: Scope) -> Key | None:
     if not normal or not all(one is None or is_storable(one) for one in (*parts, normal)):
         return None
     try:
-        parameters = json.dumps(scope.parameters, sort_keys=True, allow_nan=False)
+        parameters = _PARAMETERS.encode(scope.parameters)
     except (TypeError, ValueError, RecursionError):
         return None
     scope_digest = digest(_VERSION, *parts, parameters)
