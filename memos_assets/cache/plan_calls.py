@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -74,6 +74,8 @@ def served(common: Common[Any], key: Key, found: Entry | None) -> bool:
 def _near(
     common: Common[Any], vector: Vector, threshold: float, key: Key
 ) -> Callable[[Session], Near | None]:
+    # Unlike a miss, a search by meaning alone may find the entry of this very query.
+    key = replace(key, digest=b"")
     return partial(
         nearest.nearest, key=key, vector=vector, bounds=common.bounds, threshold=threshold
     )

@@ -219,3 +219,12 @@ def test_without_a_database_the_caller_has_its_value(scope: Scope) -> None:
         assert (found.value, found.origin, found.reason) == (7, "computed", "unavailable")
     assert cache.get_content(sessionmaker(engine), "http://a") is None
     assert cache.set_query_result(sessionmaker(engine), "q", 1).refused == "unavailable"
+
+
+def test_a_similar_query_may_be_the_query_itself(sessions: Sessions, scope: Scope) -> None:
+    cache = SyncCache(Near())
+    cache.set_query_result(sessions, NEAR[0][0], {"data": 1}, scope=scope)
+    found = cache.find_similar_query(sessions, f" {NEAR[0][0]}", scope=scope)
+    assert found is not None
+    assert (found["data"], found["matched_query"]) == (1, NEAR[0][0])
+    assert found["similarity_score"] == pytest.approx(1)

@@ -20,7 +20,7 @@ _TOKEN: Final = re.compile(
 )
 #: "3,5" is one number, but "1,500" is thousands where no comma stands before decimals.
 _DECIMAL: Final = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,])")
-#: What is said of numbers by signs: a comparison, an operation, less than zero, before or after noon.
+#: What signs say of numbers: a comparison, an operation, less than zero, before or after noon.
 _SIGNS: Final = re.compile(
     r"[<>=^*\u00d7\u00f7\u2264\u2265\u00b1\u2212]|(?:^|(?<=[\s(]))-(?=\d)"
     r"|(?<=\d)\s*[+/]\s*(?=\d)|(?<=\d)\s+-\s+(?=\d)|(?<=\d)\s*[ap]\.?m\b"
