@@ -19,7 +19,7 @@ from memos_assets.cache.key import is_storable
 #: Seconds, and hits, after which the next call takes the counts along.
 _SECONDS: Final = 5.0
 _MOST: Final = 1_000
-#: The namespace of calls whose own one is no text that can be stored.
+#: The namespace of calls whose own one cannot be stored as text.
 _NO_NAME: Final = "(no name)"
 
 _COUNT: Final = sa.text(

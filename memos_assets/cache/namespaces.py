@@ -49,7 +49,7 @@ class Namespace:
             rng: uniform in [0, 1).
 
         Returns:
-            More than 0; 0: it is not stored (a TTL of 0 or less, or that is no number).
+            More than 0; 0: it is not stored (a TTL of 0 or less, or NaN or not a number at all).
         """
         try:
             base = self.ttl if ttl is None else float(ttl)
