@@ -101,7 +101,7 @@ def _sheet(
     steps = Spread([one.seconds["proof"] for one in restored])
     swap = max(one.seconds["readers"] for one in restored)
     return Sheet(
-        "snapshot restore",
+        "snapshot-restore",
         f"Exact restore of {memories:,} memories of {dimension:,} elements with links",
         ("", "median s", "min - max", "ratio", "target"),
         [

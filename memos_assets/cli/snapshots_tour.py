@@ -1,8 +1,13 @@
 """The command that shows snapshots on a database, such as that of the demo."""
 
+import sqlalchemy as sa
+import typer
+
 from memos_assets.cli import exit_codes
 from memos_assets.cli.display import console, print_error
 from memos_assets.errors import SnapshotError
+from memos_assets.postgres.schema import agent
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 from memos_assets.snapshots.store import open_store
 
@@ -13,9 +18,10 @@ _FIRST, _SECOND = "ann", "ben"
 def tour() -> int:
     """Show snapshots: write one, change memory, write another, compare, restore the first exactly.
 
-    Users ann and ben are seeded from the consolidated network; ben is gone at the end, so run it on
-    a database for trial only.
+    Users ann and ben are seeded from the consolidated network; ben is gone at the end. A database
+    with memories of others is refused.
     """
+    _refuse_others()
     _run("memory", "seed", "--user", _FIRST)
     first = _write()
     _run("memory", "seed", "--user", _SECOND)
@@ -36,11 +42,35 @@ def tour() -> int:
     return 0
 
 
+def _refuse_others() -> None:
+    """Look for memories that an exact restore of the first snapshot could take away.
+
+    Raises:
+        SnapshotError: M842.
+    """
+    with (
+        open_consolidated(load_settings(), "memos_assets:tour") as engine,
+        engine.connect() as conn,
+    ):
+        others = conn.scalar(
+            sa.select(sa.func.count())
+            .select_from(agent.memories)
+            .where(agent.memories.c.user_id.not_in([_FIRST, _SECOND]))
+        )
+    if others:
+        raise SnapshotError(
+            "M842",
+            f"{others:,} memories of others are there, and the tour restores an earlier snapshot",
+            where="agent.memories",
+            fix="run it on a database for trial: memos-assets demo, then consolidate",
+        )
+
+
 def _run(*arguments: str) -> None:
     """Run a command in this process, after showing it.
 
     Raises:
-        SystemExit: it failed, and has said why.
+        typer.Exit: it failed, and has said why.
     """
     # The program has this command, too.
     from memos_assets.cli.main import run
@@ -49,7 +79,7 @@ def _run(*arguments: str) -> None:
     console.print(f"\n$ memos-assets {' '.join(shown)}", markup=False, soft_wrap=True)
     code = run(list(arguments))
     if code:
-        raise SystemExit(code)
+        raise typer.Exit(code)
 
 
 def _write() -> str:

@@ -1,6 +1,7 @@
 """The commands from plan to verify: their output and their exit codes."""
 
 import json
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -59,6 +60,18 @@ def test_a_demo_is_planned_consolidated_and_proven(
     code, out, _ = memos_assets("consolidate", "--data", str(demo_folder), "--reload")
     assert code == 0
     assert f"Proven: {len(PROOF) - 1} of {len(PROOF)}" in out
+    _tour(memos_assets, database)
+
+
+def _tour(memos_assets: Command, database: sa.Engine) -> None:
+    """Restore a first snapshot over a second; refuse to where others have memories."""
+    code, out, err = memos_assets("snapshots", "tour")
+    assert code == 0, err
+    assert re.search(r"^Restored exactly: the id is [0-9a-f]{12} again\.$", out, re.MULTILINE)
+    with database.begin() as conn:
+        conn.exec_driver_sql("update agent.memories set user_id = 'carl' where number % 2 = 0")
+    code, _, err = memos_assets("snapshots", "tour")
+    assert (code, err.partition(" ")[0]) == (2, "M842")
 
 
 def test_the_samples_end_green_and_twice_is_once(

@@ -19,7 +19,13 @@ from memos_assets_tests.conftest import copied_database
 #: Commands that prepare a database for what they write. All others are tried below.
 WRITE = frozenset({"consolidate", "migrate", "observe", "ui"})
 #: Commands that need no database.
-WITHOUT = frozenset({"plan", "report", "demo", "explain", "down", "url", "check-sessions"})
+_OF_A_STORE = ("list", "show", "verify", "diff", "restore", "prune")
+WITHOUT = frozenset(
+    {
+        *("plan", "report", "demo", "explain", "down", "url", "check-sessions"),
+        *(f"snapshots {name}" for name in _OF_A_STORE),
+    }
+)
 #: Commands that need none while the archive is empty.
 OF_AN_ARCHIVE = frozenset({"restore-source", "archive", "purge-archive"})
 #: Commands that say what is there; all others refuse.
@@ -45,6 +51,13 @@ ARGUMENTS = {
     "user export": ("u1", "--to", "{folder}/exported"),
     "user erase": ("u1",),
     "check-sessions": ("{data}",),
+    "cache evict": ("--user", "u1"),
+    "cache import": ("{data}/none.db",),
+    "snapshots show": ("abcdef",),
+    "snapshots verify": ("abcdef",),
+    "snapshots diff": ("abcdef", "fedcba"),
+    "snapshots restore": ("abcdef",),
+    "snapshots label": ("abcdef", "kept"),
 }
 #: Without them a command says that they are missing, before it looks at a database.
 SETTINGS = {"MEMOS_EMBEDDER": "deterministic", "MEMOS_ENCRYPTION_KEY": "a passphrase"}

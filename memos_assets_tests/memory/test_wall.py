@@ -78,6 +78,32 @@ FILLED = (
         "values (gen_random_uuid(), 'bob', now())"
     ),
     "insert into public.user_quest_stats (user_id, total_points) values ('bob', 7)",
+    (
+        "insert into agent.cache_entries (key, namespace, scope, user_id, query, value, bytes, "
+        "negative, fence, stored_at, expires_at, stale_until) values ('k', 'answers', 's', 'bob', "
+        "'q', '1', 1, false, 1, now(), now() + interval '1 day', now() + interval '1 day')"
+    ),
+    (
+        "insert into agent.cache_embeddings (entry, bucket, user_id, embedding) "
+        "select number, 'b', user_id, '[1, 2]' from agent.cache_entries"
+    ),
+    (
+        "insert into agent.cache_leases (key, namespace, user_id, holder, expires_at) "
+        "values ('k', 'answers', 'bob', gen_random_uuid(), now())"
+    ),
+    (
+        "insert into agent.cache_pairs (namespace, user_id, asked, matched, pair, wrong, origin) "
+        "values ('answers', 'bob', 'a', 'b', 'p', true, 'feedback')"
+    ),
+    (
+        "insert into agent.cache_sources (memory_id, entry, user_id) "
+        "select m.id, e.number, e.user_id from agent.cache_entries e, agent.memories m "
+        "where m.number = :a"
+    ),
+    (
+        "insert into agent.cache_uses (entry, user_id, hits, used_at) "
+        "select number, user_id, 1, now() from agent.cache_entries"
+    ),
 )
 
 

@@ -27,6 +27,7 @@ KEYS = {
     "run": 0x6D656D6F,
     "chunks": None,
     "memories": 0x6D656D6F + 1,
+    "snapshots": 0x6D656D6F + 2,
 }
 
 
