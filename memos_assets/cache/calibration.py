@@ -19,8 +19,9 @@ import numpy.typing as npt
 from memos_assets.cache.gate import NamespaceRules, judge, rules_for
 from memos_assets.errors import AgentError
 
-#: Threshold of a namespace and model for which too little is known.
-STRICT: Final = 0.95
+#: Threshold of a namespace and model for which too little is known: the one that lookups fall back
+#: on, too.
+STRICT: Final = 0.97
 #: Most false hits, as a share of pairs: of a hundred lookups, how many are served a wrong answer.
 BUDGET: Final = 0.05
 #: No threshold is below this: labelled pairs are near ones, and say nothing of far ones.

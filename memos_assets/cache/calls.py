@@ -88,7 +88,7 @@ def put(
     )
     if life <= 0:
         return False
-    entries.act_for(session, key.scope.user)
+    entries.act_for(session, key.scope.user, brief=True)
     entries.store(session, key, made, life, namespace.grace, vector=vector)
     return True
 

@@ -1,5 +1,6 @@
 """What both faces have: rules, the embedder, the gate, counters and copies."""
 
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -7,7 +8,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from memos_assets.cache import answer
 from memos_assets.cache.answer import Answer, Miss
-from memos_assets.cache.counters import Batch, Counters
+from memos_assets.cache.counters import Counters
 from memos_assets.cache.drivers import Availability, Gate
 from memos_assets.cache.entries import Entry
 from memos_assets.cache.flow import Meaning, Request, plain
@@ -19,6 +20,8 @@ from memos_assets.cache.vector_indexes import Bounds
 #: Most seconds for which a process keeps a copy.
 MOST_COPIED: Final = 2.0
 _MOST_COPIES: Final = 1_000
+#: Most bytes of the values of these copies.
+MOST_COPIED_BYTES: Final = 64_000_000
 
 AnyEmbedder = TypeVar("AnyEmbedder")
 
@@ -26,36 +29,54 @@ AnyEmbedder = TypeVar("AnyEmbedder")
 class Copies:
     """Copies of entries in this process, for at most two seconds; none unless asked for.
 
-    What another process changes is seen when a copy ends.
+    What another process changes is seen when a copy ends. Threads share them.
+
+    Attributes:
+        bytes: of the values of all copies.
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._seconds, self._clock = max(0.0, min(seconds, MOST_COPIED)), clock
         self._there: OrderedDict[bytes, tuple[float, Entry]] = OrderedDict()
+        self._lock, self.bytes = threading.Lock(), 0
 
     def get(self, key: Key) -> Entry | None:
         """Return a copy that lives."""
         if not self._seconds:
             return None
-        until, entry = self._there.get(key.digest, (0.0, None))
-        return entry if entry is not None and self._clock() < until else None
+        with self._lock:
+            until, entry = self._there.get(key.digest, (0.0, None))
+            if entry is not None and self._clock() >= until:
+                self._remove(key.digest)
+                return None
+        return entry
 
     def put(self, key: Key, entry: Entry | None) -> None:
         """Keep a copy, not for longer than the entry lives."""
         if not self._seconds or entry is None or not entry.fresh:
             return
         until = self._clock() + min(self._seconds, entry.seconds_left)
-        self._there[key.digest] = until, entry
-        while len(self._there) > _MOST_COPIES:
-            self._there.popitem(last=False)
+        with self._lock:
+            self._remove(key.digest)
+            self._there[key.digest] = until, entry
+            self.bytes += len(entry.text)
+            while len(self._there) > _MOST_COPIES or self.bytes > MOST_COPIED_BYTES:
+                self._remove(next(iter(self._there)))
 
     def drop(self, key: Key) -> None:
         """Drop the copy of a key."""
-        self._there.pop(key.digest, None)
+        with self._lock:
+            self._remove(key.digest)
 
     def clear(self) -> None:
         """Drop all copies."""
-        self._there.clear()
+        with self._lock:
+            self._there.clear()
+            self.bytes = 0
+
+    def _remove(self, digest: bytes) -> None:
+        _, entry = self._there.pop(digest, (0.0, None))
+        self.bytes -= 0 if entry is None else len(entry.text)
 
 
 class Common(Generic[AnyEmbedder]):
@@ -118,8 +139,8 @@ class Common(Generic[AnyEmbedder]):
         """Return the gate of a namespace."""
         return Gate(namespace, self._judge)
 
-    def counted(self, found: Answer) -> Batch | None:
-        """Count an answer; return the counts once it is time to write them."""
+    def counted(self, found: Answer) -> None:
+        """Count an answer."""
         namespace = found.entry.key.namespace
         if found.origin == "computed":
             self.counters.note(namespace, "miss", found.reason)
@@ -129,7 +150,6 @@ class Common(Generic[AnyEmbedder]):
             self.counters.note(namespace, "hit", found.origin)
             if found.entry.number is not None:
                 self.counters.use(found.entry.key.scope.user, found.entry.number)
-        return self.counters.take()
 
 
 def uncached(namespace: str, query: Any, scope: Scope, value: Any) -> Answer:

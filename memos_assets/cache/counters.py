@@ -14,10 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.cache.entries import act_for
+from memos_assets.cache.key import is_storable
 
-#: Seconds, and entries, after which the next call takes the counts along.
+#: Seconds, and hits, after which the next call takes the counts along.
 _SECONDS: Final = 5.0
 _MOST: Final = 1_000
+#: The namespace of calls whose own one cannot be stored as text.
+_NO_NAME: Final = "(no name)"
 
 _COUNT: Final = sa.text(
     """
@@ -59,10 +62,12 @@ class Counters:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._batch, self._since = Batch(), time.monotonic()
+        self._batch, self._since, self._uses = Batch(), time.monotonic(), 0
 
     def note(self, namespace: str, outcome: str, reason: str) -> None:
         """Count a call: a ``hit`` by its origin, a ``miss`` by its reason."""
+        if not is_storable(namespace):
+            namespace = _NO_NAME
         with self._lock:
             self._batch.outcomes[namespace, outcome, reason] += 1
 
@@ -70,6 +75,7 @@ class Counters:
         """Count a hit of an entry."""
         with self._lock:
             self._batch.uses.setdefault(user, Counter())[entry] += 1
+            self._uses += 1
 
     def take(self, *, now: bool = False) -> Batch | None:
         """Return the counts that wait, and begin anew; None: there is nothing yet.
@@ -77,15 +83,17 @@ class Counters:
         Args:
             now: whatever there is.
         """
-        if not now and time.monotonic() - self._since < _SECONDS and len(self._batch.uses) < _MOST:
+        if not now and time.monotonic() - self._since < _SECONDS and self._uses < _MOST:
             return None
         with self._lock:
             batch, self._batch, self._since = self._batch, Batch(), time.monotonic()
+            self._uses = 0
         return batch if batch.outcomes or batch.uses else None
 
 
 def write(session: Session, batch: Batch) -> None:
     """Add counts up in the database; those of entries that are gone are dropped."""
+    act_for(session, None, brief=True)
     for (namespace, outcome, reason), count in sorted(batch.outcomes.items()):
         values = {"namespace": namespace, "outcome": outcome, "reason": reason, "count": count}
         session.execute(_COUNT, values)

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -31,7 +32,6 @@ from memos_assets.cache.flow import (
 )
 from memos_assets.cache.gate import Judge, Verdict, judge_twice, rules_for
 from memos_assets.cache.leases import Lease
-from memos_assets.errors import MemosAssetsError
 from memos_assets.search.embed import AsyncEmbedder, Embedder
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ _log = logging.getLogger(__name__)
 MOST_RENEWED: Final = 600.0
 #: Seconds in which the database is not asked again after it did not answer.
 _PAUSE: Final = 1.0
-_FAILURES: Final = (sa.exc.SQLAlchemyError, MemosAssetsError, OSError)
 
 AsyncSessions = async_sessionmaker[AsyncSession]
 Sessions = sessionmaker[Session]
@@ -58,11 +57,18 @@ class Availability:
             raise UnavailableError
 
     def failed(self, error: Exception) -> UnavailableError:
-        """Note that it did not answer; an error of one statement says nothing of the next."""
-        lost = isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
+        """Note that it did not answer; an error of one statement says nothing of the next.
+
+        Whatever was raised in the cache's own work is taken here: a caller has its value all the
+        same, and the log has the error.
+        """
+        state = getattr(getattr(error, "orig", None), "sqlstate", None)
+        # What the server says of a statement has a SQLSTATE; a connection that failed has none.
+        lost = isinstance(error, sa.exc.DBAPIError) and (
+            error.connection_invalidated or state is None
+        )
         if lost or not isinstance(error, sa.exc.DBAPIError | sa.exc.StatementError):
             self._down_until = self._clock() + _PAUSE
-        state = getattr(getattr(error, "orig", None), "sqlstate", None)
         # Neither texts nor addresses: the types of the error and of its cause say enough.
         _log.warning("The cache is left out: %s, SQLSTATE %s", type(error).__name__, state)
         return UnavailableError(type(error).__name__)
@@ -77,7 +83,7 @@ async def work(
         # session-rule: S001 because a cache commits apart from what its caller writes
         async with sessions() as session, session.begin():
             return await session.run_sync(run)
-    except _FAILURES as error:
+    except Exception as error:  # noqa: BLE001  see `failed`
         raise availability.failed(error) from None
 
 
@@ -90,7 +96,7 @@ async def look(
         # session-rule: S001 because a cache commits apart from what its caller writes
         async with sessions() as session:
             return await session.run_sync(run)
-    except _FAILURES as error:
+    except Exception as error:  # noqa: BLE001  see `failed`
         raise availability.failed(error) from None
 
 
@@ -101,7 +107,7 @@ def work_now(sessions: Sessions, availability: Availability, run: Callable[[Sess
         # session-rule: S001 because a cache commits apart from what its caller writes
         with sessions() as session, session.begin():
             return run(session)
-    except _FAILURES as error:
+    except Exception as error:  # noqa: BLE001  see `failed`
         raise availability.failed(error) from None
 
 
@@ -112,13 +118,13 @@ def look_now(sessions: Sessions, availability: Availability, run: Callable[[Sess
         # session-rule: S001 because a cache commits apart from what its caller writes
         with sessions() as session:
             return run(session)
-    except _FAILURES as error:
+    except Exception as error:  # noqa: BLE001  see `failed`
         raise availability.failed(error) from None
 
 
 def _renewal(lease: Lease, user: str | None) -> Callable[[Session], bool]:
     def renew(session: Session) -> bool:
-        entries.act_for(session, user)
+        entries.act_for(session, user, brief=True)
         return leases.renew(session, lease)
 
     return renew
@@ -263,6 +269,11 @@ class SyncDriver:
         except StopIteration as stop:
             outcome: Outcome = stop.value
             return outcome
+        except RuntimeError as error:
+            # A generator turns the caller's StopIteration into this.
+            if isinstance(error.__cause__, StopIteration):
+                raise error.__cause__ from None
+            raise
 
     def _one(self, effect: Effect) -> Any:
         if isinstance(effect, Work):
@@ -277,8 +288,9 @@ class SyncDriver:
             return self.compute()
         done = threading.Event()
         renewing = threading.Thread(target=self._renew, args=(effect.lease, done), daemon=True)
-        renewing.start()
         try:
+            with suppress(RuntimeError):  # no thread can be started: the lease ends early
+                renewing.start()
             return self.compute()
         finally:
             done.set()

@@ -18,6 +18,10 @@ from memos_assets.cache.storable import Storable
 from memos_assets.postgres.owned_rows import USER_SETTING
 from memos_assets.search.query_embedding import QueryEmbedding
 
+#: Milliseconds. Less than PostgreSQL's ``deadlock_timeout``: of a writer and a caller who wait for
+#: each other, it is the caller's answer that is not stored, and never the writer who fails.
+LONGEST_LOCK_MS: Final = 500
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -44,18 +48,29 @@ class Entry:
     seconds_left: float = 0.0
 
 
-_READ: Final = sa.text("select * from agent.cache_read(:key, :user)")
+#: In the driver's words: SQLAlchemy compiles nothing and looks up no types, on each hit.
+_READ: Final = "select * from agent.cache_read(%s, %s)"
 
 
 def read(session: Session, key: Key) -> Entry | None:
     """Return the answer of exactly this key, in one round trip; nothing is written."""
-    row = session.execute(_READ, {"key": key.digest, "user": key.scope.user or ""}).one_or_none()
+    values: tuple[Any, ...] = (key.digest, key.scope.user or "")
+    row = session.connection().exec_driver_sql(_READ, values).one_or_none()
     return None if row is None else Entry(*row)
 
 
-def act_for(session: Session, user: str | None) -> None:
-    """Let the transaction see the rows of a user and those of all; None: only those of all."""
-    session.execute(sa.select(sa.func.set_config(USER_SETTING, user or "", sa.true())))
+def act_for(session: Session, user: str | None, *, brief: bool = False) -> None:
+    """Let the transaction see the rows of a user and those of all; None: only those of all.
+
+    Args:
+        session: in a transaction, or about to begin one.
+        user: whose rows are seen.
+        brief: the transaction waits for no lock of a writer for longer than `LONGEST_LOCK_MS`.
+    """
+    settings = [sa.func.set_config(USER_SETTING, user or "", sa.true())]
+    if brief:
+        settings.append(sa.func.set_config("lock_timeout", str(LONGEST_LOCK_MS), sa.true()))
+    session.execute(sa.select(*settings))
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,6 @@ from sqlalchemy.orm import Session
 from memos_assets.cache import answer, entries, feedback, invalidation
 from memos_assets.cache.answer import Answer, Ref
 from memos_assets.cache.common import uncached
-from memos_assets.cache.counters import Batch, write
 from memos_assets.cache.drivers import (
     AsyncSessions,
     Driver,
@@ -75,8 +74,8 @@ class Cache(PlanCalls):
             self.counters.note(namespace, "miss", "no key")
             return uncached(namespace, query, scope, await called(compute))
         found = await self._answer(sessions, key, compute, ttl)
-        if (batch := self.counted(found)) is not None:
-            await self._write(sessions, batch)
+        self.counted(found)
+        await self.flush(sessions, now=False)
         return found
 
     async def _answer(
@@ -154,17 +153,6 @@ class Cache(PlanCalls):
             memory=memory,
         )
 
-    async def flush(self, sessions: AsyncSessions) -> None:
-        """Write the counts of this process now, as a service does before it ends."""
-        if (batch := self.counters.take(now=True)) is not None:
-            await self._write(sessions, batch)
-
-    async def _write(self, sessions: AsyncSessions, batch: Batch) -> None:
-        try:
-            await work(sessions, self.availability, partial(write, batch=batch))
-        except UnavailableError:
-            return
-
 
 class SyncCache(SyncPlanCalls):
     """As `Cache`, without asyncio. Threads share one."""
@@ -190,8 +178,8 @@ class SyncCache(SyncPlanCalls):
             self.counters.note(namespace, "miss", "no key")
             return uncached(namespace, query, scope, compute())
         found = self._answer(sessions, key, compute, ttl)
-        if (batch := self.counted(found)) is not None:
-            self._write(sessions, batch)
+        self.counted(found)
+        self.flush(sessions, now=False)
         return found
 
     def _answer(
@@ -254,14 +242,3 @@ class SyncCache(SyncPlanCalls):
         return invalidation.invalidate(
             session, namespace=namespace, query=query, scope=scope, user=user, memory=memory
         )
-
-    def flush(self, sessions: Sessions) -> None:
-        """As `Cache.flush`."""
-        if (batch := self.counters.take(now=True)) is not None:
-            self._write(sessions, batch)
-
-    def _write(self, sessions: Sessions, batch: Batch) -> None:
-        try:
-            work_now(sessions, self.availability, partial(write, batch=batch))
-        except UnavailableError:
-            return

@@ -202,7 +202,7 @@ def _lease(request: Request, stale: Entry | None) -> Generator[Effect, Any, Leas
     key = request.key
 
     def take(session: Session, *, waited: bool) -> tuple[Lease | Busy, Entry | None]:
-        entries.act_for(session, request.user)
+        entries.act_for(session, request.user, brief=True)
         taken = leases.take(session, key, holder, request.namespace.lease, waited=waited)
         # It may have been published between the first look and now.
         found = entries.read(session, key)
@@ -247,8 +247,11 @@ def _under(request: Request, lease: Lease) -> Steps:
             yield Work(_acting(request, refuse))
         return Outcome(answer.computed(key, plain(value), request.miss, None, made), alone=True)
     number = None
-    with suppress(UnavailableError):
+    try:
         number = yield Work(_acting(request, _publication(request, lease, made)))
+    except UnavailableError:  # nobody waits for what will not come
+        with suppress(UnavailableError):
+            yield Work(_acting(request, lambda session: leases.release(session, lease)))
     text = None if number is None else made.text
     return Outcome(answer.computed(key, plain(value), request.miss, number), text)
 
@@ -260,7 +263,7 @@ def plain(value: Any) -> Any:
 
 def _acting(request: Request, run: Callable[[Session], Any]) -> Callable[[Session], Any]:
     def acting(session: Session) -> Any:
-        entries.act_for(session, request.user)
+        entries.act_for(session, request.user, brief=True)
         return run(session)
 
     return acting

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 _VERSION: Final = 1
+_PARAMETERS: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +62,17 @@ class Key:
 def key_of(namespace: str, query: str, scope: Scope) -> Key | None:
     """Return the key of a query; None: it cannot have one, and is not cached.
 
-    A query that is empty or is not text has none, and neither have NUL, lone surrogates and
-    parameters that JSON cannot say.
+    A query that is empty or is not text has none, and neither have NUL, lone surrogates, parameters
+    that JSON cannot say, and a namespace that is not text.
     """
-    if not isinstance(query, str):
+    if not isinstance(query, str) or not isinstance(namespace, str):
         return None
     normal = " ".join(unicodedata.normalize("NFC", query).split())
     parts = (namespace, scope.tenant, scope.user, scope.conversation, scope.model, scope.version)
-    if not normal or not all(one is None or _is_storable(one) for one in (*parts, normal)):
+    if not normal or not all(one is None or is_storable(one) for one in (*parts, normal)):
         return None
     try:
-        parameters = json.dumps(scope.parameters, sort_keys=True, allow_nan=False)
+        parameters = _PARAMETERS.encode(scope.parameters)
     except (TypeError, ValueError, RecursionError):
         return None
     scope_digest = digest(_VERSION, *parts, parameters)
@@ -88,7 +89,8 @@ def pair_digest(namespace: str, asked: str, matched: str) -> bytes:
     return digest(namespace, *sorted((asked, matched)))
 
 
-def _is_storable(text: object) -> bool:
+def is_storable(text: object) -> bool:
+    """Whether something is text that PostgreSQL can have: without NUL and lone surrogates."""
     if not isinstance(text, str) or "\0" in text:
         return False
     try:

@@ -49,9 +49,12 @@ class Namespace:
             rng: uniform in [0, 1).
 
         Returns:
-            More than 0; 0: it is not stored (a TTL of 0 or less, or NaN).
+            More than 0; 0: it is not stored (a TTL of 0 or less, or NaN or not a number at all).
         """
-        base = self.ttl if ttl is None else float(ttl)
+        try:
+            base = self.ttl if ttl is None else float(ttl)
+        except (TypeError, ValueError, OverflowError):
+            return 0.0
         if negative:
             base = min(base, self.negative_ttl)
         if math.isnan(base) or base <= 0:

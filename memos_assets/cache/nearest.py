@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from pgvector.sqlalchemy import HALFVEC
 from sqlalchemy.orm import Session
 
+from memos_assets.cache.calibration import STRICT
 from memos_assets.cache.entries import Entry, Vector, act_for
 from memos_assets.cache.key import Key, digest, pair_digest
 from memos_assets.cache.vector_indexes import Bounds
@@ -22,8 +23,6 @@ from memos_assets.postgres.schema.agent_cache import cache_thresholds as thresho
 from memos_assets.search.embed.embedder import checked
 from memos_assets.search.query_embedding import QueryEmbedding
 
-#: Least cosine of a winner where nothing was calibrated.
-STRICT: Final = 0.97
 #: Nearest queries that are looked through for one whose entry lives.
 _CANDIDATES: Final = 20
 #: Most elements that pgvector's halfvec has.

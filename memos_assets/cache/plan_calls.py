@@ -1,7 +1,8 @@
 """The remediation plan's methods, with asyncio (`PlanCalls`) and without it (`SyncPlanCalls`)."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final
 
@@ -10,6 +11,7 @@ from sqlalchemy.orm import Session
 from memos_assets.cache import calls, entries, nearest
 from memos_assets.cache.calls import CONTENT, PLANNED_THRESHOLD, QUERIES, Stored
 from memos_assets.cache.common import Common
+from memos_assets.cache.counters import write
 from memos_assets.cache.drivers import (
     AsyncSessions,
     Sessions,
@@ -59,7 +61,7 @@ def _put(
     return _Put(run)
 
 
-def _served(common: Common[Any], key: Key, found: Entry | None) -> bool:
+def served(common: Common[Any], key: Key, found: Entry | None) -> bool:
     """Count a look, and say whether its entry is served."""
     if found is None or not found.fresh:
         common.counters.note(key.namespace, "miss", "absent" if found is None else "expired")
@@ -72,6 +74,8 @@ def _served(common: Common[Any], key: Key, found: Entry | None) -> bool:
 def _near(
     common: Common[Any], vector: Vector, threshold: float, key: Key
 ) -> Callable[[Session], Near | None]:
+    # Unlike a miss, a search by meaning alone may find the entry of this very query.
+    key = replace(key, digest=b"")
     return partial(
         nearest.nearest, key=key, vector=vector, bounds=common.bounds, threshold=threshold
     )
@@ -207,7 +211,9 @@ class PlanCalls(Common[AsyncEmbedder]):
             near = await look(sessions, self.availability, run)
         except UnavailableError:
             return None
-        return _similar(self, key, near, text)
+        found = _similar(self, key, near, text)
+        await self.flush(sessions, now=False)
+        return found
 
     async def cleanup_expired(
         self, sessions: AsyncSessions, *, scope: Scope = SHARED
@@ -228,6 +234,17 @@ class PlanCalls(Common[AsyncEmbedder]):
             return {}
         return found
 
+    async def flush(self, sessions: AsyncSessions, *, now: bool = True) -> None:
+        """Write the counts of this process, as a service does before it ends.
+
+        Args:
+            sessions: makes sessions.
+            now: false: only once they have waited for some seconds, as each lookup does.
+        """
+        if (batch := self.counters.take(now=now)) is not None:
+            with suppress(UnavailableError):
+                await work(sessions, self.availability, partial(write, batch=batch))
+
     async def _found(self, sessions: AsyncSessions, key: Key | None) -> Entry | None:
         if key is None:
             return None
@@ -236,7 +253,9 @@ class PlanCalls(Common[AsyncEmbedder]):
         except UnavailableError:
             self.counters.note(key.namespace, "miss", "unavailable")
             return None
-        return found if _served(self, key, found) else None
+        there = served(self, key, found)
+        await self.flush(sessions, now=False)
+        return found if there else None
 
     async def _store(self, sessions: AsyncSessions, put: _Put) -> Stored:
         if put.run is None:
@@ -321,7 +340,9 @@ class SyncPlanCalls(Common[Embedder]):
             near = look_now(sessions, self.availability, run)
         except UnavailableError:
             return None
-        return _similar(self, key, near, text)
+        found = _similar(self, key, near, text)
+        self.flush(sessions, now=False)
+        return found
 
     def cleanup_expired(self, sessions: Sessions, *, scope: Scope = SHARED) -> tuple[int, int]:
         """As `PlanCalls.cleanup_expired`."""
@@ -340,6 +361,12 @@ class SyncPlanCalls(Common[Embedder]):
             return {}
         return found
 
+    def flush(self, sessions: Sessions, *, now: bool = True) -> None:
+        """As `PlanCalls.flush`."""
+        if (batch := self.counters.take(now=now)) is not None:
+            with suppress(UnavailableError):
+                work_now(sessions, self.availability, partial(write, batch=batch))
+
     def _found(self, sessions: Sessions, key: Key | None) -> Entry | None:
         if key is None:
             return None
@@ -348,7 +375,9 @@ class SyncPlanCalls(Common[Embedder]):
         except UnavailableError:
             self.counters.note(key.namespace, "miss", "unavailable")
             return None
-        return found if _served(self, key, found) else None
+        there = served(self, key, found)
+        self.flush(sessions, now=False)
+        return found if there else None
 
     def _store(self, sessions: Sessions, put: _Put) -> Stored:
         if put.run is None:

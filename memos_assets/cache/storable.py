@@ -67,16 +67,16 @@ def storable(computed: Any, most_bytes: int = MOST_BYTES) -> Storable | Refusal:
         most_bytes: of its JSON.
     """
     said = computed if isinstance(computed, Computed) else Computed(computed)
-    if refused := _refused(said):
-        return refused
     try:
+        if refused := _refused(said):
+            return refused
         text = json.dumps(said.value, allow_nan=False)
         if len(text) > most_bytes:
             return "too large"
         if not _same(json.loads(text), said.value):
             return "not json"
         cites = tuple(sorted({one if isinstance(one, UUID) else UUID(one) for one in said.cites}))
-    except (TypeError, ValueError, AttributeError, RecursionError):
+    except Exception:  # noqa: BLE001  the objects of callers raise what they like when looked at
         return "not json"
     return Storable(text, cites, said.negative or said.value is None, said.ttl)
 

@@ -3,8 +3,9 @@
 Findings, answered sub-questions and decompositions of missions, for all processes: nothing is
 loaded at the start, and nothing is kept in memory beside the database. memOS's methods take no
 session, and neither do these: a cache is made with what makes sessions, and each call is a short
-transaction of its own. Entries live a week, where memOS's never ended. Success rates and counts of
-accesses are stored, where memOS lost them at the end of the process.
+transaction of its own. Without a database nothing is found and nothing is stored. Entries live a
+week, where memOS's never ended. Success rates and counts of accesses are stored, where memOS lost
+them at the end of the process.
 
 Source: the memOS server, agentic/scratchpad_cache.py.
 """
@@ -12,15 +13,17 @@ Source: the memOS server, agentic/scratchpad_cache.py.
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.cache import Scope, SyncCache, calls, entries, nearest, statistics
-from memos_assets.cache.drivers import Sessions
+from memos_assets.cache.drivers import Sessions, work_now
+from memos_assets.cache.flow import UnavailableError
 from memos_assets.cache.key import Key, key_of
+from memos_assets.cache.plan_calls import served
 from memos_assets.cache.storable import Storable, storable
 from memos_assets.cache.vector_indexes import Bounds
 from memos_assets.postgres.schema.agent_cache import cache_entries
@@ -93,15 +96,19 @@ class ScratchpadCache:
         found = self._run(
             lambda session: nearest.neighbours(
                 session, key, vector, self._bounds, max_results, threshold
-            )
+            ),
+            [],
         )
         self._raw["finding_semantic_hits"] += bool(found)
         return [(calls.plain_value(one), similarity) for one, similarity in found]
 
     def get_findings_by_source(self, source_url: str) -> list[dict[str, Any]]:
         """Return the findings of a source, the newest first."""
-        found = (value for value in self._values(FINDINGS) if value["source_url"] == source_url)
-        return list(found)
+
+        def of_source(value: dict[str, Any]) -> bool:
+            return bool(value["source_url"] == source_url)
+
+        return self._values(FINDINGS, of_source, most=None)
 
     def cache_subquery(
         self, query: str, answer: str, sources: Sequence[str], confidence: float = 0.0
@@ -162,7 +169,7 @@ class ScratchpadCache:
             names = (FINDINGS, SUBQUERIES, MISSIONS)
             return {one: found[one].valid if one in found else 0 for one in names}
 
-        size = self._run(sizes)
+        size = self._run(sizes, dict.fromkeys((FINDINGS, SUBQUERIES, MISSIONS), 0))
         raw = {
             f"{one}_{what}": self._raw[f"{one}_{what}"]
             for one in ("finding", "subquery", "mission")
@@ -184,9 +191,9 @@ class ScratchpadCache:
     def clear_all(self) -> None:
         """Evict all findings, sub-questions and missions, of every scope."""
         for namespace in (FINDINGS, SUBQUERIES, MISSIONS):
-            self._run(
-                lambda session, name=namespace: self._cache.invalidate(session, namespace=name)
-            )
+            # session-rule: S001 because memOS's signatures have no session
+            with self._sessions() as session, session.begin():
+                self._cache.invalidate(session, namespace=namespace)
 
     def compact_db(self) -> None:
         """Do nothing: PostgreSQL reuses the space of what is deleted."""
@@ -200,11 +207,13 @@ class ScratchpadCache:
         key = key_of(namespace, query, self._scope)
         found = None
         if key is not None:
-            found = self._run(lambda session: entries.read(session, key))
+            found = self._run(lambda session: entries.read(session, key), None)
         there = found is not None and found.fresh
         if kind is not None:
             self._raw[f"{kind}_{'hits' if there else 'misses'}"] += 1
-            self._cache.counters.note(namespace, "hit" if there else "miss", "exact")
+        if kind is not None and key is not None:
+            served(self._cache, key, found)
+            self._cache.flush(self._sessions, now=False)
         if found is None or not there:
             return None
         value: dict[str, Any] = calls.plain_value(found)
@@ -217,30 +226,47 @@ class ScratchpadCache:
         vector = None if embedding is None else nearest.vector_of(key, self._model, embedding)
         rules = self._cache.rules(namespace)
         self._run(
-            lambda session: calls.put(session, key, made, rules, self._cache.rng, vector=vector)
+            lambda session: calls.put(session, key, made, rules, self._cache.rng, vector=vector),
+            None,
         )
 
-    def _values(self, namespace: str) -> Iterator[dict[str, Any]]:
-        """Yield the newest values of the scope that live."""
+    def _values(
+        self,
+        namespace: str,
+        wanted: Callable[[dict[str, Any]], bool] = bool,
+        most: int | None = _COMPARED,
+    ) -> list[dict[str, Any]]:
+        """Return the newest values of the scope that live, of at most so many, that are wanted."""
         key = key_of(namespace, "any", self._scope)
-        assert key is not None
-        return iter(self._run(lambda session: list(_newest(session, key))))
+        if key is None:
+            return []
+        found: list[dict[str, Any]] = self._run(
+            lambda session: [value for value in _newest(session, key, most) if wanted(value)], []
+        )
+        return found
 
-    def _run(self, work: Any) -> Any:
-        # session-rule: S001 because memOS's signatures have no session: each call is a transaction
-        with self._sessions() as session, session.begin():
-            entries.act_for(session, self._scope.user)
-            return work(session)
+    def _run(self, run: Callable[[Session], Any], otherwise: Any) -> Any:
+        """Run a function in a transaction of its own; without a database, return the other."""
+
+        def acting(session: Session) -> Any:
+            entries.act_for(session, self._scope.user, brief=True)
+            return run(session)
+
+        try:
+            return work_now(self._sessions, self._cache.availability, acting)
+        except UnavailableError:
+            return otherwise
 
 
-def _newest(session: Session, key: Key) -> Iterable[dict[str, Any]]:
+def _newest(session: Session, key: Key, most: int | None) -> Iterable[dict[str, Any]]:
     e = cache_entries.c
     statement = (
         sa.select(e.value)
         .where(e.namespace == key.namespace, e.scope == key.scope_digest)
         .where(e.expires_at > sa.func.clock_timestamp())
         .order_by(e.stored_at.desc(), e.number.desc())
-        .limit(_COMPARED)
+        .limit(most)
+        .execution_options(yield_per=_COMPARED)
     )
     return map(calls.plain_text, session.execute(statement).scalars())
 

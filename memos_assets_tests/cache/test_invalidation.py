@@ -1,5 +1,8 @@
 """Answers end with what they rest on, in the writer's transaction."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -186,3 +189,78 @@ def test_a_user_is_walled_off_from_answers_of_another_one(sessions: Sessions, sc
                 ),
                 {"u": scope.user},
             )
+
+
+def test_what_is_computed_before_the_writer_commits_is_not_stored(
+    sessions: Sessions, scope: Scope
+) -> None:
+    with sessions() as session:
+        with session.begin():
+            SyncCache().invalidate(session, user=scope.user)
+            # By what the writer is about to change; and in a savepoint that ends earlier.
+            with session.begin_nested():
+                ask(sessions, "q", "before", scope)
+            ask(sessions, "r", "before", scope)
+        with session.begin():
+            ask(sessions, "s", "kept: this transaction invalidates nothing", scope)
+    assert ask(sessions, "q", "after", scope).value == "after"
+    assert ask(sessions, "r", "after", scope).value == "after"
+    assert ask(sessions, "s", "after", scope).origin == "exact"
+
+
+def test_a_writer_that_rolls_back_evicts_nothing_later(sessions: Sessions, scope: Scope) -> None:
+    ask(sessions, "q", "kept", scope)
+    with sessions() as session:
+        SyncCache().invalidate(session, user=scope.user)
+        session.rollback()
+        session.execute(sa.text("select 1"))
+        session.commit()
+    assert ask(sessions, "q", "-", scope).origin == "exact"
+
+
+def test_nobody_waits_for_a_writer_and_no_writer_fails_for_the_cache(
+    sessions: Sessions, memory: SyncMemory, scope: Scope
+) -> None:
+    """The writer has the memory and then wants the leases; who publishes has them the other way."""
+    assert scope.user is not None
+    cited = remember(sessions, memory, scope.user, f"waited for of {scope.user}")
+    publishing = threading.Event()
+
+    def compute() -> Computed:
+        publishing.wait(5)
+        return Computed("late", cites=[cited.id])
+
+    with ThreadPoolExecutor(1) as pool, sessions() as session:
+        asked = pool.submit(
+            SyncCache().get_or_compute,
+            sessions, namespace="answers", query="q", compute=compute, scope=scope,
+        )  # fmt: skip
+        time.sleep(0.1)
+        memory.act_as(session, user=scope.user)
+        memory.retract(session, cited.id)
+        publishing.set()
+        assert asked.result(timeout=0.9).value == "late"
+        SyncCache().invalidate(session, user=scope.user)
+        began = time.monotonic()
+        other = Scope(user=scope.user, version="another")
+        assert ask(sessions, "q", "at once", other).value == "at once"
+        assert time.monotonic() - began < 0.9
+        session.commit()
+    assert ask(sessions, "q", "after", scope).value == "after"
+
+
+def test_what_is_computed_while_answers_of_a_memory_are_evicted_is_not_stored(
+    sessions: Sessions, memory: SyncMemory, scope: Scope
+) -> None:
+    assert scope.user is not None
+    cited = remember(sessions, memory, scope.user, f"evicted of {scope.user}")
+
+    def compute() -> Computed:
+        with sessions() as session, session.begin():
+            SyncCache().invalidate(session, memory=str(cited.id))
+        return Computed("by what was known before", cites=[cited.id])
+
+    SyncCache().get_or_compute(
+        sessions, namespace="answers", query="q", compute=compute, scope=scope
+    )
+    assert ask(sessions, "q", "after", scope).value == "after"

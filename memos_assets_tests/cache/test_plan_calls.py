@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
-from memos_assets.cache import Cache, Computed, Namespace, Scope, SyncCache
+from memos_assets.cache import Cache, Computed, Namespace, Scope, SyncCache, counters
 from memos_assets.cache.limits import enforce_limits
 from memos_assets.cache.namespaces import JITTER
 from memos_assets.cache.statistics import statistics
@@ -188,6 +188,27 @@ def test_an_expired_answer_is_served_within_its_grace_while_another_computes(
     assert origins == [("old", "stale")]
 
 
+def test_lookups_write_their_counts_without_being_told_to(
+    sessions: Sessions, scope: Scope, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = SyncCache(Near())
+    cache.set_content(sessions, "http://a", "Title", "text", "html", scope=scope)
+    cache.set_query_result(sessions, NEAR[0][0], 1, scope=scope)
+    monkeypatch.setattr(counters, "_SECONDS", 0.0)
+    cache.get_content(sessions, "http://a", scope=scope)
+    cache.find_similar_query(sessions, NEAR[0][1], scope=scope)
+    shown = cache.get_stats(sessions, scope=scope)
+    assert [shown[name]["total_hits"] for name in ("content_cache", "query_cache")] == [1, 1]
+
+
+def test_counts_are_written_after_so_many_entries() -> None:
+    counted = counters.Counters()
+    for number in range(1_000):
+        assert counted.take() is None
+        counted.use("one user", number)
+    assert counted.take() is not None
+
+
 def test_without_a_database_the_caller_has_its_value(scope: Scope) -> None:
     engine = sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none")
     cache = SyncCache(DeterministicEmbedder(8))
@@ -198,3 +219,12 @@ def test_without_a_database_the_caller_has_its_value(scope: Scope) -> None:
         assert (found.value, found.origin, found.reason) == (7, "computed", "unavailable")
     assert cache.get_content(sessionmaker(engine), "http://a") is None
     assert cache.set_query_result(sessionmaker(engine), "q", 1).refused == "unavailable"
+
+
+def test_a_similar_query_may_be_the_query_itself(sessions: Sessions, scope: Scope) -> None:
+    cache = SyncCache(Near())
+    cache.set_query_result(sessions, NEAR[0][0], {"data": 1}, scope=scope)
+    found = cache.find_similar_query(sessions, f" {NEAR[0][0]}", scope=scope)
+    assert found is not None
+    assert (found["data"], found["matched_query"]) == (1, NEAR[0][0])
+    assert found["similarity_score"] == pytest.approx(1)

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.cache import Scope
+from memos_assets.memos_face import scratchpad_cache
 from memos_assets.memos_face.scratchpad_cache import ScratchpadCache
 
 
@@ -73,3 +74,26 @@ def test_findings_sub_questions_and_missions_as_memos_calls_for_them(engine: sa.
     cache.compact_db()
     cache.clear_all()
     assert cache.get_stats()["mission_cache"]["size"] == 0
+
+
+def test_without_a_database_nothing_is_found_and_nothing_fails() -> None:
+    cache = made(sa.create_engine("postgresql+psycopg://nobody@127.0.0.1:1/none"))
+    assert len(cache.cache_finding("content", "http://a", 0.9)) == 16
+    assert cache.get_finding("content") is None
+    assert cache.find_similar_findings(np.eye(8)[0]) == []
+    assert cache.get_findings_by_source("http://a") == []
+    cache.cache_subquery("q", "a", [])
+    assert cache.get_related_subqueries("q") == []
+    assert cache.update_mission_success_rate("m", 1) is False
+    assert cache.get_stats()["finding_cache"]["size"] == 0
+
+
+def test_all_findings_of_a_source_are_returned_however_many_there_are(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scratchpad_cache, "_COMPARED", 2)
+    cache = made(engine)
+    for number in range(5):
+        cache.cache_finding(f"finding {number}", f"http://{number % 2}", 0.5)
+    found = [value["content"] for value in cache.get_findings_by_source("http://0")]
+    assert found == ["finding 4", "finding 2", "finding 0"]

@@ -70,6 +70,8 @@ class Lexicon:
         months: their names, in order.
         prefixes: that turn a word into its opposite.
         capitals: a capital within a sentence marks a name.
+        decimal_comma: "3,5" is one number.
+        cases: words whose form tells the subject from the object.
         word: looks up a word by its text, or a phrase by its stems.
         stem: returns the stem of a word.
     """
@@ -95,6 +97,8 @@ class Lexicon:
     months: tuple[str, ...]
     prefixes: tuple[str, ...]
     capitals: bool
+    decimal_comma: bool
+    cases: frozenset[str]
     word: Callable[[str], Word]
     stem: Callable[[str], str]
 
@@ -255,6 +259,8 @@ def lexicon(language: str) -> Lexicon:
         months=tuple(name.partition("=")[0] for name in kinds_file[_MONTHS[language]]),
         prefixes=_PREFIXES[language],
         capitals=language == "en",
+        decimal_comma=language == "de",
+        cases=frozenset(grammar.get("case", ())),
         word=word,
         stem=lru_cache(maxsize=_KEPT_WORDS)(stem),
     )

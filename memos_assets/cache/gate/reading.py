@@ -9,7 +9,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
 from memos_assets.cache.gate.digits import CURRENCIES, Digits, digits_of
@@ -17,6 +17,13 @@ from memos_assets.cache.gate.lexicon import LANGUAGES, Lexicon, Word, foreign_wo
 
 _TOKEN: Final = re.compile(
     r"\w+(?:(?:[-'@&.]|(?<=\d)[:/](?=\d)|(?<=\d),(?=\d{3}))\w+)*(?:\+\+|[#%])?|[$€£¥%&]"
+)
+#: "3,5" is one number, but "1,500" is thousands where no comma stands before decimals.
+_DECIMAL: Final = re.compile(r"(?<![\d,.])(\d+),(\d+)(?![\d,])")
+#: What signs say of numbers: a comparison, an operation, less than zero, before or after noon.
+_SIGNS: Final = re.compile(
+    r"[<>=^*\u00d7\u00f7\u2264\u2265\u00b1\u2212]|(?:^|(?<=[\s(]))-(?=\d)"
+    r"|(?<=\d)\s*[+/]\s*(?=\d)|(?<=\d)\s+-\s+(?=\d)|(?<=\d)\s*[ap]\.?m\b"
 )
 #: Apostrophes that keyboards and word processors write in place of U+0027.
 _APOSTROPHES: Final = str.maketrans(dict.fromkeys("\u2018\u2019\u0060\u00b4", "'"))
@@ -81,6 +88,11 @@ def normalised(text: str) -> str:
     return " ".join(text.split())
 
 
+def signs_of(text: str) -> list[str]:
+    """Return what signs say of the numbers of a text in lower case, in order."""
+    return ["".join(sign.split()).replace(".", "") for sign in _SIGNS.findall(text)]
+
+
 def language_of(chunks: Sequence[str]) -> str | None:
     """Return the language with rules that a text is in, or None.
 
@@ -126,6 +138,8 @@ def _votes(chunk: str) -> tuple[int, int, tuple[str, ...]]:
 def _items(chunk: str, language: str) -> tuple[Item, ...]:
     words = lexicon(language)
     found = []
+    if "," in chunk:
+        chunk = _DECIMAL.sub(partial(_decimal, words.decimal_comma), chunk)
     for token in _TOKEN.findall(chunk):
         capital = token[0].isupper() + (len(token) > 1 and token[:2].isupper())
         if token[-1] == "s" and len(token) > 2 and token[:-1].isupper():
@@ -137,6 +151,15 @@ def _items(chunk: str, language: str) -> tuple[Item, ...]:
             else:
                 found.append(Item(words.word(part), None, capital))
     return tuple(found)
+
+
+def _decimal(comma: bool, number: re.Match[str]) -> str:  # noqa: FBT001  of `partial`
+    """Return a number with a point before its decimals; three of them may be thousands."""
+    whole, decimals = number.groups()
+    if len(decimals) != 3:
+        return f"{whole}.{decimals}"
+    # A zero more keeps "1,500" apart from "1.500", which is 1500.
+    return f"{whole}.{decimals}0" if comma else number[0]
 
 
 def _parts(token: str, words: Lexicon) -> list[str]:

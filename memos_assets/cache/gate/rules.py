@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from memos_assets.cache.gate.lexicon import Lexicon, Word
-from memos_assets.cache.gate.reading import Reading
+from memos_assets.cache.gate.reading import Reading, signs_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ def freshness(pair: Pair) -> str:
 def numbers(pair: Pair) -> str:
     """Amounts, years, counts and places in an order are equal as sets; "one" may be left out."""
     one, other = pair.asked, pair.matched
+    if one.text != other.text and (mine := signs_of(one.text)) != (theirs := signs_of(other.text)):
+        return f"{' '.join(mine) or 'no sign'} asked, {' '.join(theirs) or 'no sign'} matched"
     if one.numbers == other.numbers and not (one.weak or other.weak):
         return ""
     missing = one.numbers - other.numbers - other.weak
@@ -153,6 +155,8 @@ def direction(pair: Pair) -> str:
     for start, end in forth:
         if (end, start) in back and (start, end) not in back:
             return f"from {start!r} to {end!r} in the asked text, the other way in the matched one"
+    if pair.lexicon.cases and (reason := _recast(one, other, pair.lexicon.cases)):
+        return reason
     if one.stems == other.stems and not pair.asked_only:
         return _swapped(one, other, pair.lexicon)
     return ""
@@ -312,6 +316,17 @@ def _arrows(reading: Reading, words: Lexicon) -> set[tuple[str, str]]:
                     if end and end.stem != origin.stem:
                         found.add((origin.stem, end.stem))
     return found
+
+
+def _recast(one: Reading, other: Reading, cases: frozenset[str]) -> str:
+    """Return how the same words in the same order have other parts: who bites, and whom."""
+    mine, theirs = (
+        [word.text for word in each.symbols if word.text in cases] for each in (one, other)
+    )
+    if mine == theirs or len(mine) != len(theirs):
+        return ""
+    same = [[word.stem for word in each.symbols if word.content] for each in (one, other)]
+    return f"{mine} and {theirs} tell subject and object" if same[0] == same[1] else ""
 
 
 def _swapped(one: Reading, other: Reading, words: Lexicon) -> str:

@@ -112,14 +112,13 @@ EVICT = """
         if num_nonnulls(of_key, of_memory, of_user, of_namespace) = 0 then
             return 0;
         end if;
-        if of_memory is null then
-            delete from agent.cache_leases where key in (
-                select l.key from agent.cache_leases l
-                where (of_key is null or l.key = of_key)
-                    and (of_user is null or l.user_id = of_user)
-                    and (of_namespace is null or l.namespace = of_namespace)
-                order by 1 for update of l);
-        end if;
+        -- Nobody knows yet which memories an answer cites that is computed at this moment.
+        delete from agent.cache_leases where key in (
+            select l.key from agent.cache_leases l
+            where (of_key is null or l.key = of_key)
+                and (of_user is null or l.user_id = of_user)
+                and (of_namespace is null or l.namespace = of_namespace)
+            order by 1 for update of l);
         delete from agent.cache_entries where number in (
             select e.number from agent.cache_entries e
             where (of_key is null or e.key = of_key)
