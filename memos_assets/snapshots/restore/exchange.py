@@ -18,6 +18,7 @@ from psycopg import sql
 from memos_assets.catalog import MEMOS
 from memos_assets.postgres import row_security
 from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.owned_rows import OWNERS_POLICY, PREFIX
 from memos_assets.postgres.schema import agent
 from memos_assets.postgres.versions.carried_over import carry_over
 from memos_assets.postgres.versions.live_locks import (
@@ -175,16 +176,38 @@ _OUTER_KEYS = sa.text(
         and k.confrelid = any(:replaced) and k.conrelid <> all(:replaced)
     """
 )
-_PUBLICATIONS = sa.text(
-    "select 'publication ' || p.pubname from pg_catalog.pg_publication_rel r "
-    "join pg_catalog.pg_publication p on p.oid = r.prpubid where r.prrelid = any(:replaced) "
-    "order by 1"
+#: Of others, on tables that are replaced. Our own policies come back by their description, and our
+#: constraints with the tables.
+_HANGING = sa.text(
+    """
+    select 'publication ' || p.pubname
+    from pg_catalog.pg_publication_rel r
+    join pg_catalog.pg_publication p on p.oid = r.prpubid where r.prrelid = any(:replaced)
+    union all
+    select 'policy ' || p.polname || ' of ' || c.relname
+    from pg_catalog.pg_policy p join pg_catalog.pg_class c on c.oid = p.polrelid
+    where p.polrelid = any(:replaced) and p.polname <> :owners
+        and not starts_with(p.polname::text, :prefix)
+    union all
+    select 'constraint ' || k.conname || ' of ' || c.relname
+    from pg_catalog.pg_constraint k join pg_catalog.pg_class c on c.oid = k.conrelid
+    where k.conrelid = any(:replaced) and k.contype = 'c' and k.conname <> all(:checks)
+    order by 1
+    """
 )
 
 
 def hanging(conn: sa.Connection) -> list[str]:
-    """Describe publications of others, which an exchange would take the tables out of."""
-    return list(conn.execute(_PUBLICATIONS, {"replaced": list(_replaced(conn).values())}).scalars())
+    """Describe publications, policies and check constraints of others, which would be dropped."""
+    checks = [
+        str(constraint.name)
+        for table in agent.metadata.tables.values()
+        for constraint in table.constraints
+        if isinstance(constraint, sa.CheckConstraint)
+    ]
+    given = {"owners": OWNERS_POLICY, "prefix": PREFIX, "checks": checks}
+    replaced = list(_replaced(conn).values())
+    return list(conn.execute(_HANGING, {"replaced": replaced, **given}).scalars())
 
 
 #: Enabled as PostgreSQL notes it -> the words that say so; the usual way needs none.

@@ -219,6 +219,14 @@ def test_snapshots_that_do_not_fit_are_refused(agents: Agents) -> None:
     assert "publication hers" in str(refused(agents, "M819"))
     with agents.engine.begin() as conn:
         conn.exec_driver_sql("drop publication hers")
+        conn.exec_driver_sql("create policy hers on agent.memories as restrictive using (false)")
+        conn.exec_driver_sql("alter table agent.links add constraint hers check (weight < 9)")
+    lost = str(refused(agents, "M819"))
+    assert "policy hers of memories" in lost
+    assert "constraint hers of links" in lost
+    with agents.engine.begin() as conn:
+        conn.exec_driver_sql("drop policy hers on agent.memories")
+        conn.exec_driver_sql("alter table agent.links drop constraint hers")
         conn.exec_driver_sql("update agent.models set name = 'better'")
     assert "memos/agent/reembedding" in str(refused(agents, "M817"))
     with agents.engine.begin() as conn:
