@@ -6,7 +6,7 @@ transactions of their own.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from sqlalchemy.orm import Session
@@ -121,7 +121,7 @@ def result(value: Any) -> Storable | Refusal:
     added = {"from_cache", "semantic_match", "matched_query", "similarity_score"}
     if isinstance(said.value, dict) and added & said.value.keys():
         kept = {name: one for name, one in said.value.items() if name not in added}
-        said = Computed(kept, said.cites, said.negative, said.partial, said.acted, said.store)
+        said = replace(said, value=kept)
     return storable(said)
 
 

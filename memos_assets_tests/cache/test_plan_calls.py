@@ -132,6 +132,19 @@ def test_what_is_past_its_life_is_not_served_and_goes_in_the_background(
     assert cache.get_query_result(sessions, "alive", scope=scope) is not None
 
 
+def test_a_result_that_was_read_and_is_stored_again_keeps_the_life_that_it_was_given(
+    sessions: Sessions, scope: Scope, owner: sa.Engine
+) -> None:
+    read = {"data": 1, "from_cache": True}
+    assert SyncCache().set_query_result(sessions, "q", Computed(read, ttl=5.0), scope=scope).stored
+    stored = sa.text(
+        "select value, expires_at < now() + interval '1 minute' from agent.cache_entries "
+        "where user_id = :u"
+    )
+    with owner.connect() as conn:
+        assert conn.execute(stored, {"u": scope.user}).one() == ('{"data": 1}', True)
+
+
 def test_namespaces_keep_to_their_limits_by_use(
     sessions: Sessions, scope: Scope, owner: sa.Engine
 ) -> None:
