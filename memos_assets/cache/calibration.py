@@ -31,8 +31,6 @@ FEWEST_DIFFERENT: Final = 100
 FEWEST_SAME: Final = 20
 #: Standard deviations of the bound: a bound of 97.5 % on one side.
 _Z: Final = 1.959964
-#: Points of a curve.
-_POINTS: Final = 200
 #: Texts that are embedded at once.
 _BATCH: Final = 64
 #: Steps in which thresholds are chosen.
@@ -185,7 +183,7 @@ def calibrate(
         (cosine if judge(rules, pair.b, pair.a).serve else -1.0, pair.same)
         for pair, cosine in labelled
     ]
-    curve = _curve(served, same, different)
+    curve = tuple(_every_step(served, same, different))
 
     def result(point: Point | None, reason: str) -> Calibration:
         threshold = strict if point is None else point.threshold
@@ -200,7 +198,7 @@ def calibrate(
             same=same,
             different=different,
             upper_bound=shown.upper,
-            curve=tuple(curve),
+            curve=curve,
         )
 
     if different < FEWEST_DIFFERENT or same < FEWEST_SAME:
@@ -209,10 +207,9 @@ def calibrate(
             f"{different:,} different and {same:,} same pairs are too few: at least "
             f"{FEWEST_DIFFERENT:,} and {FEWEST_SAME:,} are needed",
         )
-    within = [point for point in _every_step(served, same, different) if point.upper <= budget]
-    if not within:
+    best = next((point for point in curve if point.upper <= budget), None)
+    if best is None:
         return result(None, f"at no threshold are false hits surely below {budget:.1%}")
-    best = within[0]
     return result(
         best,
         f"{best.false_hits:,} of {len(labelled):,} pairs are served wrongly, surely below "
@@ -344,11 +341,6 @@ def _every_step(served: Sequence[tuple[float, bool]], same: int, different: int)
         hits = len(of_same) - int(np.searchsorted(of_same, threshold))
         false_hits = len(of_different) - int(np.searchsorted(of_different, threshold))
         yield _named(threshold, hits, false_hits, same, different)
-
-
-def _curve(served: Sequence[tuple[float, bool]], same: int, different: int) -> list[Point]:
-    points = list(_every_step(served, same, different))
-    return points[:: max(len(points) // _POINTS, 1)]
 
 
 def _unusable(what: str, where: str = "calibration of the cache") -> AgentError:
