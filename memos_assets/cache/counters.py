@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.cache.entries import act_for
-from memos_assets.cache.key import is_storable
+from memos_assets.postgres.storable_text import is_storable
 
 #: Seconds, and hits, after which the next call takes the counts along.
 _SECONDS: Final = 5.0

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from memos_assets.postgres.storable_text import is_storable
+
 _VERSION: Final = 1
 _PARAMETERS: Final = json.JSONEncoder(sort_keys=True, allow_nan=False)
 
@@ -87,14 +89,3 @@ def digest(*parts: str | int | None) -> bytes:
 def pair_digest(namespace: str, asked: str, matched: str) -> bytes:
     """Return 32 bytes of two queries, in either order."""
     return digest(namespace, *sorted((asked, matched)))
-
-
-def is_storable(text: object) -> bool:
-    """Whether something is text that PostgreSQL can have: without NUL and lone surrogates."""
-    if not isinstance(text, str) or "\0" in text:
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -20,12 +20,12 @@ from memos_assets.memory.service.values import (
     MemoryType,
     PrivacyLevel,
     bounded,
-    is_storable,
     one_of,
     refused,
     short_text,
 )
 from memos_assets.memory.splitting import split
+from memos_assets.postgres.storable_text import is_storable
 from memos_assets.search.embed import AsyncEmbedder, Vectors, check_fit
 
 #: Elements of ``embedding_vector``.

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from memos_assets.errors import AgentError
 from memos_assets.postgres.application.tables import APPLICATION
+from memos_assets.postgres.storable_text import is_storable
 
 #: ``public.memories`` and the settings of its users.
 MEMORIES: Final = APPLICATION["memories"]
@@ -96,15 +97,6 @@ def short_text(value: str | None, field: str) -> str | None:
     if not isinstance(value, str) or not 0 < len(value) <= length or not is_storable(value):
         raise refused(field, "cannot be stored", f"1 to {length} characters without NUL")
     return value
-
-
-def is_storable(text: str) -> bool:
-    """Whether PostgreSQL can hold a text: no NUL, no half of a surrogate pair."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in text
 
 
 def refused(field: str, what: str, expected: str) -> AgentError:

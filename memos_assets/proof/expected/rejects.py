@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import Link, TableSpec
 from memos_assets.postgres.schema import tables
+from memos_assets.postgres.storable_text import is_storable
 from memos_assets.proof.expected.repairs import faults_of
 from memos_assets.sqlite.row_codec import Value
 
@@ -292,10 +293,4 @@ def _rejected(row: Sequence[Any], decided: Mapping[str, str]) -> Rejected:
 
 def _is_storable(value: Value) -> bool:
     """Whether PostgreSQL can be asked for a value of a key."""
-    if not isinstance(value, str):
-        return isinstance(value, int)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return "\0" not in value
+    return isinstance(value, int) or is_storable(value)
