@@ -20,13 +20,12 @@ from memos_assets.cache.vector_indexes import Bounds
 from memos_assets.errors import MemosAssetsError
 from memos_assets.postgres.schema.agent_cache import cache_embeddings, cache_entries, cache_pairs
 from memos_assets.postgres.schema.agent_cache import cache_thresholds as thresholds
-from memos_assets.search.embed.embedder import checked
+from memos_assets.postgres.schema.embeddings import MOST_ELEMENTS
+from memos_assets.search.embed.embedder import checked, unit
 from memos_assets.search.query_embedding import QueryEmbedding
 
 #: Nearest queries that are looked through for one whose entry lives.
 _CANDIDATES: Final = 20
-#: Most elements that pgvector's halfvec has.
-_MOST_ELEMENTS: Final = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +58,10 @@ def vector_of(key: Key, model: str, embedding: Any) -> Vector | None:
         numbers = np.asarray(embedding, dtype=np.float64)
         if numbers.ndim != 1:
             return None
-        (found,) = checked([numbers], 1, where="embedder")
+        (elements,) = unit(checked([numbers], 1, where="embedder"))
     except (MemosAssetsError, TypeError, ValueError):
         return None
-    exact = np.asarray(found, dtype=np.float64)
-    exact = exact / np.abs(exact).max()
-    elements = (exact / np.linalg.norm(exact)).astype(np.float32)
-    if len(elements) > _MOST_ELEMENTS:
+    if len(elements) > MOST_ELEMENTS:
         return None
     return Vector(digest(key.scope_digest.hex(), model, len(elements)), elements, model)
 

@@ -15,14 +15,13 @@ from psycopg import sql
 from sqlalchemy.orm import Session
 
 from memos_assets.postgres.connection import autocommit_connection, driver_of
+from memos_assets.postgres.schema.embeddings import MOST_INDEXABLE
 from memos_assets.postgres.vector_names import VectorName
 
 #: Entries of a bucket from which on it gets an index.
 FEWEST_INDEXED: Final = 3_000
 #: Entries that are not in the index of their bucket, at which it is built anew.
 MOST_OUTSIDE: Final = 2_000
-#: Most elements of a halfvec that HNSW indexes; above it a search is exact.
-_MOST_INDEXABLE: Final = 4_000
 #: Seconds for which it is remembered which index a bucket has.
 _REMEMBERED: Final = 30.0
 _MOST_REMEMBERED: Final = 10_000
@@ -121,7 +120,7 @@ def pending(conn: sa.Connection) -> list[tuple[BucketIndex, list[BucketIndex]]]:
             {"bucket": bucket, "bound": bound, "one": one},
         ).one()
         dimension = text.count(",") + 1
-        if (bound < 0 or outside >= MOST_OUTSIDE) and dimension <= _MOST_INDEXABLE:
+        if (bound < 0 or outside >= MOST_OUTSIDE) and dimension <= MOST_INDEXABLE:
             found.append((BucketIndex(bucket, dimension, highest), former))
     return found
 

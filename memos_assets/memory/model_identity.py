@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from memos_assets.search.embed import Embedder, Vectors
+from memos_assets.search.embed import Embedder, Vectors, unit
 
 #: Plain words; numbers, names and units; other languages and scripts.
 TEXTS: Final = (
@@ -32,14 +32,6 @@ def answer_of(embedder: Embedder) -> Vectors:
         UsageError: M577 to M579, as `Embedder.embed`.
     """
     return unit(embedder.embed(TEXTS))
-
-
-def unit(vectors: Vectors) -> Vectors:
-    """Scale vectors to length 1; shape (texts, dimension), none of zeros."""
-    exact = vectors.astype(np.float64)
-    exact /= np.abs(exact).max(axis=1, keepdims=True)
-    scaled: Vectors = (exact / np.linalg.norm(exact, axis=1, keepdims=True)).astype(np.float32)
-    return scaled
 
 
 def digest_of(answer: Vectors) -> str:

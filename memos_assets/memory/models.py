@@ -20,13 +20,15 @@ from memos_assets.errors import AgentError, UsageError
 from memos_assets.memory import model_identity
 from memos_assets.postgres import advisory_locks, row_security
 from memos_assets.postgres.schema import agent
-from memos_assets.postgres.schema.embeddings import embedding_table, kept_in_the_row
+from memos_assets.postgres.schema.embeddings import (
+    MOST_ELEMENTS,
+    embedding_table,
+    kept_in_the_row,
+)
 from memos_assets.search.embed import Embedder, Vectors, same_model
 
 State = Literal["current", "next", "former"]
 
-#: Most elements that pgvector's halfvec has.
-MOST_ELEMENTS: Final = 16_000
 #: Model -> least cosine of an automatic link, which 0.1 % of random pairs pass; else `_THRESHOLD`.
 _THRESHOLDS: Final = {"all-MiniLM-L6-v2": 0.60, "mxbai-embed-large": 0.70}
 _THRESHOLD: Final = 0.70

@@ -17,10 +17,10 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
-from memos_assets.memory.model_identity import unit
 from memos_assets.memory.models import Model, current_model
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.schema import agent
+from memos_assets.search.embed import unit
 from memos_assets.search.query_embedding import QueryEmbedding, send_binary
 
 #: Rows of one statement; it has five parameters per row, and 65,535 at most.

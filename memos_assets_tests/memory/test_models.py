@@ -26,7 +26,7 @@ from memos_assets.memory.models import (
 )
 from memos_assets.memory.sessions import open_sync_memory_sessions
 from memos_assets.memory.vectors import EmbeddingRow, write_embeddings
-from memos_assets.search.embed import DeterministicEmbedder, OllamaEmbedder, Vectors
+from memos_assets.search.embed import DeterministicEmbedder, OllamaEmbedder, Vectors, unit
 from memos_assets.settings import Settings
 from memos_assets_tests.memory.test_outbox import remember
 
@@ -133,7 +133,7 @@ def test_names_states_and_dimensions_that_cannot_be_are_refused(engine: sa.Engin
 
 def answer(seed: int, dimension: int = 384) -> Vectors:
     random = np.random.default_rng(seed)
-    return model_identity.unit(random.standard_normal((3, dimension)).astype(np.float32))
+    return unit(random.standard_normal((3, dimension)).astype(np.float32))
 
 
 def test_noise_of_a_machine_is_the_same_model_and_other_weights_are_not(
@@ -144,7 +144,7 @@ def test_noise_of_a_machine_is_the_same_model_and_other_weights_are_not(
         model = register(conn, "one", 384, model_identity.digest_of(first), "current", answer=first)
         (model,) = registered(conn)
     noise = np.random.default_rng(2).standard_normal(first.shape).astype(np.float32)
-    noisy = model_identity.unit(first + np.float32(0.001) * noise)
+    noisy = unit(first + np.float32(0.001) * noise)
     assert model_identity.digest_of(noisy) != model.answer_digest
     check_answer(model, first)
     check_answer(model, noisy)

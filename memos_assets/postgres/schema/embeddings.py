@@ -18,6 +18,8 @@ from memos_assets.postgres.vector_names import VectorName
 
 #: Memories of a space from which on it gets an index.
 FEWEST_INDEXED: Final = 8_000
+#: Most elements that pgvector's halfvec has.
+MOST_ELEMENTS: Final = 16_000
 #: Most elements of a halfvec that HNSW indexes; above it a search is exact.
 MOST_INDEXABLE: Final = 4_000
 _NAME: Final = re.compile(r"embeddings_(\d+)_space_(\d+)_to_(\d+)")

@@ -16,6 +16,7 @@ from memos_assets.search.embed.embedder import (
     Embedder,
     TextTooLongError,
     Vectors,
+    unit,
 )
 from memos_assets.search.embed.endpoints import AsyncOllamaEmbedder, AsyncOpenAIEmbedder
 from memos_assets.search.embed.local import DeterministicEmbedder, ThreadedEmbedder
@@ -40,4 +41,5 @@ __all__ = [
     "configured_embedder",
     "configured_next_embedder",
     "same_model",
+    "unit",
 ]

@@ -85,6 +85,14 @@ class EmbedsQueries:
         return vector
 
 
+def unit(vectors: Vectors) -> Vectors:
+    """Scale vectors to length 1; shape (texts, dimension), none of zeros."""
+    exact = vectors.astype(np.float64)
+    exact /= np.abs(exact).max(axis=1, keepdims=True)
+    scaled: Vectors = (exact / np.linalg.norm(exact, axis=1, keepdims=True)).astype(np.float32)
+    return scaled
+
+
 def checked(rows: object, count: int, *, where: str) -> Vectors:
     """Return vectors as an array, or refuse them.
 
