@@ -12,8 +12,13 @@ from psycopg import sql
 
 from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import driver_of
-from memos_assets.postgres.owned_rows import FUNCTIONS, OWNERS_POLICY, Wall, agents_wall
-from memos_assets.postgres.policy_states import create_statement, owners_of, read_states
+from memos_assets.postgres.owned_rows import FUNCTIONS, Wall, agents_wall
+from memos_assets.postgres.policy_states import (
+    create_statement,
+    enable_statement,
+    owners_statement,
+    read_states,
+)
 from memos_assets.postgres.service_role import ROLE, role_facts
 
 #: Begins the comment of a fork's schema; the id of its snapshot ends it.
@@ -82,19 +87,8 @@ def wall_off(conn: sa.Connection, schema: str) -> None:
                 schemas.renamed(create_statement(policy, table).as_string(), schema)
             )
         if wall.policies:
-            owners = sql.SQL(", ").join(
-                map(sql.Identifier, owners_of(wall, states[wall.qualified]))
-            )
-            driver.execute(
-                sql.SQL("create policy {} on {} to {} using (true) with check (true)").format(
-                    sql.Identifier(OWNERS_POLICY), table, owners
-                )
-            )
-            driver.execute(
-                sql.SQL(
-                    "alter table {} enable row level security, force row level security"
-                ).format(table)
-            )
+            driver.execute(owners_statement(wall, states[wall.qualified], table))
+            driver.execute(enable_statement(table))
         if wall.rights:
             rights = sql.SQL(", ".join(wall.rights))
             driver.execute(sql.SQL("grant {} on {} to {}").format(rights, table, role))

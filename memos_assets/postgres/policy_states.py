@@ -176,6 +176,21 @@ def owners_of(wall: Wall, state: TableState) -> tuple[str, ...]:
     return tuple(sorted({state.owner, *of_memos}))
 
 
+def owners_statement(wall: Wall, state: TableState, table: sql.Identifier) -> sql.Composed:
+    """Return the statement that makes the policy by which owners see every row."""
+    owners = sql.SQL(", ").join(map(sql.Identifier, owners_of(wall, state)))
+    return sql.SQL("create policy {} on {} to {} using (true) with check (true)").format(
+        sql.Identifier(OWNERS_POLICY), table, owners
+    )
+
+
+def enable_statement(table: sql.Identifier) -> sql.Composed:
+    """Return the statement from which on policies hold, for the owner too."""
+    return sql.SQL("alter table {} enable row level security, force row level security").format(
+        table
+    )
+
+
 def expected_policies(
     wall: Wall, state: TableState, described: Mapping[tuple[Policy, ...], dict[str, PolicyState]]
 ) -> dict[str, PolicyState]:

@@ -34,8 +34,9 @@ from memos_assets.postgres.policy_states import (
     TableState,
     create_statement,
     described_policies,
+    enable_statement,
     expected_policies,
-    owners_of,
+    owners_statement,
     read_states,
     table_faults,
 )
@@ -187,13 +188,7 @@ def _change(
 ) -> None:
     driver, table = driver_of(conn), sql.Identifier(wall.schema, wall.name)
     create = {policy.name: create_statement(policy, table) for policy in wall.policies}
-    create[OWNERS_POLICY] = sql.SQL(
-        "create policy {} on {} to {} using (true) with check (true)"
-    ).format(
-        sql.Identifier(OWNERS_POLICY),
-        table,
-        sql.SQL(", ").join(map(sql.Identifier, owners_of(wall, state))),
-    )
+    create[OWNERS_POLICY] = owners_statement(wall, state, table)
     try:
         ours = {name: one for name, one in state.policies.items() if name.startswith(PREFIX)}
         for name, policy in ours.items():
@@ -204,8 +199,7 @@ def _change(
             if policy != ours.get(name):
                 driver.execute(create[name])
         if wall.policies and not (state.enabled and state.forced):
-            alter = "alter table {} enable row level security, force row level security"
-            driver.execute(sql.SQL(alter).format(table))
+            driver.execute(enable_statement(table))
         for verb, rights in (
             ("revoke {} on {} from {}", set(state.rights) - set(wall.rights)),
             ("grant {} on {} to {}", set(wall.rights) - set(state.rights)),

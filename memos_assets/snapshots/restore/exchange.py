@@ -55,14 +55,6 @@ class Before:
     rows: Mapping[str, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Exchanged:
-    """An exchange: memOS's rows that changed, and how long readers waited, in seconds."""
-
-    application: Mapping[str, Counts]
-    seconds: float
-
-
 _TABLES = sa.text(
     "select c.relname::text as name, c.oid::bigint as number from pg_catalog.pg_class c "
     "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
