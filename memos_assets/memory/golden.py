@@ -21,6 +21,7 @@ from memos_assets.memory.ranking import judged_query
 from memos_assets.memory.recall import recall
 from memos_assets.memory.remember import remember
 from memos_assets.search.fusion import JudgedQuery
+from memos_assets.settings import Settings
 
 #: The set that the project ships.
 SHIPPED: Final = Path(__file__).with_name("golden_queries.yaml")
@@ -59,6 +60,16 @@ class Ready:
     model: str
     memories: tuple[Prepared, ...]
     asked: tuple[Asked, ...]
+
+
+def configured(settings: Settings) -> GoldenSet:
+    """Read the set that the settings name, or the one that the project ships.
+
+    Raises:
+        UsageError: M783, as `read_golden`.
+    """
+    path = settings.golden_queries
+    return read_golden(SHIPPED if path is None else Path(path))
 
 
 def read_golden(path: Path = SHIPPED) -> GoldenSet:

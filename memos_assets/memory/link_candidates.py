@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.memory.arrays import bigints
 from memos_assets.memory.models import Model
-from memos_assets.memory.recall_plan import BY_INDEX, set_locally
+from memos_assets.memory.recall_plan import BY_INDEX, settings
 from memos_assets.memory.vector_indexes import space_indexes
 from memos_assets.postgres.schema.agent import word_counts
 
@@ -167,17 +167,14 @@ def _compared_here(
 def _compared_by_index(
     session: Session, space: int, new: _Parts, model: Model, bound: int
 ) -> list[tuple[int, int, float]]:
-    conn = session.connection()
-    before = set_locally(conn, _BY_INDEX)
     # As literals, by which the planner knows that the partial index has these rows.
     table = model.table
     within = sa.and_(
         table.c.space_id == sa.literal_column(str(space)),
         table.c.memory <= sa.literal_column(str(bound)),
     )
-    found = list(_compared_there(session, space, new, model, within))
-    set_locally(conn, before)
-    return found
+    with settings(session.connection(), _BY_INDEX):
+        return list(_compared_there(session, space, new, model, within))
 
 
 def _compared_there(

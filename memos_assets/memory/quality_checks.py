@@ -1,7 +1,6 @@
 """V41: golden queries are answered as well as when they were last answered well."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -30,8 +29,7 @@ def measured(engine: sa.Engine, settings: Settings) -> tuple[str, Run]:
     Raises:
         UsageError: M783 the file of golden queries; AgentError: as `golden.measure`.
     """
-    path = settings.golden_queries
-    asked = golden.read_golden(golden.SHIPPED if path is None else Path(path))
+    asked = golden.configured(settings)
     memory = SyncMemory(settings)
     prepared = golden.ready(asked, memory)
     # session-rule: S001 because a check has an engine, and what it remembers is rolled back

@@ -5,7 +5,6 @@ Whether they are is decided on questions that took no part in the choice: the se
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -56,8 +55,7 @@ def propose(engine: sa.Engine, settings: Settings) -> Proposed:
     Raises:
         UsageError: M783 the file of golden queries; AgentError: as `golden.measure`.
     """
-    path = settings.golden_queries
-    asked = golden.read_golden(golden.SHIPPED if path is None else Path(path))
+    asked = golden.configured(settings)
     memory = SyncMemory(settings)
     with engine.connect() as conn:
         model = current_model(conn)

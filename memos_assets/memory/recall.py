@@ -180,14 +180,16 @@ def recall(
         "known_at": known,
         **filters,
     }
+    indexed = plan.indexed
     if plan.model is not None and asked.embedding is not None:
+        bounds = dict(indexed)
         values["embedding"] = query_embedding(asked.embedding, "halfvec")
-        values["after"] = [dict(plan.indexed).get(space, 0) for space in searched]
+        values["after"] = [bounds.get(space, 0) for space in searched]
         values["near"] = []
     sent = {**bound(conn, values)}
     used: set[str] = set()
-    if plan.indexed:
-        text = _spelled(shape, _vector_schema(conn), plan.indexed)
+    if indexed:
+        text = _spelled(shape, _vector_schema(conn), indexed)
         with settings(conn, BY_INDEX):
             sent["near"] = list(conn.exec_driver_sql(text, sent).scalars())
             if explain:

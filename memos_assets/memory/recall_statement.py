@@ -41,11 +41,11 @@ class Shape:
     """
 
     model: int | None
-    as_of: bool = False
-    known_at: bool = False
-    filters: frozenset[str] = frozenset()
-    candidates: int = 30
-    most_postings: int = 4_000
+    as_of: bool
+    known_at: bool
+    filters: frozenset[str]
+    candidates: int
+    most_postings: int
 
     @property
     def at(self) -> sql.Composable:
