@@ -49,6 +49,7 @@ def prove_restored(conn: sa.Connection, schema: str, settings: Settings) -> Sequ
     """
     undo = use_schema(conn, schema)
     try:
+        # session-rule: S001 because a command has a connection, and what is asked is taken back
         with Session(conn, join_transaction_mode="create_savepoint") as session:
             return list(_faults(session, settings))
     finally:

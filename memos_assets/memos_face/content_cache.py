@@ -128,6 +128,5 @@ class ContentCache:
     def clear(self) -> None:
         """Evict all pages and results, of every scope."""
         for namespace in ("content", "queries"):
-            # session-rule: S001 because memOS's signatures have no session
             with self._sessions() as session, session.begin():
                 self._cache.invalidate(session, namespace=namespace)

@@ -191,7 +191,6 @@ class ScratchpadCache:
     def clear_all(self) -> None:
         """Evict all findings, sub-questions and missions, of every scope."""
         for namespace in (FINDINGS, SUBQUERIES, MISSIONS):
-            # session-rule: S001 because memOS's signatures have no session
             with self._sessions() as session, session.begin():
                 self._cache.invalidate(session, namespace=namespace)
 

@@ -116,6 +116,8 @@ class Evaluator:
         """Return what a call makes: by what is called or, where that is unknown, by its name."""
         called = self.value(call.func, scope)
         if isinstance(called, Makes):
+            if isinstance(call.func, ast.Attribute) and self.session(call.func.value, scope):
+                return None  # ``session.connection()`` was made with the session.
             return called.result.kind if isinstance(called.result, Is) else None
         if isinstance(called, Is):
             return Kind.OWN if called.kind is Kind.MAKER else None

@@ -25,6 +25,12 @@ _S001 = {
             other = Local
             return other()  #! S001
     """,
+    "a session, and the connection that it has": """
+        from sqlalchemy.orm import Session
+        def work(engine):
+            with Session(engine) as session:  #! S001
+                return session.connection().scalar("select 1")
+    """,
     "a registry of sessions": """
         from sqlalchemy.orm import scoped_session, sessionmaker
         def work():
