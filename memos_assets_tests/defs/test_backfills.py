@@ -10,7 +10,6 @@ from dagster._core.definitions.temporal_context import TemporalContext
 from dagster._time import get_current_datetime
 
 from memos_assets.catalog import MEMOS
-from memos_assets.definitions import defs
 from memos_assets.defs import index_sensor
 from memos_assets.defs.index_sensor import due_indexes
 from memos_assets.defs.keys import Keys
@@ -25,6 +24,7 @@ from memos_assets_tests.defs.world import (
     SPEC,
     World,
     failures,
+    location,
     put_template,
     write_templates,
 )
@@ -36,7 +36,7 @@ HNSW = Keys(MEMOS.names).index("thought_templates_embedding_768_hnsw")
 
 def status(world: World, key: dg.AssetKey, partition: str | None = None) -> str:
     """Return whether Dagster shows an asset as MISSING, STALE or FRESH."""
-    graph = defs().get_repository_def().asset_graph
+    graph = location().get_repository_def().asset_graph
     view = AssetGraphView(
         temporal_context=TemporalContext(effective_dt=get_current_datetime(), last_event_id=None),
         instance=world.instance,
@@ -131,9 +131,9 @@ def test_v33_loaded_chunks_match_fails_on_chunks_of_the_run_and_no_others(
             "for each row execute function memos.spoil()",
         )
     tags = {RELOAD_TAG: "true", **range_tags("meta_buffer/001", "meta_buffer/001")}
-    job = defs().resolve_implicit_global_asset_job_def()
+    job = location().resolve_implicit_global_asset_job_def()
     as_the_ui_does = job.get_subset(asset_selection=frozenset([TABLE]))
-    for launched in (as_the_ui_does, defs().resolve_job_def(JOB)):
+    for launched in (as_the_ui_does, location().resolve_job_def(JOB)):
         result = launched.execute_in_process(
             instance=world.instance, tags=tags, run_config=QUIET, raise_on_error=False
         )
@@ -146,7 +146,7 @@ def test_v33_loaded_chunks_match_fails_on_chunks_of_the_run_and_no_others(
 
 
 def tick(world: World) -> dg.RunRequest:
-    repository = defs().get_repository_def()
+    repository = location().get_repository_def()
     sensor = repository.get_sensor_def("build_due_indexes")
     with dg.build_sensor_context(instance=world.instance, repository_def=repository) as context:
         (request,) = sensor.evaluate_tick(context).run_requests or []
@@ -154,7 +154,7 @@ def tick(world: World) -> dg.RunRequest:
 
 
 def build(world: World, request: dg.RunRequest) -> dg.ExecuteInProcessResult:
-    job = defs().resolve_implicit_global_asset_job_def()
+    job = location().resolve_implicit_global_asset_job_def()
     return job.get_subset(
         asset_selection=frozenset(request.asset_selection or ()),
         asset_check_selection=frozenset(request.asset_check_keys or ()),

@@ -11,12 +11,11 @@ from memos_assets.cache import Scope, SyncCache
 from memos_assets.cache.thresholds import in_force
 from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
-from memos_assets.definitions import defs
 from memos_assets.defs.caches import CALIBRATE, CHECK, EVICT
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.jobs import FINISH, HEALTH, MEMORY
 from memos_assets.search.embed import DeterministicEmbedder
-from memos_assets_tests.defs.world import World, failures
+from memos_assets_tests.defs.world import World, failures, location
 
 CANARY = "canary-5f1c"
 V52 = "v52_wrong_hits_are_within_budget"
@@ -36,7 +35,7 @@ def test_checks_of_the_cache_are_in_its_jobs_and_in_no_other() -> None:
     assert [key.name.partition("_")[0] for key in sorted(keys)] == [
         *("v52", "v51", "v53", "v54", "v55", "v56"),
     ]
-    repository = defs().get_repository_def()
+    repository = location().get_repository_def()
     found = {
         name: set(repository.get_job(name).asset_layer.asset_graph.asset_check_keys) & keys
         for name in (CHECK, CALIBRATE, MEMORY, FINISH, HEALTH)

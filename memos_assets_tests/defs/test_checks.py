@@ -7,13 +7,12 @@ import pytest
 
 from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST, PROOF
-from memos_assets.definitions import defs
 from memos_assets.defs.checks.recording import as_result
 from memos_assets.finding import Finding
 from memos_assets.report.outcomes import describe
 from memos_assets.runs.consolidation import checklist, verify
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import ONE_KIND, World, failures, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, failures, location, write_templates
 
 HNSW = "thought_templates_embedding_768_hnsw"
 
@@ -106,13 +105,13 @@ def test_one_check_can_be_run_by_itself(world: World) -> None:
     world.observe()
     wanted = dg.AssetCheckKey(dg.AssetKey(["sqlite", "meta_buffer"]), "v09_source_is_accounted_for")
     job = dg.define_asset_job("one", selection=dg.AssetSelection.checks(wanted))
-    merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
+    merged = dg.Definitions.merge(location(), dg.Definitions(jobs=[job]))
     result = merged.resolve_job_def("one").execute_in_process(instance=world.instance)
     assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [wanted]
 
 
 def test_every_check_shows_its_title_and_its_fix_in_the_ui() -> None:
-    graph = defs().resolve_asset_graph()
+    graph = location().resolve_asset_graph()
     assert {key.name for key in graph.asset_check_keys} == set(CHECKLIST.by_name)
     for key in graph.asset_check_keys:
         spec = graph.get_check_spec(key)

@@ -5,7 +5,6 @@ import pytest
 from dagster._core.events import HandledOutputData
 
 from memos_assets.catalog import MEMOS
-from memos_assets.definitions import defs
 from memos_assets.defs.assets.tables import table_assets
 from memos_assets.defs.io_managers import table_io_manager
 from memos_assets.defs.keys import Keys
@@ -26,6 +25,7 @@ from memos_assets_tests.defs.world import (
     SPEC,
     World,
     failures,
+    location,
     write_templates,
 )
 
@@ -105,10 +105,10 @@ def test_a_chunk_that_is_up_to_date_is_not_copied_again(observed: World) -> None
 def test_a_backfill_of_the_asset_as_the_ui_launches_it_loads_many_chunks_in_one_run(
     observed: World,
 ) -> None:
-    node = defs().resolve_asset_graph().get(Keys(MEMOS.names).table(SPEC.name))
+    node = location().resolve_asset_graph().get(Keys(MEMOS.names).table(SPEC.name))
     assert node.backfill_policy == dg.BackfillPolicy.single_run()
     result = (
-        defs()
+        location()
         .resolve_implicit_global_asset_job_def()
         .execute_in_process(
             instance=observed.instance,

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from memos_assets.catalog import MEMOS
 from memos_assets.check import Group
 from memos_assets.checklist import CHECKLIST, PROOF
-from memos_assets.definitions import defs
 from memos_assets.defs.jobs import FINISH, HEALTH, MAINTAIN, VERIFY
 from memos_assets.indexes.build import ensure_index
 from memos_assets.indexes.bulk_load import analyze
@@ -17,7 +16,7 @@ from memos_assets.indexes.definitions import search_indexes
 from memos_assets.maintenance.checks import former_use
 from memos_assets.report.consolidation import new_consolidation
 from memos_assets.runs.consolidation import run_job
-from memos_assets_tests.defs.world import SPEC, World, failures, write_templates
+from memos_assets_tests.defs.world import SPEC, World, failures, location, write_templates
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters
 
 HNSW = "thought_templates_embedding_768_hnsw"
@@ -94,7 +93,7 @@ def test_what_a_check_of_use_saw_is_carried_on_to_the_next(filled: World) -> Non
 
 @pytest.mark.parametrize("job_name", [FINISH, VERIFY, HEALTH])
 def test_health_has_a_job_of_its_own(job_name: str) -> None:
-    job = defs().resolve_job_def(job_name)
+    job = location().resolve_job_def(job_name)
     expected = HEALTH_CHECKS if job_name == HEALTH else PROOF
     assert {
         (key.asset_key.to_user_string(), key.name)
@@ -133,7 +132,7 @@ def test_maintenance_that_fails_says_why_in_one_line(filled: World) -> None:
 def test_the_health_of_one_index_can_be_checked_by_itself(filled: World) -> None:
     wanted = dg.AssetCheckKey(dg.AssetKey(["memos", "indexes", HNSW]), "v21_recall_has_not_drifted")
     job = dg.define_asset_job("one", selection=dg.AssetSelection.checks(wanted))
-    merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
+    merged = dg.Definitions.merge(location(), dg.Definitions(jobs=[job]))
     result = merged.resolve_job_def("one").execute_in_process(instance=filled.instance)
     assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [wanted]
 

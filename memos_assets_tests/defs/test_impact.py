@@ -3,17 +3,16 @@
 import dagster as dg
 import pytest
 
-from memos_assets.definitions import defs
 from memos_assets.defs.jobs import FINISH
 from memos_assets.impact import measure as measuring
 from memos_assets.impact.measure import INDEX
-from memos_assets_tests.defs.world import QUIET, World, failures
+from memos_assets_tests.defs.world import QUIET, World, failures, location
 
 KEY = dg.AssetKey(["memos", "impact"])
 
 
 def measure(world: World, **config: object) -> dg.ExecuteInProcessResult:
-    job = defs().resolve_job_def("measure_impact")
+    job = location().resolve_job_def("measure_impact")
     return job.execute_in_process(
         instance=world.instance,
         raise_on_error=False,
@@ -49,5 +48,5 @@ def test_what_cannot_be_measured_fails_the_run_with_one_line(world: World) -> No
 
 
 def test_no_job_of_a_consolidation_measures_the_impact() -> None:
-    job = defs().resolve_job_def(FINISH)
+    job = location().resolve_job_def(FINISH)
     assert KEY.to_python_identifier() not in job.graph.node_dict

@@ -8,14 +8,13 @@ from sqlalchemy.orm import Session
 
 from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
-from memos_assets.definitions import defs
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.jobs import FINISH, HEALTH, MEMORY
 from memos_assets.memory import SyncMemory
 from memos_assets.memory.quality_checks import NAME, baseline
 from memos_assets.runs.seed_runs import delete_seed_runs
 from memos_assets.settings import Settings
-from memos_assets_tests.defs.world import QUIET, World, failures
+from memos_assets_tests.defs.world import QUIET, World, failures, location
 
 QUALITY = dg.AssetKey(["memos", "agent", "quality"])
 SECRET = "Anna's PIN is 4711 canary-9d2e"
@@ -28,7 +27,7 @@ def metadata(result: dg.ExecuteInProcessResult, name: str) -> dict[str, object]:
 
 def test_the_daily_job_has_every_check_of_memory_and_no_other_job_has_one() -> None:
     keys = set(check_keys(CHECKLIST.of_group("memory"), MEMOS))
-    repository = defs().get_repository_def()
+    repository = location().get_repository_def()
     assert {key.name.partition("_")[0] for key in keys} >= {"v34", "v41", "v42"}
     for name in (MEMORY, FINISH, HEALTH):
         selected = repository.get_job(name).asset_layer.executable_asset_keys
@@ -82,7 +81,7 @@ def test_the_job_counts_measures_and_checks_and_shows_no_text_and_no_user(
 
 def quality_of(world: World, **config: object) -> dg.ExecuteInProcessResult:
     return (
-        defs()
+        location()
         .resolve_job_def(MEMORY)
         .execute_in_process(
             instance=world.instance,
@@ -129,7 +128,7 @@ def test_v41_compares_with_the_stored_run_until_a_worse_one_is_accepted(
 
 def seeded(world: World, **config: str) -> dg.ExecuteInProcessResult:
     return (
-        defs()
+        location()
         .resolve_job_def("seed_memory")
         .execute_in_process(
             instance=world.instance,

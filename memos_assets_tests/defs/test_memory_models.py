@@ -5,7 +5,6 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from memos_assets.definitions import defs
 from memos_assets.memory import vector_indexes
 from memos_assets.memory.acting import act_as
 from memos_assets.memory.exchange import register_next
@@ -15,7 +14,7 @@ from memos_assets.memory.service.prepared import prepared
 from memos_assets.memory.service.store import store_memory
 from memos_assets.search.embed import DeterministicEmbedder
 from memos_assets.settings import load_settings
-from memos_assets_tests.defs.world import QUIET, World, failures
+from memos_assets_tests.defs.world import QUIET, World, failures, location
 from memos_assets_tests.memory.service.conftest import MXBAI
 from memos_assets_tests.memory.test_outbox import outbox, remember
 
@@ -29,7 +28,7 @@ def run(
     assets: list[dg.AssetKey] | None = None,
 ) -> dg.ExecuteInProcessResult:
     result = (
-        defs()
+        location()
         .resolve_job_def(job)
         .execute_in_process(
             instance=world.instance,
@@ -61,7 +60,7 @@ def test_waiting_memories_are_embedded_and_another_embedder_is_another_version(
     monkeypatch.setenv("MEMOS_EMBEDDER_MODEL", "one")
     monkeypatch.setenv("MEMOS_EMBEDDER_DIMENSION", "64")
     remember(engine, *(f"the pump {number}" for number in range(3)))
-    schedule = defs().resolve_schedule_def("embed_waiting_memories")
+    schedule = location().resolve_schedule_def("embed_waiting_memories")
 
     def ticks() -> list[dg.RunRequest]:
         with dg.build_schedule_context(instance=world.instance) as context:
@@ -96,7 +95,7 @@ def test_rows_of_memos_own_table_are_embedded_by_the_same_job(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MEMOS_EMBEDDER", "deterministic")
-    schedule = defs().resolve_schedule_def("embed_waiting_memories_of_memos")
+    schedule = location().resolve_schedule_def("embed_waiting_memories_of_memos")
 
     def ticks() -> int:
         with dg.build_schedule_context(instance=world.instance) as context:

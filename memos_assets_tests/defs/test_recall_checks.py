@@ -10,7 +10,6 @@ import pytest
 
 from memos_assets.catalog import MEMOS
 from memos_assets.check import Checklist
-from memos_assets.definitions import defs
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.proof.search.checks import CHECKS
 from memos_assets.report.consolidation import Consolidation
@@ -20,7 +19,7 @@ from memos_assets.runs.consolidation import verify
 from memos_assets.runs.swap import consolidate_and_swap
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import ONE_KIND, World, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, location, write_templates
 
 HNSW = "thought_templates_embedding_768_hnsw"
 REPORT = dg.AssetKey(["memos", "report"])
@@ -130,6 +129,6 @@ def test_one_index_can_be_judged_by_itself(consolidated: Consolidated) -> None:
     world = consolidated([1, 2])
     wanted = dg.AssetCheckKey(dg.AssetKey(["memos", "indexes", HNSW]), V16)
     job = dg.define_asset_job("one", selection=dg.AssetSelection.checks(wanted))
-    merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
+    merged = dg.Definitions.merge(location(), dg.Definitions(jobs=[job]))
     result = merged.resolve_job_def("one").execute_in_process(instance=world.instance)
     assert [e.asset_check_key for e in result.get_asset_check_evaluations()] == [wanted]

@@ -7,12 +7,11 @@ import dagster as dg
 import pytest
 
 from memos_assets.catalog import MEMOS
-from memos_assets.definitions import defs
 from memos_assets.report.consolidation import Consolidation
 from memos_assets.report.render import find_report, reports_folder
 from memos_assets.runs.consolidation import verify
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import ONE_KIND, World, put_template, write_templates
+from memos_assets_tests.defs.world import ONE_KIND, World, location, put_template, write_templates
 
 KEY = dg.AssetKey(["memos", "report"])
 HNSW = "thought_templates_embedding_768_hnsw"
@@ -127,7 +126,7 @@ def test_what_was_checked_before_the_last_load_is_stale_and_not_proven(
     world.observe()
     assert world.run("migrate_meta_buffer", partition_key="meta_buffer/000").success
     put_template(path, "t4")
-    job = defs().resolve_implicit_global_asset_job_def()
+    job = location().resolve_implicit_global_asset_job_def()
     result = job.execute_in_process(instance=world.instance, asset_selection=[KEY])
     assert result.success
     report, page = report_of(world, Consolidation(result.run_id, MEMOS.schema))

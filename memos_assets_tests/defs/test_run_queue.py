@@ -16,7 +16,6 @@ from dagster._daemon.run_coordinator.queued_run_coordinator_daemon import (
     QueuedRunCoordinatorDaemon,
 )
 
-from memos_assets.definitions import defs
 from memos_assets.defs.assets import snapshots
 from memos_assets.defs.assets.indexes import BUILD_POOL
 from memos_assets.defs.assets.tables import WRITE_POOL
@@ -32,7 +31,7 @@ from memos_assets.defs.jobs import (
 from memos_assets.defs.memory_models import EMBEDDER_POOL
 from memos_assets.defs.tags import UPKEEP
 from memos_assets.settings import PROJECT_ROOT
-from memos_assets_tests.defs.world import World
+from memos_assets_tests.defs.world import World, location
 
 QUEUED, STARTED = dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.STARTED
 LOADS = ("migrate_corpus", "migrate_meta_buffer")
@@ -45,15 +44,15 @@ class Queue:
         self.instance = instance
 
     def put(self, job_name: str, status: dg.DagsterRunStatus = QUEUED) -> None:
-        job = defs().resolve_job_def(job_name)
-        location = InProcessCodeLocationOrigin(LoadableTargetOrigin(), location_name="memos_assets")
+        job = location().resolve_job_def(job_name)
+        origin = InProcessCodeLocationOrigin(LoadableTargetOrigin(), location_name="memos_assets")
         self.instance.create_run_for_job(
             job,
             execution_plan=create_execution_plan(job),
             status=status,
             tags=job.run_tags,
             remote_job_origin=RemoteJobOrigin(
-                RemoteRepositoryOrigin(location, "__repository__"), job_name
+                RemoteRepositoryOrigin(origin, "__repository__"), job_name
             ),
         )
 
@@ -108,7 +107,7 @@ def test_a_build_by_hand_keeps_maintenance_waiting_without_a_place_of_its_own(
 
 def test_loads_and_builds_take_turns_in_pools_of_their_own() -> None:
     pools: dict[str, set[str | None]] = {}
-    for job in defs().get_repository_def().get_all_jobs():
+    for job in location().get_repository_def().get_all_jobs():
         for step in snapshot_from_execution_plan(
             create_execution_plan(job), job.get_job_snapshot_id()
         ).steps:
@@ -130,7 +129,7 @@ def test_loads_and_builds_take_turns_in_pools_of_their_own() -> None:
 def test_what_takes_long_and_loads_nothing_is_upkeep() -> None:
     tagged = {
         job.name
-        for job in defs().get_repository_def().get_all_jobs()
+        for job in location().get_repository_def().get_all_jobs()
         if job.run_tags.items() >= UPKEEP.items()
     }
     of_agents = {MEMORY, CHECK, CALIBRATE, "check_snapshots"}

@@ -12,11 +12,10 @@ from dagster._core.errors import ScheduleExecutionError
 
 from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.sources.observe import register_files
-from memos_assets.definitions import defs
 from memos_assets.defs.jobs import FINISH, HEALTH
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import RANGE_END, RANGE_START
-from memos_assets_tests.defs.world import KIND, SPEC, World, put_template, write_templates
+from memos_assets_tests.defs.world import KIND, SPEC, World, location, put_template, write_templates
 
 
 @pytest.fixture
@@ -27,7 +26,7 @@ def world(world: World) -> Iterator[World]:
 
 
 def evaluate(world: World) -> ScheduleExecutionData:
-    repository = defs().get_repository_def()
+    repository = location().get_repository_def()
     with dg.build_schedule_context(instance=world.instance, repository_def=repository) as context:
         return repository.get_schedule_def("backfill_meta_buffer").evaluate_tick(context)
 
@@ -162,7 +161,7 @@ def test_a_tick_observes_what_it_requests_once(world: World) -> None:
 
 
 def test_the_checklist_and_the_health_of_indexes_are_checked_daily() -> None:
-    repository = defs().get_repository_def()
+    repository = location().get_repository_def()
     for name, job, minute in (
         ("check_daily", FINISH, "30 4 * * *"),
         ("check_health_daily", HEALTH, "50 5 * * *"),

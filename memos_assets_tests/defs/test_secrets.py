@@ -7,10 +7,9 @@ import pytest
 import sqlalchemy as sa
 from dagster._serdes import serialize_value
 
-from memos_assets.definitions import defs
 from memos_assets.defs.io_managers import PostgresTableIOManager
 from memos_assets.defs.resources import Postgres, Webhook
-from memos_assets_tests.defs.world import World, write_templates
+from memos_assets_tests.defs.world import World, location, write_templates
 
 ROLE, PASSWORD = "memos_with_password", "s3cr-et/w@rd"
 SPELLINGS = [PASSWORD, "s3cr-et", "w%40rd", "w@rd"]
@@ -54,7 +53,7 @@ def test_runs_against_a_database_with_a_password_store_it_nowhere(
         with postgres.engine.connect() as conn:
             users.append(str(conn.execute(sa.text("select current_user")).scalar()))
 
-    resource = defs().get_repository_def().get_top_level_resources()["postgres"]
+    resource = location().get_repository_def().get_top_level_resources()["postgres"]
     assert dg.materialize(
         [reader], instance=world.instance, resources={"postgres": resource}
     ).success
@@ -81,6 +80,6 @@ def test_resources_have_no_field_that_could_hold_a_secret(
     monkeypatch.setenv("MEMOS_ALERT_WEBHOOK", f"https://hooks.example/{PASSWORD}")
     assert set(Postgres.model_fields) == set(Webhook.model_fields) == set()
     assert set(PostgresTableIOManager.model_fields) == {"postgres"}
-    resources = defs().get_repository_def().get_top_level_resources()
+    resources = location().get_repository_def().get_top_level_resources()
     assert PASSWORD not in repr({name: repr(resource) for name, resource in resources.items()})
     assert set(resources) >= {"postgres", "postgres_table", "webhook"}

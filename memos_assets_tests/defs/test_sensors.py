@@ -12,10 +12,9 @@ import pytest
 
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.sources.observe import register_files
-from memos_assets.definitions import defs
 from memos_assets.defs.jobs import HEALTH
 from memos_assets.defs.resources import Webhook
-from memos_assets_tests.defs.world import World, write_templates
+from memos_assets_tests.defs.world import World, location, write_templates
 
 TABLE = dg.AssetKey(["memos", "thought_templates"])
 SECRET = "7b1f-very-secret"
@@ -79,7 +78,7 @@ class Sensor:
         self.cursor: str | None = None
 
     def tick(self) -> str:
-        repository = defs().get_repository_def()
+        repository = location().get_repository_def()
         with dg.build_sensor_context(
             instance=self.instance,
             cursor=self.cursor,

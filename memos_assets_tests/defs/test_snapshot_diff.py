@@ -4,9 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 
-from memos_assets.definitions import defs
 from memos_assets.defs.assets import snapshots as assets
-from memos_assets_tests.defs.world import World, failures
+from memos_assets_tests.defs.world import World, failures, location
 from memos_assets_tests.snapshots.memories import fill
 
 DIFF = dg.AssetKey(["memos", "snapshots", "diff"])
@@ -48,4 +47,4 @@ def test_each_day_is_compared_with_the_one_before_and_shows_numbers_alone(world:
     kept = world.instance.fetch_materializations(DIFF, limit=9).records
     said = "\n".join(str(record) for record in kept)
     assert not any(word in said for word in ("Fact", "team", "ann", "mail:"))
-    assert DIFF in defs().resolve_asset_graph().get_all_asset_keys()
+    assert DIFF in location().resolve_asset_graph().get_all_asset_keys()

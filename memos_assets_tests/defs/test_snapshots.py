@@ -9,7 +9,6 @@ from sqlalchemy.orm import Session
 
 from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
-from memos_assets.definitions import defs
 from memos_assets.defs.assets import snapshots as assets
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.resources import Postgres
@@ -24,7 +23,7 @@ from memos_assets.snapshots import marks
 from memos_assets.snapshots.store import Store, open_store
 from memos_assets.snapshots.write import write_snapshot
 from memos_assets_tests.defs.instances import ephemeral
-from memos_assets_tests.defs.world import World, failures
+from memos_assets_tests.defs.world import World, failures, location
 
 SECRET = "Anna's PIN is 4711 canary-7c1d"
 LINKS = {"table": "agent.links"}
@@ -143,7 +142,7 @@ def test_retention_lists_and_deletes_only_when_it_is_told(world: World) -> None:
     listed = shown(world.run(assets.PRUNE), "retention")
     assert (listed["snapshots"], listed["may be deleted"], listed["files"]) == (1, 2, 0)
     assert len(store.ids()) == 3
-    schedule = defs().resolve_schedule_def("prune_snapshots_daily")
+    schedule = location().resolve_schedule_def("prune_snapshots_daily")
     with dg.build_schedule_context(instance=world.instance) as context:
         (request,) = schedule.evaluate_tick(context).run_requests or ()
     result = world.run(assets.PRUNE, ops=request.run_config["ops"])
@@ -155,7 +154,7 @@ def test_retention_lists_and_deletes_only_when_it_is_told(world: World) -> None:
 def test_the_jobs_have_every_asset_and_check_of_snapshots_and_no_other_job_has_one() -> None:
     keys = set(check_keys(CHECKLIST.of_group("snapshots"), MEMOS))
     assert {key.name.partition("_")[0] for key in keys} >= {"v46", "v47", "v48", "v49", "v50"}
-    repository = defs().get_repository_def()
+    repository = location().get_repository_def()
     for job in repository.get_all_jobs():
         if not job.name.startswith("__"):
             checks = set(job.asset_layer.asset_graph.asset_check_keys)

@@ -14,8 +14,7 @@ import dagster as dg
 
 from memos_assets.check import Group
 from memos_assets.checklist import CHECKLIST
-from memos_assets.definitions import defs
-from memos_assets_tests.defs.world import World
+from memos_assets_tests.defs.world import World, location
 
 FORMER: dict[str, dict[str, Any]] = json.loads(
     Path(__file__).with_name("former_checkout.json").read_text("utf-8")
@@ -100,7 +99,7 @@ def assert_as_the_former_checkout_loads(world: World) -> None:
 
 
 def test_assets_checks_and_code_versions_are_those_of_the_former_checkout() -> None:
-    former, graph = FORMER["definitions"], defs().get_repository_def().asset_graph
+    former, graph = FORMER["definitions"], location().get_repository_def().asset_graph
     keys = {key.to_user_string(): key for key in graph.get_all_asset_keys()}
     assert sorted(name for name in keys if not is_of_memory(name)) == former["assets"]
     versions = {name: graph.get(key).code_version for name, key in keys.items()}
@@ -115,7 +114,7 @@ def test_assets_checks_and_code_versions_are_those_of_the_former_checkout() -> N
 
 
 def test_jobs_partitions_and_ticks_have_the_names_of_the_former_checkout() -> None:
-    former, repository = FORMER["definitions"], defs().get_repository_def()
+    former, repository = FORMER["definitions"], location().get_repository_def()
     graph = repository.asset_graph
     partitions = (graph.get(key).partitions_def for key in graph.get_all_asset_keys())
     named = {p.name for p in partitions if isinstance(p, dg.DynamicPartitionsDefinition)}

@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from memos_assets.catalog import MEMOS, Catalog
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources import registry
-from memos_assets.definitions import defs
 from memos_assets.defs.failures import said
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.partitions import range_tags
@@ -24,7 +23,14 @@ from memos_assets.runs.consolidation import checklist
 from memos_assets.runs.swap import consolidate_and_swap, swap_loaded
 from memos_assets.search.queries import SEARCH_SETTINGS
 from memos_assets_tests.defs.conftest import Consolidated
-from memos_assets_tests.defs.world import ONE_KIND, World, failures, put_template, write_templates
+from memos_assets_tests.defs.world import (
+    ONE_KIND,
+    World,
+    failures,
+    location,
+    put_template,
+    write_templates,
+)
 
 IDS = "select id from memos.thought_templates order by id"
 
@@ -272,7 +278,7 @@ def test_materialising_the_live_version_describes_it_and_changes_nothing(world: 
     job = dg.define_asset_job(
         "one", selection=dg.AssetSelection.assets(Keys(MEMOS.names).live_version)
     )
-    merged = dg.Definitions.merge(defs(), dg.Definitions(jobs=[job]))
+    merged = dg.Definitions.merge(location(), dg.Definitions(jobs=[job]))
     assert merged.resolve_job_def("one").execute_in_process(instance=world.instance).success
     event = world.instance.get_latest_materialization_event(Keys(MEMOS.names).live_version)
     assert event is not None
