@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench eval eval-cache faults fuzz tamper clean
+.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench eval eval-cache faults fuzz histories tamper clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -71,6 +71,10 @@ eval-cache: $(READY)
 
 faults: $(READY)
 	$(BIN)/python -m faults --kills $(or $(N),100)
+
+# Random histories of memories against a model of time: make histories N=10000.
+histories: $(READY)
+	MEMORY_HISTORIES=$(or $(N),10000) $(PYTEST) --dist load memos_assets_tests/memory/test_random_histories.py
 
 tamper: $(READY)
 	$(BIN)/python -m tamper

@@ -1,7 +1,7 @@
 """Random histories against a model of the semantics of time, at every (as_of, known_at).
 
 The suite runs some hundreds; the 10,000 of docs/benchmarks.md run by hand:
-``MEMORY_HISTORIES=10000 pytest memos_assets_tests/memory/test_random_histories.py``.
+``make histories N=10000``.
 """
 
 import os
