@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.memory.acting import Acting
-from memos_assets.memory.arrays import bigints
+from memos_assets.memory.arrays import array, bigints
 from memos_assets.memory.models import registered
 from memos_assets.memory.timeline import Belief, Said, believed
 from memos_assets.postgres.schema.agent import memories, revisions
@@ -169,8 +169,8 @@ def read_values(session: Session, space: int, keys: Iterable[Key]) -> dict[Key, 
     wanted = sorted(set(keys))
     key = (
         sa.func.unnest(
-            sa.cast([subject for subject, _ in wanted], sa.ARRAY(sa.Text())),
-            sa.cast([attribute for _, attribute in wanted], sa.ARRAY(sa.Text())),
+            array((subject for subject, _ in wanted), sa.Text()),
+            array((attribute for _, attribute in wanted), sa.Text()),
         )
         .table_valued("subject", "attribute")
         .render_derived()
@@ -311,7 +311,7 @@ def add_revisions(
 def _columns(rows: Sequence[Mapping[str, Any]], table: sa.Table) -> sa.TableValuedAlias:
     """Return rows as a table that a statement reads, each column as one array."""
     names = list(rows[0])
-    arrays = (sa.cast([row[name] for row in rows], sa.ARRAY(table.c[name].type)) for name in names)
+    arrays = (array((row[name] for row in rows), table.c[name].type) for name in names)
     typed = [sa.column(name, table.c[name].type) for name in names]
     given = sa.func.unnest(*arrays).table_valued(*typed, with_ordinality="place", name="given")
     return given.render_derived()

@@ -6,7 +6,7 @@ space that is too large for that has an index (`vector_indexes`): what is in it 
 and what was remembered since as in a small space.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,8 +23,10 @@ from memos_assets.postgres.schema.agent import word_counts
 
 #: Candidates per part of a new memory.
 CANDIDATES: Final = 10
-#: A candidate that an index misses is a link less: half the list of a recall is enough.
-_BY_INDEX: Final = {**BY_INDEX, "hnsw.ef_search": "40"}
+#: A candidate that an index misses is a link less. Of 100,000 embeddings, a list of 30 misses none
+#: of 2,345 that are alike enough, in three quarters of the time of 40; one of 20 misses 6 of those
+#: 111 that are half way between clusters.
+_BY_INDEX: Final = {**BY_INDEX, "hnsw.ef_search": "30"}
 #: New parts from which on the embeddings of a space are fetched, where it is not larger than
 #: `MOST_FETCHED`: reading an embedding takes about five times as long as comparing it in the
 #: database, and comparing it here takes next to nothing.
@@ -47,19 +49,19 @@ def candidates(session: Session, numbers: Sequence[int], model: Model) -> Pairs:
         numbers: of the new memories, whose embeddings are written. Those without one have no pair.
         model: that made the embeddings.
     """
-    found: dict[tuple[int, int], float] = {}
+    found: list[_Found] = []
     bounds = _bounds(session, model)
     for space, new in _parts_of(session, numbers, model).items():
         bound = bounds.get(space)
         if bound is not None:
-            _keep(found, _compared_by_index(session, space, new, model, bound))
+            found.append(_compared_by_index(session, space, new, model, bound))
         if len(new.memories) < FEWEST_FOR_FETCH or (
             bound is None and _memories_in(session, space) > MOST_FETCHED
         ):
-            _keep(found, _compared_there(session, space, new, model, _after(model, bound)))
+            found.append(_compared_there(session, space, new, model, _after(model, bound)))
         else:
-            _keep(found, _compared_here(session, space, new, model, bound))
-    return found
+            found.append(_compared_here(session, space, new, model, bound))
+    return _nearest(found)
 
 
 def _bounds(session: Session, model: Model) -> dict[int, int]:
@@ -83,12 +85,32 @@ class _Parts:
     directions: npt.NDArray[np.float32]
 
 
-def _keep(found: dict[tuple[int, int], float], pairs: Iterable[tuple[int, int, float]]) -> None:
-    """Keep the greatest cosine of each pair."""
-    for one, other, cosine in pairs:
-        pair = (one, other) if one < other else (other, one)
-        if cosine > found.get(pair, -1.0):
-            found[pair] = cosine
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Parts that are alike: int64 and float64, all ``(n,)``.
+
+    Attributes:
+        new: numbers of the new memories.
+        others: numbers of the memories that they were compared with.
+        cosines: of each two.
+    """
+
+    new: npt.NDArray[np.int64]
+    others: npt.NDArray[np.int64]
+    cosines: npt.NDArray[np.float64]
+
+
+def _nearest(found: Sequence[_Found]) -> dict[tuple[int, int], float]:
+    """Return the pairs, each with its greatest cosine."""
+    if not found:
+        return {}
+    new = np.concatenate([some.new for some in found])
+    others = np.concatenate([some.others for some in found])
+    cosines = np.concatenate([some.cosines for some in found])
+    # Of equal pairs, a dictionary keeps the last.
+    order = np.argsort(cosines, kind="stable")
+    low, high = np.minimum(new, others)[order].tolist(), np.maximum(new, others)[order].tolist()
+    return dict(zip(zip(low, high, strict=True), cosines[order].tolist(), strict=True))
 
 
 def _is_open(table: sa.FromClause) -> sa.ColumnElement[bool]:
@@ -144,11 +166,11 @@ def _memories_in(session: Session, space: int) -> int:
 
 def _compared_here(
     session: Session, space: int, new: _Parts, model: Model, bound: int | None
-) -> Iterable[tuple[int, int, float]]:
+) -> _Found:
     in_space = sa.and_(model.table.c.space_id == space, _after(model, bound))
     others = _read(session, model, in_space).get(space)
     if others is None:
-        return
+        return _Found(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float64))
     cosines = new.directions @ others.directions.T
     cosines[new.memories[:, None] == others.memories[None, :]] = -1.0
     k = min(CANDIDATES, cosines.shape[1])
@@ -156,17 +178,16 @@ def _compared_here(
     rows = np.arange(len(new.memories))[:, None]
     alike = cosines[rows, nearest]
     row, place = np.nonzero(alike >= model.link_threshold)
-    yield from zip(
-        new.memories[row].tolist(),
-        others.memories[nearest[row, place]].tolist(),
-        np.minimum(alike[row, place], 1.0).tolist(),
-        strict=True,
+    return _Found(
+        new.memories[row],
+        others.memories[nearest[row, place]],
+        np.minimum(alike[row, place], 1.0).astype(np.float64),
     )
 
 
 def _compared_by_index(
     session: Session, space: int, new: _Parts, model: Model, bound: int
-) -> list[tuple[int, int, float]]:
+) -> _Found:
     # As literals, by which the planner knows that the partial index has these rows.
     table = model.table
     within = sa.and_(
@@ -174,12 +195,12 @@ def _compared_by_index(
         table.c.memory <= sa.literal_column(str(bound)),
     )
     with settings(session.connection(), _BY_INDEX):
-        return list(_compared_there(session, space, new, model, within))
+        return _compared_there(session, space, new, model, within)
 
 
 def _compared_there(
     session: Session, space: int, new: _Parts, model: Model, within: sa.ColumnElement[bool]
-) -> Iterable[tuple[int, int, float]]:
+) -> _Found:
     other = model.table
     mine = other.alias("mine")
     asked = (
@@ -202,5 +223,9 @@ def _compared_there(
         .where(cosine >= model.link_threshold)
         .select_from(asked.join(near, sa.true()))
     )
-    for memory, found, alike in session.execute(statement):
-        yield memory, found, min(float(alike), 1.0)
+    rows = session.execute(statement).all()
+    return _Found(
+        np.fromiter((row[0] for row in rows), np.int64, len(rows)),
+        np.fromiter((row[1] for row in rows), np.int64, len(rows)),
+        np.fromiter((min(row[2], 1.0) for row in rows), np.float64, len(rows)),
+    )

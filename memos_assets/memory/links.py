@@ -13,13 +13,15 @@ memory waits until the transactions that linked it have ended: keep them short.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, Final
+from uuid import UUID
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
-from memos_assets.memory.arrays import bigints
+from memos_assets.memory.arrays import bigints, bigints_named, numbers_text
 from memos_assets.memory.link_candidates import Pairs, candidates
 from memos_assets.memory.models import model_named
 from memos_assets.postgres.schema.agent import links, memories
@@ -94,14 +96,19 @@ def _trimmed(pairs: Pairs, there: Pairs, ends: Iterable[int]) -> tuple[set[_Pair
 
     The strongest first; of equal ones the old one, then the lower key.
     """
-    every = [(-cosine, False, pair) for pair, cosine in there.items()]
-    every += [(-cosine, True, pair) for pair, cosine in pairs.items()]
-    capped, used = frozenset(ends), Counter[int]()
-    made, displaced = set(), set()
+    wanted = Counter(chain(chain.from_iterable(there), chain.from_iterable(pairs)))
+    # The other end of an old link may be outside of `ends`: it gets nothing new.
+    full = {end for end in ends if wanted[end] > MOST_LINKS}
+    made = {pair for pair in pairs if pair[0] not in full and pair[1] not in full}
+    every = [(-cosine, False, pair) for pair, cosine in there.items() if not full.isdisjoint(pair)]
+    every += [(-cosine, True, pair) for pair, cosine in pairs.items() if pair not in made]
+    displaced, used = set(), dict.fromkeys(full, 0)
     for _, is_new, pair in sorted(every):
-        # The other end of an old link may be outside of `ends`: it gets nothing new.
-        if all(used[end] < MOST_LINKS for end in pair if end in capped):
-            used.update(pair)
+        a, b = pair
+        if used.get(a, 0) < MOST_LINKS and used.get(b, 0) < MOST_LINKS:
+            for end in pair:
+                if end in used:
+                    used[end] += 1
             if is_new:
                 made.add(pair)
         elif not is_new:
@@ -113,25 +120,32 @@ def _trimmed(pairs: Pairs, there: Pairs, ends: Iterable[int]) -> tuple[set[_Pair
 class _Locked:
     """A memory that is locked."""
 
-    id: str
+    id: UUID
     space: int
 
 
 def _lock(session: Session, numbers: Iterable[int]) -> dict[int, _Locked]:
     """Lock memories in the order of their keys, and return those that nobody else has locked."""
-    statement = (
-        sa.select(memories.c.number, memories.c.id, memories.c.space_id)
-        .where(memories.c.number == sa.any_(bigints(sorted(numbers))))
-        .order_by(memories.c.number)
-        .with_for_update(key_share=True, skip_locked=True)
-    )
-    rows = session.execute(statement).all()
-    return {number: _Locked(str(id_), space) for number, id_, space in rows}
+    rows = session.execute(_LOCK, {"numbers": numbers_text(sorted(numbers))}).all()
+    return {number: _Locked(id_, space) for number, id_, space in rows}
+
+
+_LOCK: Final = (
+    sa.select(memories.c.number, memories.c.id, memories.c.space_id)
+    .where(memories.c.number == sa.any_(bigints_named("numbers")))
+    .order_by(memories.c.number)
+    .with_for_update(key_share=True, skip_locked=True)
+)
 
 
 def _automatic_links(session: Session, ends: Iterable[int]) -> dict[_Pair, float]:
     """Return the automatic links of memories; each is looked up, however many links there are."""
-    asked = sa.func.unnest(bigints(sorted(ends))).table_valued(
+    found = session.execute(_LINKS_OF, {"numbers": numbers_text(sorted(ends))}).all()
+    return {(a, b): weight for a, b, weight in found}
+
+
+def _links_of() -> sa.CompoundSelect[Any]:
+    asked = sa.func.unnest(bigints_named("numbers")).table_valued(
         sa.column("number", sa.BigInteger()), name="asked"
     )
     asked = asked.render_derived()
@@ -146,8 +160,10 @@ def _automatic_links(session: Session, ends: Iterable[int]) -> dict[_Pair, float
         )
         columns = (of_one.c.a, of_one.c.b, of_one.c.weight)
         halves.append(sa.select(*columns).select_from(asked.join(of_one, sa.true())))
-    found = session.execute(sa.union_all(*halves)).all()
-    return {(a, b): weight for a, b, weight in found}
+    return sa.union_all(*halves)
+
+
+_LINKS_OF: Final = _links_of()
 
 
 def _keys(pairs: Iterable[_Pair]) -> sa.TableValuedAlias:
@@ -192,12 +208,24 @@ def _insert(
     if not pairs:
         return ()
     ordered = sorted(pairs)
+    columns = {
+        "a": (a for a, _ in ordered),
+        "b": (b for _, b in ordered),
+        "weight": (pairs[pair] for pair in ordered),
+        "a_space": (locked[a].space for a, _ in ordered),
+        "b_space": (locked[b].space for _, b in ordered),
+    }
+    given = {name: numbers_text(values) for name, values in columns.items()}
+    return [(a, b, weight) for a, b, weight in session.execute(_INSERT, given).all()]
+
+
+def _insert_links() -> Any:
     keys = sa.func.unnest(
-        bigints(a for a, _ in ordered),
-        bigints(b for _, b in ordered),
-        sa.literal([pairs[pair] for pair in ordered], sa.ARRAY(sa.Double())),
-        bigints(locked[a].space for a, _ in ordered),
-        bigints(locked[b].space for _, b in ordered),
+        bigints_named("a"),
+        bigints_named("b"),
+        sa.cast(sa.bindparam("weight", type_=sa.Text()), sa.ARRAY(sa.Double())),
+        bigints_named("a_space"),
+        bigints_named("b_space"),
     ).table_valued(
         sa.column("a", sa.BigInteger()),
         sa.column("b", sa.BigInteger()),
@@ -218,13 +246,15 @@ def _insert(
         keys.c.b_space,
     ).order_by(keys.c.a, keys.c.b)
     names = ("a", "b", "type", "direction", "weight", "automatic", "a_space_id", "b_space_id")
-    statement: Any = (
+    return (
         pg.insert(links)
         .from_select(names, rows)
         .on_conflict_do_nothing()
         .returning(links.c.a, links.c.b, links.c.weight)
     )
-    return [(a, b, weight) for a, b, weight in session.execute(statement).all()]
+
+
+_INSERT: Final = _insert_links()
 
 
 def _by_end(
@@ -233,9 +263,11 @@ def _by_end(
     numbers: frozenset[int],
 ) -> dict[int, list[NewLink]]:
     by_end: dict[int, list[NewLink]] = {}
+    ids: dict[int, str] = {}
     for a, b, weight in sorted(made, key=lambda link: (-link[2], link[0], link[1])):
         for end, other in ((a, b), (b, a)):
             if end in numbers:
-                new = NewLink(other, locked[other].id, AUTOMATIC, weight)
+                id_ = ids.get(other) or ids.setdefault(other, str(locked[other].id))
+                new = NewLink(other, id_, AUTOMATIC, weight)
                 by_end.setdefault(end, []).append(new)
     return by_end

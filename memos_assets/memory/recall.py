@@ -20,7 +20,14 @@ from memos_assets.memory.acting import Acting, acting_of
 from memos_assets.memory.moments import Moment, moment
 from memos_assets.memory.normalised_text import normalised_name, storable_name
 from memos_assets.memory.prepared import Asked
-from memos_assets.memory.recall_plan import BY_INDEX, RECALL, Plan, plan_of, settings
+from memos_assets.memory.recall_plan import (
+    BY_INDEX,
+    RECALL,
+    Plan,
+    plan_of,
+    set_locally,
+    settings,
+)
 from memos_assets.memory.recall_statement import Shape, by_index, statement
 from memos_assets.postgres.channel import channel_of
 from memos_assets.postgres.schema.agent import KINDS
@@ -125,7 +132,7 @@ def recall(
     weights: Weights | None = None,
     explain: bool = False,
 ) -> Recalled:
-    """Return the memories that answer a question best; at most seven statements.
+    """Return the memories that answer a question best; at most six statements.
 
     Args:
         session: the caller's, whose transaction acts for a user.
@@ -188,14 +195,15 @@ def recall(
         values["near"] = []
     sent = {**bound(conn, values)}
     used: set[str] = set()
-    if indexed:
-        text = _spelled(shape, _vector_schema(conn), indexed)
-        with settings(conn, BY_INDEX):
+    # The settings of the second statement are among those of the first.
+    with settings(conn, BY_INDEX if indexed else RECALL):
+        if indexed:
+            text = _spelled(shape, _vector_schema(conn), indexed)
             sent["near"] = list(conn.exec_driver_sql(text, sent).scalars())
             if explain:
                 used |= _used(conn, text, sent)
-    text = _spelled(shape, _vector_schema(conn))
-    with settings(conn, RECALL):
+            set_locally(conn, RECALL)
+        text = _spelled(shape, _vector_schema(conn))
         rows = conn.exec_driver_sql(text, sent).all()
         answer = Recalled(map(_hit, rows))
         if explain:

@@ -18,6 +18,8 @@ from memos_assets.search.fusion import Weights
 
 #: Memories of a space up to which it is searched exactly, whether or not it has an index.
 MOST_EXACT: Final = 5_000
+#: Compiling a statement that looks up a thousand links takes thirty times as long as running it.
+WITHOUT_JIT: Final = {"jit": "off"}
 #: Compiling the statement takes longer than running it, and planning it anew takes three
 #: milliseconds, for a plan that no value changes: its order is written down.
 RECALL: Final = {
@@ -95,7 +97,8 @@ class Plan:
 def settings(conn: sa.Connection, wanted: Mapping[str, str]) -> Iterator[None]:
     """Have PostgreSQL's settings within the block, and the former ones after it.
 
-    An error ends the transaction or savepoint, and the settings with it.
+    An error ends the transaction or savepoint, and the settings with it. Within the block,
+    `set_locally` may give the same settings other values.
     """
     before = set_locally(conn, wanted)
     yield

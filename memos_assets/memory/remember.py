@@ -14,16 +14,17 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from psycopg import sql
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from memos_assets.memory import beliefs, vectors
 from memos_assets.memory.acting import Acting, acting_of
+from memos_assets.memory.arrays import array, array_text
 from memos_assets.memory.batch import Batch, New, key_lock, key_of
 from memos_assets.memory.beliefs import Group
 from memos_assets.memory.links import link_new
 from memos_assets.memory.lookup import find
 from memos_assets.memory.prepared import Prepared
+from memos_assets.memory.recall_plan import WITHOUT_JIT, settings
 from memos_assets.postgres.advisory_locks import MEMORIES
 from memos_assets.postgres.schema.agent import memories, provenance
 from memos_assets.search.bm25 import lexemes_of
@@ -71,12 +72,6 @@ _COLUMNS: Final = {
     **dict.fromkeys(("valid_from", "valid_until", "recorded_at", "retracted_at"), "timestamptz"),
     "superseded_by": "uuid",
 }
-_TYPES: Final[Mapping[str, sa.types.TypeEngine[Any]]] = {
-    "uuid": sa.Uuid(),
-    "text": sa.Text(),
-    "float8": sa.Double(),
-    "timestamptz": sa.DateTime(timezone=True),
-}
 _INSERT = sql.SQL(
     """
     with given as materialized (
@@ -104,7 +99,9 @@ _INSERT = sql.SQL(
     select number, id from put
     """
 ).format(
-    arrays=sql.SQL(", ").join(sql.SQL(f":{name}") for name in _COLUMNS),
+    arrays=sql.SQL(", ").join(
+        sql.SQL(f"cast(:{name} as {kind}[])") for name, kind in _COLUMNS.items()
+    ),
     names=sql.SQL(", ").join(map(sql.Identifier, _COLUMNS)),
     values=sql.SQL(", ").join(
         sql.SQL(f"g.{name}::jsonb" if name == "attributes" else f"g.{name}") for name in _COLUMNS
@@ -112,7 +109,7 @@ _INSERT = sql.SQL(
     lexemes=lexemes_of(sql.SQL("g.content")),
 )
 _STATEMENT: Final = sa.text(_INSERT.as_string()).bindparams(
-    *(sa.bindparam(name, type_=pg.ARRAY(_TYPES[kind])) for name, kind in _COLUMNS.items())
+    *(sa.bindparam(name, type_=sa.Text()) for name in _COLUMNS)
 )
 
 
@@ -146,6 +143,17 @@ def keep(session: Session, acting: Acting, space: int, many: Sequence[Prepared])
     if not many:
         return []
     lineage = _lineage(session, acting, many)
+    with settings(session.connection(), WITHOUT_JIT):
+        return _keep(session, acting, space, many, lineage)
+
+
+def _keep(
+    session: Session,
+    acting: Acting,
+    space: int,
+    many: Sequence[Prepared],
+    lineage: Mapping[str, "_Source"],
+) -> list[Kept]:
     moment = _lock(session, space, many)
     keys = {key for one in many if (key := key_of(one)) is not None}
     batch = Batch(
@@ -199,7 +207,7 @@ def _open_rows(
         *(memories.c.content_digest, memories.c.valid_until, memories.c.id, memories.c.number)
     ).where(
         memories.c.space_id == space,
-        memories.c.content_digest == sa.any_(sa.cast(listed, sa.ARRAY(sa.Text()))),
+        memories.c.content_digest == sa.any_(array(listed, sa.Text())),
         memories.c.retracted_at.is_(None),
         memories.c.superseded_by.is_(None),
     )
@@ -272,7 +280,8 @@ def _insert(session: Session, batch: Batch, lineage: Mapping[str, _Source]) -> d
         for name, value in row.items():
             values[name].append(value)
     whose = {"space": batch.space, "user": batch.acting.user, "agent": batch.acting.agent}
-    return {row.id: row.number for row in session.execute(_STATEMENT, {**values, **whose})}
+    given = {name: array_text(column) for name, column in values.items()}
+    return {row.id: row.number for row in session.execute(_STATEMENT, {**given, **whose})}
 
 
 def _give_way(session: Session, batch: Batch, numbers: Mapping[UUID, int]) -> None:

@@ -4,26 +4,27 @@ Writers share a lock with each other that a change of the model waits for, so th
 written for a model that is no longer current when it is committed.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from functools import lru_cache
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import psycopg
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
+from memos_assets.memory.arrays import array_text, numbers_text
 from memos_assets.memory.models import Model, current_model
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.schema import agent
 from memos_assets.search.embed import unit
-from memos_assets.search.query_embedding import QueryEmbedding, send_binary
+from memos_assets.search.query_embedding import EmbeddingArray, bound
 
-#: Rows of one statement; it has five parameters per row, and 65,535 at most.
+#: Rows of one statement.
 _BATCH: Final = 1_000
 
 
@@ -82,31 +83,32 @@ def put(conn: sa.Connection, model: Model, rows: Iterable[EmbeddingRow]) -> None
     ordered = sorted(rows, key=lambda row: (row.memory, row.part))
     for start in range(0, len(ordered), _BATCH):
         batch = ordered[start : start + _BATCH]
-        vectors = checked(model, [row.vector for row in batch])
-        placed = ", ".join(["(%s, %s, %s, %s, %s)"] * len(batch))
-        values = tuple(_values(conn, batch, vectors))
-        conn.exec_driver_sql(
-            f"insert into {model.table_name} (memory, part, space_id, closed_at, embedding) "
-            f"values {placed} on conflict (memory, part) do update set "
-            "space_id = excluded.space_id, closed_at = excluded.closed_at, "
-            "embedding = excluded.embedding",
-            values,
+        given = {
+            "memory": numbers_text(row.memory for row in batch),
+            "part": numbers_text(row.part for row in batch),
+            "space_id": numbers_text(row.space_id for row in batch),
+            "closed_at": array_text(row.closed_at for row in batch),
+            "embedding": EmbeddingArray(checked(model, [row.vector for row in batch])),
+        }
+        conn.execute(_put(model.table), bound(conn, given))
+
+
+@lru_cache(maxsize=64)
+def _put(table: sa.Table) -> sa.Insert:
+    """Return the statement that writes rows, each of its columns an array as `put` sends it."""
+    arrays = (
+        sa.cast(
+            sa.bindparam(c.name, type_=None if c is table.c.embedding else sa.Text()),
+            sa.ARRAY(c.type),
         )
-
-
-def _values(
-    conn: sa.Connection, rows: Sequence[EmbeddingRow], vectors: npt.NDArray[np.float32]
-) -> Iterator[Any]:
-    dbapi_connection = conn.connection.dbapi_connection
-    assert dbapi_connection is not None, "a connection in use is open"
-    driver = conn.dialect.get_driver_connection(dbapi_connection)
-    binary = isinstance(driver, psycopg.BaseConnection)
-    if isinstance(driver, psycopg.BaseConnection):
-        send_binary(driver)
-    for row, vector in zip(rows, vectors, strict=True):
-        sent = QueryEmbedding(vector, "halfvec")
-        yield from (row.memory, row.part, row.space_id, row.closed_at)
-        yield sent if binary else sent.text
+        for c in table.c
+    )
+    typed = (sa.column(c.name, c.type) for c in table.c)
+    given = sa.func.unnest(*arrays).table_valued(*typed, name="given").render_derived()
+    names = [c.name for c in table.c]
+    made = insert(table).from_select(names, sa.select(*given.c))
+    kept = {name: made.excluded[name] for name in names[2:]}
+    return made.on_conflict_do_update(index_elements=names[:2], set_=kept)
 
 
 def checked(model: Model, vectors: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:

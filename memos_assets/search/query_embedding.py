@@ -1,5 +1,6 @@
-"""Query embeddings, in the forms that drivers send."""
+"""Embeddings in the forms that drivers send."""
 
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -47,12 +48,45 @@ class QueryEmbedding:
         return kind(self.elements).to_binary()
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddingArray:
+    """Embeddings that are written, as one array of halfvec.
+
+    Attributes:
+        elements: float32, ``(embeddings, dimension)``, each within the range of half precision.
+    """
+
+    elements: npt.NDArray[np.float32]
+
+    @property
+    def text(self) -> str:
+        """PostgreSQL's text form."""
+        rows = (orjson.dumps(row, option=orjson.OPT_SERIALIZE_NUMPY) for row in self.elements)
+        quoted = (f'"{row.decode()}"' for row in rows)
+        return f"{{{','.join(quoted)}}}"
+
+    @property
+    def binary(self) -> bytes:
+        """PostgreSQL's binary form.
+
+        Source: ``array_recv`` (dimensions, flags, type of the elements, then length and lower bound
+        of the dimension; the length before each element) and ``halfvec_recv`` (dimension, unused,
+        float16), all big endian. PostgreSQL takes 0 for the type of an extension, whose number
+        differs by database.
+        """
+        count, size = self.elements.shape
+        row = np.dtype([("head", ">i4"), ("size", ">i2"), ("unused", ">i2"), ("e", ">f2", (size,))])
+        made: npt.NDArray[np.void] = np.zeros(count, dtype=row)
+        made["head"], made["size"], made["e"] = 4 + 2 * size, size, self.elements
+        return struct.pack("!iiiii", 1, 0, 0, count, 1) + made.tobytes()
+
+
 class _BinaryDumper(Dumper):
-    """Sends an embedding without a type; the statement has the cast."""
+    """Sends embeddings without a type; the statement has the cast."""
 
     format = Format.BINARY
 
-    def dump(self, obj: QueryEmbedding) -> bytes:
+    def dump(self, obj: QueryEmbedding | EmbeddingArray) -> bytes:
         return obj.binary
 
 
@@ -80,9 +114,11 @@ def bound(conn: sa.Connection, values: Mapping[str, Any]) -> Mapping[str, Any]:
     if isinstance(driver, psycopg.BaseConnection):
         send_binary(driver)
         return values
-    return {k: v.text if isinstance(v, QueryEmbedding) else v for k, v in values.items()}
+    kinds = (QueryEmbedding, EmbeddingArray)
+    return {k: v.text if isinstance(v, kinds) else v for k, v in values.items()}
 
 
 def send_binary(driver: psycopg.BaseConnection[Any]) -> None:
-    """Let a connection send `QueryEmbedding`; nothing else about it changes."""
+    """Let a connection send embeddings; nothing else about it changes."""
     driver.adapters.register_dumper(QueryEmbedding, _BinaryDumper)
+    driver.adapters.register_dumper(EmbeddingArray, _BinaryDumper)

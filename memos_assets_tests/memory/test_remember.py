@@ -169,3 +169,23 @@ def test_200_corrected_values_are_never_among_the_first_five(
         hits = memory.recall(session, asked, k=5)
         assert len(hits) == 5
         assert corrected.isdisjoint(hit.id for hit in hits)
+
+
+def test_texts_with_quotes_and_backslashes_come_back_as_they_were(
+    session: Session, memory: SyncMemory
+) -> None:
+    texts = ['"quoted", {braces}', 'back\\slash \\" \n line', "NULL", "ünïcode \U0001f600"]
+    given = [{"text": text, "attributes": {"a": text}, "subject": text} for text in texts]
+    kept = memory.remember(session, memory.prepare_many(given))
+    rows = session.execute(sa.text("select id, content, attributes->>'a' from agent.memories"))
+    assert {str(row[0]): tuple(row[1:]) for row in rows} == {
+        one.id: (text, text) for one, text in zip(kept, texts, strict=True)
+    }
+
+
+def test_remember_leaves_the_settings_of_the_transaction_as_they_were(
+    session: Session, memory: SyncMemory
+) -> None:
+    session.execute(sa.text("set local jit = on"))
+    memory.remember(session, memory.prepare_many(["One.", "Two."]))
+    assert session.execute(sa.text("select current_setting('jit')")).scalar_one() == "on"

@@ -15,7 +15,12 @@ from memos_assets.errors import UsageError
 from memos_assets.indexes.build import ensure_index
 from memos_assets.search import api, api_async
 from memos_assets.search.functions import install
-from memos_assets.search.query_embedding import QueryEmbedding, bound, query_embedding
+from memos_assets.search.query_embedding import (
+    EmbeddingArray,
+    QueryEmbedding,
+    bound,
+    query_embedding,
+)
 from memos_assets_tests.indexes.rows import EVERY_INDEX, put_clusters, search_index
 
 HALF, SINGLE = "embeddings_embedding_768_hnsw", "corpus_chunks_embedding_768_hnsw"
@@ -126,3 +131,13 @@ def test_a_session_of_each_thread_is_a_session(searched: sa.Engine) -> None:
         wanted = api.search(conn, "corpus_chunks", QUERY, 5)
     assert api.search(sessions, "corpus_chunks", QUERY, 5) == wanted
     sessions.remove()
+
+
+def test_an_array_of_embeddings_is_the_same_in_binary_and_text(engine: sa.Engine) -> None:
+    rows = np.random.default_rng(6).standard_normal((5, 33)).astype(np.float32)
+    given = EmbeddingArray(rows)
+    statement = sa.text("select cast(cast(:given as public.halfvec[]) as text)")
+    with engine.connect() as conn:
+        binary = conn.execute(statement, dict(bound(conn, {"given": given}))).scalar_one()
+        assert binary == conn.execute(statement, {"given": given.text}).scalar_one()
+    assert len(binary.split('","')) == 5
