@@ -1,5 +1,6 @@
 """Memories of generated users, and the time of calls on them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,9 +17,9 @@ from memos_assets.memory import SyncMemory
 from memos_assets.memory.models import Model
 from memos_assets.memory.prepared import Asked
 from memos_assets.memory.recall import recall
+from memos_assets.postgres.copy.encode import HEADER, TRAILER
 from memos_assets.search.bm25 import lexemes_of
 from memos_assets.search.embed import DeterministicEmbedder
-from memos_assets.search.query_embedding import QueryEmbedding
 from memos_assets.settings import Settings
 
 DIMENSION: Final = 384
@@ -44,6 +45,31 @@ _POSTINGS: Final = sql.SQL(
 ).format(lexemes_of(sql.SQL("m.content")))
 
 
+#: Embeddings of one piece of a COPY.
+_COPIED: Final = 10_000
+
+
+def _binary(numbers: Sequence[int], space: int, vectors: npt.NDArray[np.float32]) -> bytes:
+    """Return memory, part, space and embedding of each row as COPY has them in binary."""
+    size = vectors.shape[1]
+    fields = [
+        ("fields", ">i2"),
+        *(("memory_bytes", ">i4"), ("memory", ">i8")),
+        *(("part_bytes", ">i4"), ("part", ">i2")),
+        *(("space_bytes", ">i4"), ("space", ">i8")),
+        *(("embedding_bytes", ">i4"), ("dimension", ">i2"), ("unused", ">i2")),
+        ("embedding", ">f2", (size,)),
+    ]
+    made: npt.NDArray[np.void] = np.zeros(len(numbers), dtype=np.dtype(fields))
+    made["fields"] = 4
+    made["memory_bytes"], made["memory"] = 8, numbers
+    made["part_bytes"] = 2
+    made["space_bytes"], made["space"] = 8, space
+    made["embedding_bytes"], made["dimension"] = 4 + 2 * size, size
+    made["embedding"] = vectors
+    return made.tobytes()
+
+
 @dataclass
 class GeneratedMemories:
     """Memories of generated users, written as the owner of the tables.
@@ -65,13 +91,19 @@ class GeneratedMemories:
     def __post_init__(self) -> None:
         self.space = VectorSpace("recall", DIMENSION, clusters=self.clusters, norm=1.0)
         weights = 1 / (np.arange(1, WORDS + 1) + COMMONEST)
-        self._words = weights / weights.sum()
+        self._up_to = np.cumsum(weights / weights.sum())
         self.memory = SyncMemory(Settings(), embedder=DeterministicEmbedder(DIMENSION))
 
     def text(self, length: int) -> str:
         """Return words as common as those of a language without its stop words."""
-        drawn = self.generator.choice(WORDS, length, p=self._words)
-        return " ".join(f"w{word}" for word in drawn)
+        return self.texts(1, length)[0]
+
+    def texts(self, count: int, length: int) -> list[str]:
+        """Return texts of such words; `Generator.choice` would add the shares up for each text."""
+        drawn = np.searchsorted(self._up_to, self.generator.random((count, length)))
+        # The sum of the shares may be a little less than 1.
+        words = np.minimum(drawn, WORDS - 1).tolist()
+        return [" ".join(f"w{word}" for word in row) for row in words]
 
     def vectors(self, count: int) -> npt.NDArray[np.float32]:
         """Return embeddings around centres."""
@@ -79,17 +111,21 @@ class GeneratedMemories:
         return self.space.rows(clusters, int(self.generator.integers(2**40)))
 
     def write(self, user: str, count: int) -> None:
-        """Write memories of a user, their words and their embeddings."""
+        """Write memories of a user, their words and their embeddings.
+
+        Foreign keys are not compared: a key for each word would take longer than all else.
+        """
         with Session(self.engine) as session, session.begin():
             space = self.memory.act_as(session, user=user).private
             values = {"space": space, "user": user, "length": LENGTH}
             driver = session.connection().connection.driver_connection
             assert driver is not None
             cursor = driver.cursor()
+            cursor.execute("set local session_replication_role = replica")
             cursor.execute("create temp table generated (place int, content text) on commit drop")
             with cursor.copy("copy generated from stdin") as copy:
-                for place in range(count):
-                    copy.write_row((place, self.text(LENGTH)))
+                for row in enumerate(self.texts(count, LENGTH)):
+                    copy.write_row(row)
             numbers = [row[0] for row in cursor.execute(_MEMORIES, values).fetchall()]
             cursor.execute(_POSTINGS, values)
             cursor.execute(
@@ -97,10 +133,14 @@ class GeneratedMemories:
                 (space, count, count * LENGTH),
             )
             with cursor.copy(
-                f"copy {self.model.table_name} (memory, part, space_id, embedding) from stdin"
+                f"copy {self.model.table_name} (memory, part, space_id, embedding) from stdin "
+                "(format binary)"
             ) as copy:
-                for number, vector in zip(numbers, self.vectors(count), strict=True):
-                    copy.write_row((number, 0, space, QueryEmbedding(vector, "halfvec").text))
+                copy.write(HEADER)
+                for start in range(0, count, _COPIED):
+                    some = numbers[start : start + _COPIED]
+                    copy.write(_binary(some, space, self.vectors(len(some))))
+                copy.write(TRAILER)
 
     def settle(self) -> None:
         """Have PostgreSQL know the tables, as autovacuum does after a while."""
