@@ -83,9 +83,9 @@ def remember_race(world: World, rounds: int) -> list[Sheet]:
             rows,
             f"Embeddings of {DIMENSION} elements, {AROUND} memories around each centre, so that "
             f"each new one gets its 10 links; {LENGTH} words of a memory. As the role of services, "
-            "in one transaction, without the commit; the median of the calls. The links are as many "
-            "at both sizes, within a tenth: the ratio is of equal work. The erasure is the "
-            "whole command, with its search for texts that were left.",
+            "in one transaction, without the commit; the median of the calls. Both sizes make as "
+            "many links, within a tenth: the ratio is of equal work. The erasure is the whole "
+            "command, with its search for texts that were left.",
         )
     ]
 
