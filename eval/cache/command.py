@@ -46,7 +46,7 @@ def evaluate(
         Path | None, typer.Option("--vectors", help="An .npz file to keep vectors in.")
     ] = None,
     budget: Annotated[
-        float, typer.Option("--budget", help="Most false hits, as a share of pairs.")
+        float, typer.Option("--budget", help="Most false hits, as a share of different pairs.")
     ] = 0.05,
 ) -> None:
     """Measure precision, recall, traps and replays of the semantic cache's gate."""

@@ -1,7 +1,7 @@
 """The threshold of a namespace and model, from labelled pairs: as low as its false hits allow.
 
 A cosine means something else to every model and in every namespace. So a threshold is measured: the
-smallest at which the share of pairs that would be served wrongly after the gate, counted with
+smallest at which the share of different pairs that would be served after the gate, counted with
 Wilson's upper bound, stays within a budget. With too few pairs it is the strict default. Pure but
 for `calibrate_with`, which embeds; storing is done by the caller.
 """
@@ -22,7 +22,8 @@ from memos_assets.errors import AgentError
 #: Threshold of a namespace and model for which too little is known: the one that lookups fall back
 #: on, too.
 STRICT: Final = 0.97
-#: Most false hits, as a share of pairs: of a hundred lookups, how many are served a wrong answer.
+#: Most false hits, as a share of different pairs: of a hundred questions whose nearest one asks for
+#: something else, how many are served its answer. How many pairs are the same has no part in it.
 BUDGET: Final = 0.05
 #: No threshold is below this: labelled pairs are near ones, and say nothing of far ones.
 FLOOR: Final = 0.75
@@ -77,7 +78,7 @@ class Point:
         threshold: least cosine.
         hits: same pairs served.
         false_hits: different pairs served.
-        upper: Wilson's upper bound of false hits, as a share of all pairs.
+        upper: Wilson's upper bound of false hits, as a share of different pairs.
         precision: share of served pairs that are the same; 1 if none is served.
         recall: share of same pairs that are served.
     """
@@ -99,7 +100,7 @@ class Calibration:
         calibrated: it was measured; otherwise it is the strict default, for the reason given.
         reason: one line.
         same, different: pairs that it rests on.
-        upper_bound: of false hits at the threshold, as a share of all pairs; 1 if unknown.
+        upper_bound: of false hits at the threshold, as a share of different pairs; 1 if unknown.
         curve: for a plot, thresholds ascending.
     """
 
@@ -164,7 +165,7 @@ def calibrate(
         similarities: their cosines, in the same order; NaN is never served.
         namespace: whose threshold it is.
         model: that the cosines are of.
-        budget: most false hits, as a share of all pairs, 0 to 1.
+        budget: most false hits, as a share of different pairs, 0 to 1.
         rules: of the gate; None: those of the namespace.
         strict: threshold if there are too few pairs or none is within the budget.
 
@@ -212,7 +213,7 @@ def calibrate(
         return result(None, f"at no threshold are false hits surely below {budget:.1%}")
     return result(
         best,
-        f"{best.false_hits:,} of {len(labelled):,} pairs are served wrongly, surely below "
+        f"{best.false_hits:,} of {different:,} different pairs are served, surely below "
         f"{budget:.1%}; {best.recall:.1%} of the same ones",
     )
 
@@ -326,7 +327,7 @@ def _named(threshold: float, hits: int, false_hits: int, same: int, different: i
         threshold=threshold,
         hits=hits,
         false_hits=false_hits,
-        upper=wilson_upper(false_hits, same + different),
+        upper=wilson_upper(false_hits, different),
         precision=hits / served if served else 1.0,
         recall=hits / same if same else 0.0,
     )

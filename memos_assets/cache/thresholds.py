@@ -23,7 +23,7 @@ class InForce:
         namespace: whose.
         model: that embeds.
         threshold: least cosine of a winner.
-        budget: most false hits, as a share of all pairs.
+        budget: most false hits, as a share of different pairs.
         upper_bound: of false hits, when it was measured.
         pairs: that it rests on.
     """

@@ -49,14 +49,20 @@ def test_the_threshold_is_the_smallest_whose_bound_is_within_the_budget() -> Non
     found = _calibrated(pairs, similarities, 0.05)
     assert found.calibrated
     served = sum(s >= found.threshold for s in similarities[100:])
-    assert wilson_upper(served, 300) == pytest.approx(found.upper_bound)
+    assert wilson_upper(served, 200) == pytest.approx(found.upper_bound)
     assert found.upper_bound <= 0.05
     below = sum(s >= found.threshold - 0.001 for s in similarities[100:])
-    assert wilson_upper(below, 300) > 0.05
+    assert wilson_upper(below, 200) > 0.05
     assert (found.same, found.different, found.pairs) == (100, 200, 300)
     # A larger budget lowers it, and nothing lowers it below the floor.
     assert _calibrated(pairs, similarities, 0.2).threshold < found.threshold
     assert _calibrated(pairs, [0.1] * 300, 0.05).threshold == FLOOR
+
+
+def test_the_threshold_does_not_depend_on_how_many_pairs_are_the_same() -> None:
+    different = list(np.linspace(0.7, 0.95, 200))
+    few, many = (_calibrated(_world(n, 200), [0.9] * n + different, 0.05) for n in (20, 2_000))
+    assert few.threshold == many.threshold
 
 
 def test_false_hits_that_the_gate_refuses_do_not_count() -> None:

@@ -31,6 +31,8 @@ class Word(NamedTuple):
         synonyms: numbers of the groups it belongs to.
         plain: it is none of a number, a unit, a negation, and the beginning of a phrase.
         fresh: an expression of time such as "today" has it.
+        light: it narrows nothing where one text adds it to the other.
+        either: numbers of its pairs of opposites between which there is nothing.
     """
 
     text: str
@@ -45,6 +47,8 @@ class Word(NamedTuple):
     synonyms: frozenset[int] = frozenset()
     plain: bool = True
     fresh: bool = False
+    light: bool = False
+    either: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +62,20 @@ class Lexicon:
         phrases: first stem -> phrases that begin with it, as stems, the longest first.
         following: stems that a phrase has after its first one.
         fresh: finds words by which an answer is right for a moment only.
+        moment: as well, unless ``no_moment`` takes them out, or a person tells what happened then.
+        tellers, wishes: a text that begins with the first and has none of the second tells.
         topics: finds what changes by the hour; `values` finds that its value is asked for.
         idioms: finds expressions with a negation that negate nothing.
+        like_negations: stems of words such as "avoid", which a negation may stand for.
         negates_things: negations that count where the other text has the thing that follows.
         questions: word or two words -> what a question with it asks for.
-        apart: pairs of questions that have different answers.
+        begins: beginning of a question -> what it asks for.
+        joins: words of questions that join sentences elsewhere, but after ``asks_after``.
+        apart: pairs of questions that have different answers; near: those of them that are close.
         act: matches the beginning of a text that asks for an action.
         act_heads: words that such a text begins with.
         arrows, origins: stems of "to" and of "from"; symmetric: of "and" and "or".
+        prepositions: a word after one of them narrows what is before it.
         multipliers: stem -> factor.
         months: their names, in order.
         prefixes: that turn a word into its opposite.
@@ -82,17 +92,27 @@ class Lexicon:
     phrases: Mapping[str, tuple[tuple[str, ...], ...]]
     following: frozenset[str]
     fresh: re.Pattern[str]
+    moment: re.Pattern[str]
+    no_moment: re.Pattern[str]
+    tellers: frozenset[str]
+    wishes: frozenset[str]
     topics: re.Pattern[str]
     values: re.Pattern[str]
     idioms: re.Pattern[str]
+    like_negations: frozenset[str]
     negates_things: frozenset[str]
     questions: Mapping[str, str]
+    begins: Mapping[str, str]
+    joins: frozenset[str]
+    asks_after: frozenset[str]
     apart: frozenset[tuple[str, str]]
+    near: frozenset[tuple[str, str]]
     act: re.Pattern[str]
     act_heads: frozenset[str]
     arrows: frozenset[str]
     origins: frozenset[str]
     symmetric: frozenset[str]
+    prepositions: frozenset[str]
     multipliers: Mapping[str, int]
     months: tuple[str, ...]
     prefixes: tuple[str, ...]
@@ -158,6 +178,8 @@ def _german_stem(word: str) -> str:
 
 _STEMS: Final = {"en": _english_stem, "de": _german_stem}
 _QUESTION: Final = "question "
+#: Between two sides of an opposite of which a thing has one.
+_NOTHING_BETWEEN: Final = "||"
 _MONTHS: Final = {"en": "month", "de": "monat"}
 _PREFIXES: Final = {
     "en": ("un", "in", "im", "il", "ir", "non", "non-", "dis", "de", "mis", "anti", "anti-"),
@@ -182,8 +204,11 @@ def lexicon(language: str) -> Lexicon:
     kinds_file = named_lists(folder / "kinds.txt")
     kinds = _kinds(kinds_file, stems)
     sides: dict[str, set[tuple[int, int]]] = {}
+    either: set[int] = set()
     for number, line in lines_of(folder / "antonyms.txt"):
-        for side, words_of_side in enumerate(line.split("|")):
+        if _NOTHING_BETWEEN in line:
+            either.add(number)
+        for side, words_of_side in enumerate(line.replace(_NOTHING_BETWEEN, "|").split("|")):
             for phrase in members(words_of_side):
                 sides.setdefault(stems(phrase), set()).add((number, side))
     synonyms: dict[str, set[int]] = {}
@@ -200,9 +225,10 @@ def lexicon(language: str) -> Lexicon:
     # The longest word of an expression is its rarest: "at present" is looked for at "present".
     fresh_words = {
         max(reversed(phrase.split()), key=len)
-        for name in ("fresh", "topic")
+        for name in ("fresh", "moment", "topic")
         for phrase in grammar[name]
     }
+    light = {stems(phrase) for phrase in grammar["light"]}
 
     @lru_cache(maxsize=_KEPT_WORDS)
     def word(text: str) -> Word:
@@ -221,9 +247,11 @@ def lexicon(language: str) -> Lexicon:
             unit=unit,
             kinds=kinds.get(key, {}),
             sides=frozenset(sides.get(key, ())),
+            either=frozenset(number for number, _ in sides.get(key, ()) if number in either),
             synonyms=frozenset(synonyms.get(key, ())),
             plain=not special and key not in phrases,
             fresh=fresh,
+            light=key in light,
         )
 
     return Lexicon(
@@ -235,9 +263,14 @@ def lexicon(language: str) -> Lexicon:
             part for all_of in phrases.values() for phrase in all_of for part in phrase[1:2]
         ),
         fresh=_anywhere(grammar["fresh"]),
+        moment=_anywhere(grammar["moment"]),
+        no_moment=_anywhere(grammar["no moment"]),
+        tellers=frozenset(grammar["teller"]),
+        wishes=frozenset(grammar["wish"]),
         topics=_anywhere(grammar["topic"]),
         values=_anywhere(grammar["value"]),
         idioms=_anywhere(grammar["no negation"]),
+        like_negations=frozenset(stem(word) for word in grammar["like a negation"]),
         negates_things=frozenset(grammar["negation of a thing"]),
         questions={
             word: name.removeprefix(_QUESTION)
@@ -245,7 +278,11 @@ def lexicon(language: str) -> Lexicon:
             if name.startswith(_QUESTION)
             for word in words_of_question
         },
+        begins=dict(_pairs(grammar["asks"])),
+        joins=frozenset(grammar["joins"]),
+        asks_after=frozenset(grammar["asks after"]),
         apart=_both_ways(grammar["apart"]),
+        near=_both_ways(grammar["near"]),
         act=re.compile(
             rf"^\W*(?:(?:{_either(grammar['polite'])})[\s,]+)*(?:{_either(grammar['act'])})(?!\w)"
         ),
@@ -255,6 +292,7 @@ def lexicon(language: str) -> Lexicon:
         arrows=frozenset(grammar["arrow"]),
         origins=frozenset(grammar["from"]),
         symmetric=frozenset(grammar["symmetric"]),
+        prepositions=frozenset(grammar["preposition"]),
         multipliers={name: int(value) for name, value in pairs["multiplier"].items()},
         months=tuple(name.partition("=")[0] for name in kinds_file[_MONTHS[language]]),
         prefixes=_PREFIXES[language],

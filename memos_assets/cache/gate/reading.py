@@ -66,6 +66,8 @@ class Reading:
         names: words that a capital marks as a name, as stems.
         negated: whether a word negates.
         fresh: it may have an expression of the present.
+        signs: what signs say of its numbers, in order.
+        asks: what it asks for, "" for nothing; None until a rule wants to know.
     """
 
     text: str
@@ -79,6 +81,8 @@ class Reading:
     names: set[str] = field(default_factory=set)
     negated: bool = False
     fresh: bool = False
+    signs: list[str] = field(default_factory=list)
+    asks: str | None = None
 
 
 def normalised(text: str) -> str:
@@ -182,7 +186,8 @@ def read(text: str, chunks: Sequence[str], words: Lexicon) -> Reading:
         items += _items(chunk, words.name)
         if chunk[-1] in _ENDS:
             begins.add(len(items))
-    reading = Reading(text.lower())
+    lower = text.lower()
+    reading = Reading(lower, signs=signs_of(lower))
     all_words, symbols = reading.words, reading.symbols
     capitals: list[Word] = []
     currency, skipped = "", 0

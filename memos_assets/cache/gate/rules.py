@@ -4,36 +4,14 @@ A rule sees the text that is asked and the text whose answer was found, and noth
 similarity, no clock, no other entry. Words are data (`words`); rules say what is done with them.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from memos_assets.cache.gate.lexicon import Lexicon, Word
-from memos_assets.cache.gate.reading import Reading, signs_of
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """Two texts in one language.
-
-    Attributes:
-        asked, matched: as they were read.
-        asked_only, matched_only: words whose stem the other text does not have.
-        lexicon: of their language.
-        fresh_enough: the entry is as young as a text about "now" needs.
-        slot_words: words that a replaced run may have.
-    """
-
-    asked: Reading
-    matched: Reading
-    asked_only: Sequence[Word]
-    matched_only: Sequence[Word]
-    lexicon: Lexicon
-    fresh_enough: bool
-    slot_words: int
-
-
-Rule = Callable[[Pair], str]
+from memos_assets.cache.gate.opposites import antonyms, polarity
+from memos_assets.cache.gate.pair import Pair, Rule, same
+from memos_assets.cache.gate.questions import aspect, question
+from memos_assets.cache.gate.reading import Reading
 
 
 def acts(pair: Pair) -> str:
@@ -57,6 +35,8 @@ def freshness(pair: Pair) -> str:
             continue
         words = pair.lexicon
         found = words.fresh.search(reading.text)
+        if found is None and not _tells(reading, words):
+            found = words.moment.search(words.no_moment.sub(" ", reading.text))
         if found is None and words.values.search(reading.text):
             found = words.topics.search(reading.text)
         if found:
@@ -67,7 +47,7 @@ def freshness(pair: Pair) -> str:
 def numbers(pair: Pair) -> str:
     """Amounts, years, counts and places in an order are equal as sets; "one" may be left out."""
     one, other = pair.asked, pair.matched
-    if one.text != other.text and (mine := signs_of(one.text)) != (theirs := signs_of(other.text)):
+    if (mine := one.signs) != (theirs := other.signs):
         return f"{' '.join(mine) or 'no sign'} asked, {' '.join(theirs) or 'no sign'} matched"
     if one.numbers == other.numbers and not (one.weak or other.weak):
         return ""
@@ -106,33 +86,8 @@ def names(pair: Pair) -> str:
     if not one or not other:
         return ""
     for mine in pair.asked_only:
-        if mine.stem in one and not any(_same(mine, theirs) for theirs in pair.matched_only):
+        if mine.stem in one and not any(same(mine, theirs) for theirs in pair.matched_only):
             return _differ(one, other)
-    return ""
-
-
-def polarity(pair: Pair) -> str:
-    """Both texts are negated, or neither."""
-    if pair.asked.negated == pair.matched.negated:
-        return ""
-    negated, other = pair.asked, pair.matched
-    if not negated.negated:
-        negated, other = other, negated
-    idioms = len(pair.lexicon.idioms.findall(negated.text))
-    if _negations(negated, other, pair.lexicon) <= idioms:
-        return ""
-    return f"only the {'asked' if pair.asked.negated else 'matched'} text is negated"
-
-
-def antonyms(pair: Pair) -> str:
-    """A word is not answered by its opposite, from the list or by a prefix such as "un"."""
-    prefixes = pair.lexicon.prefixes
-    for mine in pair.asked_only:
-        for theirs in pair.matched_only:
-            if mine.sides and theirs.sides and _opposite(mine, theirs):
-                return f"{mine.text!r} is the opposite of {theirs.text!r}"
-            if mine.stem[-3:] == theirs.stem[-3:] and _prefixed(mine.stem, theirs.stem, prefixes):
-                return f"{mine.text!r} and {theirs.text!r} differ by a prefix that negates"
     return ""
 
 
@@ -143,7 +98,7 @@ def kinds(pair: Pair) -> str:
             continue
         for theirs in pair.matched_only:
             for kind, name in theirs.kinds.items():
-                if mine.kinds.get(kind, name) != name and not _same(mine, theirs):
+                if mine.kinds.get(kind, name) != name and not same(mine, theirs):
                     return f"{mine.text!r} and {theirs.text!r} are each a {kind}"
     return ""
 
@@ -162,11 +117,28 @@ def direction(pair: Pair) -> str:
     return ""
 
 
-def question(pair: Pair) -> str:
-    """ "How", "why", "who", "where" and yes or no ask for different things about the same."""
-    one, other = _asks(pair.asked, pair.lexicon), _asks(pair.matched, pair.lexicon)
-    if one and other and (one, other) in pair.lexicon.apart:
-        return f"one asks {one}, the other {other}"
+def additions(pair: Pair) -> str:
+    """A text that says all of the other and names a place, a purpose, a thing more is narrower."""
+    mine, theirs = _unmatched(pair.asked_only, pair.matched_only)
+    if (mine and theirs) or not (mine or theirs):
+        return ""
+    longer = pair.asked if mine else pair.matched
+    added = {word.stem for word in mine or theirs if not word.light}
+    if not added:
+        return ""
+    prepositions, symbols = pair.lexicon.prepositions, longer.symbols
+    last = len(symbols) - 1
+    for place, word in enumerate(symbols):
+        if word.stem not in added or word.number or word.unit:
+            continue
+        before = symbols[place - 1] if place else None
+        if (
+            word.stem in longer.names
+            or (place == last and pair.lexicon.capitals)
+            or (before is not None and (before.number or before.text in prepositions))
+            or (place > 1 and symbols[place - 2].text in prepositions)
+        ):
+            return f"{word.text!r} is only in the {'asked' if mine else 'matched'} text"
     return ""
 
 
@@ -198,37 +170,27 @@ RULES: Final[dict[str, Rule]] = {
     rule.__name__: rule
     for rule in (
         *(acts, freshness, numbers, units, identifiers, polarity),
-        *(antonyms, kinds, names, direction, question, slots),
+        *(antonyms, kinds, names, direction, question, additions, aspect, slots),
     )
 }
 
 
-def _negations(reading: Reading, other: Reading, words: Lexicon) -> int:
-    """Count negations, those of a thing only where the other text has the thing."""
-    count = 0
-    for place, word in enumerate(reading.words):
-        if not word.negation:
-            continue
-        thing = next((each for each in reading.words[place + 1 :] if each.content), None)
-        if word.text not in words.negates_things or thing is None:
-            count += 1
-        else:
-            count += any(_same(thing, each) for each in other.words)
-    return count
+def _tells(reading: Reading, words: Lexicon) -> bool:
+    """Whether a person tells what happened to them."""
+    if not reading.words or reading.words[0].text not in words.tellers:
+        return False
+    return words.wishes.isdisjoint(word.text for word in reading.words)
 
 
-def _asks(reading: Reading, words: Lexicon) -> str:
-    """Return what a question asks for, "" if it is not one."""
-    first = ""
-    for place, word in enumerate(reading.words):
-        asks = words.questions.get(word.text)
-        if asks is None:
-            continue
-        if asks != "yes":
-            two = reading.words[place : place + 2]
-            return words.questions.get(" ".join(each.text for each in two), asks)
-        first = first or ("yes" if place == 0 else "")
-    return first
+def _unmatched(one: Sequence[Word], other: Sequence[Word]) -> tuple[list[Word], list[Word]]:
+    """Return the words with content of each that stand for none of the other."""
+    mine, theirs = ([word for word in each if word.content] for each in (one, other))
+    if not mine or not theirs:
+        return mine, theirs
+    return (
+        [word for word in mine if not any(same(word, each) for each in other)],
+        [word for word in theirs if not any(same(word, each) for each in one)],
+    )
 
 
 def _differ(missing: Iterable[str], added: Iterable[str]) -> str:
@@ -244,35 +206,6 @@ def _shown(values: Iterable[str]) -> str:
     return ", ".join(sorted(values))
 
 
-def _prefixed(one: str, other: str, prefixes: Sequence[str]) -> bool:
-    longer, shorter = (one, other) if len(one) > len(other) else (other, one)
-    return longer.endswith(shorter) and longer[: len(longer) - len(shorter)] in prefixes
-
-
-def _opposite(mine: Word, theirs: Word) -> bool:
-    if mine.synonyms & theirs.synonyms and not _exclusive(mine, theirs):
-        return False
-    return _exclusive(mine, theirs)
-
-
-def _exclusive(mine: Word, theirs: Word) -> bool:
-    both = {number for number, _ in mine.sides} & {number for number, _ in theirs.sides}
-    return any(
-        (number, 1 - side) in theirs.sides and (number, side) not in theirs.sides
-        for number, side in mine.sides
-        if number in both
-    )
-
-
-def _same(mine: Word, theirs: Word) -> bool:
-    """Whether two words are one, are synonyms, or are two names of one thing."""
-    if mine.stem == theirs.stem or mine.synonyms & theirs.synonyms:
-        return True
-    if mine.number and mine.number == theirs.number:
-        return True
-    return any(mine.kinds.get(kind) == name for kind, name in theirs.kinds.items())
-
-
 def _compared(reading: Reading) -> list[Word]:
     """Return what the slots rule compares: all but articles, auxiliaries and pronouns."""
     return [word for word in reading.symbols if word.content or word.sides or word.synonyms]
@@ -282,13 +215,13 @@ def _overlap(one: Sequence[Word], other: Sequence[Word]) -> bool:
     stems = {word.stem for word in other if word.content}
     if any(word.stem in stems for word in one if word.content):
         return True
-    return any(_same(a, b) for a in one if a.content for b in other if b.content)
+    return any(same(a, b) for a in one if a.content for b in other if b.content)
 
 
 def _synonymous(mine: Sequence[Word], theirs: Sequence[Word], words: Lexicon) -> bool:
     if len(mine) == len(theirs):
-        return all(_same(one, other) for one, other in zip(mine, theirs, strict=True))
-    return _same(words.word(_phrase(mine)), words.word(_phrase(theirs)))
+        return all(same(one, other) for one, other in zip(mine, theirs, strict=True))
+    return same(words.word(_phrase(mine)), words.word(_phrase(theirs)))
 
 
 def _phrase(run: Sequence[Word]) -> str:

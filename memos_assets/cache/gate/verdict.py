@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, Protocol
 
 from memos_assets.cache.gate.lexicon import lexicon, namespaces_file
+from memos_assets.cache.gate.pair import Pair, Rule
 from memos_assets.cache.gate.reading import Reading, language_of, normalised, read, tokens_of
-from memos_assets.cache.gate.rules import RULES, Pair, Rule
+from memos_assets.cache.gate.rules import RULES
 from memos_assets.errors import AgentError
 
 #: Of texts that share this part of the words of the shorter one, one tells the other's language.
@@ -17,6 +18,10 @@ _DEFAULT: Final = "default"
 #: rules compare the words of both texts, and what a chunk is, is kept.
 _MOST_CHUNKS: Final = 300
 _LONGEST_CHUNK: Final = 200
+#: Texts that are kept as they were read, and characters of one: the same ones are asked and found
+#: again and again, and reading them takes most of a verdict's time.
+_KEPT_TEXTS: Final = 1_000
+_LONGEST_KEPT: Final = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +111,10 @@ def judge(
     Returns:
         Served or not, with the reason.
     """
-    asked, matched = normalised(asked), normalised(matched)
-    if asked == matched:
+    mine, theirs = _prepared(asked), _prepared(matched)
+    if mine.text == theirs.text:
         return Verdict(serve=True, reason="the texts are equal")
-    mine, theirs = asked.split(), matched.split()
-    if _long(mine) or _long(theirs):
+    if mine.long or theirs.long:
         return Verdict(serve=False, reason="a text is too long to compare", rule="length")
     language = _language(mine, theirs)
     if language is None or language not in rules.languages:
@@ -118,7 +122,7 @@ def judge(
             serve=False, reason="the texts are not both in one language with rules", rule="language"
         )
     words = lexicon(language)
-    one, other = read(asked, mine, words), read(matched, theirs, words)
+    one, other = mine.read(language), theirs.read(language)
     young = (
         rules.fresh_seconds > 0 and age_seconds is not None and age_seconds <= rules.fresh_seconds
     )
@@ -170,20 +174,54 @@ def judge_twice(
     return Verdict(serve=False, reason="the judge refused", rule="judge")
 
 
-def _long(chunks: Sequence[str]) -> bool:
-    return len(chunks) > _MOST_CHUNKS or len(max(chunks, key=len, default="")) > _LONGEST_CHUNK
+class _Prepared:
+    """A text, split and read once.
+
+    Attributes:
+        text: normalised.
+        chunks: of it, between spaces.
+        long: it is too long to be compared.
+        language: with rules, that it is in; None: of none, or too long.
+    """
+
+    __slots__ = ("_readings", "chunks", "language", "long", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = normalised(text)
+        self.chunks: Sequence[str] = self.text.split()
+        self.long = (
+            len(self.chunks) > _MOST_CHUNKS
+            or len(max(self.chunks, key=len, default="")) > _LONGEST_CHUNK
+        )
+        self.language = None if self.long else language_of(self.chunks)
+        self._readings: dict[str, Reading] = {}
+
+    def read(self, language: str) -> Reading:
+        """Return the reading in a language."""
+        found = self._readings.get(language)
+        if found is None:
+            found = read(self.text, self.chunks, lexicon(language))
+            self._readings[language] = found
+        return found
 
 
-def _language(mine: Sequence[str], theirs: Sequence[str]) -> str | None:
+_kept = lru_cache(maxsize=_KEPT_TEXTS)(_Prepared)
+
+
+def _prepared(text: str) -> _Prepared:
+    return _kept(text) if len(text) <= _LONGEST_KEPT else _Prepared(text)
+
+
+def _language(mine: _Prepared, theirs: _Prepared) -> str | None:
     """Return the language of both texts; a text without function words takes the other's."""
-    one, other = language_of(mine), language_of(theirs)
+    one, other = mine.language, theirs.language
     if one == other:
         return one
     if one is not None and other is not None:
         return None
     known, unknown = (mine, theirs) if one else (theirs, mine)
-    tokens = tokens_of(unknown)
-    shared = set(tokens_of(known)).intersection(tokens)
+    tokens = tokens_of(unknown.chunks)
+    shared = set(tokens_of(known.chunks)).intersection(tokens)
     return (one or other) if tokens and len(shared) >= _SHARED * len(set(tokens)) else None
 
 

@@ -49,6 +49,35 @@ def _language(pair: dict[str, str]) -> str:
     return max(LANGUAGES, key=lambda name: len(words & lexicon(name).function))
 
 
+@pytest.mark.parametrize(
+    ("asked", "matched"),
+    [
+        ("How come the lamp is hot?", "Why is the lamp hot?"),
+        ("Is there a reason that the lamp flickers?", "Why does the lamp flicker?"),
+        ("The size on the label isn't right.", "The size on the label is wrong."),
+        ("Die Größe auf dem Etikett ist nicht richtig.", "Die Größe auf dem Etikett ist falsch."),
+        ("How do I avoid copies of a table?", "How do I make no copies of a table?"),
+        ("What do I do now that my watch is broken?", "What do I do when my watch is broken?"),
+    ],
+)
+def test_where_words_may_be_replaced_a_negation_may_be_said_by_a_word(
+    asked: str, matched: str
+) -> None:
+    assert judge(rules_for("results"), asked, matched).serve
+    assert judge(rules_for("results"), matched, asked).serve
+
+
+def test_a_word_more_that_narrows_is_refused_for_results_too() -> None:
+    for rule, asked, matched in (
+        ("additions", "Who sells the iPhone 15?", "Who sells the iPhone 15 Pro?"),
+        ("additions", "Wer verkauft das Modell 15?", "Wer verkauft das Modell 15 Pro?"),
+        ("question", "Why does bamboo grow?", "How does bamboo grow?"),
+    ):
+        assert judge(rules_for("results"), asked, matched).rule == rule
+    # Whether and how are near: a list of hits for one serves the other.
+    assert judge(rules_for("results"), "Can I eat bamboo?", "How can I eat bamboo?").serve
+
+
 def test_the_reason_shows_the_words() -> None:
     assert (
         "'enable' is the opposite of 'disable'" in judge(ANSWERS, A, A.replace("en", "dis")).reason
@@ -125,7 +154,7 @@ def test_a_pair_takes_under_50_microseconds() -> None:
 def test_lists_have_the_form_that_docs_state(language: str) -> None:
     folder = WORDS / language
     for number, line in lines_of(folder / "antonyms.txt"):
-        sides = line.split("|")
+        sides = line.replace("||", "|").split("|")
         assert len(sides) == 2, number
         assert all(side.strip() for side in sides), number
     kinds = named_lists(folder / "kinds.txt")
