@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy.orm import Session
 
-from memos_assets.cache import entries, limits, statistics
+from memos_assets.cache import entries, leases, limits, statistics
 from memos_assets.cache.entries import Entry, Vector
 from memos_assets.cache.key import Key
 from memos_assets.cache.namespaces import Namespace
@@ -82,13 +82,15 @@ def put(
     ttl: float | None = None,
     vector: Vector | None = None,
 ) -> bool:
-    """Store a value that no lease was taken for; false: its life is 0."""
+    """Store a value that no lease was taken for; false: its life is 0, or it is being evicted."""
     life = namespace.life(
         made.ttl if made.ttl is not None else ttl, negative=made.negative, rng=rng
     )
     if life <= 0:
         return False
     entries.act_for(session, key.scope.user, brief=True)
+    if not leases.may_store(session, key):
+        return False
     entries.store(session, key, made, life, namespace.grace, vector=vector)
     return True
 

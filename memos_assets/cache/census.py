@@ -9,6 +9,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from memos_assets.cache.replay import NAMESPACE as REPLAYED
+from memos_assets.cache.statistics import counts
 from memos_assets.postgres.schema.agent_cache import cache_counts, cache_entries, cache_pairs
 
 #: Hours of counts that are shown.
@@ -129,8 +130,8 @@ def _content(conn: sa.Connection) -> Iterator[tuple[str, Content]]:
         .where(c.namespace != REPLAYED)
         .group_by(c.namespace)
     )
-    for namespace, *counts in rows:
-        yield namespace, Content(*counts)
+    for namespace, *sums in rows:
+        yield namespace, Content(*sums)
 
 
 def _since() -> sa.ColumnElement[bool]:
@@ -138,14 +139,10 @@ def _since() -> sa.ColumnElement[bool]:
 
 
 def _asked(conn: sa.Connection) -> dict[str, Asked]:
-    c, asked = cache_counts.c, dict[str, Asked]()
-    counted = sa.cast(sa.func.sum(c.count), sa.BigInteger)
-    rows = conn.execute(
-        sa.select(c.namespace, c.outcome, c.reason, counted)
-        .where(c.namespace != REPLAYED, _since())
-        .group_by(c.namespace, c.outcome, c.reason)
-    )
-    for namespace, outcome, reason, count in rows:
+    asked = dict[str, Asked]()
+    for namespace, outcome, reason, count in counts(conn, HOURS):
+        if namespace == REPLAYED:
+            continue
         one = asked.setdefault(namespace, Asked())
         if outcome == _HIT:
             one.hits[reason] += count

@@ -275,7 +275,7 @@ def _publication(request: Request, lease: Lease, made: Storable) -> Callable[[Se
     life = request.namespace.life(ttl, negative=made.negative, rng=request.rng)
 
     def publish(session: Session) -> int | None:
-        if not leases.hold(session, lease):
+        if not (leases.may_store(session, request.key) and leases.hold(session, lease)):
             return None
         number = None
         if life > 0:

@@ -3,11 +3,11 @@
 Answers that cite a memory need nothing of this: a trigger of ``agent.memories`` ends them in the
 transaction that supersedes, retracts, erases or restores it. Each call here works in the caller's
 session, which commits; the next read of any process sees it. Answers that are computed at this
-moment are not stored, since their leases end, too. Until the caller commits, others still compute
-by what was there before, so the call is repeated as its transaction commits.
+moment are not stored, since their leases end, too; and until the caller's transaction ends, nobody
+stores what is evicted, see `leases.may_store`.
 """
 
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -15,8 +15,6 @@ from sqlalchemy.orm import Session
 
 from memos_assets.cache.key import SHARED, Scope, key_of
 
-#: In `Session.info`: the transaction that evicts, and its calls.
-_PENDING: Final = "memos_assets.cache.invalidation"
 _EVICT: Final = sa.text(
     "select agent.cache_evict(:key, cast(:memory as uuid), :user, :namespace)"
 ).bindparams(
@@ -62,26 +60,4 @@ def invalidate(
     cited = None if memory is None else str(memory if isinstance(memory, UUID) else UUID(memory))
     values = {"key": digest, "memory": cited, "user": user, "namespace": namespace}
     evicted: int = session.execute(_EVICT, values).scalar_one()
-    if any(one is not None for one in values.values()):
-        _repeat(session, values)
     return evicted
-
-
-def _repeat(session: Session, values: dict[str, Any]) -> None:
-    transaction, calls = session.info.get(_PENDING, (None, {}))
-    if transaction is not session.get_transaction():
-        calls = {}
-    calls[tuple(values.values())] = values
-    session.info[_PENDING] = session.get_transaction(), calls
-    if not sa.event.contains(session, "before_commit", _evict_again):
-        sa.event.listen(session, "before_commit", _evict_again)
-
-
-def _evict_again(session: Session) -> None:
-    """Evict what was stored since the caller's call; not as a savepoint ends."""
-    if _PENDING not in session.info or session.in_nested_transaction():
-        return
-    transaction, calls = session.info.pop(_PENDING)
-    if transaction is session.get_transaction():
-        for values in calls.values():
-            session.execute(_EVICT, values)

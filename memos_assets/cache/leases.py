@@ -74,6 +74,22 @@ _RELEASE: Final = sa.text(f"delete from agent.cache_leases {_MINE}")
 _HOLD: Final = sa.text(f"select from agent.cache_leases {_MINE} for update")
 
 
+_MAY_STORE: Final = sa.text("select agent.cache_may_store(:key, :user, :namespace)").bindparams(
+    sa.bindparam("key", type_=sa.LargeBinary()),
+    sa.bindparam("user", type_=sa.Text()),
+    sa.bindparam("namespace", type_=sa.Text()),
+)
+
+
+def may_store(session: Session, key: Key) -> bool:
+    """Whether no eviction of an answer waits for its commit, until this transaction ends.
+
+    What is computed meanwhile is by what was there before, so it is not stored.
+    """
+    values = {"key": key.digest, "user": key.scope.user, "namespace": key.namespace}
+    return bool(session.execute(_MAY_STORE, values).scalar_one())
+
+
 def take(
     session: Session, key: Key, holder: UUID, life: float, *, waited: bool = False
 ) -> Lease | Busy:
@@ -86,7 +102,12 @@ def take(
         life: seconds without a sign of life.
         waited: the caller has waited already: it does not take a lease whose last answer was
             refused, since all who waited would compute one after the other.
+
+    Returns:
+        The lease; or busy and refused, too, while the answer is being evicted.
     """
+    if not may_store(session, key):
+        return Busy(refused=True, seconds=0.0)
     row = session.execute(
         _TAKE,
         {

@@ -17,6 +17,10 @@ from memos_assets.cache.namespaces import NAMESPACES, Namespace, namespace_of
 _BATCH: Final = 5_000
 #: Days for which counts of hits and misses are kept.
 _KEPT_DAYS: Final = 30
+#: Labelled pairs of a namespace that are kept, the newest: those that are right only calibrate,
+#: and those that are wrong are never served again.
+_KEPT_RIGHT: Final = 20_000
+_KEPT_WRONG: Final = 200_000
 
 
 @dataclass(slots=True)
@@ -28,12 +32,14 @@ class Enforced:
         evicted: namespace -> entries over its limits, the least recently used.
         leases: of holders that are dead.
         counts: rows of counts that were too old.
+        pairs: labelled pairs beyond the newest ones of their namespace.
     """
 
     expired: dict[str, int] = field(default_factory=dict)
     evicted: dict[str, int] = field(default_factory=dict)
     leases: int = 0
     counts: int = 0
+    pairs: int = 0
 
 
 _EXPIRED: Final = sa.text(
@@ -77,10 +83,24 @@ _COUNTS: Final = sa.text(
     "delete from agent.cache_counts "
     f"where hour < pg_catalog.clock_timestamp() - interval '{_KEPT_DAYS} days'"
 )
+_PAIRS: Final = sa.text(
+    """
+    delete from agent.cache_pairs where number in (
+        select number from (
+            select number, wrong, row_number() over (
+                partition by namespace, wrong order by number desc) as place
+            from agent.cache_pairs) ranked
+        where place > case when wrong then :wrong else :right end
+        order by number limit :batch)
+    """
+)
 
 
 def enforce_limits(
-    conn: sa.Connection, namespaces: Mapping[str, Namespace] = NAMESPACES
+    conn: sa.Connection,
+    namespaces: Mapping[str, Namespace] = NAMESPACES,
+    *,
+    pairs: tuple[int, int] = (_KEPT_RIGHT, _KEPT_WRONG),
 ) -> Enforced:
     """Delete what is past its life, and what is over the limits of its namespace.
 
@@ -89,6 +109,7 @@ def enforce_limits(
     Args:
         conn: of the owner of the tables, who sees every entry; not in a transaction.
         namespaces: name -> limits; other namespaces have those of `Namespace`.
+        pairs: labelled pairs of a namespace that are kept, right ones and wrong ones.
     """
     done = Enforced(expired=delete_expired(conn))
     for name, rows, size in conn.execute(_SIZES).all():
@@ -100,6 +121,8 @@ def enforce_limits(
         conn.commit()
     done.leases = conn.execute(_LEASES).rowcount
     done.counts = conn.execute(_COUNTS).rowcount
+    most = {"right": pairs[0], "wrong": pairs[1], "batch": _BATCH}
+    done.pairs = conn.execute(_PAIRS, most).rowcount
     # session-rule: S002 because upkeep commits each batch, so that no transaction is long
     conn.commit()
     return done

@@ -37,12 +37,14 @@ class Near:
         similarity: cosine of the two queries.
         threshold: least similarity that was asked for or is in force.
         blocked: somebody said of this pair that the answer is wrong.
+        identical: the two vectors are equal as they are stored, element by element.
     """
 
     entry: Entry
     similarity: float
     threshold: float
     blocked: bool
+    identical: bool = False
 
 
 def vector_of(key: Key, model: str, embedding: Any) -> Vector | None:
@@ -96,7 +98,7 @@ def nearest(
         pair = pair_digest(key.namespace, key.query, row.query)
         said = sa.exists().where(cache_pairs.c.pair == pair, cache_pairs.c.wrong)
         blocked = bool(session.execute(sa.select(said)).scalar_one())
-    return Near(_entry(row), float(row.similarity), float(least), blocked)
+    return Near(_entry(row), float(row.similarity), float(least), blocked, bool(row.identical))
 
 
 def neighbours(
@@ -159,6 +161,10 @@ def _statement(bucket: bytes, dimension: int, bound: int, count: int = 1) -> sa.
         near = sa.union_all(*(sa.select(one) for one in parts)).subquery()
     e = cache_entries
     now = sa.func.clock_timestamp()
+    # Of the winner alone; halfvec has no operator of equality.
+    found = cache_embeddings.alias()
+    apart = sa.cast(found.c.embedding, HALFVEC(dimension)).l2_distance(asked)
+    identical = sa.select(apart == 0).where(found.c.entry == e.c.number).scalar_subquery()
     in_force = (
         sa.select(thresholds.c.threshold)
         .where(
@@ -176,6 +182,7 @@ def _statement(bucket: bytes, dimension: int, bound: int, count: int = 1) -> sa.
             sa.cast(sa.extract("epoch", now - e.c.stored_at), sa.Double()).label("age"),
             sa.cast(sa.extract("epoch", e.c.expires_at - now), sa.Double()).label("seconds_left"),
             (1 - near.c.distance).label("similarity"),
+            identical.label("identical"),
             in_force.label("calibrated"),
         )
         .join(e, e.c.number == near.c.entry)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Final
+from typing import Any
 
 from sqlalchemy.orm import Session
 
@@ -28,9 +28,6 @@ from memos_assets.cache.key import SHARED, Key, Scope, key_of
 from memos_assets.cache.nearest import Near
 from memos_assets.cache.storable import Refusal, Storable
 from memos_assets.search.embed import AsyncEmbedder, Embedder
-
-#: Least cosine of a vector that comes without its text: the gate cannot judge it.
-_SAME: Final = 0.9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +87,8 @@ def _passed(common: Common[Any], key: Key, near: Near | None, text: str | None) 
     if near.blocked:
         return "blocked"
     if text is None:
-        return "" if near.similarity >= _SAME else "gate: no text"
+        # The gate cannot judge a vector, however near another one is.
+        return "" if near.identical else "gate: no text"
     verdict = common.gate(key.namespace).ask(Ask(key.query, near.entry.query, near.entry.age))
     return "" if verdict.serve else f"gate: {verdict.rule}"
 

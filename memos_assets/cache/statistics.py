@@ -1,8 +1,8 @@
 """How large the cache is, and how it does: read, never written, by those who may see it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -72,12 +72,19 @@ def statistics(bind: Session | sa.Connection, hours: int = 24) -> dict[str, Name
     found: dict[str, NamespaceStats] = {}
     for row in bind.execute(_SIZES):
         found[row.namespace] = NamespaceStats(*row[1:])
-    for namespace, outcome, reason, count in bind.execute(_COUNTS, {"hours": hours}):
+    for namespace, outcome, reason, count in counts(bind, hours):
         stats = found.setdefault(namespace, NamespaceStats())
-        places: Mapping[str, dict[str, Any]] = {
+        places: Mapping[str, dict[str, int]] = {
             "hit": stats.hits,
             "miss": stats.misses,
             "refused": stats.refused,
         }
-        places[outcome][reason] = count
+        # Outcomes of another version of this project are left out.
+        places.get(outcome, {})[reason] = count
     return found
+
+
+def counts(bind: Session | sa.Connection, hours: int) -> Iterator[tuple[str, str, str, int]]:
+    """Yield namespace, outcome, reason and how many calls, of the last hours."""
+    for row in bind.execute(_COUNTS, {"hours": hours}):
+        yield row[0], row[1], row[2], row[3]

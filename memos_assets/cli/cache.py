@@ -98,7 +98,10 @@ def evict(
 
 
 def import_(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="memOS's content_cache.db.")],
+    file: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="memOS's content_cache.db or scratchpad_cache.db."),
+    ],
     model: Annotated[
         str, typer.Option("--model", metavar="NAME", help="The model that embedded its queries.")
     ] = MEMOS_MODEL,
@@ -106,7 +109,7 @@ def import_(
         str | None, typer.Option("--tenant", metavar="NAME", help="Whose answers they become.")
     ] = None,
 ) -> int:
-    """Take over what has not expired of a content cache of memOS; the file is not changed."""
+    """Take over what has not expired of a cache of memOS; the file is not changed."""
     with open_consolidated(load_settings(), _APPLICATION) as engine:
         done = import_file(sessionmaker(engine), file, scope=Scope(tenant=tenant), model=model)
     stored = ", ".join(f"{name} {count:,}" for name, count in sorted(done.stored.items()))

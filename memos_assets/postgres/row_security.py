@@ -8,7 +8,7 @@ administrator has created the role (`service_role`).
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import psycopg
 import sqlalchemy as sa
@@ -145,6 +145,7 @@ def install(conn: sa.Connection) -> list[str]:
         for statement in FUNCTIONS.values():
             conn.exec_driver_sql(statement.replace("create function", "create or replace function"))
     _grant_schemas(conn)
+    _grant_functions(conn)
     described = described_policies(conn, found)
     states = read_states(conn, [wall.qualified for wall in found])
     changed = []
@@ -227,6 +228,24 @@ def _grant_schemas(conn: sa.Connection) -> None:
     for name in conn.execute(lacking, {"names": sorted(names), "role": ROLE}).scalars().all():
         grant = sql.SQL("grant usage on schema {} to {}")
         driver_of(conn).execute(grant.format(sql.Identifier(name), sql.Identifier(ROLE)))
+
+
+#: Functions that run with the rights of their owner: of all users, services alone may run them.
+_OF_SERVICES: Final = ("cache_evict",)
+
+
+def _grant_functions(conn: sa.Connection) -> None:
+    """Let services run what PUBLIC may not."""
+    lacking = sa.text(
+        "select p.oid::regprocedure::text from pg_catalog.pg_proc p "
+        "where p.pronamespace = cast(:schema as regnamespace) and p.proname = any(:names) "
+        "and not pg_catalog.has_function_privilege(:role, p.oid, 'EXECUTE')"
+    )
+    values = {"schema": AGENT_SCHEMA, "names": list(_OF_SERVICES), "role": ROLE}
+    for signature in conn.execute(lacking, values).scalars().all():
+        grant = sql.SQL("grant execute on function {} to {}")
+        # PostgreSQL writes the signature, quoted where it has to be.
+        driver_of(conn).execute(grant.format(sql.SQL(signature), sql.Identifier(ROLE)))
 
 
 #: Tables whose policies hold for the current user, and hide rows unless ours shows all to it.

@@ -264,3 +264,55 @@ def test_what_is_computed_while_answers_of_a_memory_are_evicted_is_not_stored(
         sessions, namespace="answers", query="q", compute=compute, scope=scope
     )
     assert ask(sessions, "q", "after", scope).value == "after"
+
+
+def test_what_begins_and_ends_just_before_the_commit_is_not_stored(
+    sessions: Sessions, memory: SyncMemory, scope: Scope
+) -> None:
+    """The writer's last statement is behind it: nothing evicts once more."""
+    assert scope.user is not None
+    cited = remember(sessions, memory, scope.user, f"late of {scope.user}")
+    space = f"late-{scope.user}"
+    calls: tuple[dict[str, Any], ...] = (
+        {"user": scope.user},
+        {"namespace": space},
+        {"namespace": space, "query": "q", "scope": scope},
+        {"memory": str(cited.id)},
+    )
+    for call in calls:
+        with sessions() as session:
+            SyncCache().invalidate(session, **call)
+            # `before_commit` is past, too: the transaction is committed by its connection.
+            assert ask(sessions, "q", "before", scope, namespace=space).value == "before"
+            session.connection().exec_driver_sql("commit")
+        assert ask(sessions, "q", "after", scope, namespace=space).value == "after", call
+        with sessions() as session, session.begin():
+            SyncCache().invalidate(session, namespace=space)
+
+
+def test_an_eviction_stops_no_answers_that_it_is_not_about(
+    sessions: Sessions, scope: Scope
+) -> None:
+    other = Scope(user=f"beside {scope.user}")
+    with sessions() as session, session.begin():
+        SyncCache().invalidate(session, user=scope.user)
+        ask(sessions, "q", "kept", other)
+        assert ask(sessions, "q", "-", other).origin == "exact"
+        # Nor does one writer wait for another.
+        with sessions() as beside, beside.begin():
+            SyncCache().invalidate(beside, user=scope.user)
+
+
+def test_services_may_evict_and_nobody_else(
+    sessions: Sessions, owner: sa.Engine, scope: Scope
+) -> None:
+    call = sa.text("select agent.cache_evict(null, null, :user, null)")
+    with sessions() as session, session.begin():
+        session.execute(call, {"user": scope.user})
+    with owner.connect() as conn:
+        conn.execute(sa.text("create role stranger_to_the_cache"))
+        conn.execute(sa.text("grant usage on schema agent to stranger_to_the_cache"))
+        conn.execute(sa.text("set local role stranger_to_the_cache"))
+        with pytest.raises(sa.exc.ProgrammingError, match="permission denied for function"):
+            conn.execute(call, {"user": scope.user})
+        conn.rollback()

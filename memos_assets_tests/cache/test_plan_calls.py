@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.cache import Cache, Computed, Namespace, Scope, SyncCache, counters
+from memos_assets.cache.census import census
 from memos_assets.cache.limits import enforce_limits
 from memos_assets.cache.namespaces import JITTER
 from memos_assets.cache.statistics import statistics
@@ -81,6 +82,13 @@ def test_a_vector_without_its_text_finds_its_very_query_alone(
     mine, near = Near().embed([asked, reworded])
     assert cache.find_similar_query(sessions, mine, scope=scope) is not None
     assert cache.find_similar_query(sessions, near, scope=scope) is None
+    # Not even one that is all but the same: no rule has seen its words.
+    close = mine + np.linspace(0.0, 0.003, len(mine))
+    assert float(close @ mine / np.linalg.norm(close)) > 0.9999
+    assert cache.find_similar_query(sessions, close, scope=scope) is None
+    counted = cache.counters.take(now=True)
+    assert counted is not None
+    assert counted.outcomes["queries", "miss", "gate: no text"] == 2
     for nonsense in (np.zeros(8), [1.0, 2.0], np.full(8, np.nan), None):
         assert cache.find_similar_query(sessions, nonsense, scope=scope) is None
     assert cache.find_similar_query(sessions, NEAR[1][1], scope=scope) is None
@@ -241,3 +249,32 @@ def test_a_similar_query_may_be_the_query_itself(sessions: Sessions, scope: Scop
     assert found is not None
     assert (found["data"], found["matched_query"]) == (1, NEAR[0][0])
     assert found["similarity_score"] == pytest.approx(1)
+
+
+def test_labelled_pairs_are_kept_within_limits_the_newest(owner: sa.Engine, scope: Scope) -> None:
+    space = f"pairs-{scope.user}"
+    add = sa.text(
+        "insert into agent.cache_pairs (namespace, asked, matched, pair, wrong, origin) "
+        "select :n, 'a' || i, 'b', pg_catalog.sha256(i::text::bytea), i % 2 = 0, 'feedback' "
+        "from pg_catalog.generate_series(1, 20) i"
+    )
+    left = sa.text("select asked from agent.cache_pairs where namespace = :n order by number")
+    with owner.connect() as conn:
+        conn.execute(add, {"n": space})
+        conn.commit()
+        assert enforce_limits(conn, pairs=(2, 5)).pairs >= 13
+        found = conn.execute(left, {"n": space}).scalars().all()
+    assert found == ["a12", "a14", "a16", "a17", "a18", "a19", "a20"]
+
+
+def test_an_outcome_that_nobody_knows_breaks_no_statistics(owner: sa.Engine, scope: Scope) -> None:
+    space = f"outcomes-{scope.user}"
+    add = sa.text(
+        "insert into agent.cache_counts (namespace, hour, outcome, reason, count) values "
+        "(:n, pg_catalog.now(), 'computed', '', 3), (:n, pg_catalog.now(), 'hit', 'exact', 2)"
+    )
+    with owner.begin() as conn:
+        conn.execute(add, {"n": space})
+        found = statistics(conn)[space]
+        assert (found.hits, found.misses) == ({"exact": 2}, {})
+        assert census(conn).asked[space].others == {"computed": 3}

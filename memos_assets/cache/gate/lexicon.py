@@ -31,7 +31,7 @@ class Word(NamedTuple):
         synonyms: numbers of the groups it belongs to.
         plain: it is none of a number, a unit, a negation, and the beginning of a phrase.
         fresh: an expression of time such as "today" has it.
-        light: it narrows nothing where one text adds it to the other.
+        light: it asks for nothing more where one text adds it to the other.
         either: numbers of its pairs of opposites between which there is nothing.
     """
 
@@ -75,7 +75,7 @@ class Lexicon:
         act: matches the beginning of a text that asks for an action.
         act_heads: words that such a text begins with.
         arrows, origins: stems of "to" and of "from"; symmetric: of "and" and "or".
-        prepositions: a word after one of them narrows what is before it.
+        prepositions: a word after one of them says which of the things before it is meant.
         multipliers: stem -> factor.
         months: their names, in order.
         prefixes: that turn a word into its opposite.

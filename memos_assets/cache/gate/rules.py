@@ -118,7 +118,7 @@ def direction(pair: Pair) -> str:
 
 
 def additions(pair: Pair) -> str:
-    """A text that says all of the other and names a place, a purpose, a thing more is narrower."""
+    """A text that says all of the other and a place, a purpose or a name more asks for less."""
     mine, theirs = _unmatched(pair.asked_only, pair.matched_only)
     if (mine and theirs) or not (mine or theirs):
         return ""

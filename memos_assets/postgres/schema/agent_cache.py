@@ -123,7 +123,7 @@ cache_counts = sa.Table(
     metadata,
     sa.Column("namespace", sa.Text(), primary_key=True),
     sa.Column("hour", sa.DateTime(timezone=True), primary_key=True),
-    sa.Column("outcome", sa.Text(), primary_key=True, comment="hit, miss, computed or refused."),
+    sa.Column("outcome", sa.Text(), primary_key=True, comment="hit, miss or refused."),
     sa.Column("reason", sa.Text(), primary_key=True),
     sa.Column("count", sa.BigInteger(), nullable=False),
     prefixes=_UNLOGGED,

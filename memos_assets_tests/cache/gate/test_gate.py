@@ -67,7 +67,7 @@ def test_where_words_may_be_replaced_a_negation_may_be_said_by_a_word(
     assert judge(rules_for("results"), matched, asked).serve
 
 
-def test_a_word_more_that_narrows_is_refused_for_results_too() -> None:
+def test_a_word_more_that_asks_for_another_thing_is_refused_for_results_too() -> None:
     for rule, asked, matched in (
         ("additions", "Who sells the iPhone 15?", "Who sells the iPhone 15 Pro?"),
         ("additions", "Wer verkauft das Modell 15?", "Wer verkauft das Modell 15 Pro?"),
