@@ -33,7 +33,7 @@ _BOB: Final = "bob-of-the-faults"
 #: What is killed -> phase -> place of `faults.breakpoint`.
 PLACES: Final[dict[Command, dict[str, str]]] = {
     "write": {
-        "rows": "memos_assets.snapshots.table_file:TableFile.write:3",
+        "rows": "memos_assets.snapshots.table_file:TableFile.write:1",
         "file": "memos_assets.snapshots.store:Store.publish:2",
         "manifest": "memos_assets.snapshots.store:Store.put_manifest:1",
     },

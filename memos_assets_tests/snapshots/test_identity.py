@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memos_assets.catalog.types import TYPES
@@ -69,6 +69,7 @@ def test_the_digest_of_these_rows_never_changes() -> None:
     assert digest(rows([every, [False] * len(VALUES), every])) == GOLDEN
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.booleans(), min_size=len(VALUES), max_size=len(VALUES)), min_size=1, max_size=9

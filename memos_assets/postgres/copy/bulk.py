@@ -39,7 +39,7 @@ class Chunk:
         ends: int64[n], where each row ends in ``data``.
     """
 
-    data: bytes
+    data: bytes | bytearray
     ends: _Integers
 
     @property
@@ -88,28 +88,40 @@ def read_chunks(connection: psycopg.Connection, query: sql.Composable) -> Iterat
     """
     statement = sql.SQL("copy ({}) to stdout (format binary)").format(query)
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        # The header comes with the first row, or with the trailer where there is none.
-        first = copy.read()[len(HEADER) :]
-        if len(first) <= len(TRAILER):
-            while copy.read():
-                pass
-            return
-        # As bytes: of views the garbage collector has to follow each one.
-        rows, size = [bytes(first)], len(first)
-        for row in copy:
-            length = len(row)
-            if length > len(TRAILER):
-                rows.append(bytes(row))
-                size += length
-            if size >= CHUNK_BYTES or len(rows) == CHUNK_ROWS:
-                yield _chunk(rows)
-                rows, size = [], 0
-        if rows:
-            yield _chunk(rows)
+        data, ends = bytearray(), []
+        for row in _rows(copy):
+            data += row
+            ends.append(len(data))
+            if len(data) >= CHUNK_BYTES or len(ends) == CHUNK_ROWS:
+                yield Chunk(data, np.array(ends, np.int64))
+                data, ends = bytearray(), []
+        if ends:
+            yield Chunk(data, np.array(ends, np.int64))
 
 
-def _chunk(rows: list[bytes]) -> Chunk:
-    return Chunk(b"".join(rows), np.cumsum(np.fromiter(map(len, rows), np.int64, len(rows))))
+def _rows(copy: psycopg.Copy) -> Iterator[Any]:
+    """Yield views of the rows. psycopg waits for each; here only if none has arrived."""
+    connection = copy.connection.pgconn
+    # The header comes with the first row, or with the trailer where there is none.
+    row = copy.read()[len(HEADER) :]
+    while len(row) > len(TRAILER):
+        yield row
+        length, row = connection.get_copy_data(1)
+        if length == 0:
+            row = copy.read()
+        elif length < 0:
+            raise _ended(connection)
+    while copy.read():  # behind the trailer is the end of the command
+        pass
+
+
+def _ended(connection: psycopg.pq.abc.PGconn) -> psycopg.Error:
+    """Return the error by which the server ended a COPY before its trailer."""
+    error = connection.get_result()
+    while connection.get_result() is not None:
+        pass
+    assert error is not None
+    return psycopg.errors.error_from_result(error)
 
 
 def read_table(
@@ -142,7 +154,7 @@ class _Fields:
         nulls: bool[n].
     """
 
-    buffer: bytes
+    buffer: bytes | bytearray
     places: _Integers
     lengths: _Integers
     nulls: _Mask
@@ -184,11 +196,16 @@ class _Fields:
         """Return each value by itself, None for NULL."""
         ends = self.places + self.lengths
         bounds = zip(self.places.tolist(), ends.tolist(), self.nulls.tolist(), strict=True)
-        return [None if null else self.buffer[start:end] for start, end, null in bounds]
+        view = memoryview(self.buffer)
+        return [None if null else bytes(view[start:end]) for start, end, null in bounds]
 
 
-def _gathered(buffer: bytes, places: _Integers, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _gathered(buffer: bytes | bytearray, places: _Integers, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
     """Return the values that begin at places, which need not be aligned."""
+    step = int(places[1] - places[0]) if len(places) > 1 else 1
+    if len(places) and (np.diff(places) == step).all():
+        # Rows of one length: nothing is copied.
+        return np.ndarray((len(places),), dtype, buffer, offset=places[0], strides=(step,))
     # A view of the buffer that has a value at every byte; only those that are wanted are copied.
     count = max(len(buffer) - dtype.itemsize + 1, 0)
     every = np.ndarray((count,), dtype, buffer=buffer, strides=(1,))
@@ -232,7 +249,7 @@ def _texts(fields: _Fields, codec: Bytes, arrow: pa.DataType) -> pa.Array:
 
 def _fixed_bytes(fields: _Fields, codec: FixedBytes, arrow: pa.DataType) -> pa.Array:
     values = fields.fixed(np.dtype(f"V{codec.size}"))
-    buffers = [fields.validity(), pa.py_buffer(values)]
+    buffers = [fields.validity(), pa.py_buffer(np.ascontiguousarray(values))]
     plain = pa.Array.from_buffers(pa.binary(codec.size), len(values), buffers)
     return plain.cast(arrow)
 
