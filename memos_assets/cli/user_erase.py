@@ -27,6 +27,7 @@ from memos_assets.memory.erase import (
     prove,
     tombstones,
 )
+from memos_assets.memory.forks_of_user import drop_forks, find_forks, places
 from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import database_identity
 from memos_assets.postgres.server.embedded import EmbeddedServer
@@ -70,7 +71,7 @@ def erase(
         inside = find_user(store, user)
         if not yes:
             with engine.connect() as conn:
-                counts = preview(conn, user)
+                counts = preview(conn, user) | places(find_forks(conn, user))
             counts |= {"snapshots": len(inside)} if inside else {}
             if not counts:
                 raise nothing_found(user)
@@ -81,7 +82,9 @@ def erase(
         # Nobody restores or writes a snapshot in between that has rows of before.
         with one_at_a_time(engine), sole_writer(engine, store):
             with engine.begin() as conn:
-                erasure = erase_rows(conn, user, erased_by=who(), elsewhere=bool(inside))
+                elsewhere = bool(inside or find_forks(conn, user))
+                erasure = erase_rows(conn, user, erased_by=who(), elsewhere=elsewhere)
+                erasure = count_beside(conn, erasure, drop_forks(conn, user))
             rewrites = _take_out(engine, store)
         # From here on a run that is interrupted is finished by the next one.
         with engine.begin() as conn:
@@ -91,13 +94,13 @@ def erase(
                 "runs of Dagster": _remove_seed_runs(conn, settings, user),
             }
             erasure = count_beside(conn, erasure, beside)
-        places = _places(settings, store)
-        erasure = prove(engine, erasure, places, user)
+        searched = _places(settings, store)
+        erasure = prove(engine, erasure, searched, user)
         if delete_backups and erasure.searched is not None:
             deleted = _delete_backups(settings, erasure.searched.found)
             with engine.begin() as conn:
                 erasure = count_beside(conn, erasure, {"backups of ours": deleted})
-            erasure = prove(engine, erasure, places, user) if deleted else erasure
+            erasure = prove(engine, erasure, searched, user) if deleted else erasure
         if erasure.searched is not None and not erasure.searched.found and not rewrites.failed:
             with engine.begin() as conn:
                 finish(conn, user)
@@ -141,8 +144,8 @@ def _conclude(
 
 def _texts_left(settings: Settings, found: Mapping[str, int]) -> AgentError:
     fix = (
-        "delete them there: a memory of others says the same, or a source, an archive, a file or "
-        "a fork still has it; then run the command again, which searches again"
+        "delete them there: a memory of others says the same, or a source, an archive or a "
+        "file still has it; then run the command again, which searches again"
     )
     if _backups(settings, found):
         fix = f"--delete-backups deletes the dumps among them; {fix}"

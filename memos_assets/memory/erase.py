@@ -18,10 +18,10 @@ from memos_assets.memory import canary
 from memos_assets.memory.beliefs import close_embeddings
 from memos_assets.memory.belongings import Belongings, Part, find_belongings, nothing_found
 from memos_assets.memory.canary import Searched
+from memos_assets.memory.forks_of_user import find_forks
 from memos_assets.memory.sealed_sample import seal, unseal
 from memos_assets.postgres import advisory_locks, schemas
 from memos_assets.postgres.connection import driver_of
-from memos_assets.postgres.forks import forks
 from memos_assets.postgres.schema import agent
 from memos_assets.postgres.user_rows import BY_USER, ERASED, MENTIONS, Mention, user_digest
 
@@ -77,7 +77,8 @@ def erase_rows(
         conn: in a transaction, as the owner of the tables.
         user: their id.
         erased_by: who runs the command.
-        elsewhere: a snapshot has rows of the user, so that there is a tombstone in any case.
+        elsewhere: a snapshot or a fork has rows of the user, so that there is a tombstone in any
+            case.
 
     Raises:
         AgentError: M770 rows are hidden; M771 nothing belongs to the user.
@@ -207,17 +208,8 @@ def _searched(
 ) -> canary.Searched:
     with engine.connect() as conn:
         searched = canary.search(conn, places, erasure.texts)
-        for schema in forks(conn):
-            rows = driver_of(conn).execute(
-                sql.SQL(
-                    "select (select count(*) from {0}.memories where user_id = %(user)s) + "
-                    "(select count(*) from {0}.spaces where owner = %(user)s)"
-                ).format(sql.Identifier(schema)),
-                {"user": user},
-            )
-            (count,) = rows.fetchone() or (0,)
-            if count:
-                searched.found[f"fork {schema}"] = int(count)
+        for schema, rows in find_forks(conn, user).items():
+            searched.found[f"fork {schema}"] = rows
     return searched
 
 

@@ -92,3 +92,13 @@ def wall_off(conn: sa.Connection, schema: str) -> None:
         if wall.rights:
             rights = sql.SQL(", ".join(wall.rights))
             driver.execute(sql.SQL("grant {} on {} to {}").format(rights, table, role))
+
+
+def drop(conn: sa.Connection, schema: str) -> None:
+    """Drop a fork with all that is in it, in the caller's transaction.
+
+    Args:
+        conn: as its owner.
+        schema: of `forks`.
+    """
+    driver_of(conn).execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))

@@ -1,8 +1,8 @@
 """A fork: a schema with the memories of a snapshot, to experiment in beside the live ones.
 
 It has every table that memory works on, with its indexes, policies and rights; memOS's own tables
-are not forked. ``memory.open_sync_memory_sessions(settings, schema=...)`` works on it. Erasures of
-users do not reach into a fork, so drop it when the experiment is over.
+are not forked. ``memory.open_sync_memory_sessions(settings, schema=...)`` works on it. The erasure
+of a user drops every fork that names them.
 """
 
 import uuid
@@ -14,7 +14,7 @@ from psycopg import sql
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres import schemas
 from memos_assets.postgres.connection import driver_of
-from memos_assets.postgres.forks import COMMENT, forks, is_possible_name, wall_off
+from memos_assets.postgres.forks import COMMENT, drop, forks, is_possible_name, wall_off
 from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.reader import check_files
 from memos_assets.snapshots.restore import shadow
@@ -89,7 +89,7 @@ def drop_fork(engine: sa.Engine, schema: str) -> None:
     with engine.begin() as conn:
         if schema not in forks(conn) or schema == schemas.AGENT.name:
             raise _no_name(schema, "there is no such fork")
-        driver_of(conn).execute(sql.SQL("drop schema {} cascade").format(sql.Identifier(schema)))
+        drop(conn, schema)
 
 
 def _no_name(schema: str, what: str) -> SnapshotError:
