@@ -1,7 +1,11 @@
-"""Write the rows of one table as a Parquet file, within bounded memory."""
+"""Write the rows of one table as a Parquet file, within bounded memory.
+
+A thread encodes and compresses one row group, while the caller digests the rows of the next one.
+"""
 
 import hashlib
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
@@ -48,6 +52,8 @@ class TableFile:
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
         self._sent: list[Sent] = []
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="parquet")
+        self._at_work: Future[None] | None = None
 
     def write(self, batch: pa.RecordBatch, sent: str | None = None) -> None:
         """Write the next rows.
@@ -62,15 +68,25 @@ class TableFile:
         self._waiting.append(batch)
         size = sum(one.nbytes for one in self._waiting)
         if size >= GROUP_BYTES or sum(one.num_rows for one in self._waiting) >= GROUP_ROWS:
-            self._write_group()
+            self._end_group()
 
     def note(self, sent: "Sent") -> None:
         """Note that rows up to here were sent so."""
         self._sent.append(sent)
 
-    def _write_group(self) -> None:
-        table = pa.Table.from_batches(self._waiting, self._schema)
+    def _end_group(self) -> None:
+        """Have the rows that wait written as a group, once the group before is."""
+        self._join()
+        self._at_work = self._thread.submit(self._write_group, self._waiting)
         self._waiting = []
+
+    def _join(self) -> None:
+        if self._at_work is not None:
+            self._at_work.result()
+
+    def _write_group(self, rows: list[pa.RecordBatch]) -> None:
+        table = pa.Table.from_batches(rows, self._schema)
+        rows.clear()
         if table.num_rows:
             self._writer.write_table(table, row_group_size=table.num_rows)
         del table
@@ -79,7 +95,9 @@ class TableFile:
 
     def finish(self) -> tuple[int, str]:
         """Write what waits and the end of the file; return its bytes and their sha256."""
-        self._write_group()
+        self._end_group()
+        self._join()
+        self._thread.shutdown()
         if self._sent:
             sent = json.dumps([[one.rows, one.digest, one.until] for one in self._sent])
             self._writer.add_key_value_metadata({_SENT: sent})
@@ -89,6 +107,7 @@ class TableFile:
     def abandon(self) -> None:
         """End without a file; what is left to write goes nowhere."""
         self._sink.abandoned = True
+        self._thread.shutdown()
         # Closed while its sink is open: it would be closed with the last reference otherwise.
         with suppress(OSError, ValueError, pa.ArrowException):
             self._writer.close()
