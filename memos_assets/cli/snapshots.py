@@ -217,7 +217,7 @@ def _print(manifest: Manifest) -> None:
         ("rows of", ", ".join(_minute(one.made_at) for one in manifest.moments)),
         ("label", manifest.label),
         ("parent", manifest.parent),
-        ("database", manifest.database),
+        ("database", ", ".join(sorted(manifest.databases))),
         ("schema revision", manifest.revision),
         ("models", ", ".join(f"{name} {digest[:8]}" for name, digest in manifest.models.items())),
         ("run", manifest.latest.run),

@@ -78,7 +78,7 @@ def _memories(found: Diff) -> Iterator[tuple[str, Any, list[int]]]:
 
 def _print(found: Diff, spaces: Mapping[int, str], texts: Sequence[tuple[str, int, str]]) -> None:
     names = f"{found.a.id[:_DIGITS]} and {found.b.id[:_DIGITS]}"
-    if found.a.database != found.b.database:
+    if not found.a.databases & found.b.databases:
         console.print("Note: the snapshots are of two databases, where one key may be two rows.")
     if not found.tables:
         console.print(f"{names} have the same rows.")

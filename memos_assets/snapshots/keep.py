@@ -183,9 +183,10 @@ def _kept(
     """Return id -> the reasons why it is kept, of each database for itself."""
     verified = marks.verified(store)
     kept: dict[str, Sequence[str]] = {}
-    for database in sorted({one.database for one in manifests}):
-        own = [one for one in manifests if one.database == database]
-        kept |= _kept_of_one(own, verified, policy)
+    for database in sorted(frozenset().union(*(one.databases for one in manifests))):
+        own = [one for one in manifests if database in one.databases]
+        for snapshot, reasons in _kept_of_one(own, verified, policy).items():
+            kept[snapshot] = list(dict.fromkeys([*kept.get(snapshot, ()), *reasons]))
     return kept
 
 

@@ -74,11 +74,13 @@ class Moment:
         made_at: ISO 8601, UTC.
         partition: of the asset, when a partition was written.
         run: id of the Dagster run; None: outside one.
+        database: whose rows they were, see `Manifest.database`; None: of the manifest's.
     """
 
     made_at: _When
     partition: _Name | None = None
     run: str | None = None
+    database: str | None = None
 
 
 @pydantic_dataclasses.dataclass(frozen=True, config=_STRICT)
@@ -91,7 +93,7 @@ class Manifest:
         made_at: ISO 8601, UTC: the moment that the rows are of.
         revision: of the schema, as Alembic names it.
         models: name of an embedding model -> digest of its answers.
-        database: identifier of the server's system, and name: whose rows these are.
+        database: whose rows these were at first, see `database_identity`.
         parent: id of the snapshot before it; None: the first one.
         label: given by people; a labelled snapshot is kept.
         partition: of the asset, when a partition was written.
@@ -123,7 +125,12 @@ class Manifest:
     @property
     def moments(self) -> list[Moment]:
         """Every moment at which the rows were these, the newest last."""
-        return [Moment(self.made_at, self.partition, self.run), *self.again]
+        return [Moment(self.made_at, self.partition, self.run, self.database), *self.again]
+
+    @property
+    def databases(self) -> frozenset[str]:
+        """Those whose rows were these: a store may be shared, and equal rows have one id."""
+        return frozenset({one.database or self.database for one in self.moments})
 
     @property
     def latest(self) -> Moment:

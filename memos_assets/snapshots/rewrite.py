@@ -214,7 +214,12 @@ def _put(store: Store, new: Manifest) -> None:
         store.put_manifest(new)
         return
     there = store.manifest(new.id)
-    moments = sorted({*there.moments, *new.moments}, key=lambda one: one.made_at)
+    joined = {
+        replace(moment, database=moment.database or one.database)
+        for one in (there, new)
+        for moment in one.moments
+    }
+    moments = sorted(joined, key=lambda one: one.made_at)
     first, *again = moments
     older = min(there, new, key=lambda one: one.made_at)
     store.put_manifest(
@@ -223,6 +228,7 @@ def _put(store: Store, new: Manifest) -> None:
             made_at=first.made_at,
             partition=first.partition,
             run=first.run,
+            database=first.database or there.database,
             again=again,
             label=there.label or new.label,
             parent=None if older.parent == new.id else older.parent,
@@ -261,7 +267,7 @@ def _remove_unreferenced(store: Store, database: str, done: Rewrites) -> None:
     manifest cannot be read, one of its files. They are left to `snapshots prune`.
     """
     manifests = _readable(store, Rewrites())
-    if len(manifests) < len(store.ids()) or any(one.database != database for one in manifests):
+    if len(manifests) < len(store.ids()) or any(one.databases != {database} for one in manifests):
         return
     kept = {entry.file for one in manifests for entry in one.tables}
     for name in set(store.names(TABLES)) - kept:

@@ -31,7 +31,7 @@ def ensure_may_see(conn: sa.Connection, *manifests: Manifest) -> None:
     database = database_identity(conn)
     if not conn.execute(_IS_OWNER, {"table": MEMORIES}).scalar_one():
         what = "this role does not own the memories"
-    elif any(one.database != database for one in manifests):
+    elif any(database not in one.databases for one in manifests):
         what = "they are of another database"
     else:
         return

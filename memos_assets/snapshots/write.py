@@ -88,7 +88,7 @@ def write_snapshot(
         before = readable_manifests(store)
         known = {entry.identity: entry for one in before for entry in one.tables}
         database = database_identity(conn)
-        parent = next((one for one in reversed(before) if one.database == database), None)
+        parent = next((one for one in reversed(before) if database in one.databases), None)
         tables, left_out = _chosen(conn, include_consolidated=include_consolidated)
         entries, reused, size = [], [], 0
         for table in tables:
@@ -118,7 +118,7 @@ def write_snapshot(
         same = next((one for one in before if one.id == manifest.id), None)
         if same is not None:
             _ensure_label(same, label)
-            moment = Moment(manifest.made_at, partition=partition, run=run)
+            moment = Moment(manifest.made_at, partition=partition, run=run, database=database)
             manifest = same.seen_again(moment, label=label)
         store.put_manifest(manifest)
     return Written(manifest, same is not None, reused, size, time.monotonic() - started)

@@ -99,10 +99,11 @@ def require_own(conn: sa.Connection, manifest: Manifest, *, from_other: bool) ->
     Raises:
         SnapshotError: M815.
     """
-    if not from_other and manifest.database != (own := database_identity(conn)):
+    if not from_other and (own := database_identity(conn)) not in manifest.databases:
         raise SnapshotError(
             "M815",
-            f"it is a snapshot of database {manifest.database}, and this one is {own}",
+            f"it is a snapshot of database {' and '.join(sorted(manifest.databases))}, and this "
+            f"one is {own}",
             where=f"snapshot {manifest.id[:12]}",
             fix="look at what would change (--mode plan), then add --from-other; "
             "or make a fork of it",
@@ -126,8 +127,9 @@ def require_form(conn: sa.Connection, manifest: Manifest) -> None:
         + "; ".join(differing[:_MOST_NAMED])
         + (f"; and {more} more" if more > 0 else ""),
         where=f"snapshot {manifest.id[:12]}",
-        fix="restore it into a new database with the memos-assets that wrote it, migrate that one, "
-        "write a snapshot there, and restore this one with --from-other",
+        fix="restore it into a new database with memos-assets "
+        f"{manifest.versions.get('memos_assets', 'of its time')}, migrate that one, write a "
+        "snapshot there into this store, and restore that snapshot with --from-other",
     )
 
 

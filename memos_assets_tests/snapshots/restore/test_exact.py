@@ -246,6 +246,20 @@ def test_snapshots_that_do_not_fit_are_refused(agents: Agents) -> None:
     assert exact(agents.engine, agents.store, other, from_other=True).changed
 
 
+def test_rows_that_another_database_had_first_are_of_this_one_too(agents: Agents) -> None:
+    written = agents.snapshot()
+    # The store is shared: the rows were seen in the other database, then here.
+    agents.store.put_manifest(replace(written, database="1/2"))
+    first = agents.snapshot()
+    assert (first.id, first.database) == (written.id, "1/2")
+    assert first.databases == {"1/2", written.database}
+    agents.remember("Ann has a car")
+    assert agents.snapshot().parent == first.id
+    assert exact(agents.engine, agents.store, first).changed
+    said = refused(agents, "M815", manifest=replace(first, again=[]))
+    assert "of database 1/2, and this one is" in str(said)
+
+
 def test_damaged_files_change_nothing(agents: Agents) -> None:
     first = agents.snapshot()
     agents.remember("Ann has a car")
