@@ -15,7 +15,6 @@ from memos_assets.cli.display import console, errors, live_progress, print_error
 from memos_assets.cli.outcome import write_json
 from memos_assets.cli.snapshots_restore import restore
 from memos_assets.cli.snapshots_tour import tour
-from memos_assets.errors import SnapshotError
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural, size
 from memos_assets.settings import Settings, load_settings
@@ -95,14 +94,8 @@ def write(
 def list_snapshots(json_file: JsonFile = None) -> int:
     """List snapshots, the newest first; exit code 1 if a manifest is damaged."""
     store = store_of(load_settings())
-    found: list[Manifest] = []
-    damaged: list[SnapshotError] = []
-    for snapshot in store.ids():
-        try:
-            found.append(store.manifest(snapshot))
-        except SnapshotError as error:
-            damaged.append(error)
-    found.sort(key=lambda one: (one.latest.made_at, one.id), reverse=True)
+    readable, errors = store.readable()
+    found, damaged = readable[::-1], list(errors.values())
     rewritten = store.rewritten()
     if str(json_file) != "-":
         table = titled_table("Snapshots")

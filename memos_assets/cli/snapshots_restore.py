@@ -16,12 +16,12 @@ from memos_assets.memory.restored import prove_restored
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
 from memos_assets.settings import Settings, load_settings
+from memos_assets.snapshots.differences import Counts
 from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.restore.exact import Restored, exact
 from memos_assets.snapshots.restore.fork import fork
 from memos_assets.snapshots.restore.plan import Plan, plan
 from memos_assets.snapshots.restore.rows import plan_rows, restore_rows
-from memos_assets.snapshots.restore.staged import Counts
 from memos_assets.snapshots.store import Store, open_store
 
 _DIGITS = 12
@@ -147,7 +147,7 @@ def _plan_of_rows(manifest: Manifest, counts: Mapping[str, Counts], json_file: J
         {
             "snapshot": manifest.id,
             "restored": False,
-            "changes": any(one.any for one in counts.values()),
+            "changes": any(one.all for one in counts.values()),
             "tables": {name: asdict(one) for name, one in counts.items()},
         },
     )
@@ -212,7 +212,7 @@ def _exact(
                 f"{restored.seconds['readers'] * 1_000:.0f} ms.",
                 soft_wrap=True,
             )
-            if changed := {name: one for name, one in restored.application.items() if one.any}:
+            if changed := {name: one for name, one in restored.application.items() if one.all}:
                 console.print(_counts("Of memOS's own tables", changed))
             _taken_back(restored.before)
         for name in restored.left:

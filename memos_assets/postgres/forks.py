@@ -30,8 +30,9 @@ _FORKS = sa.text(
     "where starts_with(pg_catalog.obj_description(n.oid, 'pg_namespace'), :comment) order by 1"
 )
 _TABLES = sa.text(
-    "select c.relname::text from pg_catalog.pg_class c join pg_catalog.pg_namespace n "
-    "on n.oid = c.relnamespace where n.nspname = :schema and c.relkind in ('r', 'p') order by 1"
+    "select c.relname::text as name, c.oid::bigint as number from pg_catalog.pg_class c "
+    "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+    "where n.nspname = :schema and c.relkind in ('r', 'p') order by 1"
 )
 
 
@@ -55,10 +56,14 @@ def forks(conn: sa.Connection) -> dict[str, str]:
     return {row.name: row.said.removeprefix(COMMENT) for row in found}
 
 
+def tables_in(conn: sa.Connection, schema: str) -> dict[str, int]:
+    """Return name -> number of the tables of a schema, such as a fork or schema `agent`."""
+    return {row.name: row.number for row in conn.execute(_TABLES, {"schema": schema})}
+
+
 def fork_walls(conn: sa.Connection, schema: str) -> list[Wall]:
     """Return what services may do with the tables of a fork; conditions name schema `agent`."""
-    names = conn.execute(_TABLES, {"schema": schema}).scalars().all()
-    described = [agents_wall(name) for name in names]
+    described = [agents_wall(name) for name in tables_in(conn, schema)]
     return [Wall(schema, one.name, one.policies, one.rights) for one in described if one]
 
 

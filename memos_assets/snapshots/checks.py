@@ -101,11 +101,8 @@ def files_are_whole(context: CheckContext, _: None) -> Finding:
     entries: dict[str, TableEntry] = {}
     try:
         store = _store(context)
-        for snapshot in store.ids():
-            try:
-                manifests.append(store.manifest(snapshot))
-            except MemosAssetsError as error:
-                damaged.append(error)
+        manifests, unreadable = store.readable()
+        damaged += unreadable.values()
         for manifest in manifests:
             # Two manifests may state other bytes of one file; both are read.
             entries |= {f"{one.file} {one.sha256}": one for one in manifest.tables}

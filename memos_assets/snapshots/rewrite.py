@@ -291,13 +291,9 @@ def _followed(store: Store) -> dict[str, str]:
 
 def _readable(store: Store, done: Rewrites) -> list[Manifest]:
     """Return the manifests that can be read, the oldest first; note the others."""
-    found = []
-    for snapshot in store.ids():
-        try:
-            found.append(store.manifest(snapshot))
-        except SnapshotError as error:
-            done.failed.append(_failure(snapshot, error))
-    return sorted(found, key=lambda one: (one.made_at, one.id))
+    whole, damaged = store.readable()
+    done.failed += [_failure(snapshot, error) for snapshot, error in damaged.items()]
+    return sorted(whole, key=lambda one: (one.made_at, one.id))
 
 
 def _failure(snapshot: str, error: SnapshotError) -> SnapshotError:

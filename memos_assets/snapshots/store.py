@@ -275,15 +275,22 @@ class Store:
         Raises:
             SnapshotError: M800, M801.
         """
-        listed = []
+        whole, damaged = self.readable()
+        for error in damaged.values():
+            # Another process may prune meanwhile.
+            if error.code != "M802":
+                raise error
+        return whole
+
+    def readable(self) -> tuple[list[Manifest], dict[str, SnapshotError]]:
+        """Return the manifests that are whole, the newest last, and id -> error of the others."""
+        whole, damaged = [], {}
         for snapshot in self.ids():
             try:
-                listed.append(self.read_manifest(snapshot))
+                whole.append(self.read_manifest(snapshot))
             except SnapshotError as error:
-                # Another process may prune meanwhile.
-                if error.code != "M802":
-                    raise
-        return sorted(listed, key=lambda one: (one.latest.made_at, one.id))
+                damaged[snapshot] = error
+        return sorted(whole, key=lambda one: (one.latest.made_at, one.id)), damaged
 
     def resolve(self, snapshot: str) -> str:
         """Return the id that an id's beginning or a label means.

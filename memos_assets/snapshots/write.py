@@ -85,7 +85,8 @@ def write_snapshot(
         keep.refuse_label(label)
     with sole_writer(engine, store), _one_moment(engine) as conn:
         store.sweep()
-        before = readable_manifests(store)
+        # A damaged manifest stops no write.
+        before, _ = store.readable()
         known = {entry.identity: entry for one in before for entry in one.tables}
         database = database_identity(conn)
         parent = next((one for one in reversed(before) if database in one.databases), None)
@@ -122,17 +123,6 @@ def write_snapshot(
             manifest = same.seen_again(moment, label=label)
         store.put_manifest(manifest)
     return Written(manifest, same is not None, reused, size, time.monotonic() - started)
-
-
-def readable_manifests(store: Store) -> list[Manifest]:
-    """Return the manifests that are whole, the newest last: a damaged one stops no write."""
-    found = []
-    for snapshot in store.ids():
-        try:
-            found.append(store.read_manifest(snapshot))
-        except SnapshotError:
-            continue
-    return sorted(found, key=lambda one: (one.latest.made_at, one.id))
 
 
 @contextmanager

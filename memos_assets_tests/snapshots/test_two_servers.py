@@ -51,7 +51,9 @@ def test_rows_in_another_order_on_another_server_have_the_same_id(
     fill(other, 1)
     with other.begin() as conn:
         listed = ", ".join(entry.qualified for entry in here.tables)
-        conn.exec_driver_sql(f"set local session_replication_role = replica; truncate {listed} cascade")
+        conn.exec_driver_sql(
+            f"set local session_replication_role = replica; truncate {listed} cascade"
+        )
         with engine.connect() as source:
             for entry in here.tables:
                 _copy(source, conn, entry.schema, entry.name, [name for name, _ in entry.columns])

@@ -74,9 +74,7 @@ def former(snapshot: SnapshotReference, partition: str) -> Manifest | None:
     """
     manifests = snapshot.store.manifests()
     dated = [
-        one
-        for one in keep.moments(manifests)
-        if one[1].databases & snapshot.manifest.databases
+        one for one in keep.moments(manifests) if one[1].databases & snapshot.manifest.databases
     ]
     own = [at for at, _, named in dated if named == partition]
     for at, manifest, named in dated:

@@ -200,7 +200,9 @@ class _Fields:
         return [None if null else bytes(view[start:end]) for start, end, null in bounds]
 
 
-def _gathered(buffer: bytes | bytearray, places: _Integers, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
+def _gathered(
+    buffer: bytes | bytearray, places: _Integers, dtype: np.dtype[Any]
+) -> npt.NDArray[Any]:
     """Return the values that begin at places, which need not be aligned."""
     step = int(places[1] - places[0]) if len(places) > 1 else 1
     if len(places) and (np.diff(places) == step).all():

@@ -26,6 +26,7 @@ from memos_assets.errors import SnapshotError
 from memos_assets.postgres.advisory_locks import RESTORE
 from memos_assets.postgres.connection import autocommit_connection
 from memos_assets.postgres.versions.live_locks import LiveTablesInUseError, seconds_of_attempt
+from memos_assets.snapshots.differences import Counts
 from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.reader import batches, check_files
 from memos_assets.snapshots.restore import shadow
@@ -40,7 +41,7 @@ from memos_assets.snapshots.restore.exchange import (
 )
 from memos_assets.snapshots.restore.leftovers import PREFIX, drop_leftovers
 from memos_assets.snapshots.restore.scope import Scope, require_fit, scope_of
-from memos_assets.snapshots.restore.staged import Counts, Staged, refused_for, stage
+from memos_assets.snapshots.restore.staged import Staged, refused_for, stage
 from memos_assets.snapshots.store import Store
 from memos_assets.snapshots.verify import ensure_bytes
 from memos_assets.snapshots.write import Written, write_snapshot
@@ -49,6 +50,11 @@ from memos_assets.snapshots.write import Written, write_snapshot
 Proof = Callable[[sa.Connection, str], Sequence[str]]
 #: Snapshots of now that are written because rows changed since the one before.
 ATTEMPTS: Final = 3
+_WITH_STATISTICS = sa.text(
+    "select distinct s.stxrelid::regclass::text from pg_catalog.pg_statistic_ext s "
+    "join pg_catalog.pg_class c on c.oid = s.stxrelid "
+    "where c.relnamespace = 'agent'::regnamespace order by 1"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +261,14 @@ class _Restore:
         return replace(self.done(now, changed=True), application=application)
 
     def _vacuum(self) -> None:
-        """Note which pages all see, without which words are not answered from the index alone."""
+        """Note which pages all see, without which words are not answered from the index alone.
+
+        Statistics that somebody added to tables are filled.
+        """
         with autocommit_connection(self.engine) as conn:
             conn.exec_driver_sql("vacuum agent.postings, agent.memories")
+            for table in conn.execute(_WITH_STATISTICS).scalars().all():
+                conn.exec_driver_sql(f"analyze {table}")
 
     def _add(self, step: str, seconds: float) -> None:
         self.seconds[step] = self.seconds.get(step, 0.0) + seconds

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from graphlib import TopologicalSorter
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 import sqlalchemy as sa
@@ -18,6 +18,7 @@ from psycopg import sql
 from memos_assets.catalog import MEMOS
 from memos_assets.postgres import row_security
 from memos_assets.postgres.connection import driver_of
+from memos_assets.postgres.forks import tables_in
 from memos_assets.postgres.owned_rows import OWNERS_POLICY, PREFIX
 from memos_assets.postgres.schema import agent
 from memos_assets.postgres.versions.carried_over import carry_over
@@ -27,8 +28,10 @@ from memos_assets.postgres.versions.live_locks import (
     refuse_older_snapshots,
 )
 from memos_assets.snapshots.coverage import coverage_of
+from memos_assets.snapshots.differences import Counts
+from memos_assets.snapshots.restore import by_hand
 from memos_assets.snapshots.restore.shadow import exchanged, set_sequences
-from memos_assets.snapshots.restore.staged import Counts, Staged, refused
+from memos_assets.snapshots.restore.staged import Staged, refused
 
 #: How long writers wait in line for one attempt to have them stop.
 _WRITERS_WAIT_MS: Final = 2_000
@@ -53,18 +56,6 @@ class Before:
 
     moment: str
     rows: Mapping[str, int]
-
-
-_TABLES = sa.text(
-    "select c.relname::text as name, c.oid::bigint as number from pg_catalog.pg_class c "
-    "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-    "where n.nspname = :schema and c.relkind in ('r', 'p') order by 1"
-)
-
-
-def tables_in(conn: sa.Connection, schema: str) -> dict[str, int]:
-    """Return name -> number of the tables of a schema."""
-    return {row.name: row.number for row in conn.execute(_TABLES, {"schema": schema})}
 
 
 def stop_writers(conn: sa.Connection, application: Sequence[Staged]) -> None:
@@ -202,28 +193,6 @@ def hanging(conn: sa.Connection) -> list[str]:
     return list(conn.execute(_HANGING, {"replaced": replaced, **given}).scalars())
 
 
-#: Enabled as PostgreSQL notes it -> the words that say so; the usual way needs none.
-_ENABLED: Final = {"D": "disable", "R": "enable replica", "A": "enable always"}
-_TRIGGERS = sa.text(
-    "select c.relname::text as table_name, t.tgname::text as name, "
-    "pg_catalog.pg_get_triggerdef(t.oid) as definition, t.tgenabled::text as enabled "
-    "from pg_catalog.pg_trigger t join pg_catalog.pg_class c on c.oid = t.tgrelid "
-    "where not t.tgisinternal and t.tgrelid = any(:replaced) order by 1, 2"
-)
-
-
-def _put_triggers(conn: sa.Connection, triggers: Sequence[sa.Row[Any]]) -> None:
-    """Make the triggers of the former tables again; they fire for rows that come from now on."""
-    for row in triggers:
-        driver_of(conn).execute(sql.SQL(row.definition))
-        if words := _ENABLED.get(row.enabled):
-            driver_of(conn).execute(
-                sql.SQL("alter table {} {} trigger {}").format(
-                    _named(row.table_name), sql.SQL(words), sql.Identifier(row.name)
-                )
-            )
-
-
 def exchange(
     conn: sa.Connection, shadow: str, filled_at: datetime, seconds: float, *, cancel: bool = False
 ) -> datetime:
@@ -256,7 +225,7 @@ def exchange(
     began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     refuse_older_snapshots(conn, filled_at)
     driver = driver_of(conn)
-    triggers = conn.execute(_TRIGGERS, {"replaced": list(replaced.values())}).all()
+    made_by_hand = by_hand.find(conn, replaced.values())
     incoming = tables_in(conn, shadow)
     # Agents got numbers after the schema was loaded.
     set_sequences(conn, shadow)
@@ -287,7 +256,7 @@ def exchange(
             )
             + sql.SQL(row.definition)
         )
-    _put_triggers(conn, triggers)
+    by_hand.make(conn, made_by_hand)
     driver.execute(sql.SQL("drop schema {}").format(sql.Identifier(shadow)))
     row_security.install(conn)
     return began

@@ -11,6 +11,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from memos_assets.errors import SnapshotError
+from memos_assets.snapshots.differences import Counts
 from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.reader import batches
 from memos_assets.snapshots.restore.exchange import hanging
@@ -23,7 +24,7 @@ from memos_assets.snapshots.restore.scope import (
     scope_of,
 )
 from memos_assets.snapshots.restore.shadow import digest_of
-from memos_assets.snapshots.restore.staged import Counts, refused_for, stage
+from memos_assets.snapshots.restore.staged import refused_for, stage
 from memos_assets.snapshots.store import Store
 
 
@@ -48,7 +49,7 @@ class Plan:
     @property
     def changes(self) -> bool:
         """Whether anything would change."""
-        return bool(self.models) or any(counts.any for counts in self.tables.values())
+        return bool(self.models) or any(counts.all for counts in self.tables.values())
 
 
 def plan(engine: sa.Engine, store: Store, manifest: Manifest) -> Plan:

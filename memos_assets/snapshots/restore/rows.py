@@ -22,11 +22,12 @@ from memos_assets.errors import SnapshotError
 from memos_assets.postgres.connection import driver_of
 from memos_assets.postgres.schema.agent import AGENT_SCHEMA
 from memos_assets.search.postings import WRITE
+from memos_assets.snapshots.differences import Counts
 from memos_assets.snapshots.manifest import Manifest, TableEntry
 from memos_assets.snapshots.reader import batches, dataset, schema_of
 from memos_assets.snapshots.restore.exact import one_at_a_time
 from memos_assets.snapshots.restore.scope import live_tables, require_fit, scope_of
-from memos_assets.snapshots.restore.staged import Counts, Staged, refused, stage
+from memos_assets.snapshots.restore.staged import Staged, refused, stage
 from memos_assets.snapshots.store import Store
 from memos_assets.snapshots.verify import ensure_bytes
 from memos_assets.snapshots.write import write_snapshot

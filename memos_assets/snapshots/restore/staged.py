@@ -14,26 +14,13 @@ from psycopg import sql
 
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.connection import driver_of, first_line
+from memos_assets.snapshots.differences import Counts
 from memos_assets.snapshots.manifest import TableEntry
 from memos_assets.snapshots.restore.load import copy_in
 
 #: The session's own schema: what is staged there is gone with the session.
 _TEMPORARY: Final = "pg_temp"
 _MOST_NAMED: Final = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """What changes of a table."""
-
-    added: int = 0
-    removed: int = 0
-    changed: int = 0
-
-    @property
-    def any(self) -> bool:
-        """Whether anything does."""
-        return bool(self.added or self.removed or self.changed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.advisory_locks import RESTORE
 from memos_assets.postgres.row_security import wall_faults
+from memos_assets.snapshots.differences import Counts
 from memos_assets.snapshots.restore.exact import ATTEMPTS, exact
-from memos_assets.snapshots.restore.staged import Counts
 from memos_assets.snapshots.store import Store
 from memos_assets.snapshots.write import Written, write_snapshot
 from memos_assets_tests.snapshots.restore.conftest import EMBEDDER, Agents
@@ -34,7 +34,8 @@ union all select 'policy', concat_ws(' ', tablename, policyname, cmd, roles, qua
     from pg_policies where schemaname = 'agent'
 union all select 'table', concat_ws(' ', relname, array(
         select a::text from unnest(relacl) a order by 1), relowner, relrowsecurity,
-        relforcerowsecurity, reloptions, relpersistence::text, relkind::text)
+        relforcerowsecurity, reloptions, relpersistence::text, relkind::text,
+        relreplident::text)
     from pg_class where relnamespace = 'agent'::regnamespace and relkind <> 'i'
 union all select 'column', concat_ws(' ', attrelid::regclass, attname,
         format_type(atttypid, atttypmod), attnotnull, attidentity::text, attstorage::text, attnum,
@@ -47,6 +48,9 @@ union all select 'trigger', concat_ws(' ', pg_get_triggerdef(t.oid), tgenabled::
     where relnamespace = 'agent'::regnamespace and not tgisinternal
 union all select 'comment', concat_ws(' ', relname, obj_description(oid, 'pg_class'))
     from pg_class where relnamespace = 'agent'::regnamespace and relkind = 'r'
+union all select 'statistics', concat_ws(' ', pg_get_statisticsobjdef(s.oid), stxowner,
+        stxstattarget, d.stxoid is not null)
+    from pg_statistic_ext s left join pg_statistic_ext_data d on d.stxoid = s.oid
 order by 1, 2
 """
 
@@ -67,6 +71,13 @@ def test_restore_is_the_first_snapshot_again_with_its_catalog(agents: Agents) ->
             "execute function pg_catalog.suppress_redundant_updates_trigger()"
         )
         conn.exec_driver_sql("alter table agent.memories disable trigger by_hand")
+        conn.exec_driver_sql("create unique index hers on agent.memories (id, number)")
+        conn.exec_driver_sql("alter table agent.memories replica identity using index hers")
+        conn.exec_driver_sql("alter table agent.links replica identity full")
+        conn.exec_driver_sql("create statistics public.hers on kind, agent_id from agent.memories")
+        conn.exec_driver_sql("create statistics agent.by_hand (mcv) on a, type from agent.links")
+        conn.exec_driver_sql("alter statistics public.hers set statistics 7")
+        conn.exec_driver_sql("analyze agent.memories, agent.links")
     first, found = agents.snapshot(), agents.recall("a boat in Kiel")
     before = catalog(agents.engine)
     assert "trigger" in {kind for kind, _ in before}, "answers in caches follow memories"

@@ -12,10 +12,10 @@ from memos_assets.memory.restored import prove_restored
 from memos_assets.memory.sessions import open_sync_memory_sessions
 from memos_assets.postgres.row_security import wall_faults
 from memos_assets.settings import Settings
+from memos_assets.snapshots.differences import Counts
 from memos_assets.snapshots.restore.fork import drop_fork, fork
 from memos_assets.snapshots.restore.plan import plan
 from memos_assets.snapshots.restore.rows import plan_rows, restore_rows
-from memos_assets.snapshots.restore.staged import Counts
 from memos_assets_tests.snapshots.restore.conftest import Agents
 
 
@@ -138,7 +138,7 @@ def test_rows_that_refer_to_what_is_gone_are_left_out(agents: Agents) -> None:
     assert restored.left_out == {"agent.links": 1}
     assert agents.count("agent.memories") == 3
     again = restore_rows(agents.engine, agents.store, first, "agent.memories", [str(given)])
-    assert not again.tables["agent.memories"].any
+    assert not again.tables["agent.memories"].all
 
 
 @pytest.mark.parametrize(
