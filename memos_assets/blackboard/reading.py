@@ -60,10 +60,12 @@ class Event:
     Attributes:
         entry: as it was written; of an erased one level, key and item are "".
         removed: the entry was removed, its writer was erased, or a compaction emptied the event.
+        slot: digest of level, key and item, which outlives their erasure.
     """
 
     entry: Entry
     removed: bool
+    slot: str
 
     @property
     def seq(self) -> int:
@@ -199,13 +201,14 @@ def live(
     return State(rows[0][0], rows[0][1], found)
 
 
-def replay(session: Reader, board: UUID, seq: int | None = None) -> State:
+def replay(session: Reader, board: UUID, seq: int | None = None, *, expired: bool = False) -> State:
     """Return the state of a board after an event, computed from its events.
 
     Args:
         session: that sees the board.
         board: id of the board.
         seq: of the event; None: the last one; 0: before the first one.
+        expired: with what had expired by then, too.
 
     Raises:
         AgentError: M910; M919 there is no such event, or it was compacted.
@@ -222,11 +225,12 @@ def replay(session: Reader, board: UUID, seq: int | None = None) -> State:
         .order_by(_v.slot, _v.seq.desc())
         .subquery()
     )
+    lives = sa.or_(last.c.expires_at.is_(None), last.c.expires_at > at)
     rows = session.execute(
         sa.select(last)
         .where(
             last.c.value.is_not(None),
-            sa.or_(last.c.expires_at.is_(None), last.c.expires_at > at),
+            sa.true() if expired else lives,
         )
         .order_by(last.c.seq)
     )
@@ -279,13 +283,13 @@ def events(session: Reader, board: UUID, after: int = 0, limit: int = 500) -> li
         limit: at most so many.
     """
     rows = session.execute(
-        sa.select(*_EVENT)
+        sa.select(*_EVENT, _v.slot)
         .join(boards, _b.number == _v.board)
         .where(_b.id == board, _v.seq > after)
         .order_by(_v.seq)
         .limit(limit)
     )
-    return [Event(Entry(*row), row.value is None) for row in rows]
+    return [Event(Entry(*row[:-1]), row.value is None, row.slot) for row in rows]
 
 
 def same(one: State, other: State) -> bool:

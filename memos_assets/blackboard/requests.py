@@ -131,6 +131,11 @@ def digest(*parts: object) -> str:
     return hashlib.sha256(said.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
+def slot(level: str, key: str, item: str = "") -> str:
+    """Return the slot of an entry, as `agent.board_append` computes it; of ASCII names."""
+    return hashlib.sha256(json.dumps([level, key, item]).encode()).hexdigest()
+
+
 def text_digest(*parts: str) -> str:
     """Return a key made of texts, of which equal ones are the same."""
     return digest(*map(normalised, parts))

@@ -117,9 +117,9 @@ class AgenticScratchpad(AgentSide):
             source_title: of the source.
             finding_type: what it is.
             confidence: 0 to 1.
-            question: the plan's name of ``question_id``.
-            finding: the plan's name of ``content``.
-            source: the plan's name of ``source_url``.
+            question: the remediation plan's name of ``question_id``.
+            finding: the remediation plan's name of ``content``.
+            source: the remediation plan's name of ``source_url``.
 
         Returns:
             Its id.

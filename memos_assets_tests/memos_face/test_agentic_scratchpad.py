@@ -38,7 +38,7 @@ def pad(request: pytest.FixtureRequest, sessions: sessionmaker[Session]) -> Agen
     return AgenticScratchpad.create("why?", user_id="ann", sessions=given)
 
 
-def test_memos_names_and_those_of_the_plan_work(pad: AgenticScratchpad) -> None:
+def test_memos_names_and_those_of_the_remediation_plan_work(pad: AgenticScratchpad) -> None:
     pad.set_mission(["What fails?"], {"q1": "name the part"})
     first = pad.add_finding("q1", "The battery.", "manual", "Manual", FindingType.FACT, 0.6)
     second = pad.add_finding(
