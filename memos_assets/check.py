@@ -19,8 +19,8 @@ from memos_assets.settings import Settings
 Severity = Literal["error", "warning"]
 #: ``proof`` decides on a consolidation; ``health`` watches tables and indexes in the days after it;
 #: ``load`` compares what a run loaded, in that run; ``memory`` is about what agents remember,
-#: ``snapshots`` about copies of it, and ``cache`` about answers that are kept.
-Group = Literal["proof", "health", "load", "memory", "snapshots", "cache"]
+#: ``snapshots`` about copies of it, ``cache`` about answers that are kept, ``boards`` about work.
+Group = Literal["proof", "health", "load", "memory", "snapshots", "cache", "boards"]
 
 Value = TypeVar("Value", bound=Hashable)
 Reading = TypeVar("Reading")

@@ -3,6 +3,7 @@
 Numbers are stable, because docs, reports and people cite them. A check is defined in its room.
 """
 
+from memos_assets.blackboard import checks as blackboard
 from memos_assets.cache import checks as cache
 from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
@@ -52,6 +53,7 @@ CHECKLIST = Checklist.gather(
     memory_service.CHECKS,
     cache.CHECKS,
     snapshots.CHECKS,
+    blackboard.CHECKS,
 )
 #: The checks that decide on a consolidation.
 PROOF = CHECKLIST.of_group("proof")

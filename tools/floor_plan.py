@@ -16,7 +16,7 @@ PACKAGE = "memos_assets"
 #: Rooms that any room above may import; they import one another at most.
 GROUND = (
     *("errors", "finding", "files", "progress", "asset_names", "clustered_vectors"),
-    *("installation", "thread_switches", "freed_memory", "losses"),
+    *("installation", "thread_switches", "freed_memory", "losses", "equal_texts"),
 )
 #: From the ground up. A room imports rooms before it in this list, and itself.
 FLOORS = (
@@ -33,7 +33,7 @@ INNER_FLOORS = {
         *("schemas", "connection", "driver_errors", "channel", "vector_names", "foreign_content"),
         *("advisory_locks", "upsert", "build_lock", "pools"),
         *("server", "copy", "schema", "shape", "application", "engine", "sessions"),
-        *("service_role", "owned_rows", "user_rows", "policy_states", "forks"),
+        *("service_role", "owned_rows", "acting", "user_rows", "policy_states", "forks"),
         *("row_security", "migrations"),
         *("first_write", "backup"),
         *("versions", "target", "dagster_storage"),

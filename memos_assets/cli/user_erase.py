@@ -9,6 +9,7 @@ import sqlalchemy as sa
 import typer
 from rich.table import Table
 
+from memos_assets.blackboard import archive as board_archive
 from memos_assets.cli import exit_codes
 from memos_assets.cli.catalog import catalog_of
 from memos_assets.cli.data import JsonFile
@@ -87,8 +88,11 @@ def erase(
                 erasure = count_beside(conn, erasure, drop_forks(conn, user))
             rewrites = _take_out(engine, store)
         # From here on a run that is interrupted is finished by the next one.
+        boards = board_archive.take_user_out(board_archive.folder_of(settings), user)
         with engine.begin() as conn:
+            board_archive.note_changed(conn, boards)
             beside = {
+                "archived boards": len(boards),
                 "snapshots": len(rewrites.rewritten),
                 "exports of ours": _remove_exports(settings, user),
                 "runs of Dagster": _remove_seed_runs(conn, settings, user),

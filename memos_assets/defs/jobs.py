@@ -6,6 +6,7 @@ from memos_assets.asset_names import AssetNames
 from memos_assets.catalog import Catalog, FileKind
 from memos_assets.checklist import CHECKLIST, PROOF
 from memos_assets.defs.assets.snapshots import snapshot_jobs
+from memos_assets.defs.boards import board_jobs
 from memos_assets.defs.caches import cache_jobs
 from memos_assets.defs.checks.steps import check_keys
 from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
@@ -89,6 +90,7 @@ def _memory_jobs(catalog: Catalog) -> list[Job]:
     return [
         *memory_model_jobs(names),
         *cache_jobs(catalog),
+        *board_jobs(catalog),
         *snapshot_jobs(names, dg.AssetSelection.checks(*of_snapshots), UPKEEP),
         dg.define_asset_job(
             names.job(MEMORY),

@@ -8,6 +8,7 @@ from memos_assets.catalog import Catalog
 from memos_assets.checklist import CHECKLIST
 from memos_assets.defs.assets.application import application_assets
 from memos_assets.defs.assets.archive import archive_assets
+from memos_assets.defs.assets.boards import board_assets
 from memos_assets.defs.assets.caches import cache_assets
 from memos_assets.defs.assets.impact import impact
 from memos_assets.defs.assets.indexes import index_assets
@@ -73,6 +74,7 @@ def assets_of(catalog: Catalog) -> Iterator[dg.AssetsDefinition | dg.SourceAsset
         yield from memory_assets(catalog)
         yield from memory_model_assets(catalog.names)
         yield from cache_assets(catalog)
+        yield from board_assets(catalog.names)
         yield from snapshot_assets(catalog.names)
         yield from snapshot_diff_assets(catalog.names)
 

@@ -9,6 +9,7 @@ from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.observe import Look, look_at_files
 from memos_assets.defs.assets.snapshots import snapshot_schedules
+from memos_assets.defs.boards import board_schedules
 from memos_assets.defs.caches import cache_schedules
 from memos_assets.defs.dagster_internals import request_backfill
 from memos_assets.defs.failures import failed_by, reported
@@ -112,6 +113,7 @@ def _of_memory(catalog: Catalog) -> Iterator[dg.ScheduleDefinition]:
     if catalog.application:
         yield from memory_model_schedules(catalog.names)
         yield from cache_schedules(catalog)
+        yield from board_schedules(catalog)
         yield from snapshot_schedules(catalog.names)
         yield dg.ScheduleDefinition(
             name=catalog.names.job("check_memory_daily"),

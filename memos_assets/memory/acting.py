@@ -4,24 +4,20 @@ PostgreSQL's policies read the user from the transaction's settings. A commit or
 them, so `act_as` is called again at the start of each transaction.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
 from memos_assets.memory.normalised_text import storable_id, storable_name
-from memos_assets.postgres.owned_rows import SPACES_SETTING, USER_SETTING
+from memos_assets.postgres.acting import make_private_space, set_acting
 from memos_assets.postgres.schema.agent import grants, spaces
 from memos_assets.postgres.user_rows import ERASED
 
-AGENT_SETTING: Final = "memos.agent_id"
 _NOTED: Final = "memos_assets.memory.acting"
-#: Names of private spaces are their owners' ids after it; no shared space is named so.
-PRIVATE: Final = "private:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,15 +81,15 @@ def act_as(session: Session, *, user: str, agent: str = "", spaces: Iterable[str
         user, agent, wanted = _checked(user, agent, spaces)
     except AgentError:
         if session.in_transaction():
-            _set(session, "", "", ())
+            set_acting(session, "", "", ())
         raise
     found = _spaces_of(session, user, agent, wanted)
     missing = sorted(set(wanted) - found.keys())
     if missing:
-        _set(session, "", "", ())
+        set_acting(session, "", "", ())
         raise _unknown("; ".join(map(repr, missing)))
     acting = _acting(user, agent, found, wanted)
-    _set(session, user, agent, acting.readable)
+    set_acting(session, user, agent, acting.readable)
     session.info[_NOTED] = (session.get_nested_transaction() or session.get_transaction(), acting)
     return acting
 
@@ -146,20 +142,14 @@ def _names(spaces: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(storable_name(name, "space") for name in listed))
 
 
-def _set(session: Session, user: str, agent: str, visible: Sequence[int]) -> None:
-    text = "{" + ",".join(map(str, visible)) + "}" if visible else ""
-    settings = {USER_SETTING: user, AGENT_SETTING: agent, SPACES_SETTING: text}
-    session.execute(sa.select(*(sa.func.set_config(*item, sa.true()) for item in settings.items())))
-
-
 def _spaces_of(
     session: Session, user: str, agent: str, names: tuple[str, ...]
 ) -> dict[str | None, tuple[int, str]]:
     """Return name -> (id, access); the private one, made if need be, has the name None."""
-    _set(session, user, agent, ())
+    set_acting(session, user, agent, ())
     found = _look_up(session, user, names)
     if None not in found:
-        _make_private(session, user)
+        make_private_space(session, user)
         found = _look_up(session, user, names)
     return found
 
@@ -181,17 +171,6 @@ def _look_up(
 
 
 _TEXTS: Final = sa.ARRAY(sa.Text())
-
-
-def _make_private(session: Session, user: str) -> None:
-    """Make a user's private space; at once in two transactions makes one."""
-    values: dict[str, Any] = {"name": f"{PRIVATE}{user}", "owner": user, "private": True}
-    session.execute(pg.insert(spaces).values(values).on_conflict_do_nothing())
-    made = sa.select(
-        spaces.c.id, sa.literal(user), sa.literal("read_write"), sa.literal(user)
-    ).where(spaces.c.owner == user, spaces.c.private)
-    columns = ["space_id", "user_id", "access", "granted_by"]
-    session.execute(pg.insert(grants).from_select(columns, made).on_conflict_do_nothing())
 
 
 def _acting(

@@ -298,7 +298,11 @@ _NAMED: Final = {
 
 def _unmention(mention: Mention) -> str:
     """Return the statement by which rows of others stop to name a user or a memory of theirs."""
-    key = "number" if mention.table == "memories" else "memory"
+    stays = (
+        "space_id <> all(%(spaces)s::bigint[])"
+        if mention.key is None
+        else f"{mention.key} <> all(%(numbers)s::bigint[])"
+    )
     new = {mention.column: mention.becomes, **mention.beside}
     assigned = sql.SQL(", ").join(
         sql.SQL("{} = {}").format(sql.Identifier(column), sql.Literal(value))
@@ -306,7 +310,7 @@ def _unmention(mention: Mention) -> str:
     )
     return (
         f"update agent.{mention.table} set {assigned.as_string()} where {mention.column} "
-        f"{_NAMED[mention.names]} and {key} <> all(%(numbers)s::bigint[])"
+        f"{_NAMED[mention.names]} and {stays}"
     )
 
 

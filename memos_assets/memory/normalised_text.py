@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import unicodedata
 
+from memos_assets.equal_texts import normalised
 from memos_assets.errors import AgentError
 
 #: Longest text of a memory, in bytes of UTF-8: PostgreSQL's lexemes of one text end at 1 MB, and
@@ -13,12 +13,6 @@ MOST_BYTES = 262_144
 #: and in bytes of UTF-8: two of them and a number are one key of an index, of 2,704 bytes at most.
 LONGEST_NAME = 500
 LONGEST_NAME_BYTES = 1_300
-
-
-def normalised(text: str) -> str:
-    """Return a text as it is compared: NFKC, without regard to case and to runs of white space."""
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(folded.split())
 
 
 def content_digest(text: str, subject: str | None, attribute: str | None) -> str:

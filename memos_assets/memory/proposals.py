@@ -12,13 +12,13 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from memos_assets.equal_texts import normalised
 from memos_assets.errors import AgentError
 from memos_assets.memory.acting import Acting, acting_of
 from memos_assets.memory.arrays import bigints
 from memos_assets.memory.corrections import supersede
 from memos_assets.memory.histories import history, restore, set_validity
 from memos_assets.memory.nodes import IS_CURRENT, Node, node_of, select_nodes
-from memos_assets.memory.normalised_text import normalised
 from memos_assets.postgres.schema.agent import accesses, links, memories
 from memos_assets.postgres.schema.agent import proposals as table
 

@@ -15,9 +15,9 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.check import AnyCheck, Check, by_connection
+from memos_assets.equal_texts import normalised
 from memos_assets.finding import Finding
 from memos_assets.memory.check_subjects import memories_asset
-from memos_assets.memory.normalised_text import normalised
 from memos_assets.postgres.schema.agent import DIRECTED, KINDS, LINK_TYPES
 
 _BATCH: Final = 1_000

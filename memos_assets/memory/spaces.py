@@ -12,8 +12,9 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
-from memos_assets.memory.acting import PRIVATE, acting_of
+from memos_assets.memory.acting import acting_of
 from memos_assets.memory.normalised_text import storable_id, storable_name
+from memos_assets.postgres.acting import PRIVATE
 from memos_assets.postgres.schema.agent import grants, spaces
 from memos_assets.postgres.upsert import upsert
 
@@ -148,7 +149,7 @@ def drop_space(session: Session, space: str) -> None:
     except sa.exc.IntegrityError:
         raise AgentError(
             "M716",
-            "it holds memories; those that ended or are wrong count, too",
+            "it holds memories or boards; memories that ended or are wrong count, too",
             where=f"space {owned.name!r}",
             fix="revoke its grants instead, so that only its owner sees it",
         ) from None

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
-from memos_assets.postgres.schema import agent, agent_cache
+from memos_assets.postgres.schema import agent, agent_board, agent_cache
 
 Command = Literal["all", "select", "insert", "update", "delete"]
 
@@ -29,6 +29,8 @@ OWNERS_POLICY: Final = f"{PREFIX}owner"
 
 #: memOS's own name of it.
 USER_SETTING: Final = "app.current_user_id"
+#: The agent that acts for the user; boards show it what it keeps for itself.
+AGENT_SETTING: Final = "memos.agent_id"
 #: Ids of spaces as an array, such as ``{1,7}``.
 SPACES_SETTING: Final = "memos.spaces"
 _USER: Final = f"nullif(pg_catalog.current_setting('{USER_SETTING}', true), '')"
@@ -124,6 +126,13 @@ _BY_USER = (Policy("all", using=f"user_id = {_USER}", check=f"user_id = {_USER}"
 #: The user is asked for once per statement: a search by meaning compares a thousand rows.
 _MINE_OR_SHARED = f"(user_id is null or user_id = (select {_USER}))"
 _OF_CACHE = (Policy("all", using=_MINE_OR_SHARED, check=_MINE_OR_SHARED),)
+#: What an agent keeps for itself on a board: of this user and this agent alone.
+_OF_AGENT = (
+    f"{_readable()} and user_id = {_USER} and agent_id = "
+    f"coalesce(pg_catalog.current_setting('{AGENT_SETTING}', true), '')"
+)
+#: A row of a board that names its writer names the user of the transaction.
+_WRITES_AS_HIMSELF = f"{_writable()} and user_id = {_USER}"
 _CACHE = {
     table.name: _OF_CACHE
     for table in agent.metadata.tables.values()
@@ -141,6 +150,10 @@ _SPECIAL: Final[Mapping[str, tuple[Policy, ...]]] = {
     "provenance": _policies(_readable(), _writable(), insert=f"{_writable()} and {_SEES_SOURCE}"),
     # To recall is to read, and counts.
     "accesses": _policies(_readable(), _readable()),
+    agent_board.boards.name: _policies(_readable(), _writable(), insert=_WRITES_AS_HIMSELF),
+    agent_board.board_private.name: (Policy("all", using=_OF_AGENT, check=_OF_AGENT),),
+    agent_board.board_outbox.name: _policies(_readable(), _WRITES_AS_HIMSELF),
+    agent_board.board_refusals.name: _policies(_readable(), _WRITES_AS_HIMSELF),
     **_CACHE,
 }
 #: Tables of schema `agent` whose rows belong to no user -> rights of the services' role.
@@ -156,6 +169,13 @@ _RIGHTS: Final[Mapping[str, tuple[str, ...]]] = {
     "memories": ("select", "insert", "update"),
     "revisions": ("select", "insert"),
     "word_counts": ("select", "insert"),
+    # Events and what follows from them are written by agent.board_post, so that no number is left
+    # out and nobody writes in the name of another.
+    "boards": ("select", "insert"),
+    "board_events": ("select",),
+    "board_entries": ("select",),
+    "board_outbox": ("select", "insert"),
+    "board_refusals": ("select", "insert"),
 }
 
 

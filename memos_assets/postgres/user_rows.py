@@ -35,6 +35,13 @@ _OF_AGENTS: Final[Mapping[str, Mapping[str, Names]]] = {
     "proposals": {"memory": "memory", "other": "memory"},
     "spaces": {"owner": "user"},
     "grants": {"user_id": "user", "space_id": "space"},
+    # A shared board stays with the others, and what a user posted to it stays as an empty event.
+    "boards": {"space_id": "space"},
+    "board_events": {"space_id": "space"},
+    **{
+        table: {"user_id": "user", "space_id": "space"}
+        for table in ("board_entries", "board_private", "board_outbox", "board_refusals")
+    },
 }
 
 
@@ -75,6 +82,12 @@ class Mention:
     beside: Mapping[str, str | None]
 
     @property
+    def key(self) -> str | None:
+        """The column that names a memory; None: rows belong to a space alone."""
+        keys = {"memories": "number", "boards": None, "board_events": None}
+        return keys.get(self.table, "memory")
+
+    @property
     def place(self) -> str:
         """How counts of an erasure call the rows."""
         by = "superseded by an erased one" if self.names == "memory" else "by an erased user"
@@ -88,6 +101,14 @@ MENTIONS: Final = (
     Mention("revisions", "user_id", "user", ERASED, {"agent_id": "", "reason": None}),
     Mention("proposals", "decided_by", "user", ERASED, {}),
     Mention("memories", "source", "source", BY_USER + ERASED, {}),
+    Mention("boards", "user_id", "user", ERASED, {"agent_id": "", "goal": ""}),
+    Mention(
+        "board_events",
+        "user_id",
+        "user",
+        ERASED,
+        {"agent_id": "", "level": "", "key": "", "item": "", "value": None},
+    ),
     Mention("grants", "granted_by", "user", None, {}),
     Mention("spaces", "owner", "user", None, {}),
 )

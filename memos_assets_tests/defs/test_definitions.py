@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 35
+    assert int(done.stdout) == 38
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -53,6 +53,8 @@ def test_the_asset_keys_are_an_api() -> None:
         "archive/mixed_precision_embeddings",
         "archive/other_files",
         "archive/semantic_memory",
+        "memos/agent/board_archive",
+        "memos/agent/boards",
         "memos/agent/erasures",
         "memos/agent/graph_health",
         "memos/agent/links",
@@ -192,11 +194,14 @@ def test_the_check_names_are_an_api() -> None:
 def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
     assert sorted(job.name for job in REPOSITORY.get_all_jobs()) == [
         "__ASSET_JOB",
+        "archive_boards",
         "calibrate_cache",
+        "check_boards",
         "check_cache",
         "check_index_health",
         "check_memory",
         "check_snapshots",
+        "count_boards",
         "embed_waiting_memories",
         "evict_cache",
         "index_check_report",
@@ -228,6 +233,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "write_report",
     ]
     assert sorted(schedule.name for schedule in REPOSITORY.schedule_defs) == [
+        "archive_boards_hourly",
         "backfill_corpus",
         "backfill_embedding_aggregator",
         "backfill_hybrid",
@@ -236,11 +242,13 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "backfill_mixed_precision_embeddings",
         "backfill_semantic_memory",
         "calibrate_cache_daily",
+        "check_boards_daily",
         "check_cache_hourly",
         "check_daily",
         "check_health_daily",
         "check_memory_daily",
         "check_snapshots_daily",
+        "count_boards_daily",
         "embed_waiting_memories",
         "embed_waiting_memories_of_memos",
         "evict_cache_often",

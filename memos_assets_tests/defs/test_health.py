@@ -138,7 +138,7 @@ def test_the_health_of_one_index_can_be_checked_by_itself(filled: World) -> None
 
 
 def test_every_check_belongs_to_one_group() -> None:
-    groups: tuple[Group, ...] = ("load", "memory", "snapshots", "cache")
+    groups: tuple[Group, ...] = ("load", "memory", "snapshots", "cache", "boards")
     others = [check for group in groups for check in CHECKLIST.of_group(group)]
     assert sorted([*HEALTH_CHECKS, *PROOF, *others], key=lambda check: check.number) == list(
         CHECKLIST

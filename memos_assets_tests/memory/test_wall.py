@@ -104,6 +104,26 @@ FILLED = (
         "insert into agent.cache_uses (entry, user_id, hits, used_at) "
         "select number, user_id, 1, now() from agent.cache_entries"
     ),
+    (
+        "insert into agent.boards (id, space_id, user_id, goal, max_events, max_bytes) "
+        "values (gen_random_uuid(), :space, 'bob', :said, 9, 9999)"
+    ),
+    (
+        "select agent.board_post('bob', '', id, jsonb_build_array(jsonb_build_object("
+        "'level', 'notes', 'key', 'k', 'value', 'canary-7f3a'))) from agent.boards"
+    ),
+    (
+        "insert into agent.board_private (board, slot, space_id, user_id, agent_id, key, value) "
+        "select number, 's', space_id, 'bob', '', 'k', '1' from agent.boards"
+    ),
+    (
+        "insert into agent.board_outbox (board, space_id, user_id, requests) "
+        "select number, space_id, 'bob', '[]' from agent.boards"
+    ),
+    (
+        "insert into agent.board_refusals (board, space_id, user_id, reason, level, key) "
+        "select number, space_id, 'bob', 'budget', 'notes', 'k' from agent.boards"
+    ),
 )
 
 

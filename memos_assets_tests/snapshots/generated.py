@@ -60,7 +60,7 @@ def write_manifest(
     manifest = Manifest(
         tables=[write_table(store, table, rows) for table, rows in tables],
         made_at=f"2026-01-{day:02}T00:00:00+00:00",
-        revision="0018",
+        revision="0020",
         database="7/generated",
     )
     store.put_manifest(manifest)

@@ -40,14 +40,16 @@ def target_metadata() -> list[MetaData]:
     try:
         tables = importlib.import_module("memos_assets.postgres.schema.tables")
         agent = importlib.import_module("memos_assets.postgres.schema.agent")
-        # Its tables are in the metadata of `agent`.
+        # Their tables are in the metadata of `agent`.
         importlib.import_module("memos_assets.postgres.schema.agent_cache")
+        importlib.import_module("memos_assets.postgres.schema.agent_board")
         application = importlib.import_module("memos_assets.postgres.application.tables")
     except ModuleNotFoundError as error:
         if error.name not in (
             "memos_assets.postgres.schema.tables",
             "memos_assets.postgres.schema.agent",
             "memos_assets.postgres.schema.agent_cache",
+            "memos_assets.postgres.schema.agent_board",
             "memos_assets.postgres.application.tables",
         ):
             raise

@@ -1,0 +1,261 @@
+"""V57 to V61: boards replay to their state, and what they know reaches syntheses and memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import sqlalchemy as sa
+
+from memos_assets.blackboard import reading, views
+from memos_assets.blackboard.reading import Entry, State
+from memos_assets.blackboard.records import DECISIONS
+from memos_assets.blackboard.requests import (
+    CONTRADICTIONS,
+    FINDINGS,
+    PROMOTIONS,
+    SEARCHES,
+    SYNTHESES,
+    slot,
+)
+from memos_assets.catalog import Catalog
+from memos_assets.check import AnyCheck, Check, Subject, by_connection
+from memos_assets.finding import Finding
+from memos_assets.postgres.schema.agent import memories
+from memos_assets.postgres.schema.agent_board import board_entries, board_events, boards
+from memos_assets.postgres.user_rows import ERASED
+
+#: Boards that are replayed, the newest ones, and problems that are shown.
+_MOST, _SHOWN = 500, 10
+_b, _e, _v = boards.c, board_entries.c, board_events.c
+
+
+def replay_equals_state(conn: sa.Connection, _: None) -> Finding:
+    """V57: the state of each board is what its events say, and no number is left out."""
+    rows = conn.execute(
+        sa.select(_b.id, _b.number, _b.seq).order_by(_b.number.desc()).limit(_MOST)
+    ).all()
+    wrong = []
+    for board, number, seq in rows:
+        counted = conn.execute(
+            sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(_v.seq), 0)).where(
+                _v.board == number
+            )
+        ).one()
+        if tuple(counted) != (seq, seq):
+            wrong.append(f"{board}: {counted[0]:,} events up to {counted[1]:,}, not {seq:,}")
+            continue
+        live = reading.live(conn, board, expired=True)
+        if not reading.same(live, reading.replay(conn, board, expired=True)):
+            wrong.append(f"{board}: the state is not that of its events")
+    return Finding(
+        not wrong,
+        "events from 1 to the last without a gap, and the state that they lead to, on each board",
+        "; ".join(wrong[:_SHOWN]) or f"so on {len(rows):,} boards",
+        evidence={"boards": len(rows), "wrong": wrong[:_SHOWN]},
+    )
+
+
+_SEARCHED: Final = sa.text(
+    """
+    select count(*), count(*) filter (where not recorded), array_agg(distinct id::text)
+        filter (where not recorded)
+    from (
+        select b.id, exists (
+            select from agent.board_entries f where f.board = b.number and f.level = :findings
+                and f.value->>'search' = s.key) as recorded
+        from agent.boards b join agent.board_entries s on s.board = b.number
+        where s.level = :searches and (s.value->>'hits')::bigint > 0
+            and (b.state <> 'open' or s.at < now() - interval '1 hour')
+            -- The finding may have been that of a user who was erased.
+            and not exists (select from agent.board_events v
+                where v.board = b.number and v.user_id = :erased)) searched
+    """
+)
+
+
+def searches_recorded_findings(conn: sa.Connection, _: None) -> Finding:
+    """V58: every search that had hits recorded a finding."""
+    values = {"findings": FINDINGS, "searches": SEARCHES, "erased": ERASED}
+    count, without, where = conn.execute(_SEARCHED, values).one()
+    return Finding(
+        without == 0,
+        "a finding of each search that had hits, of boards that are complete and after an hour",
+        f"{without:,} of {count:,} searches recorded none",
+        evidence={"searches": count, "without": without, "boards": (where or [])[:_SHOWN]},
+    )
+
+
+def _entries(conn: sa.Connection, level: str) -> Sequence[Any]:
+    columns = (_b.id, _b.number, _e.key, _e.seq, _e.value)
+    return conn.execute(
+        sa.select(*columns)
+        .join(board_entries, _e.board == _b.number)
+        .where(_e.level == level)
+        .order_by(_b.number, _e.seq)
+    ).all()
+
+
+def _known(conn: sa.Connection, board: int, seq: int) -> State:
+    """Return findings, contradictions and decisions of a board after an event, from its events."""
+    entries: dict[tuple[str, str], Entry] = {}
+    rows = conn.execute(
+        sa.select(_v.level, _v.key, _v.value, _v.version, _v.seq, _v.at, _v.user_id, _v.agent_id)
+        .where(
+            _v.board == board,
+            _v.seq <= seq,
+            _v.level.in_([FINDINGS, CONTRADICTIONS, DECISIONS]),
+            _v.value.is_not(None),
+        )
+        .order_by(_v.seq)
+    )
+    for level, key, value, version, number, at, user, agent in rows:
+        entry = Entry(level, key, "", value, version, number, at, user, agent, "", None)
+        entries[level, key] = entry
+    # A decision whose writer was erased: nobody can tell any more whether it was open.
+    erased = conn.execute(
+        sa.select(_v.slot).where(_v.board == board, _v.seq <= seq, _v.user_id == ERASED)
+    ).scalars()
+    gone = set(erased)
+    if gone:
+        for level, key in list(entries):
+            if level == CONTRADICTIONS and slot(DECISIONS, key) in gone:
+                del entries[level, key]
+    return State(seq, None, tuple(entries.values()))
+
+
+def syntheses_name_contradictions(conn: sa.Connection, _: None) -> Finding:
+    """V59: each synthesis names every contradiction that was open, from its threshold on."""
+    found = _entries(conn, SYNTHESES)
+    wrong, named = [], 0
+    for row in found:
+        state = _known(conn, row.number, row.seq)
+        open_ones = views.open_contradictions(state, row.value["threshold"])
+        left_out = [one for one in open_ones if one.key not in row.value["contradictions"]]
+        named += len(open_ones) - len(left_out)
+        if left_out:
+            wrong.append(f"{row.id} event {row.seq}: {len(left_out):,} left out")
+    return Finding(
+        not wrong,
+        "every contradiction that was open, from the threshold on, in each synthesis",
+        "; ".join(wrong[:_SHOWN]) or f"{named:,} named in {len(found):,} syntheses",
+        evidence={"syntheses": len(found), "named": named, "wrong": wrong[:_SHOWN]},
+    )
+
+
+def memory_grew_with_promotions(conn: sa.Connection, _: None) -> Finding:
+    """V60: every promoted finding is a memory."""
+    found = _entries(conn, PROMOTIONS)
+    named = {row.value["memory"] for row in found}
+    there = set(
+        map(
+            str,
+            conn.execute(
+                sa.select(memories.c.id).where(memories.c.id.in_(list(map(UUID, named))))
+            ).scalars(),
+        )
+    )
+    missing = sorted({str(row.id) for row in found if row.value["memory"] not in there})
+    return Finding(
+        not missing,
+        f"{len(named):,} memories of {len(found):,} promoted findings",
+        f"{len(named & there):,} memories",
+        evidence={"promotions": len(found), "boards with missing memories": missing[:_SHOWN]},
+    )
+
+
+def no_contradicted_promotions(conn: sa.Connection, _: None) -> Finding:
+    """V61: no finding was promoted while a contradiction of it was open."""
+    found = _entries(conn, PROMOTIONS)
+    wrong = []
+    for row in found:
+        state = _known(conn, row.number, int(row.value["known"]))
+        finding: Mapping[str, Any] | None = state.values(FINDINGS).get(row.key)
+        if finding is not None and views.contradicting(state, finding):
+            wrong.append(f"{row.id} event {row.seq}")
+    return Finding(
+        not wrong,
+        "no open contradiction of a finding when it was promoted",
+        "; ".join(wrong[:_SHOWN]) or f"none of {len(found):,} promotions",
+        evidence={"promotions": len(found), "wrong": wrong[:_SHOWN]},
+    )
+
+
+def _boards(catalog: Catalog) -> Iterator[Subject[None]]:
+    if catalog.application:
+        yield Subject(catalog.names.agent("boards"), None, "board_checks")
+
+
+_WHERE: Final = "`memos/agent/boards`"
+CHECKS: tuple[AnyCheck, ...] = (
+    Check(
+        number=57,
+        name="v57_replay_equals_state",
+        title="The state of each board is the one that its events lead to, without a missing "
+        "number.",
+        fix="compare agent.board_append with its revision; rows were written without it",
+        where=_WHERE,
+        reads="`agent.boards`, all events and entries of the 500 newest boards",
+        when_failed="Somebody wrote to `agent.board_events` or `agent.board_entries` beside "
+        "`agent.board_post`. What agents read is not what was posted. The archive is not written "
+        "for such a board.",
+        subjects=_boards,
+        judge=by_connection(replay_equals_state),
+        group="boards",
+    ),
+    Check(
+        number=58,
+        name="v58_searches_recorded_findings",
+        title="Every search that had hits recorded a finding on its board.",
+        fix="call add_finding with of_search for what a search found, one by one",
+        where=_WHERE,
+        reads="searches and findings in `agent.board_entries`, of boards that are complete, and "
+        "searches older than an hour",
+        when_failed="An agent searched, and what it found is lost to the others. The evidence "
+        "names the boards.",
+        subjects=_boards,
+        judge=by_connection(searches_recorded_findings),
+        group="boards",
+    ),
+    Check(
+        number=59,
+        name="v59_syntheses_name_open_contradictions",
+        title="Every open contradiction above the threshold is named in the synthesis of its "
+        "board.",
+        fix="write the synthesis again with both sides named: Board.add_synthesis refuses others",
+        where=_WHERE,
+        reads="syntheses, and events of contradictions and decisions before each of them",
+        when_failed="A reader was told one side of a contradiction alone. The synthesis was "
+        "posted without `add_synthesis`, which refuses it.",
+        subjects=_boards,
+        judge=by_connection(syntheses_name_contradictions),
+        group="boards",
+    ),
+    Check(
+        number=60,
+        name="v60_memory_grew_with_promotions",
+        title="Every finding that was promoted is a memory.",
+        fix="remember the findings again: promotions are posted in the transaction of the memory",
+        where=_WHERE,
+        reads="promotions in `agent.board_entries`, ids in `agent.memories`",
+        when_failed="A promotion names a memory that is not there: it was deleted, or the "
+        "promotion was posted in another transaction than the memory. A user who is erased takes "
+        "their promotions along.",
+        subjects=_boards,
+        judge=by_connection(memory_grew_with_promotions),
+        group="boards",
+    ),
+    Check(
+        number=61,
+        name="v61_no_promotion_with_an_open_contradiction",
+        title="No finding was promoted while a contradiction of it was open.",
+        fix="decide on the contradiction, and retract the memory if the finding is wrong",
+        where=_WHERE,
+        reads="promotions, and events of findings, contradictions and decisions until the one that "
+        "was known at the promotion",
+        when_failed="Memory holds a statement that the board knew to be contradicted. The "
+        "promotion was posted without `Board.promote`, which refuses it.",
+        subjects=_boards,
+        judge=by_connection(no_contradicted_promotions),
+        group="boards",
+    ),
+)
