@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from bench.board_race import board_race
 from bench.cache_race import cache_race
 from bench.consolidate_race import consolidate_race, ten_times_race
 from bench.index_race import index_race
@@ -44,6 +45,7 @@ RACES = {
     "remember": remember_race,
     "snapshots": snapshot_race,
     "cache": _cache,
+    "board": board_race,
     "snapshot-restore": snapshot_restore_race,
     "snapshot-diff": snapshot_diff_race,
 }
@@ -81,6 +83,7 @@ def bench(
             "snapshot-restore",
             "snapshot-diff",
             "cache",
+            "board",
             "snapshots",
             "ten-times",
         ]

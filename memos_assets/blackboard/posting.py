@@ -1,7 +1,8 @@
 """Posts: short transactions in which PostgreSQL numbers writes, and refuses them with a reason.
 
 `post` sends one statement that is a transaction of its own, so the row of the board is locked for
-as long as the server works on it, and never while an agent thinks or is descheduled. `enqueue`
+as long as the server works on it, and never while an agent thinks or the disk writes. It returns
+when the disk has written. `enqueue`
 writes within the caller's transaction, and locks nothing: what was enqueued is numbered by the next
 post or read of anybody who may write the board.
 """
@@ -80,6 +81,11 @@ class Conflict(AgentError):  # noqa: N818  it is named as what it is
 _POST: Final = sa.text("select agent.board_post(:acting, :agent, :board, cast(:requests as jsonb))")
 
 
+#: Numbering releases the row of the board before its commit is on disk. The commit of this one
+#: waits until everything before it is, together with those of other writers.
+_ON_DISK: Final = sa.text("select pg_catalog.pg_logical_emit_message(true, 'memos_board', '')")
+
+
 def post(session: Session, board: UUID, who: Who, requests: Iterable[Request]) -> list[Posted]:
     """Write to a board, all requests or none, as a transaction of its own.
 
@@ -130,6 +136,8 @@ def _called(
         sent = json.dumps([one.as_json() for one in requests], ensure_ascii=False)
     values = {"acting": who.user, "agent": who.agent, "board": board, "requests": sent}
     outcome: dict[str, Any] = connection.execute(_POST, values).scalar_one()
+    if outcome.get("results") or outcome.get("settled"):
+        connection.execute(_ON_DISK)
     return outcome
 
 

@@ -213,6 +213,8 @@ POST = """
                 coalesce(asked->0->>'level', ''), coalesce(asked->0->>'key', ''));
             return '{"status": "read only"}';
         end if;
+        -- The row is not locked until the commit is on disk: the caller waits for that afterwards.
+        perform set_config('synchronous_commit', 'off', true);
         -- References to the row of a board wait for no key update.
         perform from agent.boards where number = b.number for no key update;
         for waiting in
