@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from memos_assets.cache.gate import RULES, NamespaceRules, judge, judge_twice, rules_for
-from memos_assets.cache.gate.lexicon import LANGUAGES, WORDS, lexicon, lines_of, named_lists
-from memos_assets.cache.gate.reading import read
 from memos_assets.errors import AgentError
+from memos_assets.language.lexicon import LANGUAGES, WORDS, lexicon, lines_of, named_lists
+from memos_assets.language.reading import read
 
 PAIRS = [
     json.loads(line)

@@ -1,12 +1,11 @@
 """Words of a language that has rules: read from the files below `words`, once per process."""
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 WORDS: Final = Path(__file__).parent / "words"
 #: Languages with rules.
@@ -353,8 +352,3 @@ def foreign_words() -> Mapping[str, frozenset[str]]:
             if word not in ours:
                 found.setdefault(word, set()).add(language)
     return {word: frozenset(languages) for word, languages in found.items()}
-
-
-def namespaces_file() -> Mapping[str, Any]:
-    """Return the rules of namespaces as they are written."""
-    return tomllib.loads((WORDS / "namespaces.toml").read_text("utf-8"))
