@@ -1,0 +1,168 @@
+"""Detectors: another number, date, time or version of the same."""
+
+from typing import Final
+
+from memos_assets.contradictions.alignment import Found, Pair, one_person, quoted
+from memos_assets.contradictions.clause import Clause
+from memos_assets.contradictions.values import CLOCK, DATE, NUMBER, VERSION, Value
+
+#: More values of one unit than this are a list, and which of them is meant is not known.
+_MOST_VALUES: Final = 3
+
+
+def amounts(pair: Pair) -> Found | None:
+    """Both sentences say how much, when or which version, of the same, and differ."""
+    one, other = pair.one, pair.other
+    if not one.values or not other.values or one.negated != other.negated:
+        return None
+    if not pair.matched or not (one_person(pair) or _one_person_told(pair)):
+        return None
+    best: Found | None = None
+    for mine in one.values:
+        for theirs in other.values:
+            if not mine.conflicts(theirs) or _also_there(mine, theirs, pair):
+                continue
+            score = _certain(pair, mine, theirs)
+            if score and (best is None or score > best.score):
+                places = _place(one, mine), _place(other, theirs)
+                kind = "date" if mine.kind in (DATE, CLOCK) else "number"
+                best = Found(
+                    kind,
+                    score,
+                    (places[0],),
+                    (places[1],),
+                    f"'{mine.shown}' and '{theirs.shown}' are said of "
+                    f"{quoted(one, sorted(pair.matched))}",
+                )
+    return best
+
+
+def _one_person_told(pair: Pair) -> bool:
+    """Whether one sentence has "my", or no pronoun at all, and names the same attribute."""
+    people = {pair.one.person, pair.other.person}
+    return people <= {"i", "we", ""} or people <= {"it", ""}
+
+
+def _place(clause: Clause, value: Value) -> int:
+    number = clause.values.index(value)
+    return next(n for n, token in enumerate(clause.tokens) if token.value == number)
+
+
+def _also_there(mine: Value, theirs: Value, pair: Pair) -> bool:
+    """Whether a value of the pair is in the other sentence too, or is one of a list."""
+    ours = [v for v in pair.one.values if v.kind == mine.kind and v.unit == mine.unit]
+    others = [v for v in pair.other.values if v.kind == mine.kind and v.unit == mine.unit]
+    if max(len(ours), len(others)) > _MOST_VALUES:
+        return True
+    return any(not mine.conflicts(v) for v in others) or any(not theirs.conflicts(v) for v in ours)
+
+
+def _certain(pair: Pair, mine: Value, theirs: Value) -> float:
+    """Return how certain it is that two values are of one attribute, 0 if it is not."""
+    one, other = pair.one, pair.other
+    here, there = _place(one, mine), _place(other, theirs)
+    equal_frames = not pair.only_one and not pair.only_other
+    if mine.kind == NUMBER and not _counted_alike(pair, here, there):
+        return 0.0
+    if mine.kind == NUMBER and _other_times(pair):
+        return 0.0
+    attribute = _attribute(pair)
+    changes = one.changes or other.changes
+    scene = one.scene or other.scene
+    if mine.kind in (DATE, CLOCK) and not (attribute or _once(pair)):
+        return 0.0
+    if equal_frames and pair.shared >= 2:
+        if not scene and not attribute and mine.kind == NUMBER and not changes and _again(pair):
+            return 0.0
+        return 0.95
+    if equal_frames and (attribute or (changes and mine.unit)):
+        return 0.9
+    smaller = min(len(one.content), len(other.content))
+    covered = pair.shared / smaller if smaller else 0.0
+    larger = pair.shared / max(len(one.content), len(other.content), 1)
+    if scene:
+        return 0.0
+    if _subject_differs(pair, here, there):
+        return 0.0
+    if attribute and covered >= 0.75 and larger >= 0.4 and pair.shared >= 2:
+        return 0.8
+    if attribute and covered == 1.0 and larger >= 0.5:
+        return 0.7
+    if (attribute or mine.unit or mine.kind != NUMBER or _counted(one, here)) and changes and pair.shared >= 2 and covered >= 0.5:
+        return 0.7
+    if mine.kind == VERSION and covered >= 0.6:
+        return 0.7
+    if pair.shared >= 3 and covered >= 0.75 and larger >= 0.5 and not _again(pair):
+        return 0.65
+    return 0.0
+
+
+def _counted(clause: Clause, place: int) -> str:
+    """Return the stem of what a number counts: the word after it."""
+    for following in range(place + 1, min(place + 4, len(clause.tokens))):
+        token = clause.tokens[following]
+        if token.value >= 0 or not token.word.content:
+            return ""
+        if following + 1 not in clause.content or clause.tokens[following].light is False:
+            return token.word.stem
+    return ""
+
+
+def _counted_alike(pair: Pair, here: int, there: int) -> bool:
+    """Whether two numbers count the same: the words after them match, or neither has one."""
+    after, behind = here + 1, there + 1
+    one = after in pair.one.content and pair.one.tokens[after].start - pair.one.tokens[here].end <= 2
+    two = behind in pair.other.content and pair.other.tokens[behind].start - pair.other.tokens[there].end <= 2
+    if one and two:
+        if pair.matched.get(after) == behind:
+            return True
+        # "two big dogs" and "three dogs" count dogs.
+        return pair.matched.get(after) in (behind, behind + 1) or pair.matched.get(after + 1) == behind
+    if one != two:
+        return bool(_unit(pair.one, here)) and bool(_unit(pair.other, there))
+    return True
+
+
+def _unit(clause: Clause, place: int) -> str:
+    return clause.values[clause.tokens[place].value].unit
+
+
+def _other_times(pair: Pair) -> bool:
+    """Whether the sentences speak of two times, so that both numbers may be right."""
+    ours = [v for v in pair.one.values if v.kind == DATE]
+    others = [v for v in pair.other.values if v.kind == DATE]
+    return bool(ours and others) and all(a.conflicts(b) for a in ours for b in others)
+
+
+def _attribute(pair: Pair) -> bool:
+    """Whether the sentences share a word for something of which there is one value."""
+    names = pair.one.lists.attribute
+    return any(pair.one.tokens[n].word.stem in names for n in pair.matched)
+
+
+def _once(pair: Pair) -> bool:
+    """Whether the sentences share a word for what happens once."""
+    names = pair.one.lists.once
+    return any(
+        pair.one.tokens[n].word.stem in names or pair.other.tokens[m].word.stem in names
+        for n, m in pair.matched.items()
+    )
+
+
+def _again(pair: Pair) -> bool:
+    """Whether the sentences are of an act that happens again: "I ran 5 km"."""
+    names = pair.one.lists.several
+    person = pair.one.person in ("i", "we", "he", "she", "they")
+    return person and any(pair.one.tokens[n].word.stem in names for n in pair.matched)
+
+
+def _subject_differs(pair: Pair, here: int, there: int) -> bool:
+    """Whether a name, or the word before the verb, is in one sentence alone."""
+    for clause, only, other_only in (
+        (pair.one, pair.only_one, pair.only_other),
+        (pair.other, pair.only_other, pair.only_one),
+    ):
+        verb = clause.verb if clause.verb > 0 else 0
+        if other_only and any(clause.tokens[n].name or n < verb for n in only):
+            return True
+    return False

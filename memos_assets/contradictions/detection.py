@@ -1,0 +1,144 @@
+"""Whether two statements contradict each other: the detectors, and first the times."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Final
+
+from memos_assets.contradictions.alignment import Found, Pair, align, span_of
+from memos_assets.contradictions.amounts import amounts
+from memos_assets.contradictions.attributes import attribute
+from memos_assets.contradictions.clause import Clause, clauses
+from memos_assets.contradictions.polarity import negation, never
+from memos_assets.contradictions.statement import Contradiction, Span, Statement
+from memos_assets.contradictions.swaps import order, swap
+
+#: In the order in which they are asked; the most certain finding wins, the earlier of equals.
+DETECTORS: Final[tuple[Callable[[Pair], Found | None], ...]] = (
+    *(negation, never, order, amounts, attribute, swap),
+)
+#: Kinds that say something about all times until they are said.
+_OF_ALL_TIMES: Final = frozenset({"never"})
+
+
+def detect(a: Statement, b: Statement) -> Contradiction | None:
+    """Say whether two statements contradict each other, by rules, and by which words.
+
+    The result is a function of the two statements: no clock, no model, no connection. Sentences
+    that their author does not stand for (code, quotations, questions, plans, hypotheses) are left
+    out, and so are languages other than English and German.
+
+    Args:
+        a: a statement.
+        b: another one; ``detect(b, a)`` is the same with the spans exchanged.
+
+    Returns:
+        The most certain contradiction of any two of their sentences; one with ``is_update`` and the
+        kind "update" if both are true, each in its time; None if there is none.
+    """
+    if a.text == b.text and a.subject == b.subject:
+        return None
+    if a.subject and b.subject and _folded(a.subject) != _folded(b.subject):
+        return None
+    # One order, so that the result does not depend on the caller's.
+    if (b.text, str(b.valid_from)) < (a.text, str(a.valid_from)):
+        found = _detect(b, a)
+        return found and found.turned()
+    return _detect(a, b)
+
+
+def _detect(a: Statement, b: Statement) -> Contradiction | None:
+    one_subject = bool(a.subject and b.subject)
+    mine, theirs = clauses(a.text, a.language), clauses(b.text, b.language)
+    best: tuple[Found, Clause, Clause] | None = None
+    for one in mine:
+        if not one.content and not one.values:
+            continue
+        for other in theirs:
+            found = _compare(one, other, one_subject=one_subject)
+            if found and (best is None or found.score > best[0].score):
+                best = found, one, other
+    if best is None:
+        return _same_attribute(a, b)
+    found, one, other = best
+    update = _in_its_time(a, b, found, one, other)
+    return Contradiction(
+        kind="update" if update else found.kind,
+        score=found.score,
+        span_a=span_of(one, found.mine),
+        span_b=span_of(other, found.theirs),
+        reason=f"{found.reason}; {update}" if update else found.reason,
+        is_update=bool(update),
+    )
+
+
+def _compare(one: Clause, other: Clause, *, one_subject: bool) -> Found | None:
+    if one.lists is not other.lists or one.lower == other.lower:
+        return None
+    if one.stems.isdisjoint(other.stems) and not _may_match(one, other):
+        return None
+    pair = align(one, other, one_subject=one_subject)
+    best: Found | None = None
+    for detector in DETECTORS:
+        found = detector(pair)
+        if found and (best is None or found.score > best.score):
+            best = found
+    return best
+
+
+def _may_match(one: Clause, other: Clause) -> bool:
+    """Whether sentences without a common word may say the same, or be of one predicate."""
+    return len(one.content) <= 3 and len(other.content) <= 3
+
+
+def _folded(name: str) -> str:
+    return " ".join(name.casefold().split())
+
+
+def _same_attribute(a: Statement, b: Statement) -> Contradiction | None:
+    """Compare two values that stand alone: the text is the value of subject and attribute."""
+    if not (a.subject and b.subject and a.attribute and b.attribute):
+        return None
+    if _folded(a.attribute) != _folded(b.attribute):
+        return None
+    return None
+
+
+def _in_its_time(a: Statement, b: Statement, found: Found, one: Clause, other: Clause) -> str:
+    """Return why both statements are true, each in its time; "" if they are not."""
+    if _disjoint(a, b):
+        return "their times do not overlap"
+    if found.kind in _OF_ALL_TIMES:
+        said, other_said = (a, b) if one.never >= 0 else (b, a)
+        if _before(said.valid_from, other_said.valid_from):
+            return "it happened after that was said"
+        return ""
+    if _follows(a, b):
+        return "the later one follows the earlier one"
+    if one.changes or other.changes:
+        return "one of them says that it changed"
+    return ""
+
+
+def _disjoint(a: Statement, b: Statement) -> bool:
+    """Whether one statement ended before the other one began."""
+    return _ended(a.valid_until, b.valid_from) or _ended(b.valid_until, a.valid_from)
+
+
+def _ended(until: object, start: object) -> bool:
+    return isinstance(until, datetime) and isinstance(start, datetime) and until <= start
+
+
+def _before(one: object, other: object) -> bool:
+    return isinstance(one, datetime) and isinstance(other, datetime) and one < other
+
+
+def _follows(a: Statement, b: Statement) -> bool:
+    """Whether both have a start, and the earlier one no end: it ends where the later one starts."""
+    if _before(a.valid_from, b.valid_from):
+        return a.valid_until is None
+    return _before(b.valid_from, a.valid_from) and b.valid_until is None
+
+
+def whole(text: str) -> Span:
+    """Return the span of a whole text."""
+    return Span(0, len(text))

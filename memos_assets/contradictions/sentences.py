@@ -1,0 +1,141 @@
+"""Sentences of a text that somebody asserts: no code, no quotation, no question, no plan.
+
+Offsets stay those of the text: what is left out is replaced by as many spaces.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from memos_assets.contradictions.lists import Lists, lists
+from memos_assets.language.reading import language_of
+
+#: Characters of a text that are read, and sentences of it: a text is a statement, not a book.
+MOST_CHARACTERS: Final = 4_000
+MOST_SENTENCES: Final = 40
+MOST_WORDS: Final = 60
+_KEPT_TEXTS: Final = 20_000
+
+_FENCE: Final = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
+_INLINE: Final = re.compile(r"`[^`\n]*[^\w`\n.-][^`\n]*`")
+_MARKUP: Final = re.compile(r"<[/!]?[a-zA-Z][^<>\n]{0,200}>|\[(?:photo|image)[^\]]*\]|https?://\S+")
+_QUOTED: Final = re.compile(
+    r"\"[^\"\n]{1,400}\"|\u201c[^\u201d\n]{1,400}\u201d|\u201e[^\u201c\u201d\n]{1,400}[\u201c\u201d]"
+    r"|\u00ab[^\u00bb\n]{1,400}\u00bb|(?<!\w)'[^'\n]{1,400}'(?!\w)|(?<!\w)\u2018[^\u2019\n]{1,400}\u2019(?!\w)"
+)
+#: A line of a program, of a log, of data, or of a command.
+_CODE_LINE: Final = re.compile(
+    r"^(?:\t| {4,}(?![-*\d]))"
+    r"|[{};\\]\s*$|^\s*[}\])]+|=>|==|!=|::|->|&&|\|\||\+=|<-|/\*|\*/|^\s*(?://|#\s?(?:include|define|!)|>>>|\$ |%|@\w+\()"
+    r"|^\s*(?:def|class|import|from\s+[\w.]+\s+import|return|elif|else:|try:|except|finally:|raise|assert|lambda"
+    r"|function|const|let|var|public|private|static|void|int|SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP"
+    r"|FROM|WHERE|echo|sudo|pip|npm|git|docker|curl|cd|export|print)\b(?=.*[=(){}\[\];:/*'\"]|\s+[A-Z_]+\b|\s+-|\s*$)"
+    r"|^\s*(?:if|for|while|with)\b.*:\s*$"
+    r"|^\s*[\w.\[\]'\"]+(?:\s*:\s*[\w\[\]., ]+)?\s*[-+*/|]?=\s*\S"
+    r"|\b[\w.]+\((?:[^()\s]*|[^()]*=[^()]*)\)"
+    r"|^\s*[\"']?[\w.-]+[\"']?\s*:\s*[\"'\[{\d]|^\s*[A-Z_]{3,}\s*:|\w+\[\w*\]|\b\w+_\w+\b.*\b\w+_\w+\b"
+    r"|^\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^Traceback|^\s*File \"|^\s*at \w+\.|^\s*\|.*\||^\s*[-=*_#]{3,}\s*$|\$\w+\b(?<!\$\d)|\\[a-z]+\{"
+)
+_QUOTATION_LINE: Final = re.compile(r"^\s*>")
+_LINE: Final = re.compile(r"[^\n]+")
+#: The end of a sentence; "5. März", "z. B.", "Dr. X" and "2.5" are none.
+_END: Final = re.compile(r"(?<![\s.][A-Za-z])(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\bNr)(?<!\bvs)(?<!\bca)(?<!\be\.g)(?<!\bi\.e)(?<!\bbzw)(?<!\busw)(?<!\d)\.(?=[\s\"')\]]|$)|(?<=\d)\.(?=\s+[A-Z][a-z]*\s+(?:is|was|are|has|[a-z]+ed)\b|\s*$|\s+(?:The|It|We|I|This|He|She|They|Es|Er|Sie|Wir|Ich|In|On|And|But)\b)|[!?]+|;|\u2026|(?<=\w):(?=\s)|\s[\u2013\u2014-]{1,2}\s")
+_SPEAKER: Final = re.compile(r"^\s*(?:[-*\u2022]\s+|\d{1,2}[.)]\s+)?(?:([A-Z][\w.-]{1,30}(?: [A-Z][\w.-]{1,30})?): )?")
+_WORD: Final = re.compile(r"[\w'\u2019-]+")
+
+
+class Sentence(NamedTuple):
+    """A sentence or clause that is asserted.
+
+    Attributes:
+        start: its offset in the text.
+        text: as it is in the text, without what is left out.
+        lists: of its language.
+        speaker: who says it, where its line begins with a name; "" otherwise.
+    """
+
+    start: int
+    text: str
+    lists: Lists
+    speaker: str
+
+
+@lru_cache(maxsize=_KEPT_TEXTS)
+def asserted(text: str, language: str | None = None) -> tuple[Sentence, ...]:
+    """Return the sentences of a text that its author stands for.
+
+    Args:
+        text: of it, the first `MOST_CHARACTERS` are read.
+        language: of the text; None: detected.
+    """
+    found: list[Sentence] = []
+    for sentence in _sentences(text[:MOST_CHARACTERS], language):
+        found.append(sentence)
+        if len(found) == MOST_SENTENCES:
+            break
+    return tuple(found)
+
+
+def _blank(found: re.Match[str]) -> str:
+    return " " * len(found[0])
+
+
+def _sentences(text: str, language: str | None) -> Iterator[Sentence]:
+    if "`" in text or "~~~" in text:
+        text = _INLINE.sub(_blank, _FENCE.sub(_blank, text))
+    if "<" in text or "[" in text or "://" in text:
+        text = _MARKUP.sub(_blank, text)
+    whole = language or language_of(text.split())
+    for line in _LINE.finditer(text):
+        read = line[0]
+        if _QUOTATION_LINE.match(read) or _CODE_LINE.search(read):
+            continue
+        if any(sign in read for sign in "\"'\u201c\u201e\u00ab\u2018"):
+            read = _QUOTED.sub(_blank, read)
+        speaker = _SPEAKER.match(read)
+        assert speaker is not None
+        start = speaker.end()
+        said_by = speaker[1] or ""
+        if said_by.lower() in ("note", "update", "fact", "result", "answer"):
+            said_by = ""
+        while start < len(read):
+            end = _END.search(read, start)
+            stop = end.end() if end else len(read)
+            question = bool(end and "?" in end[0])
+            part = read[start : end.start() if end else stop]
+            own = language or (language_of(part.split()) if whole is None else whole)
+            if own is not None:
+                yield from _clauses(part, line.start() + start, lists(own), said_by, question)
+            start = stop
+
+
+def _clauses(
+    part: str, start: int, words: Lists, speaker: str, question: bool  # noqa: FBT001
+) -> Iterator[Sentence]:
+    lower = part.lower().replace("\u2019", "'")
+    if len(lower) != len(part):
+        lower = part
+    asked = words.asked.search(lower)
+    if asked:
+        part, lower, question = part[: asked.start()], lower[: asked.start()], False
+    elif question:
+        return
+    borders = [0]
+    for found in words.clause.finditer(lower):
+        # German "der" begins a clause only after a comma; "and" joins too often to be one.
+        before = lower[: found.start()].rstrip()
+        if before.endswith(",") or (before and found[0] in ("but", "because", "although", "aber", "weil", "obwohl")):
+            borders.append(found.start())
+    borders.append(len(part))
+    for begin, end in zip(borders, borders[1:], strict=False):
+        clause, of_clause = part[begin:end], lower[begin:end]
+        named = [word.strip("'-") for word in _WORD.findall(of_clause)]
+        if not 2 <= len(named) <= MOST_WORDS or named[0] in words.question:
+            continue
+        unasserted = words.unasserted.search(of_clause)
+        # "May" is a month where it has a capital.
+        while unasserted and unasserted[0] == "may" and clause[unasserted.start()] == "M":
+            unasserted = words.unasserted.search(of_clause, unasserted.end())
+        if unasserted is None:
+            yield Sentence(start + begin, clause, words, speaker)
