@@ -41,6 +41,7 @@ class Pair:
         matched: place in ``one`` -> place in ``other`` of words with content that say the same.
         only_one, only_other: places of the words with content that the other does not have.
         one_subject: both are known to be about the same subject.
+        dated: their statements are of two times, so that a difference is an update at most.
     """
 
     one: Clause
@@ -49,12 +50,15 @@ class Pair:
     only_one: list[int]
     only_other: list[int]
     one_subject: bool
+    dated: bool = False
 
     def turned(self) -> "Pair":
         """Return the sentences in the other order."""
         back = {theirs: mine for mine, theirs in self.matched.items()}
         return Pair(
-            self.other, self.one, back, self.only_other, self.only_one, self.one_subject
+            *(self.other, self.one, back, self.only_other, self.only_one),
+            one_subject=self.one_subject,
+            dated=self.dated,
         )
 
     @property
@@ -63,7 +67,7 @@ class Pair:
         return len(self.matched)
 
 
-def align(one: Clause, other: Clause, *, one_subject: bool) -> Pair:
+def align(one: Clause, other: Clause, *, one_subject: bool, dated: bool) -> Pair:
     """Match words of two sentences, each at most once, equal stems first."""
     free: dict[str, list[int]] = {}
     for place in other.content:
@@ -86,7 +90,7 @@ def align(one: Clause, other: Clause, *, one_subject: bool) -> Pair:
         else:
             matched[place] = partner
             left.remove(partner)
-    return Pair(one, other, matched, only_one, sorted(left), one_subject)
+    return Pair(one, other, matched, only_one, sorted(left), one_subject, dated)
 
 
 def one_person(pair: Pair) -> bool:
@@ -99,7 +103,9 @@ def one_person(pair: Pair) -> bool:
         return True
     if pair.one_subject:
         # Of one subject: "I" in what it says of itself, its name or "she" in what others say.
-        return not {mine, theirs} & {"you"} and bool({mine, theirs} <= {"i", "we", "he", "she", "they", ""})
+        return not {mine, theirs} & {"you"} and bool(
+            {mine, theirs} <= {"i", "we", "he", "she", "they", ""}
+        )
     return {mine, theirs} <= _FIRST_PERSONS
 
 

@@ -17,6 +17,8 @@ def amounts(pair: Pair) -> Found | None:
         return None
     if not pair.matched or not (one_person(pair) or _one_person_told(pair)):
         return None
+    if _labelled_apart(pair):
+        return None
     best: Found | None = None
     for mine in one.values:
         for theirs in other.values:
@@ -41,6 +43,29 @@ def _one_person_told(pair: Pair) -> bool:
     """Whether one sentence has "my", or no pronoun at all, and names the same attribute."""
     people = {pair.one.person, pair.other.person}
     return people <= {"i", "we", ""} or people <= {"it", ""}
+
+
+def _labelled_apart(pair: Pair) -> bool:
+    """Whether numbers tell two things apart: "vessel 7" and "vessel 8"."""
+    mine, theirs = _labels(pair.one), _labels(pair.other)
+    return any(
+        stem in theirs and not any(not v.conflicts(w) for v in values for w in theirs[stem])
+        for stem, values in mine.items()
+    )
+
+
+def _labels(clause: Clause) -> dict[str, list[Value]]:
+    """Return word -> numbers that follow it directly, before the verb or not at the end."""
+    found: dict[str, list[Value]] = {}
+    for place in range(1, len(clause.tokens)):
+        token, before = clause.tokens[place], clause.tokens[place - 1]
+        if token.value < 0 or place - 1 not in clause.content or token.start - before.end != 1:
+            continue
+        value = clause.values[token.value]
+        subject = place < clause.verb if clause.verb >= 0 else place <= 2
+        if value.kind == NUMBER and not value.unit and subject:
+            found.setdefault(before.word.stem, []).append(value)
+    return found
 
 
 def _place(clause: Clause, value: Value) -> int:
@@ -77,18 +102,29 @@ def _certain(pair: Pair, mine: Value, theirs: Value) -> float:
         return 0.95
     if equal_frames and (attribute or (changes and mine.unit)):
         return 0.9
+    counted = (here + 1) in pair.matched
+    if equal_frames and counted and not scene and not _again(pair):
+        return 0.85
     smaller = min(len(one.content), len(other.content))
     covered = pair.shared / smaller if smaller else 0.0
     larger = pair.shared / max(len(one.content), len(other.content), 1)
     if scene:
         return 0.0
+    if pair.dated and not _again(pair) and covered >= 0.6:
+        if pair.shared >= 2 or (covered == 1.0 and (attribute or mine.unit)):
+            return 0.7
     if _subject_differs(pair, here, there):
         return 0.0
     if attribute and covered >= 0.75 and larger >= 0.4 and pair.shared >= 2:
         return 0.8
     if attribute and covered == 1.0 and larger >= 0.5:
         return 0.7
-    if (attribute or mine.unit or mine.kind != NUMBER or _counted(one, here)) and changes and pair.shared >= 2 and covered >= 0.5:
+    if (
+        (attribute or mine.unit or mine.kind != NUMBER or _counted(one, here))
+        and changes
+        and pair.shared >= 2
+        and covered >= 0.5
+    ):
         return 0.7
     if mine.kind == VERSION and covered >= 0.6:
         return 0.7
@@ -111,13 +147,20 @@ def _counted(clause: Clause, place: int) -> str:
 def _counted_alike(pair: Pair, here: int, there: int) -> bool:
     """Whether two numbers count the same: the words after them match, or neither has one."""
     after, behind = here + 1, there + 1
-    one = after in pair.one.content and pair.one.tokens[after].start - pair.one.tokens[here].end <= 2
-    two = behind in pair.other.content and pair.other.tokens[behind].start - pair.other.tokens[there].end <= 2
+    one = (
+        after in pair.one.content and pair.one.tokens[after].start - pair.one.tokens[here].end <= 2
+    )
+    two = (
+        behind in pair.other.content
+        and pair.other.tokens[behind].start - pair.other.tokens[there].end <= 2
+    )
     if one and two:
         if pair.matched.get(after) == behind:
             return True
         # "two big dogs" and "three dogs" count dogs.
-        return pair.matched.get(after) in (behind, behind + 1) or pair.matched.get(after + 1) == behind
+        return (
+            pair.matched.get(after) in (behind, behind + 1) or pair.matched.get(after + 1) == behind
+        )
     if one != two:
         return bool(_unit(pair.one, here)) and bool(_unit(pair.other, there))
     return True
@@ -151,9 +194,18 @@ def _once(pair: Pair) -> bool:
 
 def _again(pair: Pair) -> bool:
     """Whether the sentences are of an act that happens again: "I ran 5 km"."""
-    names = pair.one.lists.several
-    person = pair.one.person in ("i", "we", "he", "she", "they")
-    return person and any(pair.one.tokens[n].word.stem in names for n in pair.matched)
+    one, other = pair.one, pair.other
+    if one.lists.habit.search(one.lower, one.words) or other.lists.habit.search(
+        other.lower, other.words
+    ):
+        return False
+    if one.person not in ("i", "we", "he", "she", "they"):
+        return False
+    return any(
+        clause.tokens[n].word.stem in one.lists.several
+        for clause in (one, other)
+        for n in clause.content[:1]
+    )
 
 
 def _subject_differs(pair: Pair, here: int, there: int) -> bool:

@@ -20,8 +20,8 @@ def attribute(pair: Pair) -> Found | None:
     if one.negated or other.negated or not one_person(pair):
         return None
     for name, pattern in one.lists.predicates.items():
-        here = pattern.search(one.lower)
-        there = here and pattern.search(other.lower)
+        here = pattern.search(one.lower, one.words)
+        there = here and pattern.search(other.lower, other.words)
         if here and there:
             found = _compared(pair, name, (here.start(), here.end()), (there.start(), there.end()))
             if found:
@@ -36,18 +36,15 @@ def _named(pair: Pair) -> Found | None:
         return None
     ends = one.tokens[one.copula], other.tokens[other.copula]
     subject = [n for n in one.content if n < one.copula]
-    if not subject or one.tokens[subject[-1]].word.stem not in one.lists.attribute:
-        heads = [n for n in subject if one.tokens[n].word.stem in one.lists.attribute]
-        if not heads:
-            return None
-    return _compared(
-        pair, "attribute", (ends[0].start, ends[0].end), (ends[1].start, ends[1].end)
-    )
+    if not subject:
+        return None
+    known = any(one.tokens[n].word.stem in one.lists.attribute for n in subject)
+    if not known and (not pair.dated or one.tokens[subject[-1]].word.stem in one.lists.roles):
+        return None
+    return _compared(pair, "attribute", (ends[0].start, ends[0].end), (ends[1].start, ends[1].end))
 
 
-def _compared(
-    pair: Pair, name: str, here: tuple[int, int], there: tuple[int, int]
-) -> Found | None:
+def _compared(pair: Pair, name: str, here: tuple[int, int], there: tuple[int, int]) -> Found | None:
     one, other = pair.one, pair.other
     if not _one_subject(pair, here[0], there[0]):
         return None
@@ -73,9 +70,16 @@ def _compared(
         if not names:
             return None
     score = 0.9 if alike else 0.75
-    label = name if name != "attribute" else quoted(one, [n for n in one.content if one.tokens[n].end <= here[0]])
+    label = (
+        name
+        if name != "attribute"
+        else quoted(one, [n for n in one.content if one.tokens[n].end <= here[0]])
+    )
     return Found(
-        "exclusive attribute", score, tuple(mine), tuple(theirs),
+        "exclusive attribute",
+        score,
+        tuple(mine),
+        tuple(theirs),
         f"{quoted(one, mine)} and {quoted(other, theirs)} are two values of one {label}",
     )
 
@@ -86,9 +90,11 @@ def _one_subject(pair: Pair, here: int, there: int) -> bool:
     mine = [n for n in one.content if one.tokens[n].end <= here]
     theirs = [n for n in other.content if other.tokens[n].end <= there]
     if any(n in pair.only_one for n in mine) or any(n in pair.only_other for n in theirs):
-        return pair.one_subject and not any(
-            n in pair.only_one and not one.tokens[n].name for n in mine
-        ) and not any(n in pair.only_other and not other.tokens[n].name for n in theirs)
+        return (
+            pair.one_subject
+            and not any(n in pair.only_one and not one.tokens[n].name for n in mine)
+            and not any(n in pair.only_other and not other.tokens[n].name for n in theirs)
+        )
     return bool(mine or theirs) or bool(one.person) or pair.one_subject
 
 
@@ -104,6 +110,4 @@ def _value(clause: Clause, start: int) -> list[int]:
             break
         ends = _VALUE_ENDS.search(clause.lower, ends.end())
     stop = ends.start() if ends else len(clause.lower)
-    return [
-        place for place in clause.content if start <= clause.tokens[place].start < stop
-    ][:5]
+    return [place for place in clause.content if start <= clause.tokens[place].start < stop][:5]

@@ -43,6 +43,7 @@ class Clause:
         start: offset of the sentence in its text.
         text: of the sentence; lower: in lower case.
         lists: of its language.
+        words: of the sentence, in lower case.
         tokens: all words and values, in order.
         content: places in ``tokens`` of words with content that are neither light nor values.
         stems: of the words with content.
@@ -63,6 +64,7 @@ class Clause:
     text: str
     lower: str
     lists: Lists
+    words: frozenset[str]
     tokens: list[Token] = field(default_factory=list)
     content: list[int] = field(default_factory=list)
     stems: frozenset[str] = frozenset()
@@ -94,30 +96,40 @@ def _read(sentence: Sentence) -> Clause:
     lower = sentence.text.lower().replace("\u2019", "'")
     if len(lower) != len(sentence.text):
         lower = sentence.text
-    clause = Clause(sentence.start, sentence.text, lower, words, speaker=sentence.speaker)
+    clause = Clause(
+        sentence.start, sentence.text, lower, words, sentence.words, speaker=sentence.speaker
+    )
     clause.values = values_of(sentence.text, words)
-    _tokens(clause)
+    changes = [found.span() for found in words.change.all(lower, sentence.words)]
+    clause.changes = bool(changes)
+    _tokens(clause, changes)
     _negations(clause)
     people = [words.person[t.word.text] for t in clause.tokens if t.word.text in words.person]
     clause.person = people[0] if people else ""
     clause.people = frozenset(people)
-    clause.changes = words.change.search(lower) is not None
     for place, token in enumerate(clause.tokens):
         text = token.word.text
         if clause.copula < 0 and text in words.copula:
             clause.copula = place
         if clause.verb < 0 and text in words.auxiliary:
             clause.verb = place
-    first = clause.tokens[0].word.text if clause.tokens else ""
+    first = words_first(sentence)
     progressive = clause.verb > 0 and any(
-        token.word.text.endswith("ing") for token in clause.tokens[clause.verb + 1 : clause.verb + 3]
+        token.word.text.endswith("ing")
+        for token in clause.tokens[clause.verb + 1 : clause.verb + 3]
     )
     known = first in words.person or (clause.tokens and clause.tokens[0].name)
     clause.scene = not known and (first in words.scene or (first == "the" and progressive))
     return clause
 
 
-def _tokens(clause: Clause) -> None:
+def words_first(sentence: Sentence) -> str:
+    """Return the first word of a sentence, in lower case."""
+    first = _TOKEN.search(sentence.text)
+    return first[0].lower().replace("\u2019", "'") if first else ""
+
+
+def _tokens(clause: Clause, changes: list[tuple[int, int]]) -> None:
     lexicon, light = clause.lists.lexicon, clause.lists.light
     values = iter(enumerate(clause.values))
     number, value = next(values, (-1, None))
@@ -132,9 +144,8 @@ def _tokens(clause: Clause) -> None:
         for text, at in _parts(match[0], start, clause.lists):
             word = lexicon.word(text)
             name = at > 0 and clause.text[at].isupper() and bool(found)
-            found.append(
-                Token(word, at, at + len(text), -1, light=word.stem in light, name=name)
-            )
+            nothing = word.stem in light or any(begin <= at < stop for begin, stop in changes)
+            found.append(Token(word, at, at + len(text), -1, light=nothing, name=name))
     while value is not None:
         found.append(Token(_EMPTY, value.start, value.end, number, light=False, name=False))
         number, value = next(values, (-1, None))
@@ -142,7 +153,10 @@ def _tokens(clause: Clause) -> None:
     clause.content = [
         place
         for place, token in enumerate(clause.tokens)
-        if token.value < 0 and token.word.content and not token.light and token.word.text not in clause.lists.copula
+        if token.value < 0
+        and token.word.content
+        and not token.light
+        and token.word.text not in clause.lists.copula
     ]
     clause.stems = frozenset(clause.tokens[place].word.stem for place in clause.content)
 
@@ -180,8 +194,17 @@ def _phrases(tokens: list[Token], clause: Clause) -> list[Token]:
                 if stems[: len(phrase)] == phrase:
                     taken = len(phrase)
                     last = tokens[place + taken - 1]
-                    whole = lexicon.word(" ".join(t.word.text for t in tokens[place : place + taken]))
-                    token = Token(whole, token.start, last.end, -1, light=whole.stem in clause.lists.light, name=token.name)
+                    whole = lexicon.word(
+                        " ".join(t.word.text for t in tokens[place : place + taken])
+                    )
+                    token = Token(
+                        whole,
+                        token.start,
+                        last.end,
+                        -1,
+                        light=whole.stem in clause.lists.light,
+                        name=token.name,
+                    )
                     break
         joined.append(token)
         place += taken
@@ -196,10 +219,26 @@ def _numbers(tokens: list[Token], clause: Clause) -> list[Token]:
     while place < len(tokens):
         token = tokens[place]
         word = token.word
-        if token.value < 0 and word.number and not word.weak and word.number.replace(".", "").isdigit():
-            ordinal = word.content and word.text.endswith(("th", "first", "second", "third")) or word.text.endswith(("te", "ten", "ter"))
+        ranked = word.number == "1" and word.text in _FIRST and _definite(found)
+        if (
+            token.value < 0
+            and word.number
+            and (ranked or not word.weak)
+            and word.number.replace(".", "").isdigit()
+        ):
+            ordinal = (
+                ranked
+                or word.content
+                and word.text.endswith(("th", "first", "second", "third"))
+                or word.text.endswith(("te", "ten", "ter"))
+            )
             number, end = float(word.number), place + 1
-            if end < len(tokens) and 20 <= number < 100 and tokens[end].word.number.isdigit() and 0 < int(tokens[end].word.number) < 10:
+            if (
+                end < len(tokens)
+                and 20 <= number < 100
+                and tokens[end].word.number.isdigit()
+                and 0 < int(tokens[end].word.number) < 10
+            ):
                 number += int(tokens[end].word.number)
                 end += 1
             while end < len(tokens) and tokens[end].word.text in lexicon.multipliers:
@@ -211,7 +250,14 @@ def _numbers(tokens: list[Token], clause: Clause) -> list[Token]:
                 place += 1
                 continue
             clause.values.append(
-                amount(number, "rank" if ordinal else "", clause.lower[: span[0]], span, clause.text[span[0] : span[1]], clause.lists)
+                amount(
+                    number,
+                    "rank" if ordinal else "",
+                    clause.lower[: span[0]],
+                    span,
+                    clause.text[span[0] : span[1]],
+                    clause.lists,
+                )
             )
             token = Token(_EMPTY, *span, len(clause.values) - 1, light=False, name=False)
             place = end - 1
@@ -220,6 +266,15 @@ def _numbers(tokens: list[Token], clause: Clause) -> list[Token]:
         found.append(token)
         place += 1
     return found
+
+
+_FIRST: Final = frozenset({"first", "erste", "ersten", "erster", "erstes"})
+_DEFINITE: Final = frozenset({"the", "der", "die", "das", "den", "dem"})
+
+
+def _definite(before: list[Token]) -> bool:
+    """Whether an article stands before what comes: "the first time", not "first we eat"."""
+    return bool(before) and before[-1].word.text in _DEFINITE
 
 
 def _with_unit(token: Token, tokens: list[Token], place: int, clause: Clause) -> tuple[Token, int]:
@@ -238,8 +293,12 @@ def _with_unit(token: Token, tokens: list[Token], place: int, clause: Clause) ->
     if value.low != value.high and value.high != float("inf") and value.low != float("-inf"):
         number = (value.low + value.high) / 2
     new = amount(
-        number * (factor or 1.0), value.unit or unit, clause.lower[: value.start],
-        (value.start, end), clause.text[value.start : end], clause.lists,
+        number * (factor or 1.0),
+        value.unit or unit,
+        clause.lower[: value.start],
+        (value.start, end),
+        clause.text[value.start : end],
+        clause.lists,
     )
     clause.values[token.value] = new
     joined = Token(_EMPTY, token.start, end, token.value, light=False, name=False)
@@ -253,13 +312,15 @@ def _negations(clause: Clause) -> None:
     places = [n for n, token in enumerate(clause.tokens) if token.word.negation]
     if not places:
         return
-    for idiom in lists.idioms.finditer(clause.lower):
+    for idiom in lists.idioms.all(clause.lower, clause.words):
         places = [n for n in places if not idiom.start() <= clause.tokens[n].start < idiom.end()]
     for idiom in lists.lexicon.idioms.finditer(clause.lower):
         places = [n for n in places if not idiom.start() <= clause.tokens[n].start < idiom.end()]
+    near = {n: {t.word.text for t in clause.tokens[n + 1 : n + 3]} for n in places}
+    places = [n for n in places if near[n].isdisjoint(lists.limited)]
     clause.negations = places
     clause.negated = len(places) % 2 == 1
-    found = lists.never.search(clause.lower)
+    found = lists.never.search(clause.lower, clause.words)
     if found and clause.negated:
         clause.never = next(
             (n for n in places if found.start() <= clause.tokens[n].start < found.end()), -1

@@ -8,14 +8,18 @@ from memos_assets.contradictions.alignment import Found, Pair, align, span_of
 from memos_assets.contradictions.amounts import amounts
 from memos_assets.contradictions.attributes import attribute
 from memos_assets.contradictions.clause import Clause, clauses
+from memos_assets.contradictions.lists import lists, words_in
 from memos_assets.contradictions.polarity import negation, never
 from memos_assets.contradictions.statement import Contradiction, Span, Statement
 from memos_assets.contradictions.swaps import order, swap
+from memos_assets.contradictions.values import DATE
 
 #: In the order in which they are asked; the most certain finding wins, the earlier of equals.
 DETECTORS: Final[tuple[Callable[[Pair], Found | None], ...]] = (
     *(negation, never, order, amounts, attribute, swap),
 )
+#: Words of a value that stands alone; what is longer is a sentence.
+_LONGEST_VALUE: Final = 4
 #: Kinds that say something about all times until they are said.
 _OF_ALL_TIMES: Final = frozenset({"never"})
 
@@ -37,7 +41,7 @@ def detect(a: Statement, b: Statement) -> Contradiction | None:
     """
     if a.text == b.text and a.subject == b.subject:
         return None
-    if a.subject and b.subject and _folded(a.subject) != _folded(b.subject):
+    if a.subject and b.subject and folded(a.subject) != folded(b.subject):
         return None
     # One order, so that the result does not depend on the caller's.
     if (b.text, str(b.valid_from)) < (a.text, str(a.valid_from)):
@@ -48,13 +52,14 @@ def detect(a: Statement, b: Statement) -> Contradiction | None:
 
 def _detect(a: Statement, b: Statement) -> Contradiction | None:
     one_subject = bool(a.subject and b.subject)
+    dated = _disjoint(a, b) or _follows(a, b)
     mine, theirs = clauses(a.text, a.language), clauses(b.text, b.language)
     best: tuple[Found, Clause, Clause] | None = None
     for one in mine:
         if not one.content and not one.values:
             continue
         for other in theirs:
-            found = _compare(one, other, one_subject=one_subject)
+            found = _compare(one, other, one_subject=one_subject, dated=dated)
             if found and (best is None or found.score > best[0].score):
                 best = found, one, other
     if best is None:
@@ -71,12 +76,12 @@ def _detect(a: Statement, b: Statement) -> Contradiction | None:
     )
 
 
-def _compare(one: Clause, other: Clause, *, one_subject: bool) -> Found | None:
+def _compare(one: Clause, other: Clause, *, one_subject: bool, dated: bool) -> Found | None:
     if one.lists is not other.lists or one.lower == other.lower:
         return None
     if one.stems.isdisjoint(other.stems) and not _may_match(one, other):
         return None
-    pair = align(one, other, one_subject=one_subject)
+    pair = align(one, other, one_subject=one_subject, dated=dated)
     best: Found | None = None
     for detector in DETECTORS:
         found = detector(pair)
@@ -90,17 +95,40 @@ def _may_match(one: Clause, other: Clause) -> bool:
     return len(one.content) <= 3 and len(other.content) <= 3
 
 
-def _folded(name: str) -> str:
+def folded(name: str) -> str:
+    """Return a name as names are compared."""
     return " ".join(name.casefold().split())
 
 
 def _same_attribute(a: Statement, b: Statement) -> Contradiction | None:
-    """Compare two values that stand alone: the text is the value of subject and attribute."""
+    """Compare two values of one attribute of one subject that are no sentences: "Berlin", "12"."""
     if not (a.subject and b.subject and a.attribute and b.attribute):
         return None
-    if _folded(a.attribute) != _folded(b.attribute):
+    if folded(a.attribute) != folded(b.attribute) or folded(a.text) == folded(b.text):
         return None
-    return None
+    language = a.language or b.language or "en"
+    words = lists(language)
+    name = words.lexicon.word(folded(a.attribute))
+    if not (
+        {name.stem, *(words.lexicon.stem(part) for part in name.text.split())} & words.attribute
+    ):
+        return None
+    if max(len(a.text.split()), len(b.text.split())) > _LONGEST_VALUE:
+        return None
+    # A part of the other value, such as "Berlin" of "Berlin, Germany", does not exclude it.
+    mine, theirs = (frozenset(words_in(folded(text))) for text in (a.text, b.text))
+    if mine <= theirs or theirs <= mine:
+        return None
+    reason = f"'{a.text.strip()}' and '{b.text.strip()}' are two values of one {a.attribute}"
+    update = _disjoint(a, b) or _follows(a, b)
+    return Contradiction(
+        kind="update" if update else "exclusive attribute",
+        score=0.8,
+        span_a=Span(0, len(a.text)),
+        span_b=Span(0, len(b.text)),
+        reason=f"{reason}; the later one follows the earlier one" if update else reason,
+        is_update=update,
+    )
 
 
 def _in_its_time(a: Statement, b: Statement, found: Found, one: Clause, other: Clause) -> str:
@@ -116,7 +144,16 @@ def _in_its_time(a: Statement, b: Statement, found: Found, one: Clause, other: C
         return "the later one follows the earlier one"
     if one.changes or other.changes:
         return "one of them says that it changed"
+    if found.kind != "date" and _of_two_times(one, other):
+        return "they are about two times"
     return ""
+
+
+def _of_two_times(one: Clause, other: Clause) -> bool:
+    """Whether both sentences have dates, and no two of them agree."""
+    mine = [value for value in one.values if value.kind == DATE]
+    theirs = [value for value in other.values if value.kind == DATE]
+    return bool(mine and theirs) and all(a.conflicts(b) for a in mine for b in theirs)
 
 
 def _disjoint(a: Statement, b: Statement) -> bool:
@@ -137,8 +174,3 @@ def _follows(a: Statement, b: Statement) -> bool:
     if _before(a.valid_from, b.valid_from):
         return a.valid_until is None
     return _before(b.valid_from, a.valid_from) and b.valid_until is None
-
-
-def whole(text: str) -> Span:
-    """Return the span of a whole text."""
-    return Span(0, len(text))

@@ -10,6 +10,11 @@ from memos_assets.contradictions.clause import Clause
 _COVERED: Final = 0.5
 _ALTERNATIVE: Final = frozenset({"or", "nor", "oder", "noch", "and", "und"})
 _MINE: Final = frozenset({"i", "we"})
+_BEEN: Final = frozenset({"been", "done", "had"})
+#: Kinds of people: "my sister" is not "I".
+_PEOPLE: Final = frozenset({"relative", "occupation", "familie"})
+#: Groups of verbs whose one object tells enough: one has been there, or has met somebody.
+_TELLING: Final = frozenset({"going", "meeting"})
 
 
 def negation(pair: Pair) -> Found | None:
@@ -35,7 +40,9 @@ def negation(pair: Pair) -> Found | None:
         return None
     if not about_all and not (determiner and negated.scene) and _other_subject(pair, at):
         return None
-    if _narrower(pair):
+    if not determiner and _narrower(pair):
+        return None
+    if not _says_something(negated):
         return None
     certain = 0.95 if not pair.only_other else 0.85 if len(pair.only_other) == 1 else 0.75
     mine = (at, *[n for n in pair.matched if n > at][:3])
@@ -49,13 +56,23 @@ def negation(pair: Pair) -> Found | None:
     )
 
 
+def _says_something(clause: Clause) -> bool:
+    """Whether a sentence has a verb or a thing, and is not "Oh no, Jon!"."""
+    if clause.verb >= 0 or clause.person:
+        return True
+    named = clause.lists.lexicon.capitals
+    return sum(not (named and clause.tokens[n].name) for n in clause.content) >= 2
+
+
 def _is_determiner(clause: Clause, at: int) -> bool:
     return clause.tokens[at].word.text in clause.lists.lexicon.negates_things
 
 
 def _values_differ(pair: Pair) -> bool:
     return any(
-        not any(not mine.conflicts(theirs) and mine.kind == theirs.kind for theirs in pair.other.values)
+        not any(
+            not mine.conflicts(theirs) and mine.kind == theirs.kind for theirs in pair.other.values
+        )
         for mine in pair.one.values
     )
 
@@ -66,7 +83,9 @@ def _other_subject(pair: Pair, at: int) -> bool:
     if not after:
         return False
     verb = pair.matched[min(after)]
-    return any(n < verb for n in pair.only_other if not pair.other.tokens[n].word.text.endswith("ly"))
+    return any(
+        n < verb for n in pair.only_other if not pair.other.tokens[n].word.text.endswith("ly")
+    )
 
 
 def _narrower(pair: Pair) -> bool:
@@ -74,9 +93,12 @@ def _narrower(pair: Pair) -> bool:
     last = pair.matched[max(pair.matched)]
     clause = pair.other
     following = last + 1
+    if last != max(pair.matched.values()) or pair.one.scene:
+        return False
     return (
         following in pair.only_other
         and clause.tokens[following].start - clause.tokens[last].end == 1
+        and not clause.tokens[following].word.number
         and not clause.tokens[following].word.text.endswith(("ly", "ing", "ed"))
         and clause.lists.lexicon.name == "en"
     )
@@ -92,8 +114,8 @@ def never(pair: Pair) -> Found | None:
     if not _one_speaker(pair):
         return None
     best: tuple[float, list[int]] = (0.0, [])
-    for alternative in _alternatives(pair.one):
-        best = max(best, _contained(pair, alternative))
+    for verb, objects in _alternatives(pair.one):
+        best = max(best, _contained(pair, verb, objects))
     score, places = best
     if not score:
         return None
@@ -113,37 +135,59 @@ def _one_speaker(pair: Pair) -> bool:
     if mine.speaker and theirs.speaker and mine.speaker != theirs.speaker:
         return False
     if mine.person in _MINE:
-        if theirs.person and theirs.person not in _MINE and not pair.one_subject:
-            return bool(theirs.people & _MINE) and theirs.person == "it"
-        return bool(theirs.people & _MINE) or pair.one_subject
+        if not theirs.people & _MINE:
+            return pair.one_subject
+        return _speaks(theirs)
     return one_person(pair) and not any(
         mine.tokens[n].name and n < mine.never for n in pair.only_one
     )
 
 
-def _alternatives(clause: Clause) -> list[list[int]]:
-    """Return the things that never were: the words after "never", split at "or"."""
+def _speaks(clause: Clause) -> bool:
+    """Whether "I" or "we" is a part of what is said: not "my sister visited Rome"."""
+    if not clause.lists.subjects.isdisjoint(clause.words):
+        return True
+    for place, token in enumerate(clause.tokens):
+        if clause.lists.person.get(token.word.text) in _MINE:
+            owned = next((clause.tokens[n].word for n in clause.content if n > place), None)
+            return owned is None or not (
+                owned.kinds.keys() & _PEOPLE or owned.stem in clause.lists.roles
+            )
+    return False
+
+
+def _alternatives(clause: Clause) -> list[tuple[int, list[int]]]:
+    """Return (verb, things) that never were: the words after "never", split at "or"."""
+    if clause.lists.lexicon.name == "de":
+        return [_german(clause)]
     found: list[list[int]] = [[]]
     for place in range(clause.never + 1, len(clause.tokens)):
         token = clause.tokens[place]
         if token.word.text in _ALTERNATIVE:
             found.append([])
-        elif place in clause.content or (token.word.text in ("been", "done") and not found[-1]):
+        elif place in clause.content or (token.word.text in _BEEN and not found[-1]):
             found[-1].append(place)
     found = [words for words in found if words]
-    if len(found) > 1:
-        # "never written any Flask routes or handlers": the verb is of both.
-        head = found[0][0]
-        found += [[head, *words] for words in found[1:] if words[0] != head]
-    return found
+    split = [(words[0], words[1:]) for words in found]
+    # "never written any Flask routes or handlers": the verb is of both.
+    return split + [(found[0][0], words) for words in found[1:]]
 
 
-def _contained(pair: Pair, words: Sequence[int]) -> tuple[float, list[int]]:
+def _german(clause: Clause) -> tuple[int, list[int]]:
+    """Return the verb, which is last or beside the subject, and all other words."""
+    verbs = [
+        n
+        for n, token in enumerate(clause.tokens)
+        if token.word.stem in clause.lists.verbs
+        or (token.word.text.startswith("ge") and n in clause.content)
+    ]
+    verb = verbs[-1] if verbs else (clause.content[-1] if clause.content else clause.never)
+    return verb, [n for n in clause.content if n != verb]
+
+
+def _contained(pair: Pair, verb: int, objects: Sequence[int]) -> tuple[float, list[int]]:
     """Return how certainly the other sentence says an alternative, and its words."""
     mine, theirs = pair.one, pair.other
-    verb, *objects = words
-    if verb in mine.content and not objects and len(words) == 1:
-        objects = []
     group = mine.lists.verbs.get(mine.tokens[verb].word.stem, frozenset())
     exact = verb in pair.matched
     near = exact or any(
@@ -153,9 +197,9 @@ def _contained(pair: Pair, words: Sequence[int]) -> tuple[float, list[int]]:
     )
     told = [n for n in objects if mine.tokens[n].word.stem not in mine.lists.generic]
     here = [n for n in told if n in pair.matched]
-    names = [n for n in here if mine.tokens[n].name]
-    missing_names = [n for n in told if mine.tokens[n].name and n not in pair.matched]
-    if missing_names:
+    capitals = mine.lists.lexicon.capitals
+    names = [n for n in here if capitals and mine.tokens[n].name]
+    if any(capitals and mine.tokens[n].name and n not in pair.matched for n in told):
         return 0.0, []
     if not told:
         # "I have never smoked": the verb has to be what the other sentence is about.
@@ -168,7 +212,8 @@ def _contained(pair: Pair, words: Sequence[int]) -> tuple[float, list[int]]:
         return 0.9, shown
     if exact and cover >= 0.6 and len(here) >= 2:
         return 0.75, shown
-    if near and cover == 1.0 and (len(here) >= 2 or names):
+    telling = not capitals and near and group & _TELLING
+    if near and cover == 1.0 and (len(here) >= 2 or names or telling):
         return 0.8, shown
     if near and cover >= 0.66 and len(here) >= 2:
         return 0.65, shown
@@ -179,7 +224,7 @@ def _contained(pair: Pair, words: Sequence[int]) -> tuple[float, list[int]]:
 
 def _predicate(clause: Clause, place: int) -> bool:
     """Whether a word is the verb of the first pronoun."""
+    if clause.lists.lexicon.name == "de" and place == clause.content[-1]:
+        return True
     before = clause.tokens[place - 1].word.text if place else ""
     return before in clause.lists.person or before in clause.lists.auxiliary
-
-

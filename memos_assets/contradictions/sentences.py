@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from memos_assets.contradictions.lists import Lists, lists
+from memos_assets.contradictions.lists import Lists, lists, words_in
 from memos_assets.language.reading import language_of
 
 #: Characters of a text that are read, and sentences of it: a text is a statement, not a book.
@@ -35,14 +35,17 @@ _CODE_LINE: Final = re.compile(
     r"|^\s*[\w.\[\]'\"]+(?:\s*:\s*[\w\[\]., ]+)?\s*[-+*/|]?=\s*\S"
     r"|\b[\w.]+\((?:[^()\s]*|[^()]*=[^()]*)\)"
     r"|^\s*[\"']?[\w.-]+[\"']?\s*:\s*[\"'\[{\d]|^\s*[A-Z_]{3,}\s*:|\w+\[\w*\]|\b\w+_\w+\b.*\b\w+_\w+\b"
-    r"|^\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^Traceback|^\s*File \"|^\s*at \w+\.|^\s*\|.*\||^\s*[-=*_#]{3,}\s*$|\$\w+\b(?<!\$\d)|\\[a-z]+\{"
+    r"|^\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^Traceback|^\s*File \"|^\s*at \w+\.|^\s*\|.*\||^\s*[-=*_#]{3,}\s*$|\$[A-Za-z_]\w*|\\[a-z]+\{"
 )
 _QUOTATION_LINE: Final = re.compile(r"^\s*>")
 _LINE: Final = re.compile(r"[^\n]+")
 #: The end of a sentence; "5. März", "z. B.", "Dr. X" and "2.5" are none.
-_END: Final = re.compile(r"(?<![\s.][A-Za-z])(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\bNr)(?<!\bvs)(?<!\bca)(?<!\be\.g)(?<!\bi\.e)(?<!\bbzw)(?<!\busw)(?<!\d)\.(?=[\s\"')\]]|$)|(?<=\d)\.(?=\s+[A-Z][a-z]*\s+(?:is|was|are|has|[a-z]+ed)\b|\s*$|\s+(?:The|It|We|I|This|He|She|They|Es|Er|Sie|Wir|Ich|In|On|And|But)\b)|[!?]+|;|\u2026|(?<=\w):(?=\s)|\s[\u2013\u2014-]{1,2}\s")
-_SPEAKER: Final = re.compile(r"^\s*(?:[-*\u2022]\s+|\d{1,2}[.)]\s+)?(?:([A-Z][\w.-]{1,30}(?: [A-Z][\w.-]{1,30})?): )?")
-_WORD: Final = re.compile(r"[\w'\u2019-]+")
+_END: Final = re.compile(
+    r"(?<![\s.][A-Za-z])(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\bNr)(?<!\bvs)(?<!\bca)(?<!\be\.g)(?<!\bi\.e)(?<!\bbzw)(?<!\busw)(?<!\d)\.(?=[\s\"')\]]|$)|(?<=\d)\.(?=\s+[A-Z][a-z]*\s+(?:is|was|are|has|[a-z]+ed)\b|\s*$|\s+(?:The|It|We|I|This|He|She|They|Es|Er|Sie|Wir|Ich|In|On|And|But)\b)|[!?]+|;|\u2026|(?<=\w):(?=\s)|\s[\u2013\u2014-]{1,2}\s"
+)
+_SPEAKER: Final = re.compile(
+    r"^\s*(?:[-*\u2022]\s+|\d{1,2}[.)]\s+)?(?:([A-Z][\w.-]{1,30}(?: [A-Z][\w.-]{1,30})?): )?"
+)
 
 
 class Sentence(NamedTuple):
@@ -53,12 +56,14 @@ class Sentence(NamedTuple):
         text: as it is in the text, without what is left out.
         lists: of its language.
         speaker: who says it, where its line begins with a name; "" otherwise.
+        words: of it, in lower case.
     """
 
     start: int
     text: str
     lists: Lists
     speaker: str
+    words: frozenset[str]
 
 
 @lru_cache(maxsize=_KEPT_TEXTS)
@@ -111,31 +116,39 @@ def _sentences(text: str, language: str | None) -> Iterator[Sentence]:
 
 
 def _clauses(
-    part: str, start: int, words: Lists, speaker: str, question: bool  # noqa: FBT001
+    part: str,
+    start: int,
+    words: Lists,
+    speaker: str,
+    question: bool,  # noqa: FBT001
 ) -> Iterator[Sentence]:
     lower = part.lower().replace("\u2019", "'")
     if len(lower) != len(part):
         lower = part
-    asked = words.asked.search(lower)
+    every = frozenset(words_in(lower))
+    asked = None if words.asked_heads.isdisjoint(every) else words.asked.search(lower)
     if asked:
         part, lower, question = part[: asked.start()], lower[: asked.start()], False
     elif question:
         return
     borders = [0]
-    for found in words.clause.finditer(lower):
+    for found in words.clause.all(lower, every):
         # German "der" begins a clause only after a comma; "and" joins too often to be one.
         before = lower[: found.start()].rstrip()
-        if before.endswith(",") or (before and found[0] in ("but", "because", "although", "aber", "weil", "obwohl")):
+        if before.endswith(",") or (
+            before and found[0] in ("but", "because", "although", "aber", "weil", "obwohl")
+        ):
             borders.append(found.start())
     borders.append(len(part))
     for begin, end in zip(borders, borders[1:], strict=False):
         clause, of_clause = part[begin:end], lower[begin:end]
-        named = [word.strip("'-") for word in _WORD.findall(of_clause)]
+        named = words_in(of_clause)
         if not 2 <= len(named) <= MOST_WORDS or named[0] in words.question:
             continue
-        unasserted = words.unasserted.search(of_clause)
+        of_it = frozenset(named)
+        unasserted = words.unasserted.search(of_clause, of_it)
         # "May" is a month where it has a capital.
         while unasserted and unasserted[0] == "may" and clause[unasserted.start()] == "M":
-            unasserted = words.unasserted.search(of_clause, unasserted.end())
+            unasserted = words.unasserted.search(of_clause, of_it, unasserted.end())
         if unasserted is None:
-            yield Sentence(start + begin, clause, words, speaker)
+            yield Sentence(start + begin, clause, words, speaker, of_it)

@@ -50,7 +50,10 @@ def _equal(mine: Token, theirs: Token, one: Clause, other: Clause) -> bool:
             and one.values[mine.value][3:7] == other.values[theirs.value][3:7]
         )
     return mine.word.stem == theirs.word.stem or (
-        not mine.word.content and not theirs.word.content and mine.word.text in _ARTICLES and theirs.word.text in _ARTICLES
+        not mine.word.content
+        and not theirs.word.content
+        and mine.word.text in _ARTICLES
+        and theirs.word.text in _ARTICLES
     )
 
 
@@ -93,7 +96,9 @@ def _excluded(pair: Pair, word: Word, its: Word, n: int, m: int) -> str:
     one, other = pair.one, pair.other
     scene = one.scene and other.scene
     against = bool(word.sides and its.sides and opposite(word, its)) or (
-        word.content and its.content and word.stem[-3:] == its.stem[-3:]
+        word.content
+        and its.content
+        and word.stem[-3:] == its.stem[-3:]
         and prefixed(word.stem, its.stem, one.lists.lexicon.prefixes)
     )
     if scene:
@@ -114,14 +119,20 @@ def _excluded(pair: Pair, word: Word, its: Word, n: int, m: int) -> str:
     if _listed(one, n) or _listed(other, m):
         return ""
     several = one.lists.several
-    if any(one.tokens[k].word.stem in several or one.tokens[k].word.text in several for k in range(n)):
+    verbs = [one.tokens[k].word for k in range(n)]
+    if pair.dated and any(verb.stem in one.lists.states for verb in verbs):
+        return "exclusive kind"
+    if any(verb.stem in several or verb.text in several for verb in verbs):
         return ""
     return "exclusive kind"
 
 
 def _listed(clause: Clause, place: int) -> bool:
     """Whether a word is one of several: "and", "or" or "also" stands beside it."""
-    near = {clause.tokens[k].word.text for k in range(max(place - 1, 0), min(place + 2, len(clause.tokens)))}
+    near = {
+        clause.tokens[k].word.text
+        for k in range(max(place - 1, 0), min(place + 2, len(clause.tokens)))
+    }
     return bool(near & {"and", "or", "also", "und", "oder", "auch", "another", "other", "e.g"})
 
 
@@ -130,7 +141,15 @@ def _is_subject(clause: Clause, place: int) -> bool:
     if clause.person and clause.tokens[0].word.text in clause.lists.person:
         first = clause.tokens[0].word.text
         # "My brother lives here" and "my sister lives here" are about two.
-        possessive = first in ("my", "our", "your", "his", "her", "their", "its") or first.startswith(("mein", "unser", "dein", "sein", "ihr"))
+        possessive = first in (
+            "my",
+            "our",
+            "your",
+            "his",
+            "her",
+            "their",
+            "its",
+        ) or first.startswith(("mein", "unser", "dein", "sein", "ihr"))
         if not possessive:
             return False
     if clause.verb > 0:
@@ -147,13 +166,23 @@ def order(pair: Pair) -> Found | None:
         return None
     if one.negated or other.negated or pair.shared < 2:
         return None
-    here = one.lists.relation.search(one.lower)
-    there = other.lists.relation.search(other.lower)
+    here = one.lists.relation.search(one.lower, one.words)
+    there = other.lists.relation.search(other.lower, other.words)
     if here is None or there is None:
         return None
     mine, theirs = _ends(one, here.start(), here.end()), _ends(other, there.start(), there.end())
     if not all((*mine, *theirs)):
         return None
+    # A verb that both have on one side is of neither end: "runs before".
+    if mine != theirs:
+        common = mine[0] & theirs[0], mine[1] & theirs[1]
+        if common != mine or common != theirs:
+            rest = [
+                tuple(end - both for end, both in zip(side, common, strict=True))
+                for side in (mine, theirs)
+            ]
+            if all(rest[0]) and all(rest[1]):
+                mine, theirs = (rest[0][0], rest[0][1]), (rest[1][0], rest[1][1])
     first, last = mine
     turned = first == theirs[1] and last == theirs[0] and first != last
     straight = first == theirs[0] and last == theirs[1]
@@ -163,7 +192,9 @@ def order(pair: Pair) -> Found | None:
     if (turned and same_way) or (straight and against and not same_way):
         places = tuple(one.content), tuple(other.content)
         return Found(
-            "order", 0.9, *places,
+            "order",
+            0.9,
+            *places,
             f"{quoted(one, places[0])} and {quoted(other, places[1])} have the order reversed",
         )
     return None
@@ -186,10 +217,11 @@ def _degrees_oppose(pair: Pair, start: int, other_start: int) -> bool:
     if not mine or not theirs:
         return False
     lexicon = pair.one.lists.lexicon
-    forms = [(text, text.removesuffix("er"), text.removesuffix("r")) for text in (mine, theirs)]
-    return any(
-        opposite(lexicon.word(a), lexicon.word(b)) for a in forms[0] for b in forms[1]
-    )
+    forms = [
+        (text, text.removesuffix("er"), text.removesuffix("r"), text.removesuffix("ier") + "y")
+        for text in (mine, theirs)
+    ]
+    return any(opposite(lexicon.word(a), lexicon.word(b)) for a in forms[0] for b in forms[1])
 
 
 def _ends(clause: Clause, start: int, end: int) -> tuple[frozenset[str], frozenset[str]]:

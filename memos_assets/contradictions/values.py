@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, NamedTuple
 
 from memos_assets.contradictions.lists import COMPARISONS, Lists
 from memos_assets.language.digits import digits_of
+from memos_assets.language.lexicon import lexicon
 
 NUMBER, DATE, CLOCK, VERSION = "number", "date", "time", "version"
 #: Unit -> what it measures, and how much of the first unit of that it is.
@@ -22,25 +24,29 @@ _SCALES: Final = {
 }
 #: How far "about" reaches, as a share of the value.
 _ABOUT: Final = 0.1
-_MONTH: Final = r"(?P<{0}>[^\W\d_]{{3,9}})\.?"
-_DATES: Final = re.compile(
+_DATE: Final = (
     r"\b(?P<y1>\d{4})-(?P<m1>\d{1,2})-(?P<d1>\d{1,2})(?:[T ]\d\d:\d\d(?::\d\d)?)?\b"
     r"|\b(?P<d2>\d{1,2})\.(?P<m2>\d{1,2})\.(?P<y2>\d{4}|\d\d)\b"
-    rf"|\b(?P<d3>\d{{1,2}})(?:st|nd|rd|th|\.)?\s+(?:of\s+)?{_MONTH.format('m3')}(?:,?\s+(?P<y3>\d{{4}}))?\b"
-    rf"|\b{_MONTH.format('m4')}\s+(?P<d4>\d{{1,2}})(?:st|nd|rd|th)?\b(?!\.\d|:\d)(?:,?\s+(?P<y4>\d{{4}})\b)?"
-    rf"|\b{_MONTH.format('m5')},?\s+(?P<y5>(?:1[5-9]|20)\d\d)\b"
+    r"|\b(?P<d3>\d{1,2})(?:st|nd|rd|th|\.)?\s+(?:of\s+)?(?P<m3>MONTH)\b\.?(?:,?\s+(?P<y3>\d{4}))?\b"
+    r"|\b(?P<m4>MONTH)\.?\s+(?P<d4>\d{1,2})(?:st|nd|rd|th)?\b(?!\.\d|:\d)(?:,?\s+(?P<y4>\d{4})\b)?"
+    r"|\b(?P<m5>MONTH),?\s+(?P<y5>(?:1[5-9]|20)\d\d)\b"
     r"|\b(?P<y6>(?:1[5-9]|20)\d\d)\b(?![.,]?\d|\s*[%$€£]|[-\w])"
 )
 _CLOCKS: Final = re.compile(
     r"\b(?P<h1>\d{1,2})[:.](?P<min1>\d\d)(?:\s*(?P<half1>[ap])\.?m\b\.?|\s*(?:Uhr|uhr|h)\b|(?<=:\d\d)(?![:.]?\d))"
     r"|\b(?P<h2>\d{1,2})\s*(?:(?P<half2>[ap])\.?m\b\.?|(?:Uhr|uhr|o'clock)\b(?:\s+(?P<min2>\d\d)\b)?)"
 )
-_VERSIONS: Final = re.compile(r"\bv?\d+(?:\.\d+){2,}(?:[-.]?(?:rc|a|b|beta|alpha)\d*)?\b|\bv\d+(?:\.\d+)*\b")
+_VERSIONS: Final = re.compile(
+    r"\bv?\d+(?:\.\d+){2,}(?:[-.]?(?:rc|a|b|beta|alpha)\d*)?\b|\bv\d+(?:\.\d+)*\b"
+)
 _NUMBERS: Final = re.compile(
     r"(?<![\w.,/#:-])(?P<sign>-)?(?P<money>[$€£¥])?\s?(?P<digits>\d+(?:[.,]\d+)*)"
     r"(?P<rest>\s?%|[^\W\d_]{1,4}\b)?(?![\w/#]|[.,:]\d|-\d)"
 )
 _MONEY: Final = {"$": "usd", "€": "eur", "£": "pound", "¥": "jpy"}
+
+
+_DIGIT: Final = re.compile(r"\d")
 
 
 class Value(NamedTuple):
@@ -79,7 +85,7 @@ class Value(NamedTuple):
 
 def values_of(text: str, words: Lists) -> list[Value]:
     """Return the values of a sentence that are written in digits, in their order."""
-    if not any(character.isdigit() for character in text):
+    if not _DIGIT.search(text):
         return []
     found: list[Value] = []
     taken = bytearray(len(text))
@@ -94,7 +100,7 @@ def _written(text: str, words: Lists) -> Iterator[Value]:
     for match in _CLOCKS.finditer(text):
         if (value := _clock(match)) is not None:
             yield value
-    for match in _DATES.finditer(text):
+    for match in _dates(words.lexicon.name).finditer(text):
         if (value := _date(match, words)) is not None:
             yield value
     for match in _VERSIONS.finditer(text):
@@ -124,9 +130,7 @@ def _date(match: re.Match[str], words: Lists) -> Value | None:
     parts = {name[0]: value for name, value in found.items()}
     month = parts.get("m", "")
     if month and not month.isdigit():
-        number = _month(month.lower().rstrip("."), words)
-        if not number or (number == 5 and month == "may"):
-            return None
+        number = _month(month.lower(), words)
     else:
         number = int(month or 0)
     day, year = int(parts.get("d", 0)), int(parts.get("y", 0))
@@ -137,9 +141,18 @@ def _date(match: re.Match[str], words: Lists) -> Value | None:
     return Value(DATE, *match.span(), 0, 0, "", (year, number, day), match[0])
 
 
+@cache
+def _dates(language: str) -> re.Pattern[str]:
+    """Return what finds dates with the names of months of a language, and their beginnings."""
+    names = [name.split()[0].capitalize() for name in lexicon(language).months]
+    names += [name.lower() for name in names if name != "May"]
+    names = [form for name in names for form in (name, name[:4], name[:3])]
+    return re.compile(_DATE.replace("MONTH", "|".join(sorted(set(names), key=len, reverse=True))))
+
+
 def _month(name: str, words: Lists) -> int:
     for number, month in enumerate(words.lexicon.months, 1):
-        if month.split()[0] == name or (len(name) >= 3 and month.startswith(name)):
+        if month.startswith(name):
             return number
     return 0
 
@@ -158,7 +171,9 @@ def _number(match: re.Match[str], text: str, words: Lists) -> Value | None:
     end = match.end()
     if rest:
         ordinal = rest in ("st", "nd", "rd", "th")
-        multiplier = words.lexicon.multipliers.get(rest, {"m": 1_000_000, "bn": 1_000_000_000}.get(rest, 0) if unit else 0)
+        multiplier = words.lexicon.multipliers.get(
+            rest, {"m": 1_000_000, "bn": 1_000_000_000}.get(rest, 0) if unit else 0
+        )
         own = "%" if rest == "%" else words.lexicon.word(rest).unit
         if ordinal:
             unit = "rank"
@@ -170,7 +185,9 @@ def _number(match: re.Match[str], text: str, words: Lists) -> Value | None:
             return None
     if match["sign"]:
         number = -number
-    return amount(number, unit, text[: match.start()].lower(), (match.start(), end), match[0], words)
+    return amount(
+        number, unit, text[: match.start()].lower(), (match.start(), end), match[0], words
+    )
 
 
 def amount(

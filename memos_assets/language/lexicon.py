@@ -81,6 +81,7 @@ class Lexicon:
         capitals: a capital within a sentence marks a name.
         decimal_comma: "3,5" is one number.
         cases: words whose form tells the subject from the object.
+        synonyms: number of a group -> stems in it.
         word: looks up a word by its text, or a phrase by its stems.
         stem: returns the stem of a word.
     """
@@ -118,6 +119,7 @@ class Lexicon:
     capitals: bool
     decimal_comma: bool
     cases: frozenset[str]
+    synonyms: Mapping[int, frozenset[str]]
     word: Callable[[str], Word]
     stem: Callable[[str], str]
 
@@ -195,7 +197,9 @@ def lexicon(language: str) -> Lexicon:
     ending = _STEMS[language]
 
     def stem(word: str) -> str:
-        return pairs["form"].get(word) or ending(word)
+        form = pairs["form"].get(word, "")
+        # A form that is its own is never shortened; "made" has the stem of "make".
+        return word if form == word else ending(form or word)
 
     def stems(phrase: str) -> str:
         return " ".join(stem(part) for part in phrase.split())
@@ -211,7 +215,9 @@ def lexicon(language: str) -> Lexicon:
             for phrase in members(words_of_side):
                 sides.setdefault(stems(phrase), set()).add((number, side))
     synonyms: dict[str, set[int]] = {}
+    groups: dict[int, frozenset[str]] = {}
     for number, line in lines_of(folder / "synonyms.txt"):
+        groups[number] = frozenset(stems(phrase) for phrase in members(line))
         for phrase in members(line):
             synonyms.setdefault(stems(phrase), set()).add(number)
     listed = kinds.keys() | sides.keys() | synonyms.keys()
@@ -298,6 +304,7 @@ def lexicon(language: str) -> Lexicon:
         capitals=language == "en",
         decimal_comma=language == "de",
         cases=frozenset(grammar.get("case", ())),
+        synonyms=groups,
         word=word,
         stem=lru_cache(maxsize=_KEPT_WORDS)(stem),
     )
