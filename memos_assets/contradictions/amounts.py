@@ -4,10 +4,21 @@ from typing import Final
 
 from memos_assets.contradictions.alignment import Found, Pair, one_person, quoted
 from memos_assets.contradictions.clause import Clause
-from memos_assets.contradictions.values import CLOCK, DATE, NUMBER, VERSION, Value
+from memos_assets.contradictions.values import (
+    CLOCK,
+    DATE,
+    EVERY_WEEK,
+    NUMBER,
+    VERSION,
+    WEEKDAY,
+    Value,
+)
 
 #: More values of one unit than this are a list, and which of them is meant is not known.
 _MOST_VALUES: Final = 3
+_WHEN: Final = frozenset({DATE, CLOCK, WEEKDAY})
+#: Words from a noun to its value, at most.
+_NEAR: Final = 4
 
 
 def amounts(pair: Pair) -> Found | None:
@@ -27,7 +38,7 @@ def amounts(pair: Pair) -> Found | None:
             score = _certain(pair, mine, theirs)
             if score and (best is None or score > best.score):
                 places = _place(one, mine), _place(other, theirs)
-                kind = "date" if mine.kind in (DATE, CLOCK) else "number"
+                kind = "number" if mine.kind in (NUMBER, VERSION) else "date"
                 best = Found(
                     kind,
                     score,
@@ -62,7 +73,8 @@ def _labels(clause: Clause) -> dict[str, list[Value]]:
         if token.value < 0 or place - 1 not in clause.content or token.start - before.end != 1:
             continue
         value = clause.values[token.value]
-        subject = place < clause.verb if clause.verb >= 0 else place <= 2
+        # "run three times" has no label: a pronoun is its subject.
+        subject = place < clause.verb if clause.verb >= 0 else place <= 2 and not clause.person
         if value.kind == NUMBER and not value.unit and subject:
             found.setdefault(before.word.stem, []).append(value)
     return found
@@ -94,13 +106,15 @@ def _certain(pair: Pair, mine: Value, theirs: Value) -> float:
     attribute = _attribute(pair)
     changes = one.changes or other.changes
     scene = one.scene or other.scene
-    if mine.kind in (DATE, CLOCK) and not (attribute or _once(pair)):
+    often = mine.unit == theirs.unit == EVERY_WEEK
+    followed = pair.dated and equal_frames and one.copula >= 0 and other.copula >= 0
+    if mine.kind in _WHEN and not (attribute or often or followed or _once(pair)):
         return 0.0
     if equal_frames and pair.shared >= 2:
         if not scene and not attribute and mine.kind == NUMBER and not changes and _again(pair):
             return 0.0
         return 0.95
-    if equal_frames and (attribute or (changes and mine.unit)):
+    if equal_frames and (attribute or followed or (changes and mine.unit)):
         return 0.9
     counted = (here + 1) in pair.matched
     if equal_frames and counted and not scene and not _again(pair):
@@ -118,6 +132,10 @@ def _certain(pair: Pair, mine: Value, theirs: Value) -> float:
     if attribute and covered >= 0.75 and larger >= 0.4 and pair.shared >= 2:
         return 0.8
     if attribute and covered == 1.0 and larger >= 0.5:
+        return 0.7
+    if attribute and covered == 1.0 and mine.unit and _beside(pair, here, there):
+        return 0.65
+    if often and pair.shared >= 2 and covered == 1.0:
         return 0.7
     if (
         (attribute or mine.unit or mine.kind != NUMBER or _counted(one, here))
@@ -183,6 +201,17 @@ def _attribute(pair: Pair) -> bool:
     return any(pair.one.tokens[n].word.stem in names for n in pair.matched)
 
 
+def _beside(pair: Pair, here: int, there: int) -> bool:
+    """Whether the word for what has one value is near the value in both, and nobody else's."""
+    names = pair.one.lists.attribute
+    for n, m in pair.matched.items():
+        if pair.one.tokens[n].word.stem not in names:
+            continue
+        if 0 < here - n <= _NEAR and 0 < there - m <= _NEAR:
+            return (n - 1) not in pair.only_one and (m - 1) not in pair.only_other
+    return False
+
+
 def _once(pair: Pair) -> bool:
     """Whether the sentences share a word for what happens once."""
     names = pair.one.lists.once
@@ -202,8 +231,8 @@ def _again(pair: Pair) -> bool:
     if one.person not in ("i", "we", "he", "she", "they"):
         return False
     return any(
-        clause.tokens[n].word.stem in one.lists.several
-        for clause in (one, other)
+        clause.tokens[n].word.stem in one.lists.several and n in matched
+        for clause, matched in ((one, pair.matched), (other, pair.matched.values()))
         for n in clause.content[:1]
     )
 

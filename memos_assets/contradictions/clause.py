@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from memos_assets.contradictions.lists import Lists
 from memos_assets.contradictions.sentences import Sentence, asserted
-from memos_assets.contradictions.values import Value, amount, values_of
+from memos_assets.contradictions.values import EVERY_WEEK, NUMBER, WEEKDAY, Value, amount, values_of
 from memos_assets.language.lexicon import Word
 
 _TOKEN: Final = re.compile(r"[^\W_]+(?:['\u2019&.+#/_-]?[^\W_]+)*[+#]*")
@@ -89,6 +89,29 @@ class Clause:
 def clauses(text: str, language: str | None = None) -> tuple[Clause, ...]:
     """Return the sentences of a text that are asserted, read."""
     return tuple(_read(sentence) for sentence in asserted(text, language))
+
+
+@lru_cache(maxsize=1_000)
+def merged(text: str, language: str | None = None) -> Clause | None:
+    """Return all that a text asserts and does not deny as one sentence; None for fewer than two.
+
+    What "never" rules out may be spread over a message: the thing in one sentence, its place in
+    another.
+    """
+    kept = [
+        sentence
+        for sentence, clause in zip(asserted(text, language), clauses(text, language), strict=True)
+        if not clause.negations
+    ]
+    if len(kept) < 2 or len({id(sentence.lists) for sentence in kept}) > 1:
+        return None
+    parts = bytearray(len(text))
+    for sentence in kept:
+        end = sentence.start + len(sentence.text)
+        parts[sentence.start : end] = b"\1" * len(sentence.text)
+    shown = "".join(c if seen else " " for c, seen in zip(text, parts, strict=True))
+    words = frozenset[str]().union(*(sentence.words for sentence in kept))
+    return _read(Sentence(0, shown, kept[0].lists, kept[0].speaker, words))
 
 
 def _read(sentence: Sentence) -> Clause:
@@ -261,11 +284,29 @@ def _numbers(tokens: list[Token], clause: Clause) -> list[Token]:
             )
             token = Token(_EMPTY, *span, len(clause.values) - 1, light=False, name=False)
             place = end - 1
-        if token.value >= 0 and clause.values[token.value].kind == "number":
+        if token.value < 0 and (day := word.kinds.keys() & _WEEKDAY):
+            often = EVERY_WEEK if _weekly(token, found) else ""
+            parts = (word.kinds[next(iter(day))],)
+            span = token.start, token.end
+            clause.values.append(
+                Value(WEEKDAY, *span, 0, 0, often, parts, clause.text[span[0] : span[1]])
+            )
+            token = Token(_EMPTY, *span, len(clause.values) - 1, light=False, name=False)
+        if token.value >= 0 and clause.values[token.value].kind == NUMBER:
             token, place = _with_unit(token, tokens, place, clause)
         found.append(token)
         place += 1
     return found
+
+
+_WEEKDAY: Final = frozenset({"weekday", "wochentag"})
+
+
+def _weekly(token: Token, before: list[Token]) -> bool:
+    """Whether a day of the week is meant as each of them: "Mondays", "every Monday", "montags"."""
+    if token.word.text.endswith("s"):
+        return True
+    return bool(before) and before[-1].word.text in ("every", "each", "jeden")
 
 
 _FIRST: Final = frozenset({"first", "erste", "ersten", "erster", "erstes"})

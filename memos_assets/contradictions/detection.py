@@ -1,13 +1,13 @@
 """Whether two statements contradict each other: the detectors, and first the times."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
 from memos_assets.contradictions.alignment import Found, Pair, align, span_of
 from memos_assets.contradictions.amounts import amounts
 from memos_assets.contradictions.attributes import attribute
-from memos_assets.contradictions.clause import Clause, clauses
+from memos_assets.contradictions.clause import Clause, clauses, merged
 from memos_assets.contradictions.lists import lists, words_in
 from memos_assets.contradictions.polarity import negation, never
 from memos_assets.contradictions.statement import Contradiction, Span, Statement
@@ -18,6 +18,10 @@ from memos_assets.contradictions.values import DATE
 DETECTORS: Final[tuple[Callable[[Pair], Found | None], ...]] = (
     *(negation, never, order, amounts, attribute, swap),
 )
+#: What is spread over sentences is less certain: such a finding counts this share of its score,
+#: and is one from this score on.
+_SPREAD: Final = 0.8
+_LEAST: Final = 0.6
 #: Words of a value that stands alone; what is longer is a sentence.
 _LONGEST_VALUE: Final = 4
 #: Kinds that say something about all times until they are said.
@@ -62,6 +66,7 @@ def _detect(a: Statement, b: Statement) -> Contradiction | None:
             found = _compare(one, other, one_subject=one_subject, dated=dated)
             if found and (best is None or found.score > best[0].score):
                 best = found, one, other
+    best = best or _never_of_all(a, b, mine, theirs, one_subject=one_subject)
     if best is None:
         return _same_attribute(a, b)
     found, one, other = best
@@ -74,6 +79,29 @@ def _detect(a: Statement, b: Statement) -> Contradiction | None:
         reason=f"{found.reason}; {update}" if update else found.reason,
         is_update=bool(update),
     )
+
+
+def _never_of_all(
+    a: Statement,
+    b: Statement,
+    mine: Sequence[Clause],
+    theirs: Sequence[Clause],
+    *,
+    one_subject: bool,
+) -> tuple[Found, Clause, Clause] | None:
+    """Compare a "never" with all that the other statement asserts."""
+    for said, other in ((mine, b), (theirs, a)):
+        for clause in said:
+            whole = merged(other.text, other.language) if clause.never >= 0 else None
+            if whole is None or whole.lists is not clause.lists:
+                continue
+            found = never(align(clause, whole, one_subject=one_subject, dated=False))
+            if found is not None and found.score * _SPREAD >= _LEAST:
+                found = found._replace(score=found.score * _SPREAD)
+                if said is mine:
+                    return found, clause, whole
+                return found.turned(), whole, clause
+    return None
 
 
 def _compare(one: Clause, other: Clause, *, one_subject: bool, dated: bool) -> Found | None:

@@ -71,7 +71,7 @@ class Lists:
         nobody: negations that are a subject or an object.
         person: pronoun -> who is meant: "i", "we", "you", "he", "she", "they", "it".
         light, generic, several, acts, attribute, once, states, roles: stems of words.
-        copula, auxiliary, scene, subjects: words as they are in a text.
+        copula, auxiliary, scene, subjects, past, pointing: words as they are in a text.
         habit: finds how often something is done.
         verbs: stem -> groups of verbs that may stand for each other after "never".
     """
@@ -103,6 +103,8 @@ class Lists:
     states: frozenset[str]
     roles: frozenset[str]
     subjects: frozenset[str]
+    past: frozenset[str]
+    pointing: frozenset[str]
     habit: Phrases
     verbs: Mapping[str, frozenset[str]]
 
@@ -157,6 +159,8 @@ def lists(language: str) -> Lists:
         states=stems("states"),
         roles=stems("roles"),
         subjects=frozenset(written["subject"]),
+        past=frozenset(written["past"]),
+        pointing=frozenset(written["pointing"]),
         habit=Phrases(written["habit"]),
         verbs={verb: frozenset(groups) for verb, groups in verbs.items()},
     )

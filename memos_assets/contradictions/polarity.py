@@ -8,13 +8,15 @@ from memos_assets.contradictions.clause import Clause
 
 #: Share of the words of an asserted sentence that its negation has.
 _COVERED: Final = 0.5
-_ALTERNATIVE: Final = frozenset({"or", "nor", "oder", "noch", "and", "und"})
+_ALTERNATIVE: Final = frozenset({"or", "nor"})
+#: What comes after these is no longer ruled out.
+_ENDS: Final = frozenset({"and", "but", "then"})
 _MINE: Final = frozenset({"i", "we"})
 _BEEN: Final = frozenset({"been", "done", "had"})
 #: Kinds of people: "my sister" is not "I".
 _PEOPLE: Final = frozenset({"relative", "occupation", "familie"})
 #: Groups of verbs whose one object tells enough: one has been there, or has met somebody.
-_TELLING: Final = frozenset({"going", "meeting"})
+_TELLING: Final = frozenset({"going", "meeting", "using"})
 
 
 def negation(pair: Pair) -> Found | None:
@@ -27,20 +29,22 @@ def negation(pair: Pair) -> Found | None:
     negated, asserted = pair.one, pair.other
     if pair.only_one or not pair.matched or _values_differ(pair):
         return None
-    if pair.shared < 2 and len(asserted.content) > 1:
+    if not _said_of_it(pair) and pair.shared < min(2, len(asserted.content)):
         return None
-    if pair.shared < _COVERED * len(asserted.content):
+    if not _said_of_it(pair) and pair.shared < _COVERED * len(asserted.content):
         return None
     at = negated.negations[0]
     about_all = negated.tokens[at].word.text in negated.lists.nobody
     determiner = _is_determiner(negated, at)
-    if not (about_all or determiner) and not one_person(pair):
+    # "X is not enabled" and "I enabled X": who did it is not said in the first.
+    passive = not negated.person and negated.copula >= 0 and pair.shared >= 3
+    if not (about_all or determiner or passive) and not one_person(pair):
         return None
     if (about_all or determiner) and pair.one.people - pair.other.people:
         return None
     if not about_all and not (determiner and negated.scene) and _other_subject(pair, at):
         return None
-    if not determiner and _narrower(pair):
+    if _other_tense(pair) or (not determiner and _narrower(pair)):
         return None
     if not _says_something(negated):
         return None
@@ -53,6 +57,27 @@ def negation(pair: Pair) -> Found | None:
         mine,
         theirs,
         f"{quoted(negated, mine)} denies what {quoted(asserted, theirs)} says",
+    )
+
+
+def _other_tense(pair: Pair) -> bool:
+    """Whether one says how something was, and the other how it is."""
+    tenses = [
+        clause.tokens[clause.copula].word.text in clause.lists.past
+        for clause in (pair.one, pair.other)
+        if clause.copula >= 0
+    ]
+    return len(tenses) == 2 and tenses[0] != tenses[1] and pair.one.never < 0
+
+
+def _said_of_it(pair: Pair) -> bool:
+    """Whether one word is said, and denied, of the person who speaks: "I am vegetarian"."""
+    if pair.shared != 1 or pair.one.person in ("", "it"):
+        return False
+    places = (pair.one, min(pair.matched)), (pair.other, min(pair.matched.values()))
+    return all(
+        any(clause.tokens[n].word.text in clause.lists.copula for n in range(max(at - 3, 0), at))
+        for clause, at in places
     )
 
 
@@ -163,6 +188,8 @@ def _alternatives(clause: Clause) -> list[tuple[int, list[int]]]:
     found: list[list[int]] = [[]]
     for place in range(clause.never + 1, len(clause.tokens)):
         token = clause.tokens[place]
+        if token.word.text in _ENDS:
+            break
         if token.word.text in _ALTERNATIVE:
             found.append([])
         elif place in clause.content or (token.word.text in _BEEN and not found[-1]):
@@ -190,11 +217,17 @@ def _contained(pair: Pair, verb: int, objects: Sequence[int]) -> tuple[float, li
     mine, theirs = pair.one, pair.other
     group = mine.lists.verbs.get(mine.tokens[verb].word.stem, frozenset())
     exact = verb in pair.matched
-    near = exact or any(
-        group & theirs.lists.verbs.get(token.word.stem, frozenset())
+    common = {
+        name
         for token in theirs.tokens
         if token.value < 0
-    )
+        for name in group & theirs.lists.verbs.get(token.word.stem, frozenset())
+    }
+    near = exact or bool(common)
+    if len(objects) < 2 and any(
+        token.word.text in mine.lists.pointing for token in mine.tokens[mine.never + 1 :]
+    ):
+        return 0.0, []
     told = [n for n in objects if mine.tokens[n].word.stem not in mine.lists.generic]
     here = [n for n in told if n in pair.matched]
     capitals = mine.lists.lexicon.capitals
@@ -212,12 +245,12 @@ def _contained(pair: Pair, verb: int, objects: Sequence[int]) -> tuple[float, li
         return 0.9, shown
     if exact and cover >= 0.6 and len(here) >= 2:
         return 0.75, shown
-    telling = not capitals and near and group & _TELLING
+    telling = bool(common & _TELLING)
     if near and cover == 1.0 and (len(here) >= 2 or names or telling):
         return 0.8, shown
     if near and cover >= 0.66 and len(here) >= 2:
         return 0.65, shown
-    if cover == 1.0 and len(here) >= 2 and (len(here) >= 3 or names):
+    if cover == 1.0 and len(here) >= 2 and (len(here) >= 3 or names or not capitals):
         return 0.65, shown
     return 0.0, []
 

@@ -38,11 +38,23 @@ _CODE_LINE: Final = re.compile(
     r"|^\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^Traceback|^\s*File \"|^\s*at \w+\.|^\s*\|.*\||^\s*[-=*_#]{3,}\s*$|\$[A-Za-z_]\w*|\\[a-z]+\{"
 )
 _QUOTATION_LINE: Final = re.compile(r"^\s*>")
+_AND: Final = frozenset({"and", "und"})
+#: Words after ", and" that make it a clause, and not the last of a list.
+_CLAUSE_WORDS: Final = 4
 _LINE: Final = re.compile(r"[^\n]+")
 #: The end of a sentence; "5. März", "z. B.", "Dr. X" and "2.5" are none.
-_END: Final = re.compile(
-    r"(?<![\s.][A-Za-z])(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\bNr)(?<!\bvs)(?<!\bca)(?<!\be\.g)(?<!\bi\.e)(?<!\bbzw)(?<!\busw)(?<!\d)\.(?=[\s\"')\]]|$)|(?<=\d)\.(?=\s+[A-Z][a-z]*\s+(?:is|was|are|has|[a-z]+ed)\b|\s*$|\s+(?:The|It|We|I|This|He|She|They|Es|Er|Sie|Wir|Ich|In|On|And|But)\b)|[!?]+|;|\u2026|(?<=\w):(?=\s)|\s[\u2013\u2014-]{1,2}\s"
+_ABBREVIATED: Final = (
+    r"(?<![\s.][A-Za-z])(?<!\bDr)(?<!\bMr)(?<!\bMrs)(?<!\bMs)(?<!\bSt)(?<!\bNr)(?<!\bvs)(?<!\bca)"
+    r"(?<!\be\.g)(?<!\bi\.e)(?<!\bbzw)(?<!\busw)"
 )
+_OTHER_ENDS: Final = r"|[!?]+|;|\u2026|(?<=\w):(?=\s)|\s[\u2013\u2014-]{1,2}\s"
+_ENDS: Final = {
+    "en": re.compile(rf"{_ABBREVIATED}\.(?=[\s\"')\]]|$){_OTHER_ENDS}"),
+    "de": re.compile(
+        rf"{_ABBREVIATED}(?<!\d)\.(?=[\s\"')\]]|$)|(?<=\d)\.(?=\s*$|\s+(?:Es|Er|Sie|Wir|Ich|Das|Die|Der"
+        rf"|In|Im|Am|Und|Aber|Dann|Danach)\b){_OTHER_ENDS}"
+    ),
+}
 _SPEAKER: Final = re.compile(
     r"^\s*(?:[-*\u2022]\s+|\d{1,2}[.)]\s+)?(?:([A-Z][\w.-]{1,30}(?: [A-Z][\w.-]{1,30})?): )?"
 )
@@ -92,6 +104,7 @@ def _sentences(text: str, language: str | None) -> Iterator[Sentence]:
     if "<" in text or "[" in text or "://" in text:
         text = _MARKUP.sub(_blank, text)
     whole = language or language_of(text.split())
+    ends = _ENDS[whole or "en"]
     for line in _LINE.finditer(text):
         read = line[0]
         if _QUOTATION_LINE.match(read) or _CODE_LINE.search(read):
@@ -105,7 +118,7 @@ def _sentences(text: str, language: str | None) -> Iterator[Sentence]:
         if said_by.lower() in ("note", "update", "fact", "result", "answer"):
             said_by = ""
         while start < len(read):
-            end = _END.search(read, start)
+            end = ends.search(read, start)
             stop = end.end() if end else len(read)
             question = bool(end and "?" in end[0])
             part = read[start : end.start() if end else stop]
@@ -135,6 +148,9 @@ def _clauses(
     for found in words.clause.all(lower, every):
         # German "der" begins a clause only after a comma; "and" joins too often to be one.
         before = lower[: found.start()].rstrip()
+        rest = lower[found.start() :].split(",", 1)[0]
+        if found[0] in _AND and len(rest.split()) < _CLAUSE_WORDS:
+            continue
         if before.endswith(",") or (
             before and found[0] in ("but", "because", "although", "aber", "weil", "obwohl")
         ):

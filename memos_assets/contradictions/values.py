@@ -9,7 +9,9 @@ from memos_assets.contradictions.lists import COMPARISONS, Lists
 from memos_assets.language.digits import digits_of
 from memos_assets.language.lexicon import lexicon
 
-NUMBER, DATE, CLOCK, VERSION = "number", "date", "time", "version"
+NUMBER, DATE, CLOCK, VERSION, WEEKDAY = "number", "date", "time", "version", "weekday"
+#: Unit of a day of the week that is each of them.
+EVERY_WEEK: Final = "every week"
 #: Unit -> what it measures, and how much of the first unit of that it is.
 _SCALES: Final = {
     **{"ms": ("time", 0.001), "us": ("time", 1e-6), "s": ("time", 1.0), "min": ("time", 60.0)},
@@ -53,7 +55,7 @@ class Value(NamedTuple):
     """A value of a sentence.
 
     Attributes:
-        kind: `NUMBER`, `DATE`, `CLOCK` or `VERSION`.
+        kind: `NUMBER`, `DATE`, `CLOCK`, `VERSION` or `WEEKDAY`.
         start, end: offsets in the sentence.
         low, high: the least and the greatest number it may be, in the first unit of its dimension.
         unit: its unit or the dimension of it, "" for a bare number.
@@ -72,8 +74,10 @@ class Value(NamedTuple):
 
     def conflicts(self, other: "Value") -> bool:
         """Whether both cannot be said of one thing."""
-        if self.kind != other.kind or self.unit != other.unit:
+        if self.kind != other.kind or (self.unit != other.unit and self.kind != WEEKDAY):
             return False
+        if self.kind == WEEKDAY:
+            return self.parts != other.parts
         if self.kind == DATE:
             pairs = zip(self.parts, other.parts, strict=True)
             return any(mine and theirs and mine != theirs for mine, theirs in pairs)
