@@ -107,6 +107,8 @@ def _certain(pair: Pair, mine: Value, theirs: Value) -> float:
     changes = one.changes or other.changes
     scene = one.scene or other.scene
     often = mine.unit == theirs.unit == EVERY_WEEK
+    if mine.kind == DATE and _numbers_differ(pair):
+        return 0.0
     followed = pair.dated and equal_frames and one.copula >= 0 and other.copula >= 0
     if mine.kind in _WHEN and not (attribute or often or followed or _once(pair)):
         return 0.0
@@ -186,6 +188,15 @@ def _counted_alike(pair: Pair, here: int, there: int) -> bool:
 
 def _unit(clause: Clause, place: int) -> str:
     return clause.values[clause.tokens[place].value].unit
+
+
+def _numbers_differ(pair: Pair) -> bool:
+    """Whether a number differs too: then the dates say when each of them was right."""
+    return any(
+        mine.kind == NUMBER and mine.conflicts(theirs)
+        for mine in pair.one.values
+        for theirs in pair.other.values
+    )
 
 
 def _other_times(pair: Pair) -> bool:
