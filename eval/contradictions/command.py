@@ -89,8 +89,10 @@ def one_word_sheets(data: Path) -> Iterator[Sheet]:
     """Yield what is surfaced of sentences that differ in one word, by category."""
     seen, kept = sets.one_word(data)
     rows = [_row("half in sight", seen), _row("other half", kept)]
-    for group in sorted({pair.group for pair in kept}):
-        rows.append(_row(f"other half, {group}", [pair for pair in kept if pair.group == group]))
+    rows += [
+        _row(f"other half, {group}", [pair for pair in kept if pair.group == group])
+        for group in sorted({pair.group for pair in kept})
+    ]
     note = "Others are synonyms. Words and rules were written with the first half in sight."
     yield Sheet("contradictions-one-word", "One word differs", _COLUMNS, rows, note)
 

@@ -96,9 +96,9 @@ def align(one: Clause, other: Clause, *, one_subject: bool, dated: bool) -> Pair
 def one_person(pair: Pair) -> bool:
     """Whether the subjects that pronouns name may be one, and neither is somebody else."""
     mine, theirs = pair.one.person, pair.other.person
-    if pair.one.speaker and pair.other.speaker and pair.one.speaker != pair.other.speaker:
-        if "i" in (mine, theirs) or "we" in (mine, theirs):
-            return False
+    speakers = {pair.one.speaker, pair.other.speaker} - {""}
+    if len(speakers) == 2 and {mine, theirs} & _FIRST_PERSONS:
+        return False
     if mine == theirs:
         return True
     if pair.one_subject:

@@ -1,5 +1,6 @@
 """Detectors: another number, date, time or version of the same."""
 
+from dataclasses import dataclass
 from typing import Final
 
 from memos_assets.contradictions.alignment import Found, Pair, one_person, quoted
@@ -94,63 +95,133 @@ def _also_there(mine: Value, theirs: Value, pair: Pair) -> bool:
     return any(not mine.conflicts(v) for v in others) or any(not theirs.conflicts(v) for v in ours)
 
 
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """What the sentences of two values have in common.
+
+    Attributes:
+        pair: the sentences.
+        value: one of the values; both are of one kind and unit.
+        here, there: places of the values.
+        attribute: a common word names something of which there is one value.
+        often: both values are a day of each week.
+        followed: one of two times says what the subject is, and the other, too.
+        again: they are of an act that happens again.
+        covered, larger: share of the shorter and of the longer sentence that is common.
+    """
+
+    pair: Pair
+    value: Value
+    here: int
+    there: int
+    attribute: bool
+    often: bool
+    followed: bool
+    again: bool
+    covered: float
+    larger: float
+
+    @property
+    def changes(self) -> bool:
+        """Return whether one of them says that something changed."""
+        return self.pair.one.changes or self.pair.other.changes
+
+    @property
+    def scene(self) -> bool:
+        """Return whether one of them describes a picture."""
+        return self.pair.one.scene or self.pair.other.scene
+
+
 def _certain(pair: Pair, mine: Value, theirs: Value) -> float:
     """Return how certain it is that two values are of one attribute, 0 if it is not."""
     one, other = pair.one, pair.other
-    here, there = _place(one, mine), _place(other, theirs)
-    equal_frames = not pair.only_one and not pair.only_other
-    if mine.kind == NUMBER and not _counted_alike(pair, here, there):
+    equal = not pair.only_one and not pair.only_other
+    sizes = len(one.content), len(other.content)
+    frame = _Frame(
+        pair,
+        mine,
+        _place(one, mine),
+        _place(other, theirs),
+        attribute=_attribute(pair),
+        often=mine.unit == theirs.unit == EVERY_WEEK,
+        followed=pair.dated and equal and one.copula >= 0 and other.copula >= 0,
+        again=_again(pair),
+        covered=pair.shared / max(min(sizes), 1),
+        larger=pair.shared / max(*sizes, 1),
+    )
+    if not _comparable(frame):
         return 0.0
-    if mine.kind == NUMBER and _other_times(pair):
-        return 0.0
-    attribute = _attribute(pair)
-    changes = one.changes or other.changes
-    scene = one.scene or other.scene
-    often = mine.unit == theirs.unit == EVERY_WEEK
-    if mine.kind == DATE and _numbers_differ(pair):
-        return 0.0
-    followed = pair.dated and equal_frames and one.copula >= 0 and other.copula >= 0
-    if mine.kind in _WHEN and not (attribute or often or followed or _once(pair)):
-        return 0.0
-    if equal_frames and pair.shared >= 2:
-        if not scene and not attribute and mine.kind == NUMBER and not changes and _again(pair):
-            return 0.0
-        return 0.95
-    if equal_frames and (attribute or followed or (changes and mine.unit)):
+    return _in_equal_frames(frame) if equal else _in_like_frames(frame)
+
+
+def _comparable(frame: _Frame) -> bool:
+    """Whether two values may be of one thing at all."""
+    if frame.value.kind == NUMBER:
+        return _counted_alike(frame.pair, frame.here, frame.there) and not _other_times(frame.pair)
+    if frame.value.kind == DATE and _numbers_differ(frame.pair):
+        return False
+    if frame.value.kind in _WHEN:
+        return frame.attribute or frame.often or frame.followed or _once(frame.pair)
+    return True
+
+
+def _in_equal_frames(frame: _Frame) -> float:
+    """Return how certain it is where nothing differs but the values."""
+    steady = frame.scene or frame.attribute or frame.changes or not frame.again
+    if frame.pair.shared >= 2:
+        return 0.95 if steady or frame.value.kind != NUMBER else 0.0
+    if frame.attribute or frame.followed or (frame.changes and frame.value.unit):
         return 0.9
-    counted = (here + 1) in pair.matched
-    if equal_frames and counted and not scene and not _again(pair):
+    if frame.here + 1 in frame.pair.matched and not frame.scene and not frame.again:
         return 0.85
-    smaller = min(len(one.content), len(other.content))
-    covered = pair.shared / smaller if smaller else 0.0
-    larger = pair.shared / max(len(one.content), len(other.content), 1)
-    if scene:
+    return _updated(frame)
+
+
+def _updated(frame: _Frame) -> float:
+    """Return how certain it is of statements of two times: little depends on it."""
+    enough = frame.pair.shared >= 2 or (
+        frame.covered == 1.0 and (frame.attribute or bool(frame.value.unit))
+    )
+    certain = frame.pair.dated and enough and not frame.again and frame.covered >= 0.6
+    return 0.7 if certain and not frame.scene else 0.0
+
+
+def _in_like_frames(frame: _Frame) -> float:
+    """Return how certain it is where other words differ, too."""
+    pair, covered, shared = frame.pair, frame.covered, frame.pair.shared
+    if frame.scene:
         return 0.0
-    if pair.dated and not _again(pair) and covered >= 0.6:
-        if pair.shared >= 2 or (covered == 1.0 and (attribute or mine.unit)):
-            return 0.7
-    if _subject_differs(pair, here, there):
+    if updated := _updated(frame):
+        return updated
+    if _subject_differs(pair):
         return 0.0
-    if attribute and covered >= 0.75 and larger >= 0.4 and pair.shared >= 2:
+    if frame.attribute and covered >= 0.75 and frame.larger >= 0.4 and shared >= 2:
         return 0.8
-    if attribute and covered == 1.0 and larger >= 0.5:
-        return 0.7
-    if attribute and covered == 1.0 and mine.unit and _beside(pair, here, there):
+    if covered == 1.0 and _of_one_attribute(frame):
         return 0.65
-    if often and pair.shared >= 2 and covered == 1.0:
+    if frame.changes and shared >= 2 and covered >= 0.5 and _named(frame):
         return 0.7
-    if (
-        (attribute or mine.unit or mine.kind != NUMBER or _counted(one, here))
-        and changes
-        and pair.shared >= 2
-        and covered >= 0.5
-    ):
+    if frame.value.kind == VERSION and covered >= 0.6:
         return 0.7
-    if mine.kind == VERSION and covered >= 0.6:
-        return 0.7
-    if pair.shared >= 3 and covered >= 0.75 and larger >= 0.5 and not _again(pair):
+    if shared >= 3 and covered >= 0.75 and frame.larger >= 0.5 and not frame.again:
         return 0.65
     return 0.0
+
+
+def _named(frame: _Frame) -> bool:
+    """Whether a value says more than a bare number of nothing."""
+    if frame.attribute or frame.value.unit or frame.value.kind != NUMBER:
+        return True
+    return bool(_counted(frame.pair.one, frame.here))
+
+
+def _of_one_attribute(frame: _Frame) -> bool:
+    if frame.often and frame.pair.shared >= 2:
+        return True
+    if not frame.attribute:
+        return False
+    beside = frame.value.unit and _beside(frame.pair, frame.here, frame.there)
+    return frame.larger >= 0.5 or bool(beside)
 
 
 def _counted(clause: Clause, place: int) -> str:
@@ -248,7 +319,7 @@ def _again(pair: Pair) -> bool:
     )
 
 
-def _subject_differs(pair: Pair, here: int, there: int) -> bool:
+def _subject_differs(pair: Pair) -> bool:
     """Whether a name, or the word before the verb, is in one sentence alone."""
     for clause, only, other_only in (
         (pair.one, pair.only_one, pair.only_other),

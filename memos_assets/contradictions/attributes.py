@@ -14,6 +14,10 @@ _VALUE_ENDS: Final = re.compile(
 )
 
 
+#: Kinds of places: one that is not known may be within one that is.
+_PLACES: Final = frozenset({"country", "continent", "land"})
+
+
 def attribute(pair: Pair) -> Found | None:
     """Both sentences give the value of one attribute of one subject, and the values differ."""
     one, other = pair.one, pair.other
@@ -60,6 +64,8 @@ def _compared(pair: Pair, name: str, here: tuple[int, int], there: tuple[int, in
     alike = any(common_kind(a, b) for a in words[0] for b in words[1])
     # "Berlin" and "Germany" are of two kinds: both may be right.
     if kinds[0] and kinds[1] and not alike:
+        return None
+    if bool(kinds[0]) != bool(kinds[1]) and (kinds[0] | kinds[1]) & _PLACES:
         return None
     if name == "attribute" and not alike:
         names = all(

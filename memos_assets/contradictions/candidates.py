@@ -147,7 +147,8 @@ def _words(
 ) -> npt.NDArray[np.float64]:
     """Return BM25 of the topic of a statement, divided by the sum of the IDF of its words."""
     topic = _topic(statement)
-    documents = [_counts(others[n].text) for n in allowed]
+    language = statement.language or _language(statement.text)
+    documents = [_counts(others[n].text, language) for n in allowed]
     lengths = np.array([size for _, size in documents], np.float64)
     half = K1 * (1 - _B + _B * lengths / max(lengths.mean(), 1.0))
     total = np.zeros(len(allowed))
@@ -195,11 +196,10 @@ def _synonyms(language: str, groups: frozenset[int]) -> frozenset[str]:
 
 
 @lru_cache(maxsize=_KEPT_TEXTS)
-def _counts(text: str) -> tuple[Mapping[str, int], int]:
-    """Return stem -> occurrences of a text, in its language, and its number of words."""
-    stem = lexicon(language_of(text.split()[:40]) or "en").stem
+def _counts(text: str, language: str) -> tuple[Mapping[str, int], int]:
+    """Return stem -> occurrences of a text, by a language's stems, and its number of words."""
     found = _WORD.findall(text.lower())
-    return Counter(map(stem, found)), len(found)
+    return Counter(map(lexicon(language).stem, found)), len(found)
 
 
 def forget() -> None:

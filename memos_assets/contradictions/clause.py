@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-from memos_assets.contradictions.lists import Lists
+from memos_assets.contradictions.lists import Lists, lists
 from memos_assets.contradictions.sentences import Sentence, asserted
 from memos_assets.contradictions.values import EVERY_WEEK, NUMBER, WEEKDAY, Value, amount, values_of
 from memos_assets.language.lexicon import Word
 
-_TOKEN: Final = re.compile(r"[^\W_]+(?:['\u2019&.+#/_-]?[^\W_]+)*[+#]*")
+_TOKEN: Final = re.compile(r"[^\W_]+(?:['&.+#/_-][^\W_]+)*[+#]*")
 _KEPT_TEXTS: Final = 20_000
+_KEPT_WORDS: Final = 50_000
 _GAP: Final = re.compile(r"[,;()]")
 
 
@@ -136,7 +137,7 @@ def _read(sentence: Sentence) -> Clause:
             clause.copula = place
         if clause.verb < 0 and text in words.auxiliary:
             clause.verb = place
-    first = words_first(sentence)
+    first = _first(lower)
     progressive = clause.verb > 0 and any(
         token.word.text.endswith("ing")
         for token in clause.tokens[clause.verb + 1 : clause.verb + 3]
@@ -146,31 +147,31 @@ def _read(sentence: Sentence) -> Clause:
     return clause
 
 
-def words_first(sentence: Sentence) -> str:
-    """Return the first word of a sentence, in lower case."""
-    first = _TOKEN.search(sentence.text)
-    return first[0].lower().replace("\u2019", "'") if first else ""
+def _first(lower: str) -> str:
+    first = _TOKEN.search(lower)
+    return first[0] if first else ""
 
 
 def _tokens(clause: Clause, changes: list[tuple[int, int]]) -> None:
-    lexicon, light = clause.lists.lexicon, clause.lists.light
+    language = clause.lists.lexicon.name
     values = iter(enumerate(clause.values))
     number, value = next(values, (-1, None))
     found: list[Token] = []
     for match in _TOKEN.finditer(clause.lower):
         start, end = match.span()
         while value is not None and value.end <= start:
-            found.append(Token(_EMPTY, value.start, value.end, number, light=False, name=False))
+            found.append(_valued(value.start, value.end, number))
             number, value = next(values, (-1, None))
         if value is not None and start < value.end and end > value.start:
             continue
-        for text, at in _parts(match[0], start, clause.lists):
-            word = lexicon.word(text)
-            name = at > 0 and clause.text[at].isupper() and bool(found)
-            nothing = word.stem in light or any(begin <= at < stop for begin, stop in changes)
-            found.append(Token(word, at, at + len(text), -1, light=nothing, name=name))
+        for word, offset, size, light in _looked_up(match[0], language):
+            at = start + offset
+            name = bool(found) and clause.text[at].isupper()
+            if changes and not light:
+                light = any(begin <= at < stop for begin, stop in changes)
+            found.append(Token(word, at, at + size, -1, light, name))
     while value is not None:
-        found.append(Token(_EMPTY, value.start, value.end, number, light=False, name=False))
+        found.append(_valued(value.start, value.end, number))
         number, value = next(values, (-1, None))
     clause.tokens = _numbers(_phrases(found, clause), clause)
     clause.content = [
@@ -187,15 +188,27 @@ def _tokens(clause: Clause, changes: list[tuple[int, int]]) -> None:
 _EMPTY: Final = Word("", "", content=False)
 
 
-def _parts(token: str, start: int, words: Lists) -> list[tuple[str, int]]:
+def _valued(start: int, end: int, value: int) -> Token:
+    return Token(_EMPTY, start, end, value, light=False, name=False)
+
+
+@lru_cache(maxsize=_KEPT_WORDS)
+def _looked_up(token: str, language: str) -> tuple[tuple[Word, int, int, bool], ...]:
+    """Return (word, offset, size, light) of the parts of a token in lower case."""
+    words = lists(language)
+    found = ((words.lexicon.word(text), at, len(text)) for text, at in _parts(token, words))
+    return tuple((word, at, size, word.stem in words.light) for word, at, size in found)
+
+
+def _parts(token: str, words: Lists) -> list[tuple[str, int]]:
     """Split a compound that is not listed, and take the ending from a genitive."""
     if token.endswith("'s") and token not in words.person and token not in words.copula:
         token = token[:-2]
     if "-" not in token and "/" not in token:
-        return [(token, start)]
+        return [(token, 0)]
     if words.lexicon.stem(token) in words.lexicon.vocabulary or any(c.isdigit() for c in token):
-        return [(token, start)]
-    parts, at = [], start
+        return [(token, 0)]
+    parts, at = [], 0
     for part in re.split(r"([-/])", token):
         if part and part not in "-/":
             parts.append((part, at))
@@ -251,8 +264,7 @@ def _numbers(tokens: list[Token], clause: Clause) -> list[Token]:
         ):
             ordinal = (
                 ranked
-                or word.content
-                and word.text.endswith(("th", "first", "second", "third"))
+                or (word.content and word.text.endswith(("th", "first", "second", "third")))
                 or word.text.endswith(("te", "ten", "ter"))
             )
             number, end = float(word.number), place + 1
@@ -282,7 +294,7 @@ def _numbers(tokens: list[Token], clause: Clause) -> list[Token]:
                     clause.lists,
                 )
             )
-            token = Token(_EMPTY, *span, len(clause.values) - 1, light=False, name=False)
+            token = _valued(*span, len(clause.values) - 1)
             place = end - 1
         if token.value < 0 and (day := word.kinds.keys() & _WEEKDAY):
             often = EVERY_WEEK if _weekly(token, found) else ""
@@ -291,7 +303,7 @@ def _numbers(tokens: list[Token], clause: Clause) -> list[Token]:
             clause.values.append(
                 Value(WEEKDAY, *span, 0, 0, often, parts, clause.text[span[0] : span[1]])
             )
-            token = Token(_EMPTY, *span, len(clause.values) - 1, light=False, name=False)
+            token = _valued(*span, len(clause.values) - 1)
         if token.value >= 0 and clause.values[token.value].kind == NUMBER:
             token, place = _with_unit(token, tokens, place, clause)
         found.append(token)
@@ -342,7 +354,7 @@ def _with_unit(token: Token, tokens: list[Token], place: int, clause: Clause) ->
         clause.lists,
     )
     clause.values[token.value] = new
-    joined = Token(_EMPTY, token.start, end, token.value, light=False, name=False)
+    joined = _valued(token.start, end, token.value)
     if factor is not None and place + 2 < len(tokens):
         return _with_unit(joined, tokens, place + 1, clause)
     return joined, place + 1

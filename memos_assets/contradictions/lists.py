@@ -72,6 +72,7 @@ class Lists:
         person: pronoun -> who is meant: "i", "we", "you", "he", "she", "they", "it".
         light, generic, several, acts, attribute, once, states, roles: stems of words.
         copula, auxiliary, scene, subjects, past, pointing: words as they are in a text.
+        known: every word of the file; they tell the language where function words do not.
         habit: finds how often something is done.
         verbs: stem -> groups of verbs that may stand for each other after "never".
     """
@@ -105,6 +106,7 @@ class Lists:
     subjects: frozenset[str]
     past: frozenset[str]
     pointing: frozenset[str]
+    known: frozenset[str]
     habit: Phrases
     verbs: Mapping[str, frozenset[str]]
 
@@ -161,6 +163,9 @@ def lists(language: str) -> Lists:
         subjects=frozenset(written["subject"]),
         past=frozenset(written["past"]),
         pointing=frozenset(written["pointing"]),
+        known=frozenset(
+            word for phrases in written.values() for phrase in phrases for word in words_in(phrase)
+        ),
         habit=Phrases(written["habit"]),
         verbs={verb: frozenset(groups) for verb, groups in verbs.items()},
     )

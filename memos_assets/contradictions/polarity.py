@@ -29,25 +29,14 @@ def negation(pair: Pair) -> Found | None:
     negated, asserted = pair.one, pair.other
     if pair.only_one or not pair.matched or _values_differ(pair):
         return None
-    if not _said_of_it(pair) and pair.shared < min(2, len(asserted.content)):
+    enough = max(min(2, len(asserted.content)), _COVERED * len(asserted.content))
+    if pair.shared < enough and not _said_of_it(pair):
         return None
-    if not _said_of_it(pair) and pair.shared < _COVERED * len(asserted.content):
+    if negated.never >= 0 and pair.shared < 3 and _points(negated):
+        return None
+    if not _says_something(negated) or _other_tense(pair) or not _of_one_subject(pair):
         return None
     at = negated.negations[0]
-    about_all = negated.tokens[at].word.text in negated.lists.nobody
-    determiner = _is_determiner(negated, at)
-    # "X is not enabled" and "I enabled X": who did it is not said in the first.
-    passive = not negated.person and negated.copula >= 0 and pair.shared >= 3
-    if not (about_all or determiner or passive) and not one_person(pair):
-        return None
-    if (about_all or determiner) and pair.one.people - pair.other.people:
-        return None
-    if not about_all and not (determiner and negated.scene) and _other_subject(pair, at):
-        return None
-    if _other_tense(pair) or (not determiner and _narrower(pair)):
-        return None
-    if not _says_something(negated):
-        return None
     certain = 0.95 if not pair.only_other else 0.85 if len(pair.only_other) == 1 else 0.75
     mine = (at, *[n for n in pair.matched if n > at][:3])
     theirs = tuple(pair.matched[n] for n in mine[1:]) or tuple(pair.matched.values())
@@ -58,6 +47,23 @@ def negation(pair: Pair) -> Found | None:
         theirs,
         f"{quoted(negated, mine)} denies what {quoted(asserted, theirs)} says",
     )
+
+
+def _of_one_subject(pair: Pair) -> bool:
+    """Whether what is denied of somebody is said of the same one, and of the same thing."""
+    negated = pair.one
+    at = negated.negations[0]
+    about_all = negated.tokens[at].word.text in negated.lists.nobody
+    determiner = _is_determiner(negated, at)
+    if about_all or determiner:
+        if negated.people - pair.other.people:
+            return False
+    # "X is not enabled" and "I enabled X": who did it is not said in the first.
+    elif not one_person(pair) and (negated.person or negated.copula < 0 or pair.shared < 3):
+        return False
+    if not about_all and not (determiner and negated.scene) and _other_subject(pair, at):
+        return False
+    return determiner or not _narrower(pair)
 
 
 def _other_tense(pair: Pair) -> bool:
@@ -114,7 +120,7 @@ def _other_subject(pair: Pair, at: int) -> bool:
 
 
 def _narrower(pair: Pair) -> bool:
-    """Whether the last word that is denied is part of another thing: "meat" in "meat substitute"."""
+    """Whether the last word denied is part of another thing: "meat" in "meat substitute"."""
     last = pair.matched[max(pair.matched)]
     clause = pair.other
     following = last + 1
@@ -224,9 +230,7 @@ def _contained(pair: Pair, verb: int, objects: Sequence[int]) -> tuple[float, li
         for name in group & theirs.lists.verbs.get(token.word.stem, frozenset())
     }
     near = exact or bool(common)
-    if len(objects) < 2 and any(
-        token.word.text in mine.lists.pointing for token in mine.tokens[mine.never + 1 :]
-    ):
+    if len(objects) < 2 and _points(mine):
         return 0.0, []
     told = [n for n in objects if mine.tokens[n].word.stem not in mine.lists.generic]
     here = [n for n in told if n in pair.matched]
@@ -253,6 +257,12 @@ def _contained(pair: Pair, verb: int, objects: Sequence[int]) -> tuple[float, li
     if cover == 1.0 and len(here) >= 2 and (len(here) >= 3 or names or not capitals):
         return 0.65, shown
     return 0.0, []
+
+
+def _points(clause: Clause) -> bool:
+    """Whether what never was is "that", "it" or "such a ...": something that was said before."""
+    after = clause.tokens[clause.never + 1 :]
+    return any(token.word.text in clause.lists.pointing for token in after)
 
 
 def _predicate(clause: Clause, place: int) -> bool:

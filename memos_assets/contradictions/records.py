@@ -1,4 +1,4 @@
-"""Both stages over many statements, and a judge that has the last word: records of what was found."""
+"""Both stages over many statements, and a judge with the last word: records of what was found."""
 
 import inspect
 from collections.abc import Awaitable, Iterator, Sequence
@@ -24,7 +24,7 @@ class Judge(Protocol):
     """A second opinion, such as of an LLM, with the last word on what the rules found.
 
     It answers True if the statements contradict each other, False if they do not. A timeout is its
-    own: it raises. Whatever it raises, and any other answer, leaves the record as the rules left it.
+    own: it raises. Whatever it raises, and any other answer, leaves the record to the rules.
     """
 
     @property

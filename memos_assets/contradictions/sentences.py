@@ -6,6 +6,7 @@ Offsets stay those of the text: what is left out is replaced by as many spaces.
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from memos_assets.contradictions.lists import Lists, lists, words_in
@@ -16,6 +17,8 @@ MOST_CHARACTERS: Final = 4_000
 MOST_SENTENCES: Final = 40
 MOST_WORDS: Final = 60
 _KEPT_TEXTS: Final = 20_000
+#: Characters of a text that tell its language.
+_MOST_TOLD: Final = 400
 
 _FENCE: Final = re.compile(r"```.*?(?:```|\Z)|~~~.*?(?:~~~|\Z)", re.DOTALL)
 _INLINE: Final = re.compile(r"`[^`\n]*[^\w`\n.-][^`\n]*`")
@@ -27,15 +30,18 @@ _QUOTED: Final = re.compile(
 #: A line of a program, of a log, of data, or of a command.
 _CODE_LINE: Final = re.compile(
     r"^(?:\t| {4,}(?![-*\d]))"
-    r"|[{};\\]\s*$|^\s*[}\])]+|=>|==|!=|::|->|&&|\|\||\+=|<-|/\*|\*/|^\s*(?://|#\s?(?:include|define|!)|>>>|\$ |%|@\w+\()"
+    r"|[{};\\]\s*$|^\s*[}\])]+|=>|==|!=|::|->|&&|\|\||\+=|<-|/\*|\*/"
+    r"|^\s*(?://|#\s?(?:include|define|!)|>>>|\$ |%|@\w+\()"
     r"|^\s*(?:def|class|import|from\s+[\w.]+\s+import|return|elif|else:|try:|except|finally:|raise|assert|lambda"
     r"|function|const|let|var|public|private|static|void|int|SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER|DROP"
-    r"|FROM|WHERE|echo|sudo|pip|npm|git|docker|curl|cd|export|print)\b(?=.*[=(){}\[\];:/*'\"]|\s+[A-Z_]+\b|\s+-|\s*$)"
+    r"|FROM|WHERE|echo|sudo|pip|npm|git|docker|curl|cd|export|print)\b"
+    r"(?=.*[=(){}\[\];:/*'\"]|\s+[A-Z_]+\b|\s+-|\s*$)"
     r"|^\s*(?:if|for|while|with)\b.*:\s*$"
     r"|^\s*[\w.\[\]'\"]+(?:\s*:\s*[\w\[\]., ]+)?\s*[-+*/|]?=\s*\S"
     r"|\b[\w.]+\((?:[^()\s]*|[^()]*=[^()]*)\)"
     r"|^\s*[\"']?[\w.-]+[\"']?\s*:\s*[\"'\[{\d]|^\s*[A-Z_]{3,}\s*:|\w+\[\w*\]|\b\w+_\w+\b.*\b\w+_\w+\b"
-    r"|^\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^Traceback|^\s*File \"|^\s*at \w+\.|^\s*\|.*\||^\s*[-=*_#]{3,}\s*$|\$[A-Za-z_]\w*|\\[a-z]+\{"
+    r"|^\s*\d{4}-\d\d-\d\d[T ]\d\d:\d\d|^Traceback|^\s*File \"|^\s*at \w+\.|^\s*\|.*\|"
+    r"|^\s*[-=*_#]{3,}\s*$|\$[A-Za-z_]\w*|\\[a-z]+\{"
 )
 _QUOTATION_LINE: Final = re.compile(r"^\s*>")
 _AND: Final = frozenset({"and", "und"})
@@ -103,7 +109,7 @@ def _sentences(text: str, language: str | None) -> Iterator[Sentence]:
         text = _INLINE.sub(_blank, _FENCE.sub(_blank, text))
     if "<" in text or "[" in text or "://" in text:
         text = _MARKUP.sub(_blank, text)
-    whole = language or language_of(text.split())
+    whole = language or _language(text)
     ends = _ENDS[whole or "en"]
     for line in _LINE.finditer(text):
         read = line[0]
@@ -122,10 +128,23 @@ def _sentences(text: str, language: str | None) -> Iterator[Sentence]:
             stop = end.end() if end else len(read)
             question = bool(end and "?" in end[0])
             part = read[start : end.start() if end else stop]
-            own = language or (language_of(part.split()) if whole is None else whole)
+            own = language or (_language(part) if whole is None else whole)
             if own is not None:
                 yield from _clauses(part, line.start() + start, lists(own), said_by, question)
             start = stop
+
+
+def _language(text: str) -> str | None:
+    """Return the language of a text; "in" alone is English and German, and "wohnt" is not."""
+    found = language_of(text.split())
+    if found is None:
+        return None
+    words = set(words_in(text.lower()[:_MOST_TOLD]))
+    other = "de" if found == "en" else "en"
+    ours, theirs = (
+        len(words & (lists(name).known | lists(name).lexicon.function)) for name in (found, other)
+    )
+    return other if theirs > ours else found
 
 
 def _clauses(
@@ -144,19 +163,7 @@ def _clauses(
         part, lower, question = part[: asked.start()], lower[: asked.start()], False
     elif question:
         return
-    borders = [0]
-    for found in words.clause.all(lower, every):
-        # German "der" begins a clause only after a comma; "and" joins too often to be one.
-        before = lower[: found.start()].rstrip()
-        rest = lower[found.start() :].split(",", 1)[0]
-        if found[0] in _AND and len(rest.split()) < _CLAUSE_WORDS:
-            continue
-        if before.endswith(",") or (
-            before and found[0] in ("but", "because", "although", "aber", "weil", "obwohl")
-        ):
-            borders.append(found.start())
-    borders.append(len(part))
-    for begin, end in zip(borders, borders[1:], strict=False):
+    for begin, end in pairwise(_borders(lower, words, every)):
         clause, of_clause = part[begin:end], lower[begin:end]
         named = words_in(of_clause)
         if not 2 <= len(named) <= MOST_WORDS or named[0] in words.question:
@@ -168,3 +175,20 @@ def _clauses(
             unasserted = words.unasserted.search(of_clause, of_it, unasserted.end())
         if unasserted is None:
             yield Sentence(start + begin, clause, words, speaker, of_it)
+
+
+def _borders(lower: str, words: Lists, every: frozenset[str]) -> list[int]:
+    """Return where the clauses of a sentence begin, and where the last one ends."""
+    borders = [0]
+    for found in words.clause.all(lower, every):
+        # German "der" begins a clause only after a comma; "and" joins too often to be one.
+        before = lower[: found.start()].rstrip()
+        rest = lower[found.start() :].split(",", 1)[0]
+        if found[0] in _AND and len(rest.split()) < _CLAUSE_WORDS:
+            continue
+        if before.endswith(",") or (
+            before and found[0] in ("but", "because", "although", "aber", "weil", "obwohl")
+        ):
+            borders.append(found.start())
+    borders.append(len(lower))
+    return borders

@@ -19,11 +19,11 @@ def swap(pair: Pair) -> Found | None:
         return None
     mine, theirs = _runs(one.tokens, other.tokens, one, other)
     if mine and theirs and len(mine) <= _LONGEST_RUN and len(theirs) <= _LONGEST_RUN:
-        found = _exclusive(pair, mine, theirs)
-        return found
-    if one_person(pair) and 1 <= len(pair.only_one) <= 2 and 1 <= len(pair.only_other) <= 2:
-        if pair.shared >= 2 or (pair.shared and one.copula >= 0 and other.copula >= 0):
-            return _exclusive(pair, pair.only_one, pair.only_other)
+        return _exclusive(pair, mine, theirs)
+    few = 1 <= len(pair.only_one) <= 2 and 1 <= len(pair.only_other) <= 2
+    framed = pair.shared >= 2 or (pair.shared and one.copula >= 0 and other.copula >= 0)
+    if few and framed and one_person(pair):
+        return _exclusive(pair, pair.only_one, pair.only_other)
     return None
 
 
@@ -83,7 +83,7 @@ def _exclusive(pair: Pair, mine: list[int], theirs: list[int]) -> Found | None:
 
 
 def _paired_elsewhere(pair: Pair, mine: list[int], theirs: list[int], n: int, m: int) -> bool:
-    """Whether the runs have other words with content that have no partner: it may be another thing."""
+    """Whether the runs have other words without a partner: it may be another thing."""
     rest_mine = [k for k in mine if k != n and k in pair.only_one]
     rest_theirs = [k for k in theirs if k != m and k in pair.only_other]
     if pair.one.scene and pair.other.scene:
@@ -108,23 +108,28 @@ def _excluded(pair: Pair, word: Word, its: Word, n: int, m: int) -> str:
     if not one_person(pair) or _is_subject(one, n) or _is_subject(other, m):
         return ""
     if against:
-        acts = one.lists.acts
-        if not (word.content or word.text in _WITH):
-            return ""
-        if word.stem in acts and its.stem in acts and not (one.copula >= 0 and other.copula >= 0):
-            return ""
-        return "antonym"
-    if not word.kinds or not common_kind(word, its):
+        return "antonym" if _states(pair, word, its) else ""
+    if not word.kinds or not common_kind(word, its) or _listed(one, n) or _listed(other, m):
         return ""
-    if _listed(one, n) or _listed(other, m):
-        return ""
+    return "exclusive kind" if _one_at_a_time(pair, n) else ""
+
+
+def _states(pair: Pair, word: Word, its: Word) -> bool:
+    """Whether two opposites are states; of two acts, such as "open", one may follow the other."""
+    acts = pair.one.lists.acts
+    if word.stem in acts and its.stem in acts:
+        return pair.one.copula >= 0 and pair.other.copula >= 0
+    return word.content or word.text in _WITH
+
+
+def _one_at_a_time(pair: Pair, n: int) -> bool:
+    """Whether the words before a thing allow for one of its kind alone: not "I like"."""
+    one = pair.one
     several = one.lists.several
     verbs = [one.tokens[k].word for k in range(n)]
     if pair.dated and any(verb.stem in one.lists.states for verb in verbs):
-        return "exclusive kind"
-    if any(verb.stem in several or verb.text in several for verb in verbs):
-        return ""
-    return "exclusive kind"
+        return True
+    return not any(verb.stem in several or verb.text in several for verb in verbs)
 
 
 def _listed(clause: Clause, place: int) -> bool:

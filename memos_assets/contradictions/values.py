@@ -13,16 +13,20 @@ NUMBER, DATE, CLOCK, VERSION, WEEKDAY = "number", "date", "time", "version", "we
 #: Unit of a day of the week that is each of them.
 EVERY_WEEK: Final = "every week"
 #: Unit -> what it measures, and how much of the first unit of that it is.
+_DIMENSIONS: Final[dict[str, dict[str, float]]] = {
+    "time": {"us": 1e-6, "ms": 1e-3, "s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 604_800},
+    "months": {"month": 1, "y": 12},
+    "length": {"mm": 1e-3, "cm": 0.01, "m": 1, "km": 1e3},
+    "mass": {"g": 1, "kg": 1e3, "t": 1e6},
+    "volume": {"ml": 1e-3, "l": 1},
+    "pace": {"hz": 1, "khz": 1e3, "mhz": 1e6, "ghz": 1e9},
+    "size": {"byte": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "tb": 1e12},
+    "power": {"watt": 1, "kw": 1e3},
+}
 _SCALES: Final = {
-    **{"ms": ("time", 0.001), "us": ("time", 1e-6), "s": ("time", 1.0), "min": ("time", 60.0)},
-    **{"h": ("time", 3600.0), "d": ("time", 86_400.0), "w": ("time", 604_800.0)},
-    **{"month": ("months", 1.0), "y": ("months", 12.0)},
-    **{"mm": ("length", 0.001), "cm": ("length", 0.01), "m": ("length", 1.0)},
-    **{"km": ("length", 1000.0), "g": ("mass", 1.0), "kg": ("mass", 1000.0), "t": ("mass", 1e6)},
-    **{"ml": ("volume", 0.001), "l": ("volume", 1.0), "mhz": ("pace", 1e6), "ghz": ("pace", 1e9)},
-    **{"byte": ("size", 1.0), "kb": ("size", 1e3), "mb": ("size", 1e6), "gb": ("size", 1e9)},
-    **{"tb": ("size", 1e12), "hz": ("pace", 1.0), "khz": ("pace", 1e3), "kw": ("power", 1e3)},
-    "watt": ("power", 1.0),
+    unit: (dimension, scale)
+    for dimension, scales in _DIMENSIONS.items()
+    for unit, scale in scales.items()
 }
 #: How far "about" reaches, as a share of the value.
 _ABOUT: Final = 0.1
@@ -133,10 +137,8 @@ def _date(match: re.Match[str], words: Lists) -> Value | None:
     found = {name: value for name, value in match.groupdict().items() if value}
     parts = {name[0]: value for name, value in found.items()}
     month = parts.get("m", "")
-    if month and not month.isdigit():
-        number = _month(month.lower(), words)
-    else:
-        number = int(month or 0)
+    named = bool(month) and not month.isdigit()
+    number = _month(month.lower(), words) if named else int(month or 0)
     day, year = int(parts.get("d", 0)), int(parts.get("y", 0))
     if number > 12 or day > 31:
         return None
