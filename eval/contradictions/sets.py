@@ -93,7 +93,7 @@ def sick(path: Path) -> list[Labelled]:
 
 def chats(data: Path) -> list[Sequence[Statement]]:
     """Return what each speaker says in each conversation."""
-    found = []
+    found: list[Sequence[Statement]] = []
     for group in read_locomo(data / CHATS).groups:
         by_speaker: dict[str, list[Statement]] = {}
         for memory in group.memories:

@@ -17,6 +17,7 @@ from memos_assets.contradictions.values import (
 
 #: More values of one unit than this are a list, and which of them is meant is not known.
 _MOST_VALUES: Final = 3
+_RANK: Final = "rank"
 _WHEN: Final = frozenset({DATE, CLOCK, WEEKDAY})
 #: Words from a noun to its value, at most.
 _NEAR: Final = 4
@@ -157,8 +158,10 @@ def _certain(pair: Pair, mine: Value, theirs: Value) -> float:
 def _comparable(frame: _Frame) -> bool:
     """Whether two values may be of one thing at all."""
     if frame.value.kind == NUMBER:
-        return _counted_alike(frame.pair, frame.here, frame.there) and not _other_times(frame.pair)
-    if frame.value.kind == DATE and _numbers_differ(frame.pair):
+        return _counted_alike(frame.pair, frame.here, frame.there) and not (
+            _other_times(frame.pair) or _other_ranks(frame.pair, frame.value)
+        )
+    if _numbers_differ(frame.pair):
         return False
     if frame.value.kind in _WHEN:
         return frame.attribute or frame.often or frame.followed or _once(frame.pair)
@@ -203,6 +206,8 @@ def _in_like_frames(frame: _Frame) -> float:
         return 0.7
     if frame.value.kind == VERSION and covered >= 0.6:
         return 0.7
+    if frame.here + 1 in pair.matched and covered == 1.0 and shared >= 2 and frame.larger >= 0.6:
+        return 0.0 if frame.again else 0.65
     if shared >= 3 and covered >= 0.75 and frame.larger >= 0.5 and not frame.again:
         return 0.65
     return 0.0
@@ -261,6 +266,18 @@ def _unit(clause: Clause, place: int) -> str:
     return clause.values[clause.tokens[place].value].unit
 
 
+def _other_ranks(pair: Pair, value: Value) -> bool:
+    """Whether a rank differs and another number, too: they are of the first and of the second."""
+    ranked = value.unit == _RANK or any(v.unit == _RANK for v in pair.one.values)
+    return ranked and any(
+        mine.kind == NUMBER
+        and (mine.unit == _RANK) != (value.unit == _RANK)
+        and mine.conflicts(theirs)
+        for mine in pair.one.values
+        for theirs in pair.other.values
+    )
+
+
 def _numbers_differ(pair: Pair) -> bool:
     """Whether a number differs too: then the dates say when each of them was right."""
     return any(
@@ -272,8 +289,8 @@ def _numbers_differ(pair: Pair) -> bool:
 
 def _other_times(pair: Pair) -> bool:
     """Whether the sentences speak of two times, so that both numbers may be right."""
-    ours = [v for v in pair.one.values if v.kind == DATE]
-    others = [v for v in pair.other.values if v.kind == DATE]
+    ours = [v for v in pair.one.values if v.kind in (DATE, WEEKDAY)]
+    others = [v for v in pair.other.values if v.kind in (DATE, WEEKDAY)]
     return bool(ours and others) and all(a.conflicts(b) for a in ours for b in others)
 
 

@@ -14,6 +14,7 @@ _VALUE_ENDS: Final = re.compile(
 )
 
 
+_THE: Final = frozenset({"the", "der", "die", "das"})
 #: Kinds of places: one that is not known may be within one that is.
 _PLACES: Final = frozenset({"country", "continent", "land"})
 
@@ -42,10 +43,40 @@ def _named(pair: Pair) -> Found | None:
     subject = [n for n in one.content if n < one.copula]
     if not subject:
         return None
+    if found := _holder(pair, subject):
+        return found
     known = any(one.tokens[n].word.stem in one.lists.attribute for n in subject)
     if not known and (not pair.dated or one.tokens[subject[-1]].word.stem in one.lists.roles):
         return None
     return _compared(pair, "attribute", (ends[0].start, ends[0].end), (ends[1].start, ends[1].end))
+
+
+def _holder(pair: Pair, subject: list[int]) -> Found | None:
+    """Compare "A is the head of X" with "B is the head of X"."""
+    one, other = pair.one, pair.other
+    theirs = [m for m in other.content if m < other.copula]
+    names = all(one.tokens[n].name or n == 0 for n in subject) and all(
+        other.tokens[m].name or m == 0 for m in theirs
+    )
+    if not names or pair.only_one != subject or pair.only_other != theirs or pair.shared < 2:
+        return None
+    if not all(_of_the_one(clause) for clause in (one, other)):
+        return None
+    if one.tokens[min(pair.matched)].word.stem not in one.lists.attribute:
+        return None
+    return Found(
+        "exclusive attribute",
+        0.8,
+        tuple(subject),
+        tuple(theirs),
+        f"{quoted(one, subject)} and {quoted(other, theirs)} are each {quoted(one, pair.matched)}",
+    )
+
+
+def _of_the_one(clause: Clause) -> bool:
+    """Whether "the" follows the verb: there is one of it."""
+    after = clause.copula + 1
+    return after < len(clause.tokens) and clause.tokens[after].word.text in _THE
 
 
 def _compared(pair: Pair, name: str, here: tuple[int, int], there: tuple[int, int]) -> Found | None:

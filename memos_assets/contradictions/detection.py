@@ -109,6 +109,8 @@ def _compare(one: Clause, other: Clause, *, one_subject: bool, dated: bool) -> F
         return None
     if one.stems.isdisjoint(other.stems) and not _may_match(one, other):
         return None
+    if (one.words ^ other.words) & one.lists.another and not _of_any(one, other):
+        return None
     pair = align(one, other, one_subject=one_subject, dated=dated)
     best: Found | None = None
     for detector in DETECTORS:
@@ -116,6 +118,11 @@ def _compare(one: Clause, other: Clause, *, one_subject: bool, dated: bool) -> F
         if found and (best is None or found.score > best.score):
             best = found
     return best
+
+
+def _of_any(one: Clause, other: Clause) -> bool:
+    """Whether "another" tells no two things apart: in a picture, and beside a "never"."""
+    return one.scene or other.scene or one.never >= 0 or other.never >= 0
 
 
 def _may_match(one: Clause, other: Clause) -> bool:

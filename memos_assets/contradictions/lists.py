@@ -71,7 +71,7 @@ class Lists:
         nobody: negations that are a subject or an object.
         person: pronoun -> who is meant: "i", "we", "you", "he", "she", "they", "it".
         light, generic, several, acts, attribute, once, states, roles: stems of words.
-        copula, auxiliary, scene, subjects, past, pointing: words as they are in a text.
+        copula, auxiliary, scene, subjects, past, pointing, another, over, ongoing, present: words.
         known: every word of the file; they tell the language where function words do not.
         habit: finds how often something is done.
         verbs: stem -> groups of verbs that may stand for each other after "never".
@@ -106,6 +106,10 @@ class Lists:
     subjects: frozenset[str]
     past: frozenset[str]
     pointing: frozenset[str]
+    another: frozenset[str]
+    over: frozenset[str]
+    ongoing: frozenset[str]
+    present: frozenset[str]
     known: frozenset[str]
     habit: Phrases
     verbs: Mapping[str, frozenset[str]]
@@ -163,6 +167,10 @@ def lists(language: str) -> Lists:
         subjects=frozenset(written["subject"]),
         past=frozenset(written["past"]),
         pointing=frozenset(written["pointing"]),
+        another=frozenset(written["another"]),
+        over=frozenset(written["over"]),
+        ongoing=frozenset(written["ongoing"]),
+        present=frozenset(written["present"]),
         known=frozenset(
             word for phrases in written.values() for phrase in phrases for word in words_in(phrase)
         ),

@@ -5,6 +5,7 @@ from typing import Final
 
 from memos_assets.contradictions.alignment import Found, Pair, one_person, quoted
 from memos_assets.contradictions.clause import Clause
+from memos_assets.contradictions.values import DATE, WEEKDAY
 
 #: Share of the words of an asserted sentence that its negation has.
 _COVERED: Final = 0.5
@@ -34,7 +35,12 @@ def negation(pair: Pair) -> Found | None:
         return None
     if negated.never >= 0 and pair.shared < 3 and _points(negated):
         return None
-    if not _says_something(negated) or _other_tense(pair) or not _of_one_subject(pair):
+    if (
+        not _says_something(negated)
+        or _other_tense(pair)
+        or _other_time(pair)
+        or not _of_one_subject(pair)
+    ):
         return None
     at = negated.negations[0]
     certain = 0.95 if not pair.only_other else 0.85 if len(pair.only_other) == 1 else 0.75
@@ -74,6 +80,19 @@ def _other_tense(pair: Pair) -> bool:
         if clause.copula >= 0
     ]
     return len(tenses) == 2 and tenses[0] != tenses[1] and pair.one.never < 0
+
+
+def _other_time(pair: Pair) -> bool:
+    """Whether what is denied of now, or since a day, is said of a time that is over or to come."""
+    now, then = pair.one, pair.other
+    if now.never >= 0 or now.lists.present.isdisjoint(now.words):
+        return False
+    if now.words & now.lists.past:
+        return False
+    if then.words & then.lists.ongoing:
+        return False
+    days = any(v.kind == DATE or (v.kind == WEEKDAY and not v.unit) for v in then.values)
+    return not then.lists.over.isdisjoint(then.words - now.words) or days
 
 
 def _said_of_it(pair: Pair) -> bool:

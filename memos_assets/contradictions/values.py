@@ -36,8 +36,13 @@ _DATE: Final = (
     r"|\b(?P<d3>\d{1,2})(?:st|nd|rd|th|\.)?\s+(?:of\s+)?(?P<m3>MONTH)\b\.?(?:,?\s+(?P<y3>\d{4}))?\b"
     r"|\b(?P<m4>MONTH)\.?\s+(?P<d4>\d{1,2})(?:st|nd|rd|th)?\b(?!\.\d|:\d)(?:,?\s+(?P<y4>\d{4})\b)?"
     r"|\b(?P<m5>MONTH),?\s+(?P<y5>(?:1[5-9]|20)\d\d)\b"
-    r"|\b(?P<y6>(?:1[5-9]|20)\d\d)\b(?![.,]?\d|\s*[%$€£]|[-\w])"
+    r"|\b(?P<y6>(?:1[5-9]|20)\d\d)\b(?![.,]?\d|\s*[%$€£]|[-\w]|COUNTED)"
 )
+#: What makes four digits a number: "1500 dollars". In German a participle may follow a year.
+_COUNTED: Final = {
+    "en": r"\s(?:[a-z]+s|km|kg|mb|gb|ms|people)\b",
+    "de": r"\s(?:[A-Z\u00c4\u00d6\u00dc]|km\b|kg\b|mb\b)",
+}
 _CLOCKS: Final = re.compile(
     r"\b(?P<h1>\d{1,2})[:.](?P<min1>\d\d)(?:\s*(?P<half1>[ap])\.?m\b\.?|\s*(?:Uhr|uhr|h)\b|(?<=:\d\d)(?![:.]?\d))"
     r"|\b(?P<h2>\d{1,2})\s*(?:(?P<half2>[ap])\.?m\b\.?|(?:Uhr|uhr|o'clock)\b(?:\s+(?P<min2>\d\d)\b)?)"
@@ -153,7 +158,11 @@ def _dates(language: str) -> re.Pattern[str]:
     names = [name.split()[0].capitalize() for name in lexicon(language).months]
     names += [name.lower() for name in names if name != "May"]
     names = [form for name in names for form in (name, name[:4], name[:3])]
-    return re.compile(_DATE.replace("MONTH", "|".join(sorted(set(names), key=len, reverse=True))))
+    return re.compile(
+        _DATE.replace("MONTH", "|".join(sorted(set(names), key=len, reverse=True))).replace(
+            "COUNTED", _COUNTED[language]
+        )
+    )
 
 
 def _month(name: str, words: Lists) -> int:

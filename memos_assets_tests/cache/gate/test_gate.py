@@ -78,6 +78,14 @@ def test_a_word_more_that_asks_for_another_thing_is_refused_for_results_too() ->
     assert judge(rules_for("results"), "Can I eat bamboo?", "How can I eat bamboo?").serve
 
 
+def test_an_irregular_form_has_the_stem_of_its_base() -> None:
+    english, german = lexicon("en"), lexicon("de")
+    for form, base in (("made", "make"), ("taken", "take"), ("wrote", "write"), ("news", "news")):
+        assert english.stem(form) == english.stem(base)
+    assert english.stem("news") == "news"
+    assert german.stem("gekauft") == german.stem("kaufen")
+
+
 def test_the_reason_shows_the_words() -> None:
     assert (
         "'enable' is the opposite of 'disable'" in judge(ANSWERS, A, A.replace("en", "dis")).reason
