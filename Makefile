@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export DAGSTER_DISABLE_TELEMETRY := 1
 
-.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench eval eval-cache faults fuzz histories tamper clean
+.PHONY: demo test test-fast ui lint types docs picture pictures wheel-trial bench eval eval-cache eval-contradictions faults fuzz histories tamper clean
 .DEFAULT_GOAL := demo
 
 # Bytecode is compiled here because Dagster imports some 1,400 modules and
@@ -68,6 +68,10 @@ eval: $(READY)
 # What the semantic cache serves of published sets: make eval-cache DATA=FOLDER, with MEMOS_EMBEDDER set.
 eval-cache: $(READY)
 	$(BIN)/python -m eval.cache --data $(DATA) $(EVAL)
+
+# What is detected without a judge: make eval-contradictions DATA=FOLDER, best with MEMOS_EMBEDDER set.
+eval-contradictions: $(READY)
+	$(BIN)/python -m eval.contradictions --data $(DATA) $(EVAL)
 
 faults: $(READY)
 	$(BIN)/python -m faults --kills $(or $(N),100)

@@ -15,7 +15,10 @@ PACKAGE = PROJECT_ROOT / "memos_assets"
 TESTS = PROJECT_ROOT / "memos_assets_tests"
 MODULES = sorted([*PACKAGE.rglob("*.py"), *TESTS.rglob("*.py")])
 #: Rooms that know nothing of Dagster, and the one module that is Dagster's storage.
-ROOMS = ("catalog", "consolidate", "postgres", "search", "memory", "report", "demo")
+ROOMS = (
+    *("catalog", "consolidate", "postgres", "search", "language", "contradictions", "memory"),
+    *("report", "demo"),
+)
 STORAGE = "memos_assets.postgres.dagster_storage"
 MOST_LINES = 420
 #: Codes of M7xx that commands raise, not calls of agents.

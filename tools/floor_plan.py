@@ -22,6 +22,10 @@ GROUND = (
 FLOORS = (
     *GROUND,
     *("settings", "catalog", "check", "sqlite", "session_rules", "postgres", "indexes", "search"),
+    # Words and their relations, which the cache's gate and contradictions read texts by.
+    "language",
+    # A room of its own, because board, memory and synthesis share it.
+    "contradictions",
     *("consolidate", "proof", "snapshots", "blackboard", "memory", "cache", "research"),
     *("maintenance", "impact", "checklist", "report", "defs", "definitions", "components", "runs"),
     *("api", "memos_face", "demo", "cli", "__main__"),
@@ -72,10 +76,18 @@ NEVER = (
         at_all=True,
     ),
     Never("proof", "memos_assets.consolidate.decoding", "the proof decodes for itself"),
+    Never(
+        "search",
+        "memos_assets.contradictions",
+        "search ranks what is stored; whether it agrees is decided by who asks",
+        at_all=True,
+    ),
     Never("session_rules", "dagster", "the command reads sources where no Dagster is"),
     Never("memory", "dagster", _SERVICE),
     Never("cache", "dagster", _SERVICE),
     Never("blackboard", "dagster", _SERVICE),
+    Never("contradictions", "dagster", _SERVICE),
+    Never("contradictions", "sqlalchemy", "it is pure: texts in, records out"),
     Never("snapshots", "dagster", _SERVICE),
 )
 #: Rooms -> rooms of ours that may import them, beside themselves.

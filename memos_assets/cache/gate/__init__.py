@@ -2,8 +2,8 @@
 
 A similarity finds a winner; it cannot tell 500 from 5,000, "covered" from "not covered", or "from A
 to B" from "from B to A". `judge` looks at the two texts and refuses, with the reason. It is pure,
-deterministic, and takes tens of microseconds. Words are data below `words`; docs/caches.md shows
-how one is added. Not here: the search, the threshold (`calibration`), and what is stored.
+deterministic, and takes tens of microseconds. Words are data of room `language`; docs/caches.md
+shows how one is added. Not here: the search, the threshold (`calibration`), and what is stored.
 """
 
 from memos_assets.cache.gate.rules import RULES

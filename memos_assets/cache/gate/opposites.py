@@ -1,10 +1,9 @@
 """Negations and opposites: which of two texts says that something is not so."""
 
-from collections.abc import Sequence
-
-from memos_assets.cache.gate.lexicon import Lexicon, Word
-from memos_assets.cache.gate.pair import Pair, exclusive, same
-from memos_assets.cache.gate.reading import Reading
+from memos_assets.cache.gate.pair import Pair
+from memos_assets.language.lexicon import Lexicon, Word
+from memos_assets.language.reading import Reading
+from memos_assets.language.relations import opposite, prefixed, same
 
 
 def polarity(pair: Pair) -> str:
@@ -44,9 +43,9 @@ def antonyms(pair: Pair) -> str:
                 and _negated(pair.asked, mine) != _negated(pair.matched, theirs)
             ):
                 continue
-            if mine.sides and theirs.sides and _opposite(mine, theirs):
+            if mine.sides and theirs.sides and opposite(mine, theirs):
                 return f"{mine.text!r} is the opposite of {theirs.text!r}"
-            if mine.stem[-3:] == theirs.stem[-3:] and _prefixed(mine.stem, theirs.stem, prefixes):
+            if mine.stem[-3:] == theirs.stem[-3:] and prefixed(mine.stem, theirs.stem, prefixes):
                 return f"{mine.text!r} and {theirs.text!r} differ by a prefix that negates"
     return ""
 
@@ -73,17 +72,6 @@ def _negated(reading: Reading, word: Word) -> bool:
 
 def _either(mine: Word, theirs: Word, words: Lexicon) -> bool:
     """Whether two words are opposites between which there is nothing."""
-    if mine.either & theirs.either and exclusive(mine, theirs):
+    if mine.either & theirs.either and opposite(mine, theirs):
         return True
-    return mine.stem[-3:] == theirs.stem[-3:] and _prefixed(mine.stem, theirs.stem, words.prefixes)
-
-
-def _prefixed(one: str, other: str, prefixes: Sequence[str]) -> bool:
-    longer, shorter = (one, other) if len(one) > len(other) else (other, one)
-    return longer.endswith(shorter) and longer[: len(longer) - len(shorter)] in prefixes
-
-
-def _opposite(mine: Word, theirs: Word) -> bool:
-    if mine.synonyms & theirs.synonyms and not exclusive(mine, theirs):
-        return False
-    return exclusive(mine, theirs)
+    return mine.stem[-3:] == theirs.stem[-3:] and prefixed(mine.stem, theirs.stem, words.prefixes)

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from memos_assets.cache.gate.lexicon import Lexicon, Word
 from memos_assets.cache.gate.pair import Pair
-from memos_assets.cache.gate.reading import Reading
+from memos_assets.language.lexicon import Lexicon, Word
+from memos_assets.language.reading import Reading
 
 
 def question(pair: Pair) -> str:

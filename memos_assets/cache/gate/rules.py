@@ -1,17 +1,19 @@
 """The rules: each looks at two readings and returns why one does not answer the other, or "".
 
 A rule sees the text that is asked and the text whose answer was found, and nothing else: no
-similarity, no clock, no other entry. Words are data (`words`); rules say what is done with them.
+similarity, no clock, no other entry. Words are data, of room `language`; rules say what is done
+with them.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from memos_assets.cache.gate.lexicon import Lexicon, Word
 from memos_assets.cache.gate.opposites import antonyms, polarity
-from memos_assets.cache.gate.pair import Pair, Rule, same
+from memos_assets.cache.gate.pair import Pair, Rule
 from memos_assets.cache.gate.questions import aspect, question
-from memos_assets.cache.gate.reading import Reading
+from memos_assets.language.lexicon import Lexicon, Word
+from memos_assets.language.reading import Reading
+from memos_assets.language.relations import common_kind, same
 
 
 def acts(pair: Pair) -> str:
@@ -97,9 +99,8 @@ def kinds(pair: Pair) -> str:
         if not mine.kinds:
             continue
         for theirs in pair.matched_only:
-            for kind, name in theirs.kinds.items():
-                if mine.kinds.get(kind, name) != name and not same(mine, theirs):
-                    return f"{mine.text!r} and {theirs.text!r} are each a {kind}"
+            if kind := common_kind(mine, theirs):
+                return f"{mine.text!r} and {theirs.text!r} are each a {kind}"
     return ""
 
 
@@ -165,7 +166,7 @@ def slots(pair: Pair) -> str:
     return f"{_phrase(mine)!r} and {_phrase(theirs)!r} are not known to mean the same"
 
 
-#: Name -> rule, as `words/namespaces.toml` names them; "language" is decided before the others.
+#: Name -> rule, as `namespaces.toml` names them; "language" is decided before the others.
 RULES: Final[dict[str, Rule]] = {
     rule.__name__: rule
     for rule in (

@@ -1,19 +1,22 @@
 """Whether the answer to one text may be served for another: the verdict of a namespace's rules."""
 
-from collections.abc import Sequence
+import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, Final, Protocol
 
-from memos_assets.cache.gate.lexicon import lexicon, namespaces_file
 from memos_assets.cache.gate.pair import Pair, Rule
-from memos_assets.cache.gate.reading import Reading, language_of, normalised, read, tokens_of
 from memos_assets.cache.gate.rules import RULES
 from memos_assets.errors import AgentError
+from memos_assets.language.lexicon import lexicon
+from memos_assets.language.reading import Reading, language_of, normalised, read, tokens_of
 
 #: Of texts that share this part of the words of the shorter one, one tells the other's language.
 _SHARED: Final = 0.5
 _DEFAULT: Final = "default"
+_NAMESPACES: Final = Path(__file__).with_name("namespaces.toml")
 #: Chunks between spaces, and characters of one, above which a text is served by exact match only:
 #: rules compare the words of both texts, and what a chunk is, is kept.
 _MOST_CHUNKS: Final = 300
@@ -83,7 +86,7 @@ class Judge(Protocol):
 @cache
 def rules_for(namespace: str) -> NamespaceRules:
     """Return the rules of a namespace, those of "default" for a namespace that has none."""
-    written = namespaces_file()
+    written = _written()
     of_namespace: dict[str, Any] = dict(written.get(namespace, written[_DEFAULT]))
     return NamespaceRules(
         name=namespace,
@@ -92,6 +95,11 @@ def rules_for(namespace: str) -> NamespaceRules:
         fresh_seconds=float(of_namespace["fresh_seconds"]),
         slot_words=int(of_namespace["slot_words"]),
     )
+
+
+@cache
+def _written() -> Mapping[str, Any]:
+    return tomllib.loads(_NAMESPACES.read_text("utf-8"))
 
 
 def judge(

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from memos_assets.cache.gate import RULES, NamespaceRules, judge, judge_twice, rules_for
-from memos_assets.cache.gate.lexicon import LANGUAGES, WORDS, lexicon, lines_of, named_lists
-from memos_assets.cache.gate.reading import read
 from memos_assets.errors import AgentError
+from memos_assets.language.lexicon import LANGUAGES, WORDS, lexicon, lines_of, named_lists
+from memos_assets.language.reading import read
 
 PAIRS = [
     json.loads(line)
@@ -76,6 +76,14 @@ def test_a_word_more_that_asks_for_another_thing_is_refused_for_results_too() ->
         assert judge(rules_for("results"), asked, matched).rule == rule
     # Whether and how are near: a list of hits for one serves the other.
     assert judge(rules_for("results"), "Can I eat bamboo?", "How can I eat bamboo?").serve
+
+
+def test_an_irregular_form_has_the_stem_of_its_base() -> None:
+    english, german = lexicon("en"), lexicon("de")
+    for form, base in (("made", "make"), ("taken", "take"), ("wrote", "write"), ("news", "news")):
+        assert english.stem(form) == english.stem(base)
+    assert english.stem("news") == "news"
+    assert german.stem("gekauft") == german.stem("kaufen")
 
 
 def test_the_reason_shows_the_words() -> None:

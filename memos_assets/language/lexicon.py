@@ -1,12 +1,11 @@
 """Words of a language that has rules: read from the files below `words`, once per process."""
 
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 WORDS: Final = Path(__file__).parent / "words"
 #: Languages with rules.
@@ -82,6 +81,7 @@ class Lexicon:
         capitals: a capital within a sentence marks a name.
         decimal_comma: "3,5" is one number.
         cases: words whose form tells the subject from the object.
+        synonyms: number of a group -> stems in it.
         word: looks up a word by its text, or a phrase by its stems.
         stem: returns the stem of a word.
     """
@@ -119,6 +119,7 @@ class Lexicon:
     capitals: bool
     decimal_comma: bool
     cases: frozenset[str]
+    synonyms: Mapping[int, frozenset[str]]
     word: Callable[[str], Word]
     stem: Callable[[str], str]
 
@@ -196,7 +197,9 @@ def lexicon(language: str) -> Lexicon:
     ending = _STEMS[language]
 
     def stem(word: str) -> str:
-        return pairs["form"].get(word) or ending(word)
+        form = pairs["form"].get(word, "")
+        # A form that is its own is never shortened; "made" has the stem of "make".
+        return word if form == word else ending(form or word)
 
     def stems(phrase: str) -> str:
         return " ".join(stem(part) for part in phrase.split())
@@ -212,7 +215,9 @@ def lexicon(language: str) -> Lexicon:
             for phrase in members(words_of_side):
                 sides.setdefault(stems(phrase), set()).add((number, side))
     synonyms: dict[str, set[int]] = {}
+    groups: dict[int, frozenset[str]] = {}
     for number, line in lines_of(folder / "synonyms.txt"):
+        groups[number] = frozenset(stems(phrase) for phrase in members(line))
         for phrase in members(line):
             synonyms.setdefault(stems(phrase), set()).add(number)
     listed = kinds.keys() | sides.keys() | synonyms.keys()
@@ -299,6 +304,7 @@ def lexicon(language: str) -> Lexicon:
         capitals=language == "en",
         decimal_comma=language == "de",
         cases=frozenset(grammar.get("case", ())),
+        synonyms=groups,
         word=word,
         stem=lru_cache(maxsize=_KEPT_WORDS)(stem),
     )
@@ -353,8 +359,3 @@ def foreign_words() -> Mapping[str, frozenset[str]]:
             if word not in ours:
                 found.setdefault(word, set()).add(language)
     return {word: frozenset(languages) for word, languages in found.items()}
-
-
-def namespaces_file() -> Mapping[str, Any]:
-    """Return the rules of namespaces as they are written."""
-    return tomllib.loads((WORDS / "namespaces.toml").read_text("utf-8"))

@@ -3,7 +3,7 @@
 import re
 from typing import Final, NamedTuple
 
-from memos_assets.cache.gate.lexicon import Lexicon, Word
+from memos_assets.language.lexicon import Lexicon, Word
 
 CURRENCIES: Final = {"$": "usd", "€": "eur", "£": "pound", "¥": "jpy", "%": "%", "&": ""}
 _ISO_DATE: Final = re.compile(r"(\d{4})-(\d{1,2})-(\d{1,2})")

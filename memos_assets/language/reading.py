@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Final, NamedTuple
 
-from memos_assets.cache.gate.digits import CURRENCIES, Digits, digits_of
-from memos_assets.cache.gate.lexicon import LANGUAGES, Lexicon, Word, foreign_words, lexicon
+from memos_assets.language.digits import CURRENCIES, Digits, digits_of
+from memos_assets.language.lexicon import LANGUAGES, Lexicon, Word, foreign_words, lexicon
 
 _TOKEN: Final = re.compile(
     r"\w+(?:(?:[-'@&.]|(?<=\d)[:/](?=\d)|(?<=\d),(?=\d{3}))\w+)*(?:\+\+|[#%])?|[$€£¥%&]"
