@@ -33,7 +33,7 @@ def test_the_same_subject_and_attribute_come_first() -> None:
     assert (found[0].place, found[0].why) == (4, "subject and attribute")
 
 
-def test_another_subject_and_the_same_source_are_not_candidates() -> None:
+def test_another_subject_and_the_same_source_are_left_out() -> None:
     assert "5" not in ids(Statement("Graz", subject="ben", attribute="city"))
     assert "2" not in ids(Statement("I have never been to Lisbon.", source="chat:2"))
     assert "2" not in ids(Statement("I have never been to Lisbon.", id="2"))
@@ -59,7 +59,7 @@ def test_synonyms_and_inflected_words_are_found() -> None:
     assert [one.place for one in found] == [0]
 
 
-def test_of_nothing_there_are_no_candidates() -> None:
+def test_of_nothing_there_are_left_out() -> None:
     assert candidates(Statement("x"), []) == []
     assert candidates(Statement(""), OTHERS) == []
 
