@@ -136,7 +136,7 @@ def folded(name: str) -> str:
 
 
 def _same_attribute(a: Statement, b: Statement) -> Contradiction | None:
-    """Compare two values of one attribute of one subject that are no sentences: "Berlin", "12"."""
+    """Compare two bare values of one attribute of one subject: "Berlin" and "Graz"."""
     if not (a.subject and b.subject and a.attribute and b.attribute):
         return None
     if folded(a.attribute) != folded(b.attribute) or folded(a.text) == folded(b.text):

@@ -39,7 +39,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A contradiction of two statements, for whoever keeps or shows it.
+    """A contradiction of two statements, to keep or to show.
 
     Attributes:
         a, b: both statements.

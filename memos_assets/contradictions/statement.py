@@ -26,8 +26,8 @@ class Statement:
         subject: whom or what it is about. "I" in two statements of one subject is one person;
             statements of two subjects do not contradict each other.
         attribute: of the subject, such as "city".
-        source: the sentence, page or turn it was taken from. Two statements of one source are no
-            candidates for each other.
+        source: the sentence, page or turn it was taken from. Two statements of one source
+            are not compared by `find`.
         valid_from: since when it is true, in the world; without a zone: UTC. None: not known.
         valid_until: when it ceased to be true, exclusive. None: it is true still.
         language: "en" or "de"; None: detected sentence by sentence.
@@ -103,7 +103,7 @@ class Contradiction:
         span_a: of the first statement's text, what cannot stand beside ``span_b``.
         span_b: of the second statement's text.
         reason: a sentence, for people; it quotes both.
-        is_update: both are true, each in its time: nothing is to be decided.
+        is_update: both are true, each in its time: there is nothing to decide.
     """
 
     kind: str
