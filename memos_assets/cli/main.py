@@ -51,6 +51,7 @@ COMMANDS = {
     "rejects": "rejects:group",
     "memory": "memory:group",
     "cache": "cache:group",
+    "board": "board:group",
     "snapshots": "snapshots:group",
     "acknowledge": "acknowledge:acknowledge",
     "check-sessions": "check_sessions:check_sessions",
