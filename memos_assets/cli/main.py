@@ -56,6 +56,7 @@ COMMANDS = {
     "check-sessions": "check_sessions:check_sessions",
     "user": "user:group",
     "keys": "keys:group",
+    "tokens": "tokens:group",
 }
 
 

@@ -19,7 +19,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.application import APPLICATION_SCHEMA
-from memos_assets.postgres.schema import agent, agent_board, agent_cache
+from memos_assets.postgres.schema import agent, agent_board, agent_cache, agent_tokens
 
 Command = Literal["all", "select", "insert", "update", "delete"]
 
@@ -121,6 +121,10 @@ _GRANTED = (
 )
 _OWNED = _among("space_id", "owned_spaces")
 _SEES_SOURCE = f"exists (select from {agent.AGENT_SCHEMA}.memories m where m.number = derived_from)"
+_NAMED_TOKEN = (
+    "token_digest = (select pg_catalog.decode(nullif(pg_catalog.current_setting("
+    f"'{agent_tokens.TOKEN_SETTING}', true), ''), 'hex'))"
+)
 _BY_USER = (Policy("all", using=f"user_id = {_USER}", check=f"user_id = {_USER}"),)
 #: Rows without a user are of all users of a tenant, which the key names.
 #: The user is asked for once per statement: a search by meaning compares a thousand rows.
@@ -154,6 +158,8 @@ _SPECIAL: Final[Mapping[str, tuple[Policy, ...]]] = {
     agent_board.board_private.name: (Policy("all", using=_OF_AGENT, check=_OF_AGENT),),
     agent_board.board_outbox.name: _policies(_readable(), _WRITES_AS_HIMSELF),
     agent_board.board_refusals.name: _policies(_readable(), _WRITES_AS_HIMSELF),
+    # Who a token is for is not known before it is read: its digest shows its row, and no other.
+    "tokens": (Policy("select", using=_NAMED_TOKEN),),
     **_CACHE,
 }
 #: Tables of schema `agent` whose rows belong to no user -> rights of the services' role.
@@ -162,6 +168,7 @@ WITHOUT_OWNER: Final[Mapping[str, tuple[str, ...]]] = {
     "erasures": (),
     "cache_counts": ("select", "insert", "update"),
     "cache_thresholds": ("select",),
+    "token_uses": ("select", "insert", "update"),
 }
 _WRITES = ("select", "insert", "update", "delete")
 #: Rights that are not all of them. Beliefs are only added, and memories end instead of going.
@@ -176,6 +183,7 @@ _RIGHTS: Final[Mapping[str, tuple[str, ...]]] = {
     "board_entries": ("select",),
     "board_outbox": ("select", "insert"),
     "board_refusals": ("select", "insert"),
+    "tokens": ("select",),
 }
 
 
