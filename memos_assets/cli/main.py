@@ -57,6 +57,8 @@ COMMANDS = {
     "user": "user:group",
     "keys": "keys:group",
     "tokens": "tokens:group",
+    "serve": "serve:serve",
+    "mcp": "serve:mcp",
 }
 
 

@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
+from memos_assets.catalog import MEMOS, Table
 from memos_assets.catalog.application import APPLICATION_SCHEMA
 from memos_assets.postgres.schema import agent, agent_board, agent_cache, agent_tokens
 
@@ -209,6 +209,13 @@ class Wall:
         return f"{self.schema}.{self.name}"
 
 
+#: Consolidated tables that every user may search. What agents remembered in memOS is not among
+#: them: it becomes somebody's when it is seeded.
+SHARED_CORPORA: Final[tuple[Table, ...]] = tuple(
+    table for table in MEMOS.searchable if not table.live and table.name != "semantic_memories"
+)
+
+
 def agents_wall(name: str) -> Wall | None:
     """Return what services may do with a table of schema `agent`; None: it is not described.
 
@@ -237,6 +244,12 @@ def applications_walls() -> Iterator[Wall]:
             yield Wall(APPLICATION_SCHEMA, table.name, (), ("select",))
 
 
+def corpora_walls() -> Iterator[Wall]:
+    """Yield what services may do with consolidated tables: search those that are shared."""
+    for table in SHARED_CORPORA:
+        yield Wall(table.schema, table.name, (), ("select",))
+
+
 _TABLES = sa.text(
     "select n.nspname, c.relname from pg_catalog.pg_class c "
     "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
@@ -248,15 +261,16 @@ def walls(conn: sa.Connection) -> tuple[list[Wall], list[str]]:
     """Return what services may do with the tables that are there.
 
     Returns:
-        A wall for each table of schema `agent` and of memOS; names of tables of schema `agent`
-        that no description names.
+        A wall for each table of schema `agent`, of memOS, and of the shared corpora; names of
+        tables of schema `agent` that no description names.
     """
-    of_memos = {wall.name: wall for wall in applications_walls()}
+    described = {wall.qualified: wall for wall in (*applications_walls(), *corpora_walls())}
     found: list[Wall] = []
     unknown: list[str] = []
-    schemas = [agent.AGENT_SCHEMA, APPLICATION_SCHEMA]
+    schemas = [agent.AGENT_SCHEMA, APPLICATION_SCHEMA, MEMOS.schema]
     for schema, name in conn.execute(_TABLES, {"schemas": schemas}):
-        wall = agents_wall(name) if schema == agent.AGENT_SCHEMA else of_memos.get(name)
+        qualified = f"{schema}.{name}"
+        wall = agents_wall(name) if schema == agent.AGENT_SCHEMA else described.get(qualified)
         if wall is not None:
             found.append(wall)
         elif schema == agent.AGENT_SCHEMA:
