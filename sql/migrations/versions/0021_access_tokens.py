@@ -4,14 +4,14 @@ A service names the digest of a token and sees that row alone; `token_read` does
 trip, with the rights of its caller. Cached answers that rest on memories are found by the newest
 belief of their spaces, which is asked for with each of them.
 
-Revision: 0021, after 0018.
+Revision: 0021, after 0019.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0021"
-down_revision = "0018"
+down_revision = "0019"
 branch_labels = None
 depends_on = None
 
