@@ -201,10 +201,16 @@ class _Connection:
 
 
 def _in_transaction(engine: sa.Engine) -> int:
-    """Count connections of the server that are left in a transaction."""
+    """Count connections of the server that are left in a transaction, once its notes are written."""
     statement = sa.text(
         "select count(*) from pg_stat_activity where application_name = 'memos_assets:api' "
         "and state <> 'idle'"
     )
-    with engine.connect() as conn:
-        return int(conn.execute(statement).scalar_one())
+    left = 0
+    for _ in range(50):
+        with engine.connect() as conn:
+            left = int(conn.execute(statement).scalar_one())
+        if not left:
+            break
+        time.sleep(0.2)
+    return left
