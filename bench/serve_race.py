@@ -201,7 +201,7 @@ class _Connection:
 
 
 def _in_transaction(engine: sa.Engine) -> int:
-    """Count connections of the server that are left in a transaction, once its notes are written."""
+    """Count connections that are left in a transaction once the server's notes are written."""
     statement = sa.text(
         "select count(*) from pg_stat_activity where application_name = 'memos_assets:api' "
         "and state <> 'idle'"
