@@ -4,14 +4,14 @@ A service names the digest of a token and sees that row alone; `token_read` does
 trip, with the rights of its caller. Cached answers that rest on memories are found by the newest
 belief of their spaces, which is asked for with each of them.
 
-Revision: 0021, after 0019.
+Revision: 0021, after 0020.
 """
 
 import sqlalchemy as sa
 from alembic import op
 
 revision = "0021"
-down_revision = "0019"
+down_revision = "0020"
 branch_labels = None
 depends_on = None
 
