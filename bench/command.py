@@ -20,6 +20,7 @@ from bench.redis_race import redis_race
 from bench.remember_race import remember_race
 from bench.replay_sheet import replay_sheet
 from bench.search_race import search_race
+from bench.serve_race import serve_race
 from bench.sheets import Sheet, write_sheets
 from bench.snapshot_diff_race import snapshot_diff_race
 from bench.snapshot_race import snapshot_race
@@ -48,6 +49,7 @@ RACES = {
     "board": board_race,
     "snapshot-restore": snapshot_restore_race,
     "snapshot-diff": snapshot_diff_race,
+    "serve": serve_race,
 }
 DOCUMENT = PROJECT_ROOT / "docs" / "benchmarks.md"
 
@@ -85,6 +87,7 @@ def bench(
             "cache",
             "board",
             "snapshots",
+            "serve",
             "ten-times",
         ]
         | None,

@@ -6,7 +6,7 @@ MemosAssetsError
 ├── TargetError   M3xx  PostgreSQL refused, or is missing something
 ├── UsageError    M5xx  a command, a setting or an asset was used in a way that cannot work
 ├── ServerError   M6xx  the embedded PostgreSQL could not be started, reached or stopped
-├── AgentError    M7xx  a call of memory or cache cannot be served; M9xx: of a board
+├── AgentError    M7xx  a call of memory or cache cannot be served; M9xx: of a board, HTTP, MCP
 └── SnapshotError M8xx  a snapshot cannot be written, read, compared or restored
 """
 
@@ -51,6 +51,7 @@ class ServerError(MemosAssetsError):
 
 class AgentError(MemosAssetsError):
     """M7xx, M9xx: an agent's call of memory, cache or board cannot be served; nothing is stored."""
+    """M7xx, M9xx: a call of memory, cache, board, HTTP or MCP is refused; nothing was stored."""
 
 
 class SnapshotError(MemosAssetsError):

@@ -57,6 +57,9 @@ COMMANDS = {
     "check-sessions": "check_sessions:check_sessions",
     "user": "user:group",
     "keys": "keys:group",
+    "tokens": "tokens:group",
+    "serve": "serve:serve",
+    "mcp": "serve:mcp",
 }
 
 

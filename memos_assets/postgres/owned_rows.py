@@ -17,9 +17,9 @@ from typing import Final, Literal
 
 import sqlalchemy as sa
 
-from memos_assets.catalog import MEMOS
+from memos_assets.catalog import MEMOS, Table
 from memos_assets.catalog.application import APPLICATION_SCHEMA
-from memos_assets.postgres.schema import agent, agent_board, agent_cache
+from memos_assets.postgres.schema import agent, agent_board, agent_cache, agent_tokens
 
 Command = Literal["all", "select", "insert", "update", "delete"]
 
@@ -121,6 +121,10 @@ _GRANTED = (
 )
 _OWNED = _among("space_id", "owned_spaces")
 _SEES_SOURCE = f"exists (select from {agent.AGENT_SCHEMA}.memories m where m.number = derived_from)"
+_NAMED_TOKEN = (
+    "token_digest = (select pg_catalog.decode(nullif(pg_catalog.current_setting("
+    f"'{agent_tokens.TOKEN_SETTING}', true), ''), 'hex'))"
+)
 _BY_USER = (Policy("all", using=f"user_id = {_USER}", check=f"user_id = {_USER}"),)
 #: Rows without a user are of all users of a tenant, which the key names.
 #: The user is asked for once per statement: a search by meaning compares a thousand rows.
@@ -154,6 +158,8 @@ _SPECIAL: Final[Mapping[str, tuple[Policy, ...]]] = {
     agent_board.board_private.name: (Policy("all", using=_OF_AGENT, check=_OF_AGENT),),
     agent_board.board_outbox.name: _policies(_readable(), _WRITES_AS_HIMSELF),
     agent_board.board_refusals.name: _policies(_readable(), _WRITES_AS_HIMSELF),
+    # Who a token is for is not known before it is read: its digest shows its row, and no other.
+    "tokens": (Policy("select", using=_NAMED_TOKEN),),
     **_CACHE,
 }
 #: Tables of schema `agent` whose rows belong to no user -> rights of the services' role.
@@ -162,6 +168,7 @@ WITHOUT_OWNER: Final[Mapping[str, tuple[str, ...]]] = {
     "erasures": (),
     "cache_counts": ("select", "insert", "update"),
     "cache_thresholds": ("select",),
+    "token_uses": ("select", "insert", "update"),
 }
 _WRITES = ("select", "insert", "update", "delete")
 #: Rights that are not all of them. Beliefs are only added, and memories end instead of going.
@@ -176,6 +183,7 @@ _RIGHTS: Final[Mapping[str, tuple[str, ...]]] = {
     "board_entries": ("select",),
     "board_outbox": ("select", "insert"),
     "board_refusals": ("select", "insert"),
+    "tokens": ("select",),
 }
 
 
@@ -199,6 +207,13 @@ class Wall:
     def qualified(self) -> str:
         """Schema and name, for people."""
         return f"{self.schema}.{self.name}"
+
+
+#: Consolidated tables that every user may search. What agents remembered in memOS is not among
+#: them: it becomes somebody's when it is seeded.
+SHARED_CORPORA: Final[tuple[Table, ...]] = tuple(
+    table for table in MEMOS.searchable if not table.live and table.name != "semantic_memories"
+)
 
 
 def agents_wall(name: str) -> Wall | None:
@@ -229,6 +244,12 @@ def applications_walls() -> Iterator[Wall]:
             yield Wall(APPLICATION_SCHEMA, table.name, (), ("select",))
 
 
+def corpora_walls() -> Iterator[Wall]:
+    """Yield what services may do with consolidated tables: search those that are shared."""
+    for table in SHARED_CORPORA:
+        yield Wall(table.schema, table.name, (), ("select",))
+
+
 _TABLES = sa.text(
     "select n.nspname, c.relname from pg_catalog.pg_class c "
     "join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
@@ -240,15 +261,16 @@ def walls(conn: sa.Connection) -> tuple[list[Wall], list[str]]:
     """Return what services may do with the tables that are there.
 
     Returns:
-        A wall for each table of schema `agent` and of memOS; names of tables of schema `agent`
-        that no description names.
+        A wall for each table of schema `agent`, of memOS, and of the shared corpora; names of
+        tables of schema `agent` that no description names.
     """
-    of_memos = {wall.name: wall for wall in applications_walls()}
+    described = {wall.qualified: wall for wall in (*applications_walls(), *corpora_walls())}
     found: list[Wall] = []
     unknown: list[str] = []
-    schemas = [agent.AGENT_SCHEMA, APPLICATION_SCHEMA]
+    schemas = [agent.AGENT_SCHEMA, APPLICATION_SCHEMA, MEMOS.schema]
     for schema, name in conn.execute(_TABLES, {"schemas": schemas}):
-        wall = agents_wall(name) if schema == agent.AGENT_SCHEMA else of_memos.get(name)
+        qualified = f"{schema}.{name}"
+        wall = agents_wall(name) if schema == agent.AGENT_SCHEMA else described.get(qualified)
         if wall is not None:
             found.append(wall)
         elif schema == agent.AGENT_SCHEMA:

@@ -4,6 +4,7 @@ from pydantic import ValidationError
 
 from memos_assets.errors import UsageError
 from memos_assets.settings.alerts import AlertSettings
+from memos_assets.settings.api import ApiSettings
 from memos_assets.settings.database import DatabaseSettings
 from memos_assets.settings.embedder import EmbedderSettings
 from memos_assets.settings.memory import MemorySettings
@@ -23,6 +24,7 @@ class Settings(
     SessionRuleSettings,
     UpkeepSettings,
     RetentionSettings,
+    ApiSettings,
     AlertSettings,
 ):
     """Every setting, from variables named ``MEMOS_<FIELD>``. Secrets print as ``**********``."""

@@ -64,6 +64,8 @@ AGENT: Final = {
     "cache_leases": Coverage("cache", "who computes at this moment"),
     "cache_pairs": Coverage("bookkeeping", "what was said of answers outlives a restore"),
     "cache_thresholds": Coverage("bookkeeping", "measured by the calibration of the cache"),
+    "tokens": Coverage("bookkeeping", "a restore gives nobody access back, and takes none away"),
+    "token_uses": Coverage("bookkeeping", "of tokens"),
     "erasures": Coverage("bookkeeping", "tombstones of erased users must outlive a restore"),
 }
 

@@ -135,7 +135,9 @@ def test_every_table_with_an_owner_is_empty_for_others(
     walled: sessionmaker[Session], shared_engine: sa.Engine
 ) -> None:
     with shared_engine.connect() as conn:
-        tables = [wall.qualified for wall in walls(conn)[0] if wall.policies]
+        found = [wall.qualified for wall in walls(conn)[0] if wall.policies]
+    # Whose a token is nobody knows before it is read: see test_access_tokens.
+    tables = [name for name in found if name != "agent.tokens"]
     assert len(tables) >= 19
     with walled() as session:
         act(session, "bob")

@@ -43,6 +43,7 @@ def target_metadata() -> list[MetaData]:
         # Their tables are in the metadata of `agent`.
         importlib.import_module("memos_assets.postgres.schema.agent_cache")
         importlib.import_module("memos_assets.postgres.schema.agent_board")
+        importlib.import_module("memos_assets.postgres.schema.agent_tokens")
         application = importlib.import_module("memos_assets.postgres.application.tables")
     except ModuleNotFoundError as error:
         if error.name not in (
@@ -50,6 +51,7 @@ def target_metadata() -> list[MetaData]:
             "memos_assets.postgres.schema.agent",
             "memos_assets.postgres.schema.agent_cache",
             "memos_assets.postgres.schema.agent_board",
+            "memos_assets.postgres.schema.agent_tokens",
             "memos_assets.postgres.application.tables",
         ):
             raise

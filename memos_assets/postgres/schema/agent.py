@@ -221,6 +221,7 @@ revisions = sa.Table(
     comment="Each belief about a memory since when, its first one too. Rows are only added.",
 )
 sa.Index("revisions_memory", revisions.c.memory, revisions.c.known_from, revisions.c.number)
+sa.Index("revisions_space_id", revisions.c.space_id, revisions.c.number)
 
 postings = sa.Table(
     "postings",
