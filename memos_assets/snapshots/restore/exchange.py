@@ -220,12 +220,13 @@ def exchange(
         _OUTER_KEYS, {"schema": agent.AGENT_SCHEMA, "replaced": list(replaced.values())}
     ).all()
     locked = {**replaced, **emptied, **{row.table_name: live[row.table_name] for row in outer}}
+    # Whoever would change these waits as writers do.
+    made_by_hand = by_hand.find(conn, replaced.values())
     refuse_older_snapshots(conn, filled_at)
     _stop_readers(conn, locked, seconds, cancel=cancel)
     began: datetime = conn.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
     refuse_older_snapshots(conn, filled_at)
     driver = driver_of(conn)
-    made_by_hand = by_hand.find(conn, replaced.values())
     incoming = tables_in(conn, shadow)
     # Agents got numbers after the schema was loaded.
     set_sequences(conn, shadow)
