@@ -19,8 +19,8 @@ from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
-from memos_assets.memory.acting import PRIVATE
 from memos_assets.memory.normalised_text import storable_id, storable_name
+from memos_assets.postgres.acting import PRIVATE
 from memos_assets.postgres.schema.agent import grants, spaces
 from memos_assets.postgres.schema.agent_tokens import token_uses, tokens
 from memos_assets.postgres.user_rows import ERASED
