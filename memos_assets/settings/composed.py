@@ -7,6 +7,7 @@ from memos_assets.settings.alerts import AlertSettings
 from memos_assets.settings.api import ApiSettings
 from memos_assets.settings.database import DatabaseSettings
 from memos_assets.settings.embedder import EmbedderSettings
+from memos_assets.settings.generator import GeneratorSettings
 from memos_assets.settings.memory import MemorySettings
 from memos_assets.settings.retention import RetentionSettings
 from memos_assets.settings.session_rules import SessionRuleSettings
@@ -20,6 +21,7 @@ class Settings(
     DatabaseSettings,
     SourceSettings,
     EmbedderSettings,
+    GeneratorSettings,
     MemorySettings,
     SessionRuleSettings,
     UpkeepSettings,

@@ -56,9 +56,22 @@ class EmbedderSettings(SettingsGroup):
     @field_validator("embedder_url")
     @classmethod
     def _address_without_secrets(cls, value: str | None) -> str | None:
-        if value is not None and not _ADDRESS.fullmatch(value):
-            raise ValueError(
-                "the address is not http://HOST:PORT/PATH without user, password and query; a key "
-                "belongs into MEMOS_EMBEDDER_KEY"
-            )
-        return value
+        return address_without_secrets(value, "MEMOS_EMBEDDER_KEY")
+
+
+def address_without_secrets(value: str | None, key: str) -> str | None:
+    """Return the base address of an endpoint.
+
+    Args:
+        value: the address.
+        key: variable of the setting that its key belongs into.
+
+    Raises:
+        ValueError: it has a user, a password or a query.
+    """
+    if value is not None and not _ADDRESS.fullmatch(value):
+        raise ValueError(
+            "the address is not http://HOST:PORT/PATH without user, password and query; a key "
+            f"belongs into {key}"
+        )
+    return value

@@ -3,12 +3,9 @@
 They are asynchronous; `blocking` has the same for code that waits.
 """
 
-import os
 import re
-import ssl
 from abc import abstractmethod
 from collections.abc import Sequence
-from functools import cache
 from typing import Any, TypedDict, Unpack
 
 import httpx
@@ -23,26 +20,19 @@ from memos_assets.search.embed.embedder import (
     check_dimension,
     checked,
 )
+from memos_assets.search.embed.http import authorization, cause_of, refusal_of, trusted
 from memos_assets.search.embed.models import as_query
 
 OLLAMA_URL = "http://127.0.0.1:11434"
 #: Texts per request; Ollama holds all of a request in memory.
 _BATCH = 64
 _ATTEMPTS = 3
-_MASK = "**********"
-_MOST_SAID = 200
 #: How Ollama, OpenAI, vLLM, llama.cpp and TEI say that a text is longer than the model reads.
 _TOO_LONG = re.compile(
     r"context (length|size|window)|maximum (context|input)|too (long|large|many tokens)"
     r"|exceeds? the (maximum|model|available)|must have less than \d+ tokens",
     re.IGNORECASE,
 )
-
-
-@cache
-def _trusted() -> ssl.SSLContext:
-    """Return the certificates that are trusted, read once: that takes longer than to embed."""
-    return httpx.create_ssl_context()
 
 
 class EndpointSettings(TypedDict, total=False):
@@ -98,7 +88,7 @@ class _AsyncEndpoint:
             return np.empty((0, self._found or 0), dtype=np.float32)
         # A redirected POST becomes a GET, and the key would go along; httpx follows none.
         async with httpx.AsyncClient(
-            verify=_trusted(), headers=self._authorization(), timeout=self._timeout_seconds
+            verify=trusted(), headers=authorization(self._key), timeout=self._timeout_seconds
         ) as client:
             parts = [
                 await self._embed_batch(client, texts[start : start + _BATCH])
@@ -110,11 +100,6 @@ class _AsyncEndpoint:
         """Embed a query, with the instruction of its model before it."""
         vector: Vectors = (await self.embed([as_query(self.model, text)]))[0]
         return vector
-
-    def _authorization(self) -> dict[bytes, bytes]:
-        if self._key is None:
-            return {}
-        return {b"Authorization": f"Bearer {self._key.get_secret_value()}".encode()}
 
     async def _embed_batch(self, client: httpx.AsyncClient, texts: Sequence[str]) -> Vectors:
         body = {"model": self._served_as, "input": list(texts), **self._options()}
@@ -158,14 +143,11 @@ class _AsyncEndpoint:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise self._refusal(
-                f"the endpoint does not answer ({_cause(error)})", fix=self._start
+                f"the endpoint does not answer ({cause_of(error)})", fix=self._start
             ) from None
 
     def _refused(self, response: httpx.Response) -> UsageError:
-        said = _said(response)
-        if self._key is not None:
-            said = said.replace(self._key.get_secret_value(), _MASK)
-        what = f"the endpoint refuses with {response.status_code}{f' ({said})' if said else ''}"
+        what, said = refusal_of(response, self._key)
         if response.status_code in (401, 403):
             return self._refusal(what, fix="set MEMOS_EMBEDDER_KEY to a key that it takes")
         if response.status_code == 404:
@@ -237,30 +219,3 @@ def _may_pass(error: BaseException) -> bool:
     # The last one: it closed the connection instead of answering.
     passing = httpx.NetworkError | httpx.ConnectTimeout | httpx.RemoteProtocolError
     return isinstance(error, passing)
-
-
-def _said(response: httpx.Response) -> str:
-    """Return an endpoint's message about a refusal, on one line and short."""
-    try:
-        said: Any = response.json()
-    except ValueError:
-        return ""
-    while isinstance(said, dict):
-        said = next((said[name] for name in ("error", "message", "detail") if name in said), "")
-    return " ".join(str(said).split())[:_MOST_SAID].rstrip(".")
-
-
-def _cause(error: BaseException) -> str:
-    """Return the innermost reason of a failed request, which names no address."""
-    reason: BaseException | None = error
-    while reason is not None:
-        if isinstance(reason, OSError) and reason.strerror:
-            # asyncio writes the address there; a name that is not found has a number of its own.
-            number = reason.errno or 0
-            return os.strerror(number) if number > 0 else reason.strerror
-        if isinstance(reason, BaseExceptionGroup):
-            # One for each address that the name has.
-            reason = reason.exceptions[0]
-        else:
-            reason = reason.__cause__ or reason.__context__
-    return type(error).__name__
