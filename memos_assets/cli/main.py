@@ -39,6 +39,7 @@ COMMANDS = {
     "migrate": "server:migrate",
     "maintain": "maintenance:maintain",
     "search": "search:search",
+    "ask": "ask:ask",
     "impact": "impact:impact",
     "explain": "explain:explain",
     "retire": "retire:retire_command",

@@ -104,5 +104,6 @@ def diverse(scores: Sequence[float], words: Sequence[frozenset[str]], most: int)
         chosen.append(best)
         left.remove(best)
         for n in left:
-            nearest[n] = max(nearest[n], alike(words[n], words[best]))
+            # Squared: a word in common is no repetition.
+            nearest[n] = max(nearest[n], alike(words[n], words[best]) ** 2)
     return chosen
