@@ -89,6 +89,7 @@ NEVER = (
     Never("contradictions", "dagster", _SERVICE),
     Never("contradictions", "sqlalchemy", "it is pure: texts in, records out"),
     Never("snapshots", "dagster", _SERVICE),
+    Never("research", "dagster", _SERVICE),
 )
 #: Rooms -> rooms of ours that may import them, beside themselves.
 LEAVES = {"demo": ("cli",), "api": (), "cli": ("__main__",), "memos_face": ()}
