@@ -13,6 +13,7 @@ from memos_assets.defs.dagster_internals import UnresolvedAssetJobDefinition
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.maintenance import maintain_indexes
 from memos_assets.defs.memory_models import memory_model_jobs
+from memos_assets.defs.research import answer_question
 from memos_assets.defs.retirement import retire_files
 from memos_assets.defs.tags import UPKEEP
 
@@ -91,6 +92,10 @@ def _memory_jobs(catalog: Catalog) -> list[Job]:
         *memory_model_jobs(names),
         *cache_jobs(catalog),
         *board_jobs(catalog),
+        answer_question(names).to_job(
+            description="Answer a question from corpora and memory; the configuration names the "
+            "question and the user.",
+        ),
         *snapshot_jobs(names, dg.AssetSelection.checks(*of_snapshots), UPKEEP),
         dg.define_asset_job(
             names.job(MEMORY),

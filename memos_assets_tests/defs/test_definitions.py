@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 38
+    assert int(done.stdout) == 39
 
 
 def test_the_asset_keys_are_an_api() -> None:
@@ -194,6 +194,7 @@ def test_the_check_names_are_an_api() -> None:
 def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
     assert sorted(job.name for job in REPOSITORY.get_all_jobs()) == [
         "__ASSET_JOB",
+        "answer_question",
         "archive_boards",
         "calibrate_cache",
         "check_boards",
