@@ -19,6 +19,7 @@ from bench.recall_race import recall_race
 from bench.redis_race import redis_race
 from bench.remember_race import remember_race
 from bench.replay_sheet import replay_sheet
+from bench.research_race import research_race
 from bench.search_race import search_race
 from bench.serve_race import serve_race
 from bench.sheets import Sheet, write_sheets
@@ -46,6 +47,7 @@ RACES = {
     "remember": remember_race,
     "snapshots": snapshot_race,
     "cache": _cache,
+    "research": research_race,
     "board": board_race,
     "snapshot-restore": snapshot_restore_race,
     "snapshot-diff": snapshot_diff_race,
@@ -85,6 +87,7 @@ def bench(
             "snapshot-restore",
             "snapshot-diff",
             "cache",
+            "research",
             "board",
             "snapshots",
             "serve",

@@ -39,7 +39,7 @@ COMMANDS = {
     "migrate": "server:migrate",
     "maintain": "maintenance:maintain",
     "search": "search:search",
-    "ask": "ask:ask",
+    "ask": "research:ask",
     "impact": "impact:impact",
     "explain": "explain:explain",
     "retire": "retire:retire_command",

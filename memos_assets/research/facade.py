@@ -194,12 +194,7 @@ class Research:
         tools = self._tools
         mark = asked.fingerprint(tools)
         # session-rule: S001 because a run holds no connection between its phases
-        async with tools.sessions() as session:
-            await tools.memory.act_as(
-                session, user=asked.user, agent=asked.agent, spaces=asked.spaces
-            )
-            # Of a private space that was made just now.
-            await session.commit()
+        async with tools.sessions.begin() as session:
             await tools.memory.act_as(
                 session, user=asked.user, agent=asked.agent, spaces=asked.spaces
             )
@@ -215,13 +210,15 @@ class Research:
         if board is not None:
             await boards.require_of(used, asked.text, mark)
         recomputed = "" if before is None else before.why_not(live)
+        resuming = open_one is not None
+        run = Run(tools, asked, used, tell, deadline, recomputed, resuming=resuming)
         try:
-            return await Run(tools, asked, used, tell, deadline, recomputed).answer()
+            return await run.answer()
         except AgentError as error:
-            if error.code != "M911" or open_one is None:
+            if error.code != "M911":
                 raise
-        # Another process has ended the same run meanwhile, or the board was complete before.
-        return await Run(tools, asked, used, tell, deadline, recomputed).answer()
+        # Another process has ended the same run meanwhile: its answer is on the board.
+        return await Run(tools, asked, used, tell, deadline, recomputed, resuming=True).answer()
 
 
 def _from_cache(found: Cached) -> Answer:

@@ -88,7 +88,7 @@ def chosen(question: str, rows: Sequence[RowHit], memories: Sequence[MemoryHit])
 
 
 def _own(hit: MemoryHit) -> bool:
-    """Whether a memory is an answer of a run, which is no source of a further one."""
+    """Whether a memory is an answer of a run, which no further one takes for a source."""
     return hit.source.startswith(OF_RUN)
 
 

@@ -104,6 +104,6 @@ def diverse(scores: Sequence[float], words: Sequence[frozenset[str]], most: int)
         chosen.append(best)
         left.remove(best)
         for n in left:
-            # Squared: a word in common is no repetition.
+            # Squared: a single word in common does not repeat anything.
             nearest[n] = max(nearest[n], alike(words[n], words[best]) ** 2)
     return chosen

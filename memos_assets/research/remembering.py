@@ -99,7 +99,7 @@ def leave(session: Session, run: Conclusion) -> Left:
             connect(session, seen[a].id, seen[b].id, "contradicts")
     premises = list(dict.fromkeys(kept.id for kept in seen.values()))
     if premises:
-        # Its sentences are the findings: it is no finding of its own.
+        # Its sentences are the findings: it does not become one itself.
         hooks.record_reasoning(
             session,
             run.request,

@@ -1,22 +1,22 @@
 """A run, phase by phase: the board has what ended, so a run that was killed goes on where it was.
 
-No connection is held while a model works: each step that needs the database has a session of its
+No connection is in use while a model works: each step that needs the database has a session of its
 own, and what is embedded or written is so between two of them.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memos_assets.blackboard import Board, State
-from memos_assets.blackboard.records import finding_key, question_key
+from memos_assets.blackboard.records import finding_key, question, question_key, search
 from memos_assets.blackboard.requests import FINDINGS
 from memos_assets.blackboard.views import open_contradictions
-from memos_assets.contradictions import THRESHOLD, Record, Statement, find_async
+from memos_assets.contradictions import THRESHOLD, find_async
 from memos_assets.errors import AgentError, MemosAssetsError
 from memos_assets.memory import Asked, Prepared
 from memos_assets.memory.prepared import draft, finish
@@ -39,10 +39,11 @@ from memos_assets.research.events import (
 from memos_assets.research.generators import INSTRUCTION
 from memos_assets.research.passages import Passage, chosen, passage_of
 from memos_assets.research.questioned import Questioned, Tools
+from memos_assets.research.statements import evidence_of, statement_of
 from memos_assets.research.synthesis import EXTRACTIVE, Finding, extracted
 from memos_assets.research.written import Written, numbered
 
-#: Kinds of memories that are no sources: what runs observed and concluded.
+#: Kinds of memories that are sources: not what runs observed and concluded.
 _RECALLED: Final = tuple(kind for kind in KINDS if kind not in ("observation", "reasoning"))
 #: How often a step is tried again that another writer of the board came before.
 _TRIES: Final = 5
@@ -63,6 +64,8 @@ class Run:
     phases: dict[str, float] = field(default_factory=dict)
     written_by: str = EXTRACTIVE
     failed: bool = False
+    resuming: bool = False
+    _before: State = field(default_factory=lambda: State(0, None, ()))
 
     async def answer(self) -> Answer:
         """Go through the phases that the board does not have, and return the answer.
@@ -71,7 +74,9 @@ class Run:
             AgentError, UsageError, TargetError: of board, memory and search; the board keeps what
                 was posted, and the next run of the question goes on from there.
         """
-        await self.board.settle()
+        if self.resuming:
+            await self.board.settle()
+            self._before = await self.board.state(boards.RUN)
         passages = await self._search()
         passages = await self._record(passages)
         await self._contradict(passages)
@@ -90,10 +95,10 @@ class Run:
             self.notes.append(text)
             self.tell(Noted(text))
 
-    async def _phase(self, name: PhaseName) -> dict[str, Any] | None:
+    def _phase(self, name: PhaseName) -> dict[str, Any] | None:
         """Begin a phase; return what the board notes of it where it ended before."""
         self.tell(PhaseStarted(name))
-        before = phase_of(await self.board.state(boards.RUN), name)
+        before = phase_of(self._before, name)
         if before is not None:
             for note in before.get("notes", ()):
                 self._note(note)
@@ -113,13 +118,13 @@ class Run:
 
     async def _search(self) -> list[Passage]:
         """Search the corpora, recall, and choose what becomes a finding."""
-        before = await self._phase("search")
+        before = self._phase("search")
         if before is not None:
             return [passage_of(one) for one in before["passages"]]
         since, tools = time.perf_counter(), self.tools
-        question = await self._embedded()
+        embedded = await self._embedded()
         found = await corpora.search(
-            tools.corpora, tools.tables, question, self.asked.k, self.deadline
+            tools.corpora, tools.tables, embedded, self.asked.k, self.deadline
         )
         recalled: list[Recalled] = []
         if not self.deadline.ended("recall of memory"):
@@ -127,15 +132,15 @@ class Run:
             async with tools.sessions() as session:
                 await self._act(session)
                 recalled = await tools.memory.recall(
-                    session, question, self.asked.k, kinds=_RECALLED
+                    session, embedded, self.asked.k, kinds=_RECALLED
                 )
         passages = await asyncio.to_thread(chosen, self.asked.text, found.hits, recalled)
         # Notes are of this run: a later one may be able to search what this one was not.
         for note in found.notes:
             self._note(note)
         query = self.asked.text
-        await self.board.add_question(query)
-        await self.board.add_search(query, query, len(found.hits) + len(recalled))
+        hits = len(found.hits) + len(recalled)
+        await self.board.post([question(query), search(question_key(query), query, hits)])
         shown = [one.as_json() for one in passages]
         if self.deadline.passed_by:
             return passages  # not all was searched: a resumed run searches again
@@ -151,17 +156,17 @@ class Run:
     async def _embedded(self) -> Asked:
         try:
             async with asyncio.timeout(self.deadline.left):
-                question = await self.tools.memory.query(self.asked.text)
+                embedded = await self.tools.memory.query(self.asked.text)
         except TimeoutError:
-            question = Asked(self.asked.text, None, "")
+            embedded = Asked(self.asked.text, None, "")
             self._note("The embedder did not answer in time.")
-        if question.embedding is None:
+        if embedded.embedding is None:
             self._note("Searched by words alone: there is no embedder, or it did not answer.")
-        return question
+        return embedded
 
     async def _record(self, passages: Sequence[Passage]) -> list[Passage]:
         """Post findings one by one; return those whose source is still there."""
-        before = await self._phase("findings")
+        before = self._phase("findings")
         there = {self._key(one): one for one in passages}
         if before is not None:
             return [there[key] for key in before["keys"] if key in there]
@@ -189,11 +194,11 @@ class Run:
 
     async def _contradict(self, passages: Sequence[Passage]) -> None:
         """Find contradictions among the findings, and record the open ones."""
-        if await self._phase("contradictions") is not None:
+        if self._phase("contradictions") is not None:
             return
         since = time.perf_counter()
         by_key = {self._key(one): one for one in passages}
-        said = [_statement(key, one) for key, one in by_key.items()]
+        said = [statement_of(key, one) for key, one in by_key.items()]
         found = await find_async(said, judge=self.tools.judge)
         opened = [record for record in found if record.status == "open"]
         for record in opened:
@@ -205,7 +210,7 @@ class Run:
                 b.source,
                 score=record.score,
                 kind=record.kind,
-                **_evidence(record),
+                **evidence_of(record),
             )
             self.tell(
                 ContradictionRecorded(
@@ -217,7 +222,7 @@ class Run:
 
     async def _prepared(self, passages: Sequence[Passage]) -> dict[str, Prepared]:
         """Embed the findings of corpora, before any transaction; key -> memory."""
-        if phase_of(await self.board.state(boards.RUN), "memory") is not None:
+        if phase_of(self._before, "memory") is not None:
             return {}
         keys = [self._key(one) for one in passages]
         texts = [one.text for one in passages]
@@ -230,7 +235,7 @@ class Run:
 
     async def _synthesise(self, passages: Sequence[Passage]) -> Written:
         """Write the synthesis, and post it with what it cites and the contradictions it names."""
-        before = await self._phase("synthesis")
+        before = self._phase("synthesis")
         for _ in range(_TRIES):
             state = await self.board.state()
             draft_of = phase_of(state, "draft") if before is None else before
@@ -288,10 +293,10 @@ class Run:
 
     async def _said(self, findings: Sequence[Finding]) -> list[Sentence]:
         """Return sentences that cite findings by their places, from 1."""
-        budget, question = self.asked.budget, self.asked.text
+        budget, asked = self.asked.budget, self.asked.text
         generator = self.tools.generator
         if generator is not None and findings:
-            prompt = synthesis.prompt(question, findings, budget.tokens)
+            prompt = synthesis.prompt(asked, findings, budget.tokens)
             try:
                 async with asyncio.timeout(self.deadline.left):
                     text = await generator.generate(INSTRUCTION, prompt, budget.tokens)
@@ -300,7 +305,7 @@ class Run:
             except MemosAssetsError as error:
                 why = error.what
             else:
-                kept, notes = citations.checked(text, [one.text for one in findings], question)
+                kept, notes = citations.checked(text, [one.text for one in findings], asked)
                 for note in notes:
                     self._note(note)
                 if kept:
@@ -313,13 +318,13 @@ class Run:
                 )
             self.failed = True
             self._note(f"{generator.name} was left out: {why}. The sentences are of the sources.")
-        return await asyncio.to_thread(extracted, question, findings, budget.tokens)
+        return await asyncio.to_thread(extracted, asked, findings, budget.tokens)
 
     async def _remember(
         self, passages: Sequence[Passage], written: Written, prepared: dict[str, Prepared]
     ) -> remembering.Left:
         """Leave observations, the conclusion and findings in memory, in one transaction."""
-        before = await self._phase("memory")
+        before = self._phase("memory")
         if before is not None:
             promoted = {key: Remembered(**one) for key, one in before["promoted"].items()}
             return remembering.Left(promoted, before["quality"])
@@ -341,7 +346,7 @@ class Run:
             ended = self._end("memory", since, len(left.promoted))
             value = {
                 **ended,
-                "promoted": {key: _shown(one) for key, one in left.promoted.items()},
+                "promoted": {key: asdict(one) for key, one in left.promoted.items()},
                 "quality": dict(left.quality),
             }
             await self.board.enqueue(session, [noted("memory", value)])
@@ -410,24 +415,3 @@ class Run:
             recomputed=self.recomputed,
             complete=not self.failed and not self.deadline.passed_by,
         )
-
-
-def _statement(key: str, one: Passage) -> Statement:
-    if one.subject is not None and one.value is not None:
-        # A value that stands beside a name is what the thing is called.
-        return Statement(
-            one.value, id=key, subject=one.subject, attribute="title", source=one.source
-        )
-    return Statement(one.text, id=key, source=one.source)
-
-
-def _evidence(record: Record) -> dict[str, str]:
-    found = record.found
-    return {
-        "evidence_a": record.a.text[found.span_a.start : found.span_a.end],
-        "evidence_b": record.b.text[found.span_b.start : found.span_b.end],
-    }
-
-
-def _shown(one: Remembered) -> dict[str, str]:
-    return {"memory": one.memory, "text": one.text, "source": one.source}

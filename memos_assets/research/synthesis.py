@@ -79,12 +79,12 @@ def prompt(question: str, findings: Sequence[Finding], max_tokens: int) -> str:
     return "Findings:\n" + "\n".join(lines) + f"\n\nQuestion: {question}"
 
 
-def evidence(claim: str, words: str) -> str:
-    """Return the sentence of a claim that contradicts, given its words."""
-    for part in sentences(claim):
+def evidence(statement: str, words: str) -> str:
+    """Return the sentence of a statement that contradicts, given its words."""
+    for part in sentences(statement):
         if words and " ".join(words.split()) in part:
             return part
-    return " ".join((words or claim).split())
+    return " ".join((words or statement).split())
 
 
 def opposed(key: str, value: Mapping[str, Any], numbers: Mapping[str, int]) -> Opposed:

@@ -48,22 +48,22 @@ def numbered(
     written_by: str,
 ) -> Written:
     """Number the findings in the order in which the text names them."""
-    by_claim = {(one.text, one.source): place for place, one in enumerate(findings, 1)}
+    by_text = {(one.text, one.source): place for place, one in enumerate(findings, 1)}
     named = [
         (key, value, [(value[side]["statement"], value[side]["source"]) for side in ("a", "b")])
         for key, value in against
     ]
     places = [place for one in said for place in one.cites]
-    places += [by_claim[side] for *_, sides in named for side in sides if side in by_claim]
+    places += [by_text[side] for *_, sides in named for side in sides if side in by_text]
     number = {place: n for n, place in enumerate(dict.fromkeys(places), 1)}
     cited = [findings[place - 1].key for place in number]
     by_source = {findings[place - 1].source: n for place, n in reversed(number.items())}
     against_it = []
     for key, value, sides in named:
         own = {
-            source: number[by_claim[claim, source]]
-            for claim, source in sides
-            if (claim, source) in by_claim
+            source: number[by_text[said_text, source]]
+            for said_text, source in sides
+            if (said_text, source) in by_text
         }
         against_it.append(opposed(key, value, {**by_source, **own}))
     shown = [Sentence(one.text, [number[place] for place in one.cites]) for one in said]

@@ -102,9 +102,9 @@ def _print(answer: Answer) -> None:
         _line(f"[{source.number}] {source.source} (confidence {source.confidence:.2f}{also})")
     if answer.remembered and answer.origin == "computed":
         console.print("\nRemembered")
-    for one in answer.remembered if answer.origin == "computed" else ():
-        text = " ".join(one.text.split())
-        _line(f"{one.memory}: {text if len(text) <= 80 else text[:79] + '…'}", before="  ")
+    for kept in answer.remembered if answer.origin == "computed" else ():
+        text = " ".join(kept.text.split())
+        _line(f"{kept.memory}: {text if len(text) <= 80 else text[:79] + '…'}", before="  ")
     console.print()
     for note in answer.notes:
         _line(f"Note: {note}")
