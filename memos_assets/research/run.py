@@ -13,7 +13,7 @@ from typing import Any, Final
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from memos_assets.blackboard import Board, State
-from memos_assets.blackboard.records import finding_key, question, question_key, search
+from memos_assets.blackboard.records import complete, finding_key, question, question_key, search
 from memos_assets.blackboard.requests import FINDINGS
 from memos_assets.blackboard.views import open_contradictions
 from memos_assets.contradictions import THRESHOLD, find_async
@@ -85,9 +85,12 @@ class Run:
         left = await self._remember(passages, text, prepared)
         answer = await self._answer(passages, text, left)
         if answer.complete:
-            memories = {"memories": answer.memories}
-            await self.board.post([noted(boards.ENDED, memories)])
-            await self.board.complete("answered")
+            ended = noted(boards.ENDED, {"memories": answer.memories})
+            try:
+                await self.board.post([ended, complete("answered")])
+            except AgentError as error:
+                if error.code != "M911":  # the run had ended before
+                    raise
         return answer
 
     def _note(self, text: str) -> None:

@@ -28,6 +28,7 @@ async def open_research(settings: Settings, **options: Any) -> AsyncIterator[Res
     Raises:
         AgentError, UsageError, ServerError, TargetError: as `memory.sessions_for`.
     """
+    # session-rule: S001 because it is what opens a pipeline's pools, for commands and jobs
     async with open_memory_sessions(settings, application_name=APPLICATION_NAME) as sessions:
         url = database_url(settings)
         opened = open_async_sessions(url, settings, application_name=APPLICATION_NAME)

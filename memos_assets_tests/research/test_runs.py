@@ -264,6 +264,14 @@ def test_a_source_that_vanished_before_a_run_goes_on_is_left_out_and_said(
     assert f"A source has vanished: memory:{memory}." in answer.notes
 
 
+def test_a_board_that_is_complete_gives_its_answer_again(corpus: Corpus, user: str) -> None:
+    answer = ask(corpus, user)
+    again = ask(corpus, user, board=answer.board)
+    assert again.origin == "computed"
+    assert (again.text, again.board) == (answer.text, answer.board)
+    assert again.remembered == answer.remembered
+
+
 def test_a_board_of_another_question_is_refused(corpus: Corpus, user: str) -> None:
     answer = ask(corpus, user)
     with pytest.raises(AgentError, match="M995"):
