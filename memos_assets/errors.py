@@ -50,8 +50,6 @@ class ServerError(MemosAssetsError):
 
 
 class AgentError(MemosAssetsError):
-    """M7xx, M9xx: an agent's call of memory, cache or board cannot be served; nothing is stored."""
-
     """M7xx, M9xx: a call of memory, cache, board, HTTP or MCP is refused; nothing was stored."""
 
 
