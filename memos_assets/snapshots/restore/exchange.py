@@ -220,7 +220,7 @@ def exchange(
         _OUTER_KEYS, {"schema": agent.AGENT_SCHEMA, "replaced": list(replaced.values())}
     ).all()
     locked = {**replaced, **emptied, **{row.table_name: live[row.table_name] for row in outer}}
-    # Whoever would change these waits as writers do.
+    # Locked before, so that those who change these wait as writers do.
     made_by_hand = by_hand.find(conn, replaced.values())
     refuse_older_snapshots(conn, filled_at)
     _stop_readers(conn, locked, seconds, cancel=cancel)
