@@ -34,7 +34,12 @@ async def open_research(settings: Settings, **options: Any) -> AsyncIterator[Res
         opened = open_async_sessions(url, settings, application_name=APPLICATION_NAME)
         async with opened as corpora_sessions:
             options.setdefault("corpora_sessions", corpora_sessions)
-            yield Research(settings, sessions, **options)
+            research = Research(settings, sessions, **options)
+            try:
+                yield research
+            finally:
+                # A command ends long before the counts of its lookups are written by themselves.
+                await research.cache.flush(sessions)
 
 
 class SyncResearch:

@@ -213,6 +213,12 @@ def _snapshots(catalog: Catalog) -> Iterator[Subject[None]]:
         yield Subject(catalog.names.snapshot("memory"), None, "snapshots_checks")
 
 
+def _age(catalog: Catalog) -> Iterator[Subject[None]]:
+    """Yield the asset that verifies: of one that was just written the check would be red."""
+    if catalog.application:
+        yield Subject(catalog.names.snapshot("verified"), None, "snapshot_age_check")
+
+
 def _proof(catalog: Catalog) -> Iterator[Subject[None]]:
     if catalog.application:
         yield Subject(catalog.names.snapshot("memory"), None, "snapshot_restore_check")
@@ -245,7 +251,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="manifests, and the marks that verifications leave",
         when_failed="What agents learned since would be lost with the database. Start the schedule "
         "`snapshot_memory`, which writes and verifies.",
-        subjects=_snapshots,
+        subjects=_age,
         judge=newest_verified_is_young,
         group="snapshots",
     ),

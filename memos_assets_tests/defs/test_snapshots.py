@@ -151,6 +151,11 @@ def test_retention_lists_and_deletes_only_when_it_is_told(world: World) -> None:
     assert len(store.ids()) == 1
 
 
+def test_the_age_of_the_newest_verified_snapshot_is_checked_once_it_was_verified() -> None:
+    (v47,) = [key for key in check_keys(CHECKLIST, MEMOS) if key.name.startswith("v47_")]
+    assert v47.asset_key == dg.AssetKey(["memos", "snapshots", "verified"])
+
+
 def test_the_jobs_have_every_asset_and_check_of_snapshots_and_no_other_job_has_one() -> None:
     keys = set(check_keys(CHECKLIST.of_group("snapshots"), MEMOS))
     assert {key.name.partition("_")[0] for key in keys} >= {"v46", "v47", "v48", "v49", "v50"}

@@ -287,6 +287,20 @@ def test_code_that_waits_gets_the_same(corpus: Corpus, user: str) -> None:
     assert again.text == events[-1].answer.text
 
 
+def test_lookups_of_a_pipeline_are_counted_once_it_is_closed(corpus: Corpus, user: str) -> None:
+    def hits() -> int:
+        counted = (
+            "select coalesce(sum(count), 0)::int from agent.cache_counts where outcome = 'hit'"
+        )
+        return int(corpus.rows(counted)[0][0])
+
+    before = hits()
+    with SyncResearch(corpus.settings, tables=(TABLE,)) as research:
+        research.ask(QUESTION, user=user)
+        research.ask(QUESTION, user=user)
+    assert hits() == before + 1
+
+
 def test_two_at_once_compute_once(corpus: Corpus, user: str) -> None:
     async def both(research: Research) -> list[Answer]:
         asked = (research.ask(QUESTION, user=user) for _ in range(4))
