@@ -9,6 +9,7 @@ from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors
 from memos_assets.cli.outcome import write_json
 from memos_assets.cli.person import who
+from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
 from memos_assets.research import Answer, Budget, Event
 from memos_assets.research.events import Answered, PhaseFinished
@@ -59,7 +60,9 @@ def ask(
         "budget": Budget(seconds, tokens),
         "fresh": fresh,
     }
-    answer = asyncio.run(_answered(load_settings(), question, about))
+    settings = load_settings()
+    with open_consolidated(settings, "memos_assets:ask"):
+        answer = asyncio.run(_answered(settings, question, about))
     if str(json_file) != "-":
         _print(answer)
     write_json(json_file, answer.as_json())

@@ -30,6 +30,7 @@ WITHOUT = frozenset(
 OF_AN_ARCHIVE = frozenset({"restore-source", "archive", "purge-archive"})
 #: Commands that say what is there; all others refuse.
 SAY = frozenset({"up", "status"})
+_BOARD = "445840b6-ea17-4f06-9df7-1a0696675aaf"
 #: Arguments of commands that need some.
 ARGUMENTS = {
     "demo": ("{folder}/demo", "--factor", "0.001"),
@@ -58,6 +59,11 @@ ARGUMENTS = {
     "snapshots diff": ("abcdef", "fedcba"),
     "snapshots restore": ("abcdef",),
     "snapshots label": ("abcdef", "kept"),
+    "ask": ("What does SRVO-062 mean?",),
+    "board show": (_BOARD,),
+    "board replay": (_BOARD,),
+    "tokens create": ("--user", "u1"),
+    "tokens revoke": ("1",),
 }
 #: Without them a command says that they are missing, before it looks at a database.
 SETTINGS = {"MEMOS_EMBEDDER": "deterministic", "MEMOS_ENCRYPTION_KEY": "a passphrase"}

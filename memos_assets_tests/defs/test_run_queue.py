@@ -29,6 +29,7 @@ from memos_assets.defs.jobs import (
     VERIFY,
 )
 from memos_assets.defs.memory_models import EMBEDDER_POOL
+from memos_assets.defs.research import ASK
 from memos_assets.defs.tags import UPKEEP
 from memos_assets.settings import PROJECT_ROOT
 from memos_assets_tests.defs.world import World, location
@@ -107,10 +108,10 @@ def test_a_build_by_hand_keeps_maintenance_waiting_without_a_place_of_its_own(
 
 def test_loads_and_builds_take_turns_in_pools_of_their_own() -> None:
     pools: dict[str, set[str | None]] = {}
+    question = {"ops": {"ask": {"config": {"question": "why", "user": "u1"}}}}
     for job in location().get_repository_def().get_all_jobs():
-        for step in snapshot_from_execution_plan(
-            create_execution_plan(job), job.get_job_snapshot_id()
-        ).steps:
+        plan = create_execution_plan(job, question if job.name == ASK else None)
+        for step in snapshot_from_execution_plan(plan, job.get_job_snapshot_id()).steps:
             pools.setdefault(step.key, set()).add(step.pool)
     assert {step for step, of in pools.items() if BUILD_POOL in of} == {
         "search_indexes",

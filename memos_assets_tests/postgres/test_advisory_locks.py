@@ -73,7 +73,8 @@ def test_no_other_module_spells_an_advisory_lock() -> None:
         if path.suffix in (".py", ".sql")
         and "advisory_" in path.read_text("utf-8").replace("advisory_locks", "")
     ]
-    assert spelling == ["advisory_locks.py"]
+    # A revision is frozen, and its functions take locks in the database themselves.
+    assert spelling == ["advisory_locks.py", "0019_evictions_until_their_commit.py"]
 
 
 @pytest.fixture
