@@ -19,6 +19,7 @@ from sqlalchemy.orm import Session
 
 from memos_assets.blackboard.requests import Request, checked
 from memos_assets.errors import AgentError
+from memos_assets.postgres.connection import autocommit
 from memos_assets.postgres.owned_rows import AGENT_SETTING, USER_SETTING
 from memos_assets.postgres.schema.agent_board import board_outbox, boards
 
@@ -130,7 +131,7 @@ def settle(session: Session, board: UUID, who: Who) -> tuple[int, int]:
 def _called(
     session: Session, board: UUID, who: Who, requests: Sequence[Request] | None
 ) -> dict[str, Any]:
-    connection = session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
+    connection = autocommit(session)
     sent = None
     if requests is not None:
         sent = json.dumps([one.as_json() for one in requests], ensure_ascii=False)

@@ -7,7 +7,6 @@ from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from memos_assets.blackboard.posting import Who, refusal
@@ -15,6 +14,7 @@ from memos_assets.blackboard.reading import Head, head
 from memos_assets.blackboard.requests import digest, named, storable_json, unusable
 from memos_assets.errors import AgentError
 from memos_assets.postgres.schema.agent_board import board_private, board_refusals
+from memos_assets.postgres.upsert import upsert
 
 #: Most keys of one agent on one board.
 MOST_KEYS: Final = 1_000
@@ -51,7 +51,7 @@ def write(
         )
     ends = None if ttl is None else _NOW + sa.func.make_interval(0, 0, 0, 0, 0, 0, float(ttl))
     new: dict[str, Any] = {"value": value, "written_at": _NOW, "expires_at": ends}
-    statement = pg.insert(board_private).values(
+    statement = upsert(board_private, *new).values(
         board=row.number,
         slot=digest(who.user, who.agent, name),
         space_id=row.space,
@@ -60,7 +60,7 @@ def write(
         key=name,
         **new,
     )
-    session.execute(statement.on_conflict_do_update(index_elements=[_p.board, _p.slot], set_=new))
+    session.execute(statement)
 
 
 def read(session: Session, board: UUID, who: Who, key: str) -> Any:

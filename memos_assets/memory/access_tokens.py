@@ -12,10 +12,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql as pg
 from sqlalchemy.orm import Session
 
 from memos_assets.errors import AgentError
@@ -23,6 +22,7 @@ from memos_assets.memory.normalised_text import storable_id, storable_name
 from memos_assets.postgres.acting import PRIVATE
 from memos_assets.postgres.schema.agent import grants, spaces
 from memos_assets.postgres.schema.agent_tokens import token_uses, tokens
+from memos_assets.postgres.upsert import upsert
 from memos_assets.postgres.user_rows import ERASED
 
 #: Begins each token, so that people and scanners of secrets recognise one.
@@ -213,16 +213,18 @@ def add_uses(session: Session, counted: Mapping[int, tuple[int, datetime]]) -> N
         counted: number of a token -> uses, and the last one.
     """
     for number, (uses, used_at) in sorted(counted.items()):
-        statement = pg.insert(token_uses).values(token=number, uses=uses, used_at=used_at)
-        statement = statement.on_conflict_do_update(
-            index_elements=[token_uses.c.token],
-            set_={
-                "uses": token_uses.c.uses + statement.excluded.uses,
-                "used_at": sa.func.greatest(token_uses.c.used_at, statement.excluded.used_at),
-            },
+        statement = upsert(token_uses, merge=_added).values(
+            token=number, uses=uses, used_at=used_at
         )
         with suppress(sa.exc.IntegrityError), session.begin_nested():
             session.execute(statement)
+
+
+def _added(there: Any, new: Any) -> dict[str, Any]:
+    return {
+        "uses": there.uses + new.uses,
+        "used_at": sa.func.greatest(there.used_at, new.used_at),
+    }
 
 
 def _need_granted(session: Session, user: str, names: Sequence[str]) -> None:

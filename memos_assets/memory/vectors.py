@@ -21,6 +21,7 @@ from memos_assets.memory.arrays import array_text, numbers_text
 from memos_assets.memory.models import Model, current_model
 from memos_assets.postgres import advisory_locks
 from memos_assets.postgres.schema import agent
+from memos_assets.postgres.upsert import upsert
 from memos_assets.search.embed import unit
 from memos_assets.search.query_embedding import EmbeddingArray, bound
 
@@ -106,9 +107,7 @@ def _put(table: sa.Table) -> sa.Insert:
     typed = (sa.column(c.name, c.type) for c in table.c)
     given = sa.func.unnest(*arrays).table_valued(*typed, name="given").render_derived()
     names = [c.name for c in table.c]
-    made = insert(table).from_select(names, sa.select(*given.c))
-    kept = {name: made.excluded[name] for name in names[2:]}
-    return made.on_conflict_do_update(index_elements=names[:2], set_=kept)
+    return upsert(table).from_select(names, sa.select(*given.c))
 
 
 def checked(model: Model, vectors: Sequence[npt.NDArray[np.float32]]) -> npt.NDArray[np.float32]:

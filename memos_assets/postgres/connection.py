@@ -7,6 +7,7 @@ from datetime import datetime
 import psycopg
 import sqlalchemy as sa
 from psycopg import sql
+from sqlalchemy.orm import Session
 
 
 def driver_of(conn: sa.Connection) -> psycopg.Connection:
@@ -26,6 +27,11 @@ def autocommit_connection(engine: sa.Engine) -> Iterator[sa.Connection]:
     """
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as conn:
         yield conn
+
+
+def autocommit(session: Session) -> sa.Connection:
+    """Return the connection of a session in no transaction: each statement is one of its own."""
+    return session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
 
 
 def count_rows(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:

@@ -42,8 +42,12 @@ FUNCTIONS = """
 #: Came after it, with the memory of agents.
 #: Assets and groups of checks that the former checkout has not.
 OF_MEMORY = ("memos/agent/", "memos/snapshots/", "memos/cache/")
-GROUPS_OF_MEMORY: tuple[Group, ...] = ("memory", "snapshots", "cache")
+GROUPS_OF_MEMORY: tuple[Group, ...] = ("memory", "snapshots", "cache", "boards")
 JOBS_OF_MEMORY = {
+    "answer_question",
+    "archive_boards",
+    "check_boards",
+    "count_boards",
     "calibrate_cache",
     "check_cache",
     "check_memory",
@@ -57,6 +61,9 @@ JOBS_OF_MEMORY = {
     "snapshot_memory",
 }
 SCHEDULES_OF_MEMORY = {
+    "archive_boards_hourly",
+    "check_boards_daily",
+    "count_boards_daily",
     "calibrate_cache_daily",
     "check_cache_hourly",
     "check_memory_daily",
