@@ -6,7 +6,7 @@ not here: PostgreSQL takes it with the statement that needs it.
 """
 
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -111,7 +111,14 @@ class AdvisoryLock:
             taken = self.tried(conn, *subjects)
             # No transaction stays open while the lock is taken.
             conn.commit()
-            yield taken
+            try:
+                yield taken
+            finally:
+                # A server that is busy notices a closed connection later than our next attempt.
+                if taken:
+                    with suppress(sa.exc.SQLAlchemyError):
+                        conn.execute(sa.select(self._call("pg_advisory_unlock", subjects)))
+                        conn.commit()
 
     def _call(self, function: str, subjects: tuple[str, ...]) -> sa.ColumnElement[bool]:
         assert len(subjects) == len(self.subjects), f"{self.name} is one per {self.subjects}"
