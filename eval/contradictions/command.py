@@ -108,14 +108,12 @@ def own_sheets(own: Sequence[Labelled]) -> Iterator[Sheet]:
     note = "Statements as in chats, without a judge. Rules were written beside these pairs."
     yield Sheet("contradictions-chat", "Chat sentences", _COLUMNS, rows, note)
     updates = [pair for pair in own if pair.label == sets.UPDATE]
-    texts = [(pair.a.text, pair.b.text) for pair in updates]
     recorded = sum(measure.said_of(pair) == sets.UPDATE for pair in updates)
-    deleted = sum(texts[n] != (pair.a.text, pair.b.text) for n, pair in enumerate(updates))
     yield Sheet(
         "contradictions-updates",
         "Updates",
-        ("", "recorded as updates", "values deleted"),
-        [("by their dates or words", f"{recorded} of {len(updates)}", f"{deleted}")],
+        ("", "recorded as updates"),
+        [("by their dates or words", f"{recorded} of {len(updates)}")],
     )
 
 

@@ -237,6 +237,10 @@ Limit = Annotated[int, Query(ge=1, le=1_000)]
 Offset = Annotated[int, Query(ge=0, le=10_000_000)]
 
 
+@_route(
+    "GET", "/list/{user_id}", "", response_model=Page, responses=refusals(),
+    summary="List memories",
+)  # fmt: skip
 async def _page(
     visit: Visiting,
     user_id: str | None = None,
@@ -257,21 +261,10 @@ async def _page(
     return await _list(visit, user, filters, limit, offset, include_content=include_content)
 
 
-for _path, _shown_in_schema in (
-    (f"{_MEMOS}/list/{{user_id}}", True),
-    *((start, start == _PLAN[0]) for start in _PLAN),
-):
-    router.add_api_route(
-        _path,
-        _page,
-        methods=["GET"],
-        response_model=Page,
-        responses=refusals(),
-        summary="List memories",
-        include_in_schema=_shown_in_schema,
-    )
-
-
+@_route(
+    "GET", "/stats/{user_id}", "/stats", response_model=Stats, responses=refusals(),
+    summary="Count memories",
+)  # fmt: skip
 async def _stats(visit: Visiting, user_id: str | None = None) -> Response:
     """Return counts of the user's memories by type, level and stage."""
     user = visit.own(user_id)
@@ -290,21 +283,6 @@ async def _stats(visit: Visiting, user_id: str | None = None) -> Response:
             "embeddings_generated": found["embeddings_count"],
             "generated_at": datetime.now(UTC),
         }
-    )
-
-
-for _path, _shown_in_schema in (
-    (f"{_MEMOS}/stats/{{user_id}}", True),
-    *((f"{start}/stats", start == _PLAN[0]) for start in _PLAN),
-):
-    router.add_api_route(
-        _path,
-        _stats,
-        methods=["GET"],
-        response_model=Stats,
-        responses=refusals(),
-        summary="Count memories",
-        include_in_schema=_shown_in_schema,
     )
 
 

@@ -15,11 +15,11 @@ from memos_assets.api.doors import Visit
 from memos_assets.api.network import shown_hit
 from memos_assets.cache import Computed
 from memos_assets.catalog import Table
-from memos_assets.errors import MemosAssetsError, TargetError, UsageError
+from memos_assets.errors import TargetError, UsageError
 from memos_assets.memory import Asked
 from memos_assets.postgres.owned_rows import SHARED_CORPORA
 from memos_assets.search import api_async
-from memos_assets.search.embed import check_fit
+from memos_assets.search.across_tables import misfit
 from memos_assets.search.searchable import searchable
 
 #: Told of each phase: its name, and what it found.
@@ -144,9 +144,4 @@ def corpora(names: Sequence[str] = ()) -> list[Table]:
 def _fits(table: Table, asked: Asked) -> bool:
     if asked.embedding is None or not table.vector_indexes:
         return False
-    models = {index.dimension: index.models for index in table.vector_indexes}
-    try:
-        check_fit(table.name, models, model=asked.model, dimension=len(asked.embedding))
-    except MemosAssetsError:
-        return False
-    return True
+    return misfit(table, asked.model, len(asked.embedding)) is None

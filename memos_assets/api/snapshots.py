@@ -13,7 +13,6 @@ from pydantic import BaseModel
 from starlette.responses import Response
 
 from memos_assets.api.dependencies import Visiting, answer, refusals
-from memos_assets.errors import SnapshotError
 from memos_assets.settings import Settings
 from memos_assets.snapshots.manifest import Manifest
 from memos_assets.snapshots.marks import verified
@@ -79,18 +78,11 @@ async def show(visit: Visiting, snapshot: str) -> Response:
 def snapshot_list(settings: Settings) -> dict[str, Any]:
     """Return the snapshots of the store as JSON."""
     store = open_store(settings.snapshots_location)
-    found: list[Manifest] = []
-    damaged: list[str] = []
-    for one in store.ids():
-        try:
-            found.append(store.manifest(one))
-        except SnapshotError as error:
-            damaged.append(f"{error.code} {one}")
+    whole, damaged = store.readable()
     marks = verified(store)
-    found.sort(key=lambda one: (one.latest.made_at, one.id), reverse=True)
     return {
-        "snapshots": [_line(one, marks.get(one.id)) for one in found],
-        "damaged": damaged,
+        "snapshots": [_line(one, marks.get(one.id)) for one in reversed(whole)],
+        "damaged": [f"{error.code} {one}" for one, error in damaged.items()],
     }
 
 

@@ -103,6 +103,27 @@ def archive(engine: sa.Engine, folder: Path, board: UUID) -> Archived | None:
     return done
 
 
+def archive_all(
+    engine: sa.Engine, folder: Path, wanted: Iterable[UUID]
+) -> tuple[list[Archived], int, list[AgentError]]:
+    """Archive boards and compact them.
+
+    Returns:
+        Those that were archived, how many of their events were emptied, and what was refused.
+    """
+    done: list[Archived] = []
+    failed: list[AgentError] = []
+    emptied = 0
+    for board in wanted:
+        try:
+            if (made := archive(engine, folder, board)) is not None:
+                done.append(made)
+                emptied += compact(engine, folder, board)
+        except AgentError as error:
+            failed.append(error)
+    return done, emptied, failed
+
+
 def compact(engine: sa.Engine, folder: Path, board: UUID) -> int:
     """Empty the events of a board that others overwrote or that have expired; return how many.
 

@@ -14,6 +14,7 @@ from memos_assets.blackboard.requests import (
     SEARCHES,
     SYNTHESES,
 )
+from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema.agent_board import (
     board_entries,
     board_events,
@@ -76,18 +77,13 @@ def census(conn: sa.Connection, start: datetime, end: datetime) -> Census:
         ).where(opened)
     ).one()
 
-    def count(column: sa.Column[int]) -> int:
-        return conn.execute(
-            sa.select(sa.func.count()).select_from(column.table).where(column.in_(mine))
-        ).scalar_one()
-
     levels = counts(e.level, sa.and_(e.board.in_(mine), e.level.in_(COUNTED)))
     return Census(
         states=counts(b.state, opened),
-        events=count(v.board),
+        events=count_rows(conn, board_events, v.board.in_(mine)),
         bytes=int(size),
         levels={level: levels[level] for level in COUNTED if level in levels},
         refused=counts(r.reason, r.board.in_(mine)),
-        waiting=count(o.board),
+        waiting=count_rows(conn, board_outbox, o.board.in_(mine)),
         largest_share=round(float(share), 4),
     )

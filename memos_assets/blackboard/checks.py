@@ -95,15 +95,15 @@ def _entries(conn: sa.Connection, level: str) -> Sequence[Any]:
     ).all()
 
 
-def _known(conn: sa.Connection, board: int, seq: int) -> State:
-    """Return findings, contradictions and decisions of a board after an event, from its events."""
+def _known(conn: sa.Connection, board: int, seq: int, *levels: str) -> State:
+    """Return contradictions, decisions and more levels after an event, from a board's events."""
     entries: dict[tuple[str, str], Entry] = {}
     rows = conn.execute(
         sa.select(_v.level, _v.key, _v.value, _v.version, _v.seq, _v.at, _v.user_id, _v.agent_id)
         .where(
             _v.board == board,
             _v.seq <= seq,
-            _v.level.in_([FINDINGS, CONTRADICTIONS, DECISIONS]),
+            _v.level.in_([CONTRADICTIONS, DECISIONS, *levels]),
             _v.value.is_not(None),
         )
         .order_by(_v.seq)
@@ -168,7 +168,7 @@ def no_contradicted_promotions(conn: sa.Connection, _: None) -> Finding:
     found = _entries(conn, PROMOTIONS)
     wrong = []
     for row in found:
-        state = _known(conn, row.number, int(row.value["known"]))
+        state = _known(conn, row.number, int(row.value["known"]), FINDINGS)
         finding: Mapping[str, Any] | None = state.values(FINDINGS).get(row.key)
         if finding is not None and views.contradicting(state, finding):
             wrong.append(f"{row.id} event {row.seq}")

@@ -129,7 +129,8 @@ class Board:
 
     async def post(self, requests: Sequence[Request]) -> list[Posted]:
         """Write to the board, all requests or none; see `posting.post`."""
-        return await self._drive(steps.post(requests))
+        posted: list[Posted] = await self._step(Post(requests))
+        return posted
 
     async def enqueue(self, session: AsyncSession, requests: Sequence[Request]) -> int:
         """Write to the board within the caller's transaction; see `posting.enqueue`."""

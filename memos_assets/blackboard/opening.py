@@ -11,6 +11,7 @@ from memos_assets.blackboard.reading import HEAD, Head, head
 from memos_assets.blackboard.requests import named, storable, unusable
 from memos_assets.errors import AgentError
 from memos_assets.postgres.acting import make_private_space
+from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema.agent import grants, spaces
 from memos_assets.postgres.schema.agent_board import (
     MOST_BYTES,
@@ -118,11 +119,7 @@ def stats(session: Session | sa.Connection, board: UUID) -> dict[str, Any]:
         .group_by(r.reason)
         .order_by(r.reason)
     )
-    waiting = session.execute(
-        sa.select(sa.func.count())
-        .select_from(board_outbox)
-        .where(board_outbox.c.board == row.number)
-    ).scalar_one()
+    waiting = count_rows(session, board_outbox, board_outbox.c.board == row.number)
     return {
         "state": row.state,
         "seq": row.seq,

@@ -13,6 +13,7 @@ from memos_assets.blackboard.posting import Who, refusal
 from memos_assets.blackboard.reading import Head, head
 from memos_assets.blackboard.requests import digest, named, storable_json, unusable
 from memos_assets.errors import AgentError
+from memos_assets.postgres.connection import count_rows
 from memos_assets.postgres.schema.agent_board import board_private, board_refusals
 from memos_assets.postgres.upsert import upsert
 
@@ -39,9 +40,7 @@ def write(
         raise refusal({"status": "closed", "state": row.state}, board)
     mine = sa.and_(_p.board == row.number, _p.user_id == who.user, _p.agent_id == who.agent)
     session.execute(sa.delete(board_private).where(mine, _p.expires_at < _NOW, _p.key != name))
-    count = session.execute(
-        sa.select(sa.func.count()).select_from(board_private).where(mine, _p.key != name)
-    ).scalar_one()
+    count = count_rows(session, board_private, sa.and_(mine, _p.key != name))
     if count >= MOST_KEYS:
         raise AgentError(
             "M914",

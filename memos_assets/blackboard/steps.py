@@ -80,12 +80,6 @@ class Added:
     seq: int
 
 
-def post(requests: Sequence[Request]) -> Steps[list[Posted]]:
-    """Post requests."""
-    posted: list[Posted] = yield Post(requests)
-    return posted
-
-
 def add(request: Request) -> Steps[Added]:
     """Post one record."""
     (posted,) = yield Post([request])
@@ -103,24 +97,26 @@ def add_finding(
     """Add a finding, and its question if it is new; see `Board.add_finding`."""
     key = records.question_key(question)
     request = records.finding(key, finding, source, confidence, **about)
-    yield Look(lambda session: _check_finding(session, board, question, request.value))
+    value = request.value
+    from_memory = value["source"].startswith(_MEMORY)
+    if records.is_key(question) or "search" in value or from_memory:
+        yield Look(lambda session: _check_finding(session, board, question, value))
     asked = [] if records.is_key(question) else [records.question(question)]
     posted: list[Posted] = yield Post([*asked, request])
     return Added(request.key, posted[-1].added, posted[-1].seq)
 
 
 def _check_finding(session: Session, board: UUID, question: str, value: Mapping[str, Any]) -> None:
-    head = reading.head(session, board)
+    state = reading.live(session, board, [QUESTIONS, SEARCHES])
     if records.is_key(question):
-        _require(session, head.id, QUESTIONS, [question])
+        _require(state, board, QUESTIONS, [question])
     if "search" in value:
-        _require(session, head.id, SEARCHES, [value["search"]])
+        _require(state, board, SEARCHES, [value["search"]])
     if value["source"].startswith(_MEMORY):
         require_memory(session, value["source"].removeprefix(_MEMORY))
 
 
-def _require(session: Session, board: UUID, level: str, keys: Sequence[str]) -> State:
-    state = reading.live(session, board, [level])
+def _require(state: State, board: UUID, level: str, keys: Sequence[str]) -> None:
     missing = set(keys) - state.values(level).keys()
     if missing:
         raise AgentError(
@@ -130,7 +126,6 @@ def _require(session: Session, board: UUID, level: str, keys: Sequence[str]) -> 
             fix="use the keys that add_question, add_search, add_finding and add_contradiction "
             "return",
         )
-    return state
 
 
 def require_memory(session: Session, memory: str) -> None:
@@ -167,7 +162,7 @@ def decide_contradiction(
         for one in views.contradictions(state):
             if one.key == key:
                 return one.version
-        _require(session, board, CONTRADICTIONS, [key])
+        _require(state, board, CONTRADICTIONS, [key])
         return 0
 
     version = yield Look(known)
@@ -186,8 +181,8 @@ def add_synthesis(
 
     def check(session: Session) -> int:
         state = reading.live(session, board, [FINDINGS, CONTRADICTIONS, DECISIONS])
-        _require(session, board, FINDINGS, cites)
-        _require(session, board, CONTRADICTIONS, contradictions)
+        _require(state, board, FINDINGS, cites)
+        _require(state, board, CONTRADICTIONS, contradictions)
         left_out = [
             one
             for one in views.open_contradictions(state, threshold)
@@ -224,7 +219,7 @@ def promotion_of(session: Session, board: UUID, finding: str, memory: UUID | str
     state = reading.live(session, board, levels)
     entry = state.get(FINDINGS, finding)
     if entry is None:
-        _require(session, board, FINDINGS, [finding])
+        _require(state, board, FINDINGS, [finding])
         return False
     if state.get(PROMOTIONS, finding) is not None:
         return False

@@ -98,7 +98,8 @@ class SyncBoard:
 
     def post(self, requests: Sequence[Request]) -> list[Posted]:
         """As `Board.post`."""
-        return self._drive(steps.post(requests))
+        posted: list[Posted] = self._step(Post(requests))
+        return posted
 
     def enqueue(self, session: Session, requests: Sequence[Request]) -> int:
         """As `Board.enqueue`."""

@@ -6,15 +6,13 @@ import typer
 from rich.markup import escape
 
 from memos_assets.blackboard import opening, reading, views
-from memos_assets.blackboard.archive import archive as archive_board
-from memos_assets.blackboard.archive import compact, complete_boards, folder_of
+from memos_assets.blackboard.archive import archive_all, complete_boards, folder_of
 from memos_assets.blackboard.facade import known_id
 from memos_assets.blackboard.reading import Entry, Head, State
 from memos_assets.cli import exit_codes
 from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, print_error, titled_table
 from memos_assets.cli.outcome import write_json
-from memos_assets.errors import AgentError
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
@@ -111,19 +109,11 @@ def archive(
 ) -> int:
     """Archive complete boards, each once: written, read back, compared, and marked then."""
     settings = load_settings()
-    folder, done = folder_of(settings), []
-    failed: list[AgentError] = []
+    folder = folder_of(settings)
     with open_consolidated(settings, _APPLICATION) as engine:
         with engine.connect() as conn:
             wanted = complete_boards(conn) if board is None else [known_id(board)]
-        for one in wanted:
-            try:
-                made = archive_board(engine, folder, one)
-                if made is not None:
-                    done.append(made)
-                    compact(engine, folder, one)
-            except AgentError as error:
-                failed.append(error)
+        done, _, failed = archive_all(engine, folder, wanted)
     console.print(f"Archived {len(done):,} boards in {folder}.", markup=False, soft_wrap=True)
     for refused in failed:
         print_error(str(refused))

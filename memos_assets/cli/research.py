@@ -12,7 +12,7 @@ from memos_assets.cli.person import who
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
 from memos_assets.research import Answer, Budget, Event
-from memos_assets.research.events import Answered, PhaseFinished
+from memos_assets.research.events import PhaseFinished
 from memos_assets.research.facade import K
 from memos_assets.research.sync_facade import open_research
 from memos_assets.research.synthesis import EXTRACTIVE, cited
@@ -71,11 +71,7 @@ def ask(
 
 async def _answered(settings: Settings, question: str, about: dict[str, object]) -> Answer:
     async with open_research(settings) as research:
-        async for event in research(question, **about):  # type: ignore[arg-type]
-            if isinstance(event, Answered):
-                return event.answer
-            _show(event)
-    raise AssertionError("a run ends with an answer or an error")
+        return await research.ask(question, tell=_show, **about)
 
 
 def _show(event: Event) -> None:

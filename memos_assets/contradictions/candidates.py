@@ -15,9 +15,10 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from memos_assets.contradictions.clause import clauses
+from memos_assets.contradictions.clause import clauses, merged
 from memos_assets.contradictions.detection import detect, folded
 from memos_assets.contradictions.lists import lists
+from memos_assets.contradictions.sentences import asserted
 from memos_assets.contradictions.statement import Statement
 from memos_assets.errors import AgentError
 from memos_assets.language.lexicon import lexicon
@@ -204,5 +205,5 @@ def _counts(text: str, language: str) -> tuple[Mapping[str, int], int]:
 
 def forget() -> None:
     """Forget the texts that were read, such as after an erasure."""
-    for kept in (_counts, _language, clauses):
+    for kept in (_counts, _language, clauses, merged, asserted):
         kept.cache_clear()

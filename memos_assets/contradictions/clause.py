@@ -14,7 +14,6 @@ from memos_assets.language.lexicon import Word
 _TOKEN: Final = re.compile(r"[^\W_]+(?:['&.+#/_-][^\W_]+)*[+#]*")
 _KEPT_TEXTS: Final = 20_000
 _KEPT_WORDS: Final = 50_000
-_GAP: Final = re.compile(r"[,;()]")
 
 
 class Token(NamedTuple):

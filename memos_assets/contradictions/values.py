@@ -6,7 +6,7 @@ from functools import cache
 from typing import Final, NamedTuple
 
 from memos_assets.contradictions.lists import COMPARISONS, Lists
-from memos_assets.language.digits import digits_of
+from memos_assets.language.digits import CURRENCIES, digits_of
 from memos_assets.language.lexicon import lexicon
 
 NUMBER, DATE, CLOCK, VERSION, WEEKDAY = "number", "date", "time", "version", "weekday"
@@ -54,7 +54,6 @@ _NUMBERS: Final = re.compile(
     r"(?<![\w.,/#:-])(?P<sign>-)?(?P<money>[$€£¥])?\s?(?P<digits>\d+(?:[.,]\d+)*)"
     r"(?P<rest>\s?%|[^\W\d_]{1,4}\b)?(?![\w/#]|[.,:]\d|-\d)"
 )
-_MONEY: Final = {"$": "usd", "€": "eur", "£": "pound", "¥": "jpy"}
 
 
 _DIGIT: Final = re.compile(r"\d")
@@ -182,7 +181,7 @@ def _number(match: re.Match[str], text: str, words: Lists) -> Value | None:
     if len(read.numbers) != 1:
         return None
     number = float(read.numbers[0])
-    unit = _MONEY.get(match["money"] or "", "")
+    unit = CURRENCIES.get(match["money"] or "", "")
     end = match.end()
     if rest:
         ordinal = rest in ("st", "nd", "rd", "th")

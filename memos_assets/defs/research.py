@@ -5,6 +5,7 @@ have counts and the id of the board alone: what people remember is shown to nobo
 """
 
 import asyncio
+from functools import partial
 
 import dagster as dg
 from pydantic import Field
@@ -12,8 +13,8 @@ from pydantic import Field
 from memos_assets.asset_names import AssetNames
 from memos_assets.defs.failures import reported
 from memos_assets.defs.resources import Postgres
-from memos_assets.research import Answer, Budget
-from memos_assets.research.events import Answered, PhaseFinished
+from memos_assets.research import Answer, Budget, Event
+from memos_assets.research.events import PhaseFinished
 from memos_assets.research.facade import K
 from memos_assets.research.sync_facade import open_research
 from memos_assets.settings import Settings
@@ -71,18 +72,19 @@ def answer_question(names: AssetNames) -> dg.GraphDefinition:
 
 async def _answered(settings: Settings, config: Asking, log: dg.DagsterLogManager) -> Answer:
     async with open_research(settings) as research:
-        async for event in research(
+        return await research.ask(
             config.question,
+            tell=partial(_log, log),
             user=config.user,
             agent=config.agent,
             spaces=config.spaces,
             k=config.k,
             budget=Budget(config.seconds, config.tokens),
             fresh=config.fresh,
-        ):
-            if isinstance(event, PhaseFinished):
-                again = ", of the run before" if event.resumed else ""
-                log.info(f"{event.phase}: {event.count}, {event.seconds:.3f} s{again}")
-            if isinstance(event, Answered):
-                return event.answer
-    raise AssertionError("a run ends with an answer or an error")
+        )
+
+
+def _log(log: dg.DagsterLogManager, event: Event) -> None:
+    if isinstance(event, PhaseFinished):
+        again = ", of the run before" if event.resumed else ""
+        log.info(f"{event.phase}: {event.count}, {event.seconds:.3f} s{again}")

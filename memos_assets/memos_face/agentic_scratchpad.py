@@ -18,6 +18,7 @@ from memos_assets.blackboard.records import QuestionState, finding_key
 from memos_assets.blackboard.views import COMPLETE_FROM
 from memos_assets.memos_face.scratchpad_agents import AgentSide
 from memos_assets.memos_face.scratchpad_fields import (
+    SHORT,
     AgentNote,
     FindingType,
     QuestionProgress,
@@ -34,7 +35,6 @@ __all__ = [
     "QuestionStatus",
     "ScratchpadFinding",
 ]
-_SHORT = 8
 
 
 class AgenticScratchpad(AgentSide):
@@ -142,7 +142,7 @@ class AgenticScratchpad(AgentSide):
             confidence=confidence,
         )
         digest = finding_key(made.question_id, made.content, made.source_url)
-        made.id = digest[:_SHORT]
+        made.id = digest[:SHORT]
         there = self.findings.get(made.id)
         if there is not None:
             known = finding_key(there.question_id, there.content, there.source_url)

@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.blackboard import SyncBoard
 
-_SHORT = 8
+#: Characters of an id.
+SHORT = 8
 
 
 class FindingType(str, Enum):  # noqa: UP042  as memOS's: str() of a member is its name
@@ -45,7 +46,7 @@ def now() -> datetime:
 class ScratchpadFinding(BaseModel):
     """A fact that was found; `confidence` from 0 to 1."""
 
-    id: str = Field(default_factory=lambda: uuid.uuid4().hex[:_SHORT])
+    id: str = Field(default_factory=lambda: uuid.uuid4().hex[:SHORT])
     question_id: str
     finding_type: FindingType = FindingType.FACT
     content: str

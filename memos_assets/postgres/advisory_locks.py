@@ -117,7 +117,7 @@ class AdvisoryLock:
                 # A server that is busy notices a closed connection later than our next attempt.
                 if taken:
                     with suppress(sa.exc.SQLAlchemyError):
-                        conn.execute(sa.select(self._call("pg_advisory_unlock", subjects)))
+                        self.release(conn, *subjects)
                         conn.commit()
 
     def _call(self, function: str, subjects: tuple[str, ...]) -> sa.ColumnElement[bool]:

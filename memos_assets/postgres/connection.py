@@ -34,7 +34,9 @@ def autocommit(session: Session) -> sa.Connection:
     return session.connection(execution_options={"isolation_level": "AUTOCOMMIT"})
 
 
-def count_rows(conn: sa.Connection, table: sa.Table, where: sa.ColumnElement[bool]) -> int:
+def count_rows(
+    conn: sa.Connection | Session, table: sa.Table, where: sa.ColumnElement[bool]
+) -> int:
     """Count the rows of a table for which a condition holds."""
     statement = sa.select(sa.func.count()).select_from(table).where(where)
     return int(conn.execute(statement).scalar_one())

@@ -8,20 +8,18 @@ import psycopg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from memos_assets.catalog import MEMOS, Table
+from memos_assets.catalog import Table
 from memos_assets.errors import MemosAssetsError
 from memos_assets.memory import Asked
+from memos_assets.postgres.owned_rows import SHARED_CORPORA
 from memos_assets.research.budget import Deadline
 from memos_assets.search import api_async
+from memos_assets.search.across_tables import misfit
 from memos_assets.search.calls import Hit
-from memos_assets.search.embed import check_fit
 
-#: Tables that every user may search: what agents remembered in memOS becomes somebody's when it is
-#: seeded, and templates are not statements.
+#: Tables that every user may search, but templates, which are not statements.
 CORPORA: Final[tuple[Table, ...]] = tuple(
-    table
-    for table in MEMOS.searchable
-    if not table.live and table.name not in ("semantic_memories", "thought_templates")
+    table for table in SHARED_CORPORA if table.name != "thought_templates"
 )
 _LIVE: Final = sa.text(
     "select pg_catalog.to_regclass(name)::oid::bigint "
@@ -99,9 +97,4 @@ async def _one(session: AsyncSession, table: Table, asked: Asked, k: int) -> lis
 def _fits(table: Table, asked: Asked) -> bool:
     if asked.embedding is None or not table.vector_indexes:
         return False
-    models = {index.dimension: index.models for index in table.vector_indexes}
-    try:
-        check_fit(table.name, models, model=asked.model, dimension=len(asked.embedding))
-    except MemosAssetsError:
-        return False
-    return True
+    return misfit(table, asked.model, len(asked.embedding)) is None

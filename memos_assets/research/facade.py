@@ -86,11 +86,19 @@ class Research:
             judge=judge,
         )
 
-    async def ask(self, question: str, **about: Any) -> Answer:
-        """Return the answer to a question; arguments as `__call__`."""
+    async def ask(self, question: str, *, tell: Tell | None = None, **about: Any) -> Answer:
+        """Return the answer to a question.
+
+        Args:
+            question: in the user's words.
+            tell: is called with each event before the answer.
+            about: as `__call__`.
+        """
         async for event in self(question, **about):
             if isinstance(event, Answered):
                 return event.answer
+            if tell is not None:
+                tell(event)
         raise AssertionError("a run ends with an answer or an error")
 
     async def __call__(

@@ -141,7 +141,7 @@ def questions_from_text(
     misfits = {
         table.name: error
         for table in tables
-        if table.vector_indexes and (error := _misfit(table, embedder.model, len(embedding)))
+        if table.vector_indexes and (error := misfit(table, embedder.model, len(embedding)))
     }
     if misfits and (
         only is not None or (question.mode == "vector" and len(misfits) == len(tables))
@@ -162,7 +162,8 @@ def questions_from_text(
     ]
 
 
-def _misfit(table: Table, model: str, dimension: int) -> UsageError | None:
+def misfit(table: Table, model: str, dimension: int) -> UsageError | None:
+    """Return why embeddings of a model do not fit a table that has some; None: they do."""
     models = {index.dimension: index.models for index in table.vector_indexes}
     try:
         check_fit(_where(table), models, model=model, dimension=dimension)

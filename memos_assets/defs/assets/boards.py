@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from memos_assets.asset_names import AssetNames
-from memos_assets.blackboard.archive import archive, compact, complete_boards, folder_of
+from memos_assets.blackboard.archive import archive_all, complete_boards, folder_of
 from memos_assets.blackboard.census import census
 from memos_assets.defs.assets.memory import GROUP
 from memos_assets.defs.failures import failed_by, reported
 from memos_assets.defs.keys import OWNERS
 from memos_assets.defs.resources import Postgres
-from memos_assets.errors import AgentError
 from memos_assets.settings.retention import RetentionSettings
 
 Shown = dict[str, dg.MetadataValue | int | float | str]
@@ -81,19 +80,11 @@ def _archive(names: AssetNames) -> dg.AssetsDefinition:
         "proven stays as it is, and fails the run.",
     )
     def _archived(postgres: Postgres) -> dg.MaterializeResult[None]:
-        folder, done, emptied = folder_of(postgres.settings), [], 0
-        failed: list[AgentError] = []
         with reported():
             with postgres.engine.connect() as conn:
                 complete = complete_boards(conn)
-            for board in complete:
-                try:
-                    one = archive(postgres.engine, folder, board)
-                    if one is not None:
-                        done.append(one)
-                        emptied += compact(postgres.engine, folder, board)
-                except AgentError as error:
-                    failed.append(error)
+            folder = folder_of(postgres.settings)
+            done, emptied, failed = archive_all(postgres.engine, folder, complete)
             if failed:
                 raise failed_by(failed)
         return dg.MaterializeResult(

@@ -18,9 +18,6 @@ from memos_assets.postgres.schema.agent import AGENT_SCHEMA, metadata
 #: Most events and bytes of a board that names no others.
 MOST_EVENTS: Final = 20_000
 MOST_BYTES: Final = 32_000_000
-#: How a key of a board takes a further value.
-STRATEGIES: Final = ("once", "last", "cas", "union", "review")
-STATES: Final = ("open", "complete", "archived")
 
 
 def _now(name: str) -> sa.Column[Any]:
