@@ -17,7 +17,7 @@ from memos_assets_tests.cli.conftest import Command
 from memos_assets_tests.conftest import copied_database
 
 #: Commands that prepare a database for what they write. All others are tried below.
-WRITE = frozenset({"consolidate", "migrate", "observe", "ui"})
+WRITE = frozenset({"consolidate", "migrate", "observe", "ui", "serve", "mcp"})
 #: Commands that need no database.
 _OF_A_STORE = ("list", "show", "verify", "diff", "restore", "prune")
 WITHOUT = frozenset(
