@@ -66,6 +66,14 @@ class Server:
         assert not self._thread.is_alive()
 
 
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    """Wait until something holds."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
 def doors_with(embedder: Any) -> Callable[[Settings], Doors]:
     """Return what opens doors with an embedder of the tests."""
 

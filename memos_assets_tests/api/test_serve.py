@@ -5,7 +5,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +15,7 @@ import pytest
 from memos_assets.api.serve import bind
 from memos_assets.errors import AgentError
 from memos_assets.settings import Settings
+from memos_assets_tests.api.conftest import wait_for
 
 Token = Callable[..., str]
 
@@ -62,14 +62,6 @@ def is_worker(process: psutil.Process) -> bool:
         return "spawn_main" in " ".join(process.cmdline())
     except psutil.Error:
         return False
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
-    """Wait until something holds."""
-    until = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.05)
 
 
 def test_two_workers_answer_one_that_is_killed_is_replaced_and_a_stop_is_clean(
