@@ -21,6 +21,9 @@ from memos_assets.search.query_embedding import QueryEmbedding
 #: Milliseconds. Less than PostgreSQL's ``deadlock_timeout``: of a writer and a caller who wait for
 #: each other, it is the caller's answer that is not stored, and never the writer who fails.
 LONGEST_LOCK_MS: Final = 500
+#: Candidates that a search by HNSW keeps. With pgvector's 40 a query whose neighbour is there may
+#: end among those of another topic, and is computed again.
+LISTED: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,17 +62,22 @@ def read(session: Session, key: Key) -> Entry | None:
     return None if row is None else Entry(*row)
 
 
-def act_for(session: Session, user: str | None, *, brief: bool = False) -> None:
+def act_for(
+    session: Session, user: str | None, *, brief: bool = False, by_index: bool = False
+) -> None:
     """Let the transaction see the rows of a user and those of all; None: only those of all.
 
     Args:
         session: in a transaction, or about to begin one.
         user: whose rows are seen.
         brief: the transaction waits for no lock of a writer for longer than `LONGEST_LOCK_MS`.
+        by_index: it searches by HNSW, with a list of `LISTED`.
     """
     settings = [sa.func.set_config(USER_SETTING, user or "", sa.true())]
     if brief:
         settings.append(sa.func.set_config("lock_timeout", str(LONGEST_LOCK_MS), sa.true()))
+    if by_index:
+        settings.append(sa.func.set_config("hnsw.ef_search", str(LISTED), sa.true()))
     session.execute(sa.select(*settings))
 
 

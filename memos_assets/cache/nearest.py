@@ -81,8 +81,8 @@ def nearest(
         threshold: least similarity, where a calibrated one is not above it; None: the calibrated
             one, or the strict default.
     """
-    act_for(session, key.scope.user)
     bound = bounds.bound(session, vector.bucket)
+    act_for(session, key.scope.user, by_index=bound >= 0)
     text = QueryEmbedding(vector.elements, "halfvec").text
     statement = _statement(vector.bucket, len(vector.elements), bound)
     values = {"asked": text, "key": key.digest, "namespace": key.namespace, "model": vector.model}
@@ -114,8 +114,8 @@ def neighbours(
         count: at most, and at most 20.
         threshold: least cosine.
     """
-    act_for(session, key.scope.user)
     bound = bounds.bound(session, vector.bucket)
+    act_for(session, key.scope.user, by_index=bound >= 0)
     text = QueryEmbedding(vector.elements, "halfvec").text
     statement = _statement(vector.bucket, len(vector.elements), bound, max(0, count))
     values = {"asked": text, "key": key.digest, "namespace": key.namespace, "model": vector.model}
