@@ -7,18 +7,21 @@ from memos_assets.blackboard import checks as blackboard
 from memos_assets.cache import checks as cache
 from memos_assets.check import Checklist
 from memos_assets.consolidate.archive import checks as archive
+from memos_assets.consolidate.archive import use_checks as use_of_archive
 from memos_assets.consolidate.sources import checks as sources
 from memos_assets.maintenance import checks as maintenance
 from memos_assets.memory import (
     graph_checks,
     model_checks,
     quality_checks,
+    restart_checks,
     seed_checks,
     time_checks,
     wall_checks,
     word_checks,
 )
 from memos_assets.memory.service import checks as memory_service
+from memos_assets.memory.service import trial_checks as service_trial
 from memos_assets.postgres.application import checks as application
 from memos_assets.postgres.versions import checks as versions
 from memos_assets.proof.channel import checks as proof_channel
@@ -26,6 +29,7 @@ from memos_assets.proof.rows import checks as proof_rows
 from memos_assets.proof.rows import loaded as proof_loaded
 from memos_assets.proof.search import checks as proof_search
 from memos_assets.proof.shape import checks as proof_shape
+from memos_assets.research import checks as research
 from memos_assets.search import checks as search
 from memos_assets.session_rules import checks as session_rules
 from memos_assets.snapshots import checks as snapshots
@@ -35,6 +39,7 @@ CHECKLIST = Checklist.gather(
     versions.CHECKS,
     search.CHECKS,
     archive.CHECKS,
+    use_of_archive.CHECKS,
     sources.CHECKS,
     proof_channel.CHECKS,
     proof_rows.CHECKS,
@@ -51,9 +56,12 @@ CHECKLIST = Checklist.gather(
     model_checks.CHECKS,
     session_rules.CHECKS,
     memory_service.CHECKS,
+    service_trial.CHECKS,
+    restart_checks.CHECKS,
     cache.CHECKS,
     snapshots.CHECKS,
     blackboard.CHECKS,
+    research.CHECKS,
 )
 #: The checks that decide on a consolidation.
 PROOF = CHECKLIST.of_group("proof")

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator
 
-from memos_assets.check import AnyCheck
+from memos_assets.check import AnyCheck, Checklist
 from memos_assets.checklist import CHECKLIST
 from memos_assets.installation import PROJECT_ROOT
+from memos_assets.remediation_plan import LINES
 
 PAGE = PROJECT_ROOT / "docs" / "checklist.md"
 #: The computed part is between these two comments; the rest of the page is written by hand.
@@ -34,6 +35,7 @@ def checklist_part(checks: Iterable[AnyCheck] = CHECKLIST) -> str:
     """Return the table and the sections, as Markdown."""
     checks = tuple(checks)
     lines = ["| check | where | title |", "|---|---|---|", *map(_row, checks)]
+    lines += ["", *_plan(Checklist(checks))]
     for check in checks:
         lines += ["", *_section(check)]
     return "\n".join(lines)
@@ -42,6 +44,25 @@ def checklist_part(checks: Iterable[AnyCheck] = CHECKLIST) -> str:
 def _row(check: AnyCheck) -> str:
     label, _, slug = check.heading.partition(" ")
     return f"| [{label}](#{check.anchor}) `{slug}` | {check.where} | {check.title} |"
+
+
+def _plan(checklist: Checklist) -> Iterator[str]:
+    """Yield the section of the remediation plan, where its checks are shown."""
+    numbers = {check.number for check in checklist}
+    if not all(numbers.issuperset(line.numbers) for line in LINES):
+        return
+    yield "## The remediation plan's checklist"
+    yield ""
+    yield (
+        "`memos-assets verify --plan` runs the checks of these lines and prints them. The words "
+        "are those of the remediation plan of 2025-12-29."
+    )
+    yield ""
+    yield "| phase | words of the remediation plan | checks | note |"
+    yield "|---|---|---|---|"
+    for line in LINES:
+        checks = ", ".join(f"[{one.label}](#{one.anchor})" for one in line.checks(checklist))
+        yield f"| {line.phase} | {line.words} | {checks} | {line.note} |"
 
 
 def _section(check: AnyCheck) -> Iterator[str]:

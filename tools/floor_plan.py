@@ -27,7 +27,8 @@ FLOORS = (
     # A room of its own, because board, memory and synthesis share it.
     "contradictions",
     *("consolidate", "proof", "snapshots", "blackboard", "memory", "cache", "research"),
-    *("maintenance", "impact", "checklist", "report", "defs", "definitions", "components", "runs"),
+    *("maintenance", "impact", "checklist", "remediation_plan", "report"),
+    *("defs", "definitions", "components", "runs"),
     *("api", "memos_face", "demo", "cli", "__main__"),
 )
 #: The same within rooms that have rooms of their own.

@@ -1,12 +1,13 @@
-"""V57 to V61: boards replay to their state, and what they know reaches syntheses and memory."""
+"""V57 to V61, V67: boards replay to their state; what they know reaches syntheses and memory."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 from uuid import UUID
 
 import sqlalchemy as sa
 
-from memos_assets.blackboard import reading, views
+from memos_assets.blackboard import opening, reading, views
 from memos_assets.blackboard.reading import Entry, State
 from memos_assets.blackboard.records import DECISIONS
 from memos_assets.blackboard.requests import (
@@ -36,13 +37,8 @@ def replay_equals_state(conn: sa.Connection, _: None) -> Finding:
     ).all()
     wrong = []
     for board, number, seq in rows:
-        counted = conn.execute(
-            sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(_v.seq), 0)).where(
-                _v.board == number
-            )
-        ).one()
-        if tuple(counted) != (seq, seq):
-            wrong.append(f"{board}: {counted[0]:,} events up to {counted[1]:,}, not {seq:,}")
+        if fault := _left_out(conn, number, seq):
+            wrong.append(f"{board}: {fault}")
             continue
         live = reading.live(conn, board, expired=True)
         if not reading.same(live, reading.replay(conn, board, expired=True)):
@@ -53,6 +49,16 @@ def replay_equals_state(conn: sa.Connection, _: None) -> Finding:
         "; ".join(wrong[:_SHOWN]) or f"so on {len(rows):,} boards",
         evidence={"boards": len(rows), "wrong": wrong[:_SHOWN]},
     )
+
+
+def _left_out(conn: sa.Connection, board: int, seq: int) -> str:
+    """Return that the events of a board are not those of 1 to the last, "" where they are."""
+    count, last = conn.execute(
+        sa.select(sa.func.count(), sa.func.coalesce(sa.func.max(_v.seq), 0)).where(
+            _v.board == board
+        )
+    ).one()
+    return "" if (count, last) == (seq, seq) else f"{count:,} events up to {last:,}, not {seq:,}"
 
 
 _SEARCHED: Final = sa.text(
@@ -180,6 +186,30 @@ def no_contradicted_promotions(conn: sa.Connection, _: None) -> Finding:
     )
 
 
+def stats_show_usage(conn: sa.Connection, _: None) -> Finding:
+    """V67: what a board says of its use is what its events count."""
+    rows = conn.execute(sa.select(_b.id, _b.number).order_by(_b.number.desc()).limit(_MOST)).all()
+    wrong, used = [], Counter[str]()
+    for board, number in rows:
+        shown = opening.stats(conn, board)
+        fault = _left_out(conn, number, shown["seq"])
+        if not fault:
+            replayed = reading.replay(conn, board, expired=True)
+            counted = Counter(entry.level for entry in replayed.entries)
+            used += counted
+            if shown["entries"] != counted:
+                fault = f"{shown['entries']} is shown, and the events lead to {dict(counted)}"
+        if fault:
+            wrong.append(f"{board}: {fault}")
+    return Finding(
+        not wrong,
+        "as many entries of each level as the events of each board lead to",
+        "; ".join(wrong[:_SHOWN])
+        or f"{used.total():,} entries on {len(rows):,} boards, {used[FINDINGS]:,} of them findings",
+        evidence={"boards": len(rows), "entries": dict(used), "wrong": wrong[:_SHOWN]},
+    )
+
+
 def _boards(catalog: Catalog) -> Iterator[Subject[None]]:
     if catalog.application:
         yield Subject(catalog.names.agent("boards"), None, "board_checks")
@@ -256,6 +286,19 @@ CHECKS: tuple[AnyCheck, ...] = (
         "promotion was posted without `Board.promote`, which refuses it.",
         subjects=_boards,
         judge=by_connection(no_contradicted_promotions),
+        group="boards",
+    ),
+    Check(
+        number=67,
+        name="v67_board_stats_show_usage",
+        title="What the stats of a board show of its use is what its events count.",
+        fix="compare agent.board_append with its revision; rows were written without it",
+        where=_WHERE,
+        reads="the stats that HTTP serves, and all events, of the 500 newest boards",
+        when_failed="The remediation plan's line *Scratchpad stats show usage*. An operator is "
+        "told of findings that no event wrote, or not told of some. `v57` names what differs.",
+        subjects=_boards,
+        judge=by_connection(stats_show_usage),
         group="boards",
     ),
 )

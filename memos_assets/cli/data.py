@@ -13,6 +13,7 @@ from memos_assets.cli.display import console, live_progress, print_error
 from memos_assets.cli.outcome import conclude, conclude_unchanged, write_json
 from memos_assets.cli.person import who
 from memos_assets.cli.plan import print_plan
+from memos_assets.cli.remediation_plan import conclude_plan
 from memos_assets.cli.versions import announce_swap, print_exchange
 from memos_assets.consolidate.archive.manifests import read_archive
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
@@ -168,7 +169,15 @@ def consolidate_command(
         return code
 
 
-def verify_command(json_file: JsonFile = None) -> int:
+def verify_command(
+    json_file: JsonFile = None,
+    plan: Annotated[  # noqa: FBT002  a flag at the terminal
+        bool,
+        typer.Option(
+            "--plan", help="The remediation plan's checklist instead, each line in its own words."
+        ),
+    ] = False,
+) -> int:
     """Read both sides again and run the whole checklist; nothing is loaded."""
     settings = load_settings()
     catalog = catalog_of(settings)
@@ -177,7 +186,9 @@ def verify_command(json_file: JsonFile = None) -> int:
         from memos_assets.runs import instance as launch
 
         with live_progress():
-            done = launch.verify(engine, settings, catalog)
+            done = (launch.verify_plan if plan else launch.verify)(engine, settings, catalog)
+        if plan:
+            return conclude_plan(done, json_file)
         return conclude(engine, settings, catalog, done, json_file)
 
 

@@ -32,7 +32,7 @@ errors = Console(stderr=True, highlight=False)
 
 _CODE = re.compile(r"(?:M\d{3}|V\d{2})(?= )")
 
-_MARKS: dict[Status, str] = {
+MARKS: dict[Status, str] = {
     "proven": "[green]ok[/]",
     "open": "[yellow]open[/]",
     "unproven": "[yellow]unproven[/]",
@@ -229,7 +229,7 @@ def checklist_table(checklist: Sequence[CheckResult]) -> Table:
     table.add_column("passed on", justify="right")
     for result in checklist:
         table.add_row(
-            f"{result.check.label} {_MARKS[result.status]}",
+            f"{result.check.label} {MARKS[result.status]}",
             result.check.title,
             f"{result.passed} of {result.total}",
         )

@@ -16,12 +16,14 @@ from memos_assets.defs.memory_models import memory_model_jobs
 from memos_assets.defs.research import answer_question
 from memos_assets.defs.retirement import retire_files
 from memos_assets.defs.tags import UPKEEP
+from memos_assets.remediation_plan import plan_checks
 
 #: Names of jobs; those of other catalogs than memOS's begin with their prefix.
 FINISH, VERIFY, REPORT = "index_check_report", "verify_checklist", "write_report"
 ARCHIVE, HEALTH, MAINTAIN = "report_archive", "check_index_health", "maintain_indexes"
 IMPACT, RETIRE = "measure_impact", "retire_files"
 MEMORY = "check_memory"
+PLAN = "verify_remediation_plan"
 
 Job = dg.JobDefinition | UnresolvedAssetJobDefinition
 
@@ -104,6 +106,13 @@ def _memory_jobs(catalog: Catalog) -> list[Job]:
             tags=UPKEEP,
             description="Count what agents remember, ask the golden queries, and run every check "
             "of memory.",
+        ),
+        dg.define_asset_job(
+            names.job(PLAN),
+            selection=dg.AssetSelection.checks(*check_keys(plan_checks(CHECKLIST), catalog)),
+            tags=UPKEEP,
+            description="Run the checks that answer the remediation plan's checklist, line by "
+            "line; nothing is loaded and no report is written.",
         ),
         dg.define_asset_job(
             names.job("seed_memory"),

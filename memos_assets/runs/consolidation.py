@@ -9,6 +9,7 @@ import dagster as dg
 import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
+from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.loading import ledger
 from memos_assets.consolidate.sources.discover import FoundFile, Root
@@ -16,13 +17,14 @@ from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import Pinned, pin_sources
 from memos_assets.defs.dead_runs import process_of, running, settle_abandoned_runs
 from memos_assets.defs.failures import said
-from memos_assets.defs.jobs import FINISH, REPORT, VERIFY, migrate
+from memos_assets.defs.jobs import FINISH, PLAN, REPORT, VERIFY, migrate
 from memos_assets.defs.keys import Keys
 from memos_assets.defs.location import location_of
 from memos_assets.defs.observations import report_observed
 from memos_assets.defs.partitions import chunk_key, chunks_name, contiguous_ranges, range_tags
 from memos_assets.defs.tags import CONSOLIDATION_TAG, PROCESS_TAG, RELOAD_TAG, ROOTS_TAG
 from memos_assets.postgres.target import open_target
+from memos_assets.remediation_plan import plan_checks
 from memos_assets.report.consolidation import Consolidation, new_consolidation
 from memos_assets.report.evaluations import checklist_results
 from memos_assets.report.outcomes import CheckResult
@@ -99,6 +101,15 @@ def verify(instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog) ->
     done = new_consolidation(catalog.schema)
     run_job(instance, catalog, VERIFY, {CONSOLIDATION_TAG: done.id}, done)
     done.checklist = checklist(engine, catalog)
+    return done
+
+
+def verify_plan(instance: dg.DagsterInstance, engine: sa.Engine, catalog: Catalog) -> Consolidation:
+    """Run the checks that answer the remediation plan; nothing is loaded, no report is written."""
+    done = new_consolidation(catalog.schema)
+    run_job(instance, catalog, PLAN, {CONSOLIDATION_TAG: done.id}, done)
+    with engine.connect() as conn:
+        done.checklist = checklist_results(conn, catalog, checklist=plan_checks(CHECKLIST))
     return done
 
 

@@ -92,3 +92,9 @@ def verify(engine: sa.Engine, settings: Settings, catalog: Catalog) -> Consolida
     """Run the whole checklist, and write the report."""
     with open_instance(settings) as instance:
         return consolidation.verify(instance, engine, catalog)
+
+
+def verify_plan(engine: sa.Engine, settings: Settings, catalog: Catalog) -> Consolidation:
+    """Run the checks that answer the remediation plan."""
+    with open_instance(settings) as instance:
+        return consolidation.verify_plan(instance, engine, catalog)

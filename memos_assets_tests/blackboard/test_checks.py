@@ -124,5 +124,30 @@ def test_v61_no_promotion_with_an_open_contradiction_fails_when_one_was_known(
     assert not found.passed
 
 
-def test_checks_of_boards_are_numbered_from_57_to_61() -> None:
-    assert [check.number for check in checks.CHECKS] == [57, 58, 59, 60, 61]
+def test_checks_of_boards_have_their_numbers() -> None:
+    assert [check.number for check in checks.CHECKS] == [57, 58, 59, 60, 61, 67]
+
+
+@pytest.mark.parametrize(
+    ("statement", "observed"),
+    [
+        (
+            "delete from agent.board_entries where level = 'findings'",
+            "{'questions': 1} is shown, and the events lead to",
+        ),
+        ("update agent.boards set seq = 3", "2 events up to 2, not 3"),
+    ],
+)
+def test_v67_board_stats_show_usage_fails_when_rows_are_written_beside_the_function(
+    board: SyncBoard, owner: sa.Engine, statement: str, observed: str
+) -> None:
+    question = board.add_question("q").key
+    board.add_finding(question, "on", "a", 0.9)
+    with owner.connect() as conn:
+        found = checks.stats_show_usage(conn, None)
+        assert found.passed, found.observed
+        assert "1 of them findings" in found.observed
+        conn.execute(sa.text(statement))
+        found = checks.stats_show_usage(conn, None)
+    assert not found.passed
+    assert observed in found.observed

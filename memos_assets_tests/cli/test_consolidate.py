@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.checklist import PROOF
+from memos_assets.remediation_plan import LINES
 from memos_assets_tests.cli.conftest import Command, bytes_of
 
 
@@ -60,7 +61,30 @@ def test_a_demo_is_planned_consolidated_and_proven(
     code, out, _ = memos_assets("consolidate", "--data", str(demo_folder), "--reload")
     assert code == 0
     assert f"Proven: {len(PROOF) - 1} of {len(PROOF)}" in out
+    _plan(memos_assets, database, outcome)
     _tour(memos_assets, database)
+
+
+def _plan(memos_assets: Command, database: sa.Engine, outcome: Path) -> None:
+    """Every line of the remediation plan is printed, and one that does not hold by its name."""
+    code, out, err = memos_assets("verify", "--plan", "--json", str(outcome))
+    assert (code, err) == (0, ""), out
+    assert f"Holds: {len(LINES)} of {len(LINES)} lines of the remediation plan's" in out
+    printed = " ".join(out.split())
+    for line in LINES:
+        assert line.words.replace("`", "") in printed
+    told = json.loads(outcome.read_text())
+    assert told["holds"] is True
+    assert {line["status"] for line in told["lines"]} <= {"proven", "open"}
+    with database.begin() as conn:
+        conn.exec_driver_sql("alter table agent.postings set unlogged")
+    code, out, _ = memos_assets("verify", "--plan")
+    with database.begin() as conn:
+        conn.exec_driver_sql("alter table agent.postings set logged")
+    assert code == 1
+    assert f"Does not hold: {len(LINES) - 1} of {len(LINES)} lines" in out
+    assert "V64 on 0 of 1: memos/memories: expected" in out
+    assert "Fix: alter table NAME set logged" in out
 
 
 def _tour(memos_assets: Command, database: sa.Engine) -> None:

@@ -231,6 +231,7 @@ def test_the_jobs_schedules_and_sensors_are_an_api() -> None:
         "seed_memory",
         "snapshot_memory",
         "verify_checklist",
+        "verify_remediation_plan",
         "write_report",
     ]
     assert sorted(schedule.name for schedule in REPOSITORY.schedule_defs) == [
