@@ -163,10 +163,11 @@ def compact(engine: sa.Engine, folder: Path, board: UUID) -> int:
             sa.select(sa.func.count(), size).where(_v.board == number, _v.value.is_not(None))
         ).one()
         conn.execute(
-            sa.update(boards)
-            .where(_b.number == number)
-            .values(events=left[0], bytes=left[1], compacted_to=found.seq)
+            sa.update(board_events)
+            .where(_v.board == number, _v.seq == found.seq)
+            .values(count=left[0], bytes=left[1])
         )
+        conn.execute(sa.update(boards).where(_b.number == number).values(compacted_to=found.seq))
     return int(emptied)
 
 

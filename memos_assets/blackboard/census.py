@@ -5,6 +5,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from memos_assets.blackboard.reading import BYTES, COUNT, WITH_LAST
 from memos_assets.blackboard.records import DECISIONS
 from memos_assets.blackboard.requests import (
     CONTRADICTIONS,
@@ -72,9 +73,11 @@ def census(conn: sa.Connection, start: datetime, end: datetime) -> Census:
 
     size, share = conn.execute(
         sa.select(
-            sa.cast(sa.func.coalesce(sa.func.sum(b.bytes), 0), sa.BigInteger),
-            sa.func.coalesce(sa.func.max(b.events * 1.0 / b.max_events), 0.0),
-        ).where(opened)
+            sa.cast(sa.func.coalesce(sa.func.sum(BYTES), 0), sa.BigInteger),
+            sa.func.coalesce(sa.func.max(COUNT * 1.0 / b.max_events), 0.0),
+        )
+        .select_from(WITH_LAST)
+        .where(opened)
     ).one()
 
     levels = counts(e.level, sa.and_(e.board.in_(mine), e.level.in_(COUNTED)))

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from memos_assets.blackboard.posting import Who, refusal
-from memos_assets.blackboard.reading import HEAD, Head, head
+from memos_assets.blackboard.reading import HEADS, Head, head
 from memos_assets.blackboard.requests import named, storable, unusable
 from memos_assets.errors import AgentError
 from memos_assets.postgres.acting import make_private_space
@@ -93,7 +93,7 @@ def _space(session: Session, who: Who, name: str | None) -> Any:
 def list_boards(session: Session | sa.Connection, *, state: str | None = None) -> list[Head]:
     """Return the boards that are visible, the newest first, at most a thousand."""
     c = boards.c
-    statement = sa.select(*HEAD).order_by(c.number.desc()).limit(_SHOWN)
+    statement = HEADS.order_by(c.number.desc()).limit(_SHOWN)
     if state is not None:
         statement = statement.where(c.state == state)
     return [Head(*row) for row in session.execute(statement)]

@@ -139,13 +139,27 @@ class Head:
     archive_sha256: str | None
 
 
-_b = boards.c
-HEAD: Final[tuple[sa.Column[Any], ...]] = (
-    *(_b.number, _b.id, _b.space_id, _b.user_id, _b.agent_id, _b.goal, _b.state, _b.seq),
-    *(_b.events, _b.bytes, _b.max_events, _b.max_bytes, _b.compacted_to, _b.opened_at),
-    *(_b.completed_at, _b.archived_at, _b.archive_sha256),
+_b, _e, _v = boards.c, board_entries.c, board_events.c
+#: The last event of each board, which has its counts; NULL without one.
+_last = (
+    sa.select(_v.seq, _v["count"], _v.bytes, _v.at)
+    .where(_v.board == _b.number)
+    .order_by(_v.seq.desc())
+    .limit(1)
+    .correlate(boards)
+    .lateral("last")
 )
-_e, _v = board_entries.c, board_events.c
+WITH_LAST: Final = boards.outerjoin(_last, sa.true())
+LAST_SEQ: Final = sa.func.coalesce(_last.c.seq, 0)
+#: How many events a board has that count, and the bytes of their values.
+COUNT: Final = sa.func.coalesce(_last.c["count"], 0)
+BYTES: Final = sa.func.coalesce(_last.c.bytes, 0)
+#: Rows of boards as `Head`.
+HEADS: Final[sa.Select[Any]] = sa.select(
+    *(_b.number, _b.id, _b.space_id, _b.user_id, _b.agent_id, _b.goal, _b.state, LAST_SEQ),
+    *(COUNT, BYTES, _b.max_events, _b.max_bytes, _b.compacted_to, _b.opened_at),
+    *(_b.completed_at, _b.archived_at, _b.archive_sha256),
+).select_from(WITH_LAST)
 _ENTRY: Final[tuple[sa.Column[Any], ...]] = (
     *(_e.level, _e.key, _e.item, _e.value, _e.version, _e.seq, _e.at, _e.user_id, _e.agent_id),
     *(_e.strategy, _e.expires_at),
@@ -163,7 +177,7 @@ def head(session: Reader, board: UUID) -> Head:
     Raises:
         AgentError: M910 there is no such board that the user sees.
     """
-    row = session.execute(sa.select(*HEAD).where(_b.id == board)).one_or_none()
+    row = session.execute(HEADS.where(_b.id == board)).one_or_none()
     if row is None:
         raise refusal({"status": "unknown"}, board)
     return Head(*row)
@@ -190,8 +204,8 @@ def live(
         lives = sa.or_(_e.expires_at.is_(None), _e.expires_at > sa.func.clock_timestamp())
         joined = sa.and_(joined, lives)
     rows = session.execute(
-        sa.select(_b.seq, _b.last_at, *_ENTRY)
-        .select_from(boards.outerjoin(board_entries, joined))
+        sa.select(LAST_SEQ, _last.c.at, *_ENTRY)
+        .select_from(WITH_LAST.outerjoin(board_entries, joined))
         .where(_b.id == board)
         .order_by(_e.seq)
     ).all()

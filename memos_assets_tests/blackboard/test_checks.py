@@ -41,8 +41,8 @@ def test_v57_replay_equals_state_fails_when_rows_are_written_beside_the_function
     for statement, what in (
         ("update agent.board_entries set value = '3'", "not that of its events"),
         ("delete from agent.board_entries", "not that of its events"),
-        ("delete from agent.board_events where seq = 1", "1 events up to 2, not 2"),
-        ("update agent.boards set seq = 3", "2 events up to 2, not 3"),
+        ("delete from agent.board_events where seq = 1", "1 events up to 2"),
+        ("update agent.board_events set seq = 3 where seq = 2", "2 events up to 3"),
     ):
         with owner.connect() as conn:
             assert checks.replay_equals_state(conn, None).passed
@@ -135,7 +135,7 @@ def test_checks_of_boards_have_their_numbers() -> None:
             "delete from agent.board_entries where level = 'findings'",
             "{'questions': 1} is shown, and the events lead to",
         ),
-        ("update agent.boards set seq = 3", "2 events up to 2, not 3"),
+        ("update agent.board_events set seq = 3 where seq = 2", "2 events up to 3"),
     ],
 )
 def test_v67_board_stats_show_usage_fails_when_rows_are_written_beside_the_function(

@@ -156,7 +156,7 @@ def test_services_write_events_by_the_function_alone(
         "update agent.board_events set value = '2'",
         "delete from agent.board_events",
         "insert into agent.board_entries select * from agent.board_entries",
-        "update agent.boards set seq = 7",
+        "update agent.boards set state = 'complete'",
         "select agent.board_append(1, 'x', '', '[]')",
     ):
         with sessions() as session:

@@ -29,6 +29,7 @@ APPEND = """
     as $body$
     declare
         b agent.boards;
+        last agent.board_events;
         request jsonb;
         step jsonb;
         steps jsonb;
@@ -47,6 +48,14 @@ APPEND = """
         more text;
     begin
         select * into strict b from agent.boards where number = of_board;
+        -- The counts are in the last event, which is written once. A row of counts that every post
+        -- writes would leave a version behind each time, all of them to be walked through while
+        -- anybody's transaction is open.
+        select * into last from agent.board_events e where e.board = of_board
+        order by e.seq desc limit 1;
+        last.seq := coalesce(last.seq, 0);
+        last.count := coalesce(last.count, 0);
+        last.bytes := coalesce(last.bytes, 0);
         begin
             for request in select value from jsonb_array_elements(asked) loop
                 named := request->>'level';
@@ -119,7 +128,7 @@ APPEND = """
                     + make_interval(secs => (request->>'ttl')::double precision);
                 for step in select value from jsonb_array_elements(steps) loop
                     size := coalesce(octet_length((step->'value')::text), 0);
-                    if b.events + 1 > b.max_events or b.bytes + size > b.max_bytes then
+                    if last.count + 1 > b.max_events or last.bytes + size > b.max_bytes then
                         raise exception 'budget' using errcode = 'MB001',
                             detail = jsonb_build_object(
                                 'max_events', b.max_events, 'max_bytes', b.max_bytes)::text;
@@ -128,15 +137,16 @@ APPEND = """
                     where e.board = of_board and e.level = named and e.key = named_key
                         and e.item = step->>'item';
                     moment := greatest(
-                        clock_timestamp(), b.last_at + interval '1 microsecond');
-                    b.seq := b.seq + 1;
-                    b.events := b.events + 1;
-                    b.bytes := b.bytes + size;
-                    b.last_at := moment;
-                    insert into agent.board_events (board, seq, space_id, at, user_id, agent_id,
-                        level, key, item, slot, strategy, version, value, expires_at)
-                    values (of_board, b.seq, b.space_id, moment, acting, acting_agent, named,
-                        named_key, step->>'item',
+                        clock_timestamp(), last.at + interval '1 microsecond');
+                    last.seq := last.seq + 1;
+                    last.count := last.count + 1;
+                    last.bytes := last.bytes + size;
+                    last.at := moment;
+                    insert into agent.board_events (board, seq, count, bytes, space_id, at,
+                        user_id, agent_id, level, key, item, slot, strategy, version, value,
+                        expires_at)
+                    values (of_board, last.seq, last.count, last.bytes, b.space_id, moment,
+                        acting, acting_agent, named, named_key, step->>'item',
                         encode(sha256(convert_to(jsonb_build_array(
                             named, named_key, step->>'item')::text, 'UTF8')), 'hex'),
                         step->>'strategy', coalesce(pending.version, 0) + 1,
@@ -151,7 +161,7 @@ APPEND = """
                             expires_at)
                         values (of_board, named, named_key, step->>'item', b.space_id, acting,
                             acting_agent, step->>'strategy', coalesce(pending.version, 0) + 1,
-                            b.seq, b.seq, moment, step->'value', ends)
+                            last.seq, last.seq, moment, step->'value', ends)
                         on conflict (board, level, key, item) do update set
                             user_id = excluded.user_id, agent_id = excluded.agent_id,
                             strategy = excluded.strategy, version = excluded.version,
@@ -160,16 +170,14 @@ APPEND = """
                     end if;
                     if named = 'board' and named_key = 'state' then
                         b.state := step->'value'->>'state';
-                        b.completed_at := moment;
+                        update agent.boards set state = b.state, completed_at = moment
+                        where number = of_board;
                     end if;
                     written := array_append(written, jsonb_build_object(
-                        'status', 'added', 'seq', b.seq,
+                        'status', 'added', 'seq', last.seq,
                         'version', coalesce(pending.version, 0) + 1));
                 end loop;
             end loop;
-            update agent.boards set seq = b.seq, events = b.events, bytes = b.bytes,
-                last_at = b.last_at, state = b.state, completed_at = b.completed_at
-            where number = of_board;
         exception when sqlstate 'MB001' then
             get stacked diagnostics said = message_text, more = pg_exception_detail;
             insert into agent.board_refusals (board, space_id, user_id, agent_id, reason, level,
@@ -258,27 +266,6 @@ def upgrade() -> None:
         sa.Column("agent_id", sa.Text(), server_default="", nullable=False),
         sa.Column("goal", sa.Text(), nullable=False, comment="What the agents on it work on."),
         sa.Column("state", sa.Text(), server_default="open", nullable=False),
-        sa.Column(
-            "seq",
-            sa.BigInteger(),
-            server_default="0",
-            nullable=False,
-            comment="Number of its last event.",
-        ),
-        sa.Column(
-            "events",
-            sa.BigInteger(),
-            server_default="0",
-            nullable=False,
-            comment="Events that have a value or removed one; a compaction empties others.",
-        ),
-        sa.Column(
-            "bytes",
-            sa.BigInteger(),
-            server_default="0",
-            nullable=False,
-            comment="Of the values of its events.",
-        ),
         sa.Column("max_events", sa.BigInteger(), nullable=False),
         sa.Column("max_bytes", sa.BigInteger(), nullable=False),
         sa.Column(
@@ -290,9 +277,6 @@ def upgrade() -> None:
         ),
         sa.Column(
             "opened_at", sa.DateTime(timezone=True), server_default=sa.text("now()"), nullable=False
-        ),
-        sa.Column(
-            "last_at", sa.DateTime(timezone=True), nullable=True, comment="Of its last event."
         ),
         sa.Column("completed_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True),
@@ -319,6 +303,18 @@ def upgrade() -> None:
         "board_events",
         sa.Column("board", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("seq", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column(
+            "count",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Events of the board up to this one; a compaction takes emptied ones off.",
+        ),
+        sa.Column(
+            "bytes",
+            sa.BigInteger(),
+            nullable=False,
+            comment="Of the values of these events.",
+        ),
         sa.Column("space_id", sa.BigInteger(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("user_id", sa.Text(), nullable=False),
