@@ -19,6 +19,8 @@ _ABSENT: Final = frozenset({"missing", "empty"})
 #: From so many rows on, and above such a share, a reading takes much of a table; or it takes all.
 LEAST_ROWS: Final = 5
 LARGEST_SHARE: Final = 0.05
+#: Above such a share of a table a loss is named in the sentence of the verdict.
+LEAST_SHARE: Final = 0.001
 #: Losses that a sentence names.
 _MOST_NAMED = 8
 
@@ -104,8 +106,10 @@ def by_table(losses: Iterable[Loss]) -> list[Loss]:
 
 
 def sentence(losses: Sequence[Loss], heading: str = "Lost by table") -> str:
-    """Return the largest losses by table in one sentence; empty where there are none."""
-    named = [f"{one.table}: {one}" for one in losses[:_MOST_NAMED]]
-    if len(losses) > _MOST_NAMED:
-        named.append(f"and {len(losses) - _MOST_NAMED} smaller ones")
+    """Return the largest losses by table in one sentence; empty where none is above 0.1 %."""
+    large = [one for one in losses if one.share > LEAST_SHARE]
+    named = [f"{one.table}: {one}" for one in large[:_MOST_NAMED]]
+    if named and len(losses) > len(named):
+        smaller = len(losses) - len(named)
+        named.append(f"and {smaller} smaller {'one' if smaller == 1 else 'ones'}")
     return f"{heading}: {'; '.join(named)}." if named else ""

@@ -45,3 +45,16 @@ def test_the_sentence_names_the_largest_shares_of_each_table_first() -> None:
         "links: dangling_end 10 of 100 rows (10.0%)."
     )
     assert sentence([]) == ""
+
+
+def test_the_sentence_names_shares_above_a_tenth_of_a_percent() -> None:
+    losses = by_table(
+        [
+            *row_losses("one", "links", 1_000, {"dangling_end": 2}),
+            *row_losses("one", "texts", 10_000, {"null_key": 10}),
+        ]
+    )
+    assert sentence(losses) == (
+        "Lost by table: links: dangling_end 2 of 1,000 rows (0.2%); and 1 smaller one."
+    )
+    assert sentence(losses[1:]) == ""

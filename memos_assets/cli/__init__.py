@@ -1,6 +1,6 @@
 """The terminal's face: commands and their output.
 
-`main.COMMANDS` names the commands; each group of them is a module. Exit code 0: proven; 1: failed
+`commands.JOBS` names the commands by job; each is in a module. Exit code 0: proven; 1: failed
 or unproven; 2: misuse. Other rooms load, check and search.
 """
 
@@ -13,9 +13,8 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit."""
     try:
         # Dagster takes a second or two to import, and Ctrl+C may come in between.
-        from memos_assets.cli.main import leave_pandas_out, run
+        from memos_assets.cli.main import run
 
-        leave_pandas_out()
         code = run(arguments)
     except KeyboardInterrupt:
         code = exit_codes.INTERRUPTED

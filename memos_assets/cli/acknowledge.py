@@ -7,9 +7,9 @@ import typer
 from rich.text import Text
 
 from memos_assets.catalog import MEMOS
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.cli.person import who
 from memos_assets.consolidate.sources import acknowledged as known
 from memos_assets.consolidate.sources import registry

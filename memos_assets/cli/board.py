@@ -10,9 +10,10 @@ from memos_assets.blackboard.archive import archive_all, complete_boards, folder
 from memos_assets.blackboard.facade import known_id
 from memos_assets.blackboard.reading import Entry, Head, State
 from memos_assets.cli import exit_codes
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, print_error, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.help_page import CommandGroup
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
 
@@ -155,11 +156,7 @@ def _entry(one: Entry) -> dict[str, Any]:
     }
 
 
-group = typer.Typer(
-    help="Boards of agents: list, show, replay a state, archive complete ones.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+group = CommandGroup("Boards of agents: list, show, replay a state, archive complete ones.")
 group.command("list")(list_)
 group.command("show")(show)
 group.command("replay")(replay)

@@ -1,5 +1,6 @@
 """Commands about the cache: what it holds and does, evict, take over memOS's files."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +13,9 @@ from memos_assets.cache.invalidation import invalidate
 from memos_assets.cache.limits import enforce_limits
 from memos_assets.cache.statistics import statistics
 from memos_assets.cli.display import console, titled_table
+from memos_assets.cli.help_page import CommandGroup
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.errors import AgentError
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.settings import load_settings
@@ -21,10 +25,13 @@ _APPLICATION = "memos_assets:cache"
 
 def stats(
     hours: Annotated[int, typer.Option(min=1, help="Hits and misses of so many hours.")] = 24,
+    json_file: JsonFile = None,
 ) -> int:
     """Show entries, hits by origin and misses by reason of each namespace; changes nothing."""
     with open_consolidated(load_settings(), _APPLICATION) as engine, engine.connect() as conn:
         found = statistics(conn, hours)
+    content = {name: {**asdict(one), "hit_rate": one.hit_rate} for name, one in found.items()}
+    write_json(json_file, {"hours": hours, "namespaces": content})
     if not found:
         console.print("The cache is empty, and nobody has asked it.")
         return 0
@@ -120,11 +127,7 @@ def import_(
     return 0
 
 
-group = typer.Typer(
-    help="The cache of agents: statistics, evict, take over memOS's files.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+group = CommandGroup("The cache of agents: statistics, evict, take over memOS's files.")
 group.command("stats")(stats)
 group.command("evict")(evict)
 group.command("import")(import_)

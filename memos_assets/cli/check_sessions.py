@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.report.formatting import plural
 from memos_assets.session_rules.check import Checked, check_paths
 

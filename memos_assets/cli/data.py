@@ -1,43 +1,37 @@
-"""Commands about data: plan, observe, consolidate, verify, demo."""
+"""Commands that load and prove: observe, consolidate, verify."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import sqlalchemy as sa
 import typer
 
 from memos_assets.catalog import Catalog
 from memos_assets.cli.catalog import catalog_of
-from memos_assets.cli.display import console, live_progress, print_error
-from memos_assets.cli.outcome import conclude, conclude_unchanged, write_json
+from memos_assets.cli.display import live_progress
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import (
+    Data,
+    Exclude,
+    Include,
+    JsonFile,
+    SkipUnreadable,
+    choice_from,
+    roots_from,
+)
+from memos_assets.cli.outcome import conclude, conclude_unchanged
 from memos_assets.cli.person import who
-from memos_assets.cli.plan import print_plan
 from memos_assets.cli.remediation_plan import conclude_plan
 from memos_assets.cli.versions import announce_swap, print_exchange
 from memos_assets.consolidate.archive.manifests import read_archive
+from memos_assets.consolidate.loading.reload import Reload
+from memos_assets.consolidate.rejects.decisions import table_named
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
+from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.consolidate.sources.shrinkage import Acceptance, accept
-from memos_assets.demo import write_demo
 from memos_assets.errors import UsageError
 from memos_assets.postgres.target import open_consolidated, open_target
-from memos_assets.report.formatting import size
-from memos_assets.report.render import find_report, reports_folder
-from memos_assets.report.unchanged import results_if_unchanged
 from memos_assets.settings import Settings, load_settings
-
-Data = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--data",
-        metavar="DIR",
-        help="Folder to search for SQLite files, or NAME=FILE; may be repeated. "
-        "Default: MEMOS_DATA.",
-    ),
-]
-JsonFile = Annotated[
-    Path | None, typer.Option("--json", metavar="FILE", help="Write the outcome as JSON, too.")
-]
 
 AcceptedRows = Annotated[
     list[str] | None,
@@ -48,23 +42,6 @@ AcceptedRows = Annotated[
         "may be repeated.",
     ),
 ]
-
-
-def roots_from(data: Sequence[str] | None, settings: Settings) -> list[Root]:
-    """Return the roots that `--data` names, else those of MEMOS_DATA.
-
-    Raises:
-        UsageError: M520 there are none; M521, M522 as `Root.parse`.
-    """
-    arguments = list(data or settings.data)
-    if not arguments:
-        raise UsageError(
-            "M520",
-            "no folder to search",
-            where="--data",
-            fix="pass --data DIR, or set MEMOS_DATA",
-        )
-    return [Root.parse(argument) for argument in arguments]
 
 
 def _retired_from(roots: Sequence[Root], settings: Settings) -> bool:
@@ -78,10 +55,14 @@ def _retired_from(roots: Sequence[Root], settings: Settings) -> bool:
 
 
 def _refuse_unusable(files: Sequence[FoundFile], *, none_will_do: bool = False) -> None:
-    """Report every unusable file, and stop at the first: nothing is loaded from half a folder."""
+    """Refuse every unusable file at once: nothing is loaded from half a folder.
+
+    Raises:
+        MemosAssetsError: as the one file that cannot be used; an ExceptionGroup of several.
+    """
     unusable = [file.error for file in files if file.error is not None]
-    for error in unusable[1:]:
-        print_error(str(error))
+    if len(unusable) > 1:
+        raise ExceptionGroup("files that cannot be used", unusable)
     if unusable:
         raise unusable[0]
     if not none_will_do and not any(file.treatment == "consolidate" for file in files):
@@ -99,30 +80,32 @@ def _accept(engine: sa.Engine, catalog: Catalog, accepted: Sequence[Acceptance])
             accept(conn, catalog.consolidated, accepted, who())
 
 
-def plan(data: Data = None, json_file: JsonFile = None) -> int:
-    """List the files and forecast a consolidation. Writes nothing and needs no database."""
-    settings = load_settings()
-    catalog = catalog_of(settings)
-    files = find_files(catalog, roots_from(data, settings))
-    usable, content = print_plan(
-        files, budget_mb=settings.maintenance_work_mem_mb, pins_folder=settings.pins_folder
-    )
-    write_json(json_file, content)
-    return 0 if usable else 2
-
-
-def observe(data: Data = None, accept_rows: AcceptedRows = None) -> int:
+def observe(
+    data: Data = None,
+    accept_rows: AcceptedRows = None,
+    json_file: JsonFile = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    skip_unreadable: SkipUnreadable = False,  # noqa: FBT002  it is a flag at the terminal
+) -> int:
     """Register and pin the files without loading them, as the source assets do."""
     from memos_assets.runs import instance as launch
 
     settings = load_settings()
     catalog, roots = catalog_of(settings), roots_from(data, settings)
     accepted = [Acceptance.parse(argument) for argument in accept_rows or ()]
-    files = find_files(catalog, roots)
+    choice = choice_from(include, exclude, skip_unreadable=skip_unreadable)
+    files = find_files(catalog, roots, choice=choice)
     _refuse_unusable(files)
     with open_target(settings, "memos_assets:observe") as engine, live_progress():
         _accept(engine, catalog, accepted)
         launch.observe(engine, settings, catalog, roots, files)
+    observed = [
+        {"source": file.source, "path": str(file.path)}
+        for file in files
+        if file.treatment == "consolidate"
+    ]
+    write_json(json_file, {"observed": observed})
     return 0
 
 
@@ -130,7 +113,12 @@ def consolidate_command(
     data: Data = None,
     json_file: JsonFile = None,
     reload: Annotated[  # noqa: FBT002  it is a flag at the terminal
-        bool, typer.Option("--reload", help="Load chunks again that are up to date.")
+        bool,
+        typer.Option(
+            "--reload",
+            help="Load chunks again that are up to date: all, or those that --table, --source and "
+            "--chunk name.",
+        ),
     ] = False,
     swap: Annotated[  # noqa: FBT002  as above
         bool,
@@ -140,17 +128,42 @@ def consolidate_command(
         ),
     ] = False,
     accept_rows: AcceptedRows = None,
+    include: Include = None,
+    exclude: Exclude = None,
+    skip_unreadable: SkipUnreadable = False,  # noqa: FBT002  as above
+    tables: Annotated[
+        list[str] | None,
+        typer.Option("--table", metavar="TABLE", help="With --reload: this table; repeatable."),
+    ] = None,
+    sources: Annotated[
+        list[str] | None,
+        typer.Option("--source", metavar="NAME", help="With --reload: this source; repeatable."),
+    ] = None,
+    chunks: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--chunk",
+            metavar="[SOURCE/]NNN",
+            help="With --reload: this chunk, as checks name it; repeatable.",
+        ),
+    ] = None,
 ) -> int:
     """Make the tables match the files, build the indexes, and prove every row."""
+    # The checklist takes a second to import, which help and other commands need not wait for.
+    from memos_assets.report.unchanged import results_if_unchanged
+
     settings = load_settings()
     catalog, roots = catalog_of(settings), roots_from(data, settings)
     accepted = [Acceptance.parse(argument) for argument in accept_rows or ()]
+    again = _reload(catalog, tables or (), sources or (), chunks or (), reload=reload)
     retired = _retired_from(roots, settings)
-    files = find_files(catalog, roots, none_will_do=retired)
+    choice = choice_from(include, exclude, skip_unreadable=skip_unreadable)
+    files = find_files(catalog, roots, none_will_do=retired, choice=choice)
     _refuse_unusable(files, none_will_do=retired)
     with open_target(settings, "memos_assets:consolidate") as engine:
         _accept(engine, catalog, accepted)
-        if not reload and not swap:
+        _require_sources(engine, catalog, files, again)
+        if again is None and not swap:
             results = results_if_unchanged(engine, catalog, files)
             if results is not None:
                 return conclude_unchanged(engine, settings, catalog, results, json_file)
@@ -161,12 +174,58 @@ def consolidate_command(
             announce_swap(catalog)
         with live_progress():
             done = launch.consolidate(
-                engine, settings, catalog, roots, files, reload=reload, swap=swap
+                engine, settings, catalog, roots, files, reload=again, swap=swap
             )
         code = conclude(engine, settings, catalog, done, json_file)
         if done.exchange is not None:
             print_exchange(done.exchange, settings)
         return code
+
+
+def _reload(
+    catalog: Catalog,
+    tables: Sequence[str],
+    sources: Sequence[str],
+    chunks: Sequence[str],
+    *,
+    reload: bool,
+) -> Reload | None:
+    """Return what `--reload` and its options choose; None without it.
+
+    Raises:
+        UsageError: M507 an option of it without it, or a chunk that is not one; M540 no such table.
+    """
+    wrong = [one for one in chunks if not one.rpartition("/")[2].isdecimal()]
+    if wrong or (not reload and (tables or sources or chunks)):
+        raise UsageError(
+            "M507",
+            "not a chunk" if wrong else "the option needs --reload",
+            where=f"--chunk {wrong[0]}" if wrong else "--table, --source, --chunk",
+            fix="write --reload --chunk SOURCE/000, as checks name chunks",
+        )
+    if not reload:
+        return None
+    named = [table_named(catalog, name).name for name in tables]
+    numbers = []
+    for one in chunks:
+        source, slash, number = one.rpartition("/")
+        numbers.append(f"{source}{slash}{int(number):03d}")
+    return Reload(tuple(named), tuple(sources), tuple(numbers))
+
+
+def _require_sources(
+    engine: sa.Engine, catalog: Catalog, files: Sequence[FoundFile], again: Reload | None
+) -> None:
+    """Refuse a source of `--reload` that is neither among the files nor registered.
+
+    Raises:
+        UsageError: as `source_named`.
+    """
+    wanted = set(again.sources) if again is not None else set()
+    wanted -= {file.source for file in files if file.treatment == "consolidate"}
+    with engine.connect() as conn:
+        for name in sorted(wanted):
+            source_named(conn, catalog.kinds, name)
 
 
 def verify_command(
@@ -190,46 +249,3 @@ def verify_command(
         if plan:
             return conclude_plan(done, json_file)
         return conclude(engine, settings, catalog, done, json_file)
-
-
-def report(
-    consolidation: Annotated[
-        str | None,
-        typer.Argument(metavar="[ID]", help="Id of a consolidation; the latest if none is given."),
-    ] = None,
-) -> int:
-    """Print the path of a report. consolidate and verify write one each."""
-    folder = reports_folder(load_settings())
-    page = find_report(folder, consolidation)
-    if page is None:
-        raise UsageError(
-            "M506",
-            "no such report" if consolidation else "no report was written so far",
-            where=str(folder / f"{consolidation}.html") if consolidation else str(folder),
-            fix="write one: memos-assets verify",
-        )
-    console.print(str(page), markup=False, soft_wrap=True)
-    return 0
-
-
-def demo(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write.")],
-    scale: Annotated[
-        Literal["small", "plan"],
-        typer.Option(
-            "--scale", help="small: a few MB; plan: the sizes that the remediation plan names."
-        ),
-    ] = "small",
-    seed: Annotated[int, typer.Option("--seed", help="Same seed, same rows.")] = 1,
-    factor: Annotated[
-        float, typer.Option("--factor", help="Multiply the number of rows, for measurements.")
-    ] = 1.0,
-) -> int:
-    """Write a demo memOS folder with memOS's layouts, encodings and known defects."""
-    manifest = write_demo(directory, scale=scale, seed=seed, factor=factor)
-    console.print(
-        f"Wrote {len(manifest.files)} SQLite files, {manifest.rows:,} rows, "
-        f"{size(manifest.bytes)} to {directory}",
-        soft_wrap=True,
-    )
-    return 0

@@ -10,9 +10,10 @@ from rich.text import Text
 
 from memos_assets.catalog import MEMOS
 from memos_assets.cli.catalog import catalog_of
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress, titled_table
-from memos_assets.cli.outcome import conclude, write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
+from memos_assets.cli.outcome import conclude
 from memos_assets.cli.person import who
 from memos_assets.cli.rejects_options import Filter, OfTable, Reason, Source, open_engine
 from memos_assets.cli.rejects_options import selection as selected
@@ -188,7 +189,7 @@ def replay(
                 if file.error is not None:
                     raise file.error
             done = launch.consolidate(
-                engine, settings, catalog, roots, files, reload=False, swap=False
+                engine, settings, catalog, roots, files, reload=None, swap=False
             )
         code = conclude(engine, settings, catalog, done, None)
         with engine.connect() as conn:

@@ -1,43 +1,72 @@
 """Output for people: progress during the work, tables at its end."""
 
 import re
+import shutil
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 from rich.style import Style
-from rich.table import Table
 from rich.text import Text
 
+from memos_assets.cli import verbosity
+from memos_assets.cli.listing import Listing, wrapped
 from memos_assets.cli.manual import find_section
-from memos_assets.consolidate.decoding.reject_reasons import EMBEDDING_REASONS, REJECT_REASONS
-from memos_assets.consolidate.loading.summary import TableSummary
 from memos_assets.progress import Phase, Progress, listening
 from memos_assets.report.formatting import size
-from memos_assets.report.outcomes import CheckResult, Status
 
-#: Columns where the output is not a terminal; Rich would assume 80.
+#: Columns where the output is not a terminal and COLUMNS is not set; Rich would assume 80.
 _WIDTH_IN_FILES = 120
 
-console = Console(highlight=False)
-if not console.is_terminal:
-    console.width = _WIDTH_IN_FILES
-errors = Console(stderr=True, highlight=False)
+
+class WordConsole(Console):
+    """A console that breaks lines at blanks alone, so that a name or a path is one word.
+
+    Lines in files are as long as they are, unless COLUMNS says how long they may be.
+    """
+
+    def __init__(self, *, stderr: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False)
+        columns = shutil.get_terminal_size((0, 0)).columns
+        self.breaks_lines = self.is_terminal or columns > 0
+        if not self.is_terminal:
+            self.width = columns or _WIDTH_IN_FILES
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print as Rich does, with whole words; a command line is left whole."""
+        one = objects[0] if len(objects) == 1 else None
+        if isinstance(one, Listing):
+            options["crop"] = False
+        elif isinstance(one, str | Text) and is_whole(str(one), options):
+            options["soft_wrap"] = True
+        elif isinstance(one, str | Text) and self.breaks_lines:
+            return self._print_words(one, options)
+        super().print(*objects, **options)
+        return None
+
+    def _print_words(self, one: str | Text, options: dict[str, Any]) -> None:
+        markup = options.pop("markup", True)
+        text = Text(one) if isinstance(one, str) and not markup else one
+        text = self.render_str(text) if isinstance(text, str) else text
+        shown = Text("\n").join(wrapped(text, self.width))
+        super().print(shown, **{**options, "soft_wrap": True})
+
+
+def is_whole(text: str, options: Mapping[str, Any]) -> bool:
+    """Whether a line is not broken: a command to be copied, or what the caller says is one."""
+    return bool(options.get("no_wrap")) or text.startswith("  memos-assets ")
+
+
+console = WordConsole()
+errors = WordConsole(stderr=True)
 
 _CODE = re.compile(r"(?:M\d{3}|V\d{2})(?= )")
 
-MARKS: dict[Status, str] = {
-    "proven": "[green]ok[/]",
-    "open": "[yellow]open[/]",
-    "unproven": "[yellow]unproven[/]",
-    "failed": "[red]FAILED[/]",
-}
 _VERBS: dict[Phase, tuple[str, str]] = {
     "pin": ("Pinning", "Pinned"),
     "load": ("Loading", "Loaded"),
@@ -104,7 +133,8 @@ class ProgressDisplay:
         if progress.done:
             phase.objects += 1
             phase.seconds += current.seconds
-            if self._bars is None and progress.phase == "load" and current.rows:
+            said = self._bars is None and not verbosity.is_quiet()
+            if said and progress.phase == "load" and current.rows:
                 console.print(
                     f"  loaded {progress.what}: {current.rows:,} rows, {size(current.bytes)} "
                     f"in {current.seconds:.1f} s",
@@ -153,7 +183,7 @@ class ProgressDisplay:
 @contextmanager
 def live_progress() -> Iterator[ProgressDisplay]:
     """Show reports of the block as they come."""
-    if not console.is_terminal:
+    if not console.is_terminal or console.is_dumb_terminal or verbosity.is_quiet():
         display = ProgressDisplay(None)
         with listening(display.update):
             yield display
@@ -170,80 +200,11 @@ def live_progress() -> Iterator[ProgressDisplay]:
         display = ProgressDisplay(bars)
         with bars, listening(display.update):
             yield display
-    for line in display.summary():
-        console.print(line)
+    if not verbosity.is_quiet():
+        for line in display.summary():
+            console.print(line)
 
 
-def titled_table(title: str | Text | None, *, expand: bool = False) -> Table:
+def titled_table(title: str | Text | None) -> Listing:
     """Return a table with its title and no column yet, as every command shows one."""
-    return Table(title=title, title_justify="left", box=None, pad_edge=False, expand=expand)
-
-
-def tables_table(summaries: Sequence[TableSummary]) -> Table:
-    """Return the row counts of every source's tables, loaded or forecast."""
-    table = titled_table("Tables")
-    table.add_column("table", overflow="fold")
-    table.add_column("source", overflow="fold")
-    for name in ("rows", "loaded", "rejected", "no embedding"):
-        table.add_column(name, justify="right")
-    for summary in summaries:
-        if not summary.source_rows:
-            continue
-        mirrored = f" (+{summary.mirrored:,} reversed)" if summary.mirrored else ""
-        table.add_row(
-            summary.table,
-            summary.source,
-            f"{summary.source_rows:,}",
-            f"{summary.rows:,}{mirrored}",
-            f"{summary.rejected:,}",
-            f"{sum(summary.without_embedding.values()):,}",
-        )
-    return table
-
-
-def reasons_table(summaries: Sequence[TableSummary]) -> Table:
-    """Return why rows were rejected and why embeddings are NULL, summed over all tables."""
-    table = titled_table("Reasons")
-    table.add_column("")
-    table.add_column("reason")
-    table.add_column("rows", justify="right")
-    table.add_column("what it means", overflow="fold")
-    rejected: Counter[str] = Counter()
-    unembedded: Counter[str] = Counter()
-    for summary in summaries:
-        rejected.update(summary.rejects)
-        for reason, count in summary.without_embedding.items():
-            unembedded[reason.rpartition(": ")[2]] += count
-    for reason, count in sorted(rejected.items()):
-        table.add_row("rejected", reason, f"{count:,}", REJECT_REASONS[reason])
-    for reason, count in sorted(unembedded.items()):
-        table.add_row("no embedding", reason, f"{count:,}", EMBEDDING_REASONS[reason])
-    return table
-
-
-def checklist_table(checklist: Sequence[CheckResult]) -> Table:
-    """Return the result of every check, with the observed value where it failed."""
-    table = titled_table("Checklist")
-    table.add_column("")
-    table.add_column("check")
-    table.add_column("passed on", justify="right")
-    for result in checklist:
-        table.add_row(
-            f"{result.check.label} {MARKS[result.status]}",
-            result.check.title,
-            f"{result.passed} of {result.total}",
-        )
-        for colour, evaluations in (("red", result.failed), ("yellow", result.open)):
-            for evaluation in evaluations:
-                table.add_row(
-                    "",
-                    f"[{colour}]{evaluation.asset}[/]: expected {escape(evaluation.expected)}; "
-                    f"observed {escape(evaluation.observed)}",
-                )
-        for evaluation in result.stale:
-            table.add_row("", f"[yellow]{evaluation.asset}[/]: checked before it was loaded again")
-        for asset in result.unproven:
-            table.add_row("", f"[yellow]{asset}[/]: not checked yet")
-        if result.failed or result.open:
-            table.add_row("", f"Fix: {result.check.fix}")
-    return table
+    return Listing(title=title)

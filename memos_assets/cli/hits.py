@@ -36,7 +36,7 @@ def hits_table(
     # A source or a key that is longer goes on in the next line: it can be copied whole.
     key_width = min(28, width // 5)
     # Columns with a ratio share what the others leave.
-    table = titled_table(title, expand=True)
+    table = titled_table(title)
     table.add_column("", justify="right")
     owner = answer.table.owner
     if owner is not None:

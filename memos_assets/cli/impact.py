@@ -8,7 +8,7 @@ from rich.table import Table
 
 from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console, live_progress, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
 from memos_assets.errors import UsageError
 from memos_assets.impact.measure import (
     DEFAULT_DIMENSION,

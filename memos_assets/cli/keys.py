@@ -1,10 +1,13 @@
 """Commands about the keys of memOS's encrypted memories: status, rotate."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from memos_assets.cli.display import console, live_progress, print_error, titled_table
+from memos_assets.cli.help_page import CommandGroup
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.memory.service.crypto import KeyRing, key_ring, lost_key
 from memos_assets.memory.service.rotation import KeyCounts, count_keys, rotate_keys
 from memos_assets.postgres.target import open_consolidated
@@ -17,6 +20,7 @@ def status(
         int | None,
         typer.Option("--sample", metavar="N", min=1, help="Try N memories; all if not given."),
     ] = None,
+    json_file: JsonFile = None,
 ) -> int:
     """Count the memories that each key decrypts; exit code 1 if there are some that none does."""
     settings = load_settings()
@@ -25,6 +29,7 @@ def status(
         counts = count_keys(engine, keys, sample=sample)
     _print_counts(counts, keys)
     _print_lost(counts)
+    write_json(json_file, _as_json(counts, keys))
     return 1 if counts.lost_rows else 0
 
 
@@ -35,6 +40,7 @@ def rotate(
             "--dry-run", help="Count and do nothing; exit code 1 if there is anything to rotate."
         ),
     ] = False,
+    json_file: JsonFile = None,
 ) -> int:
     """Encrypt memories by the first key that have another one, beside readers and writers.
 
@@ -56,8 +62,19 @@ def rotate(
             f"{plural(counts.changed, 'memory', 'memories')} changed meanwhile; run it again."
         )
     _print_lost(counts)
+    write_json(json_file, _as_json(counts, keys))
     left = counts.to_rotate if dry_run else counts.changed
     return 1 if left or counts.lost_rows else 0
+
+
+def _as_json(counts: KeyCounts, keys: KeyRing) -> dict[str, Any]:
+    return {
+        "by_key": {key.name: counts.by_key[place] for place, key in enumerate(keys.keys)},
+        "empty": counts.empty,
+        "lost": counts.lost_rows,
+        "rotated": counts.rotated,
+        "changed": counts.changed,
+    }
 
 
 def _print_counts(counts: KeyCounts, keys: KeyRing) -> None:
@@ -81,10 +98,6 @@ def _print_lost(counts: KeyCounts) -> None:
         console.print(f"{more:,} more are not named.")
 
 
-group = typer.Typer(
-    help="Keys of memOS's encrypted memories.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+group = CommandGroup("Keys of memOS's encrypted memories.")
 group.command("status")(status)
 group.command("rotate")(rotate)

@@ -4,64 +4,26 @@ import logging
 import pkgutil
 import sys
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.abc import MetaPathFinder
-from typing import Annotated
+from typing import Annotated, Any
 
-import pyarrow as pa
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
+from typer.main import get_command
 
 from memos_assets import __version__
-from memos_assets.cli import exit_codes
+from memos_assets.cli import exit_codes, json_output, stored_help, verbosity
+from memos_assets.cli.commands import COMMANDS
 from memos_assets.cli.display import console, errors, print_error
+from memos_assets.cli.help_page import PROGRAM, CommandGroup
 from memos_assets.cli.terminal import show_what_can_be_shown
-from memos_assets.errors import MemosAssetsError, TargetError, out_of_memory
+from memos_assets.errors import MemosAssetsError, TargetError, UsageError, out_of_memory
 from memos_assets.files import PRIVATE_FOLDER, write_private
-from memos_assets.postgres.driver_errors import refusal
-from memos_assets.settings import load_settings
 
 _INTERRUPTED = "Interrupted. Loaded chunks stay loaded; run the same command again to continue."
-
-#: Command -> its function, or its group of commands, as `module:name` in this package.
-COMMANDS = {
-    "plan": "data:plan",
-    "consolidate": "data:consolidate_command",
-    "verify": "data:verify_command",
-    "report": "data:report",
-    "observe": "data:observe",
-    "demo": "data:demo",
-    "up": "server:up",
-    "down": "server:down",
-    "status": "server:status",
-    "url": "server:url",
-    "ui": "server:ui",
-    "migrate": "server:migrate",
-    "maintain": "maintenance:maintain",
-    "search": "search:search",
-    "ask": "research:ask",
-    "impact": "impact:impact",
-    "explain": "explain:explain",
-    "retire": "retire:retire_command",
-    "restore-source": "retire:restore_source",
-    "archive": "retire:archive",
-    "purge-archive": "retire:purge_archive",
-    "forget": "retire:forget_command",
-    "rollback": "versions:rollback",
-    "versions": "versions:versions",
-    "rejects": "rejects:group",
-    "memory": "memory:group",
-    "cache": "cache:group",
-    "board": "board:group",
-    "snapshots": "snapshots:group",
-    "acknowledge": "acknowledge:acknowledge",
-    "check-sessions": "check_sessions:check_sessions",
-    "user": "user:group",
-    "keys": "keys:group",
-    "tokens": "tokens:group",
-    "serve": "serve:serve",
-    "mcp": "serve:mcp",
-}
 
 
 def assemble(first: str | None) -> typer.Typer:
@@ -70,20 +32,12 @@ def assemble(first: str | None) -> typer.Typer:
     Only the modules of these commands are imported.
 
     Args:
-        first: the first argument.
+        first: name of a command.
     """
-    app = typer.Typer(
-        name="memos-assets",
-        help="memOS's SQLite stores in one PostgreSQL + pgvector database, proven row by row.",
-        no_args_is_help=True,
-        add_completion=False,
-        pretty_exceptions_enable=False,
-        rich_markup_mode=None,
-    )
-    app.callback()(_main)
-    if first == "--version":
-        return app
-    for name in [first] if first in COMMANDS else COMMANDS:
+    leave_pandas_out()
+    _silence_logs()
+    app = _without_commands()
+    for name in [first] if first is not None and first in COMMANDS else COMMANDS:
         command = pkgutil.resolve_name(f"{__package__}.{COMMANDS[name]}")
         if isinstance(command, typer.Typer):
             app.add_typer(command, name=name)
@@ -92,9 +46,64 @@ def assemble(first: str | None) -> typer.Typer:
     return app
 
 
+def program(given: Sequence[str]) -> TyperGroup:
+    """Return a program that answers arguments: the real command, or stored help alone.
+
+    Help, completion and names that no command has need no command's module, whose imports take
+    seconds.
+    """
+    first = next((one for one in given if not one.startswith("-")), None)
+    if first not in COMMANDS or asks_for_help(given):
+        stored = stored_help.read()
+        if stored is not None:
+            found = get_group(_without_commands())
+            stored_help.add_commands(found, stored, first if first in COMMANDS else None)
+            return found
+    _name_misspelt()
+    return get_group(assemble(first))
+
+
+def _name_misspelt() -> None:
+    """Name variables that are almost those of settings, and set nothing."""
+    from memos_assets.settings import unknown_variables
+
+    for name, near in unknown_variables().items():
+        if near is not None:
+            errors.print(
+                f"Note: {name} is not a setting. Fix: set {near} in its place",
+                markup=False,
+                soft_wrap=True,
+            )
+
+
+def asks_for_help(given: Sequence[str]) -> bool:
+    """Whether arguments ask for help, or are the names of a group alone, which gets its help."""
+    words = [one for one in given if not one.startswith("-")]
+    is_group = bool(words) and COMMANDS.get(words[0], "").endswith(":group")
+    return bool({"-h", "--help"}.intersection(given)) or (is_group and len(words) == 1)
+
+
+def get_group(app: typer.Typer) -> TyperGroup:
+    """Return a program as Typer makes it, with its options of completion."""
+    made = get_command(app)
+    assert isinstance(made, TyperGroup)
+    return made
+
+
+def _without_commands() -> typer.Typer:
+    app = CommandGroup(
+        "memOS's SQLite stores in one PostgreSQL + pgvector database, proven row by row.",
+        name=PROGRAM,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_main)
+    return app
+
+
 def _print_version(asked: bool) -> None:  # noqa: FBT001  Typer calls it so
     if asked:
-        console.print(f"memos-assets {__version__}")
+        console.print(f"{PROGRAM} {__version__}")
         raise typer.Exit
 
 
@@ -115,6 +124,9 @@ def leave_pandas_out() -> None:
     pyarrow looks for it once, when it makes its first array, and remembers the answer.
     """
     if "pandas" not in sys.modules:
+        # pyarrow takes a tenth of a second to import, which help need not wait for.
+        import pyarrow as pa
+
         refusal = _NoPandas()
         sys.meta_path.insert(0, refusal)
         try:
@@ -134,45 +146,82 @@ class _NoPandas(MetaPathFinder):
 
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; return its exit code."""
-    # A connection that was lost in the middle of a COPY cannot be rolled back; PostgreSQL does it,
-    # and pool and driver need not log it. dagster-postgres tries to reach a server that is gone
-    # for some seconds, and would log each attempt.
     show_what_can_be_shown()
-    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
-    logging.getLogger("psycopg").setLevel(logging.ERROR)
-    logging.getLogger().addFilter(_is_not_retry)
+    given = sys.argv[1:] if arguments is None else arguments
+    verbosity.set_level(verbosity.Level.NORMAL)
+    # JSON on standard output stands alone: lines for people are on standard error then.
+    console.stderr = json_output.is_wanted_of(given)
     try:
-        given = sys.argv[1:] if arguments is None else arguments
-        code = assemble(given[0] if given else None)(given, standalone_mode=False)
-    except MemosAssetsError as error:
-        print_error(str(error))
-        return exit_codes.MISUSE
-    except TyperException as error:
-        message = error.format_message().strip()
-        if type(error).__name__ == "NoArgsIsHelpError":
-            errors.print(message, markup=False)
-        else:
-            fix = "see memos-assets --help, or memos-assets COMMAND --help"
-            print_error(f"M500 memos-assets: {message.rstrip('.')}. Fix: {fix}")
-        return exit_codes.MISUSE
+        code = _called(given)
     except typer.Abort:
         errors.print(_INTERRUPTED)
         return exit_codes.INTERRUPTED
     except BrokenPipeError:
         return exit_codes.FAILED
-    except MemoryError:
-        print_error(str(out_of_memory("memos-assets")))
-        return exit_codes.FAILED
     except Exception as error:  # noqa: BLE001  a traceback at a user is a bug; it goes to a file
-        lost = _refusal_of_database(error)
-        if lost is None:
-            return _unexpected(error)
-        print_error(str(lost))
-        return exit_codes.FAILED
+        if type(error).__name__ == "NoArgsIsHelpError":
+            errors.print(str(error).strip(), markup=False, soft_wrap=True, no_wrap=True)
+            return exit_codes.MISUSE
+        return _refused(*_judged(error, given))
     if code == exit_codes.INTERRUPTED:
         # typer handles Ctrl+C itself, without a message.
         errors.print(_INTERRUPTED)
     return int(code or 0)
+
+
+def _called(given: Sequence[str]) -> Any:
+    """Run the program with arguments; the real command where stored help is not what they ask."""
+    done = program(given)(given, prog_name=PROGRAM, standalone_mode=False)
+    if done != stored_help.TO_RUN:
+        return done
+    # A value that looks like help was a value.
+    first = next(one for one in given if not one.startswith("-"))
+    return get_group(assemble(first))(given, prog_name=PROGRAM, standalone_mode=False)
+
+
+def _judged(error: Exception, given: Sequence[str]) -> tuple[list[MemosAssetsError], int]:
+    """Return what is said of an error, and the exit code."""
+    if isinstance(error, MemosAssetsError):
+        return [error], exit_codes.MISUSE
+    if isinstance(error, TyperException):
+        return [_misuse(error.format_message().strip(), given)], exit_codes.MISUSE
+    if isinstance(error, MemoryError):
+        return [out_of_memory(PROGRAM)], exit_codes.FAILED
+    several = error.exceptions if isinstance(error, ExceptionGroup) else ()
+    refusals = [one for one in several if isinstance(one, MemosAssetsError)]
+    if refusals and len(refusals) == len(several):
+        return refusals, exit_codes.MISUSE
+    return [_refusal_of_database(error) or _unexpected(error)], exit_codes.FAILED
+
+
+def _refused(refusals: Sequence[MemosAssetsError], code: int) -> int:
+    """Say errors, as JSON too where JSON is wanted; return the exit code."""
+    for error in refusals:
+        print_error(str(error))
+    if console.stderr:
+        json_output.write_errors(refusals)
+    return code
+
+
+def _misuse(message: str, given: Sequence[str]) -> UsageError:
+    words = [one for one in given if not one.startswith("-")]
+    known = words[:1] if words[:1] and words[0] in COMMANDS else ["COMMAND"]
+    return UsageError(
+        "M500",
+        message.rstrip("."),
+        where=PROGRAM,
+        fix=f"see {PROGRAM} --help, or {PROGRAM} {known[0]} --help",
+    )
+
+
+def _silence_logs() -> None:
+    """Keep what drivers log of lost connections from the terminal; the error says it."""
+    # A connection that was lost in the middle of a COPY cannot be rolled back; PostgreSQL does it,
+    # and pool and driver need not log it. dagster-postgres tries to reach a server that is gone
+    # for some seconds, and would log each attempt.
+    logging.getLogger("sqlalchemy.pool").setLevel(logging.CRITICAL)
+    logging.getLogger("psycopg").setLevel(logging.ERROR)
+    logging.getLogger().addFilter(_is_not_retry)
 
 
 def _is_not_retry(record: logging.LogRecord) -> bool:
@@ -181,6 +230,9 @@ def _is_not_retry(record: logging.LogRecord) -> bool:
 
 def _refusal_of_database(error: BaseException) -> TargetError | None:
     """Return the error of a database that refused, went away or ran out of a resource, or None."""
+    # SQLAlchemy takes a sixth of a second to import, which help need not wait for.
+    from memos_assets.postgres.driver_errors import refusal
+
     cause: BaseException | None = error
     while cause is not None:
         if (found := refusal(cause)) is not None:
@@ -189,7 +241,10 @@ def _refusal_of_database(error: BaseException) -> TargetError | None:
     return None
 
 
-def _unexpected(error: Exception) -> int:
+def _unexpected(error: Exception) -> MemosAssetsError:
+    """Write the traceback to a file; return the error that names it."""
+    from memos_assets.settings import load_settings
+
     name = f"crash-{datetime.now(UTC):%Y%m%d-%H%M%S}.txt"
     try:
         path = load_settings().home / name
@@ -199,7 +254,9 @@ def _unexpected(error: Exception) -> int:
         where = f"the traceback is in {path}"
     except (OSError, MemosAssetsError):
         where = "the traceback could not be written"
-    print_error(
-        f"M599 memos-assets: {type(error).__name__}, which is a bug. Fix: report it; {where}"
+    return UsageError(
+        "M599",
+        f"{type(error).__name__}, which is a bug",
+        where=PROGRAM,
+        fix=f"report it; {where}",
     )
-    return exit_codes.FAILED

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memos_assets.errors import UsageError
-from memos_assets.settings import PROJECT_ROOT
+from memos_assets.installation import PROJECT_ROOT
 
 _DOCS = PROJECT_ROOT / "docs"
 _HEADING = re.compile(r"^(#{1,6})\s+(.*)")

@@ -6,6 +6,9 @@ import typer
 
 from memos_assets.cli import exit_codes, memory_models, memory_network
 from memos_assets.cli.display import console, print_error
+from memos_assets.cli.help_page import CommandGroup
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.memory.outbox import Progress, embed_waiting, enqueue_missing, waiting
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.search.embed import configured_embedder
@@ -19,6 +22,7 @@ def embed(
             "--missing", help="Embed also memories that have no embedding and do not wait for one."
         ),
     ] = False,
+    json_file: JsonFile = None,
 ) -> int:
     """Embed and link the memories that wait for an embedding, as the schedule does each minute."""
     settings = load_settings()
@@ -33,6 +37,8 @@ def embed(
         f"Embedded {progress.embedded:,} memories, made {progress.linked:,} links; "
         f"{left.count:,} wait."
     )
+    counts = {"embedded": progress.embedded, "links": progress.linked, "waiting": left.count}
+    write_json(json_file, {**counts, "failed": _failures(progress)})
     for line in _failures(progress):
         print_error(line)
     return exit_codes.FAILED if progress.stopped or progress.failures else 0
@@ -44,10 +50,8 @@ def _failures(progress: Progress) -> list[str]:
     return lines if progress.stopped is None else [*lines, progress.stopped]
 
 
-group = typer.Typer(
-    help="Memory of agents: seed it, show its size, embed what waits, exchange the model.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+group = CommandGroup(
+    "Memory of agents: seed it, show its size, embed what waits, exchange the model."
 )
 group.command("embed")(embed)
 group.command("seed")(memory_network.seed)

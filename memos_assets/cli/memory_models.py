@@ -9,6 +9,9 @@ from rich.table import Table
 
 from memos_assets.cli import exit_codes
 from memos_assets.cli.display import console, print_error, titled_table
+from memos_assets.cli.help_page import CommandGroup
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.memory import exchange
 from memos_assets.memory.models import Model, registered
 from memos_assets.memory.reembedding import reembed
@@ -17,11 +20,25 @@ from memos_assets.search.embed import configured_embedder, configured_next_embed
 from memos_assets.settings import load_settings
 
 
-def list_command() -> int:
+def list_command(json_file: JsonFile = None) -> int:
     """List the models with the memories that each has embedded."""
     settings = load_settings()
     with open_consolidated(settings, "memos_assets:models") as engine, engine.connect() as conn:
-        console.print(_table(conn, registered(conn)))
+        models = registered(conn)
+        counts = [_memories_of(conn, model) for model in models]
+    console.print(_table(models, counts))
+    content = [
+        {
+            "model": model.name,
+            "state": model.state,
+            "elements": model.dimension,
+            "memories": count,
+            "link_from": model.link_threshold,
+            "table": model.table_name,
+        }
+        for model, count in zip(models, counts, strict=True)
+    ]
+    write_json(json_file, {"models": content})
     return 0
 
 
@@ -94,31 +111,31 @@ def drop(
     return 0
 
 
-def _table(conn: sa.Connection, models: Sequence[Model]) -> Table:
+def _memories_of(conn: sa.Connection, model: Model) -> int:
+    counted = sa.select(sa.func.count()).where(model.table.c.part == 0)
+    return int(conn.execute(counted).scalar_one())
+
+
+def _table(models: Sequence[Model], counts: Sequence[int]) -> Table:
     table = titled_table("Models")
     for name in ("model", "state"):
         table.add_column(name, no_wrap=True)
     for name in ("elements", "memories", "link from"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("table", no_wrap=True)
-    for model in models:
-        counted = sa.select(sa.func.count()).where(model.table.c.part == 0)
+    for model, count in zip(models, counts, strict=True):
         table.add_row(
             model.name,
             model.state,
             f"{model.dimension:,}",
-            f"{conn.execute(counted).scalar_one():,}",
+            f"{count:,}",
             f"{model.link_threshold:.2f}",
             model.table_name,
         )
     return table
 
 
-group = typer.Typer(
-    help="Embedding models of memory: exchange one for another.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+group = CommandGroup("Embedding models of memory: exchange one for another.")
 group.command("list")(list_command)
 group.command("register")(register)
 group.command("re-embed")(re_embed)

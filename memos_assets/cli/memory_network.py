@@ -5,6 +5,8 @@ from typing import Annotated
 import typer
 
 from memos_assets.cli.display import console, live_progress, titled_table
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.memory.acting import act_as
 from memos_assets.memory.network import stats as network_stats
 from memos_assets.memory.seed import seed as seed_network
@@ -31,11 +33,16 @@ def seed(
         str | None,
         typer.Option(metavar="NAME", help="One consolidated source; all of them if left out."),
     ] = None,
+    json_file: JsonFile = None,
 ) -> int:
     """Seed a user's network from memOS's consolidated one, once per source; may be repeated."""
     settings = load_settings()
     with open_consolidated(settings, "memos_assets:seed") as engine, live_progress():
         seeded = seed_network(engine, user, source)
+    write_json(
+        json_file,
+        {"seeded": [{"source": o.source, "new": o.new, "counts": dict(o.counts)} for o in seeded]},
+    )
     if not seeded:
         console.print("No source has memories of a semantic network.")
         return 0
@@ -56,6 +63,7 @@ def stats(
         list[str] | None,
         typer.Option("--space", metavar="NAME", help="A shared space of theirs, too; repeatable."),
     ] = None,
+    json_file: JsonFile = None,
 ) -> int:
     """Show how many memories and links a user's network has."""
     settings = load_settings()
@@ -66,6 +74,7 @@ def stats(
     ):
         act_as(session, user=user, spaces=spaces or ())
         found = network_stats(session)
+    write_json(json_file, found)
     kinds = found.pop("memories_by_type")
     table = titled_table("Semantic network")
     table.add_column("")

@@ -12,9 +12,10 @@ from rich.text import Text
 from memos_assets.catalog import MEMOS
 from memos_assets.catalog.columns import MODEL_DIMENSIONS
 from memos_assets.cli import decisions as deciding
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.help_page import CommandGroup
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.cli.rejects_options import All, Filter, OfReason, Source, open_engine
 from memos_assets.cli.rejects_options import selection as selected
 from memos_assets.consolidate.decoding.reject_reasons import REJECT_REASONS
@@ -22,6 +23,7 @@ from memos_assets.consolidate.decoding.repair_rules import RULES
 from memos_assets.consolidate.loading import accepted
 from memos_assets.consolidate.rejects import decisions
 from memos_assets.consolidate.rejects import listing as rejects
+from memos_assets.consolidate.rejects.causes import LOOSE_END, Hanging, hanging
 from memos_assets.consolidate.rejects.listing import RejectedRow, RejectGroup, Selection
 from memos_assets.consolidate.sources import registry
 from memos_assets.losses import Loss
@@ -40,11 +42,12 @@ def list_command(
     with open_engine("list") as engine, engine.connect() as conn:
         found = rejects.groups(conn, selected(conn, source, table, reason, settled=settled))
         undecided = _undecided(conn, source, table, reason)
+        causes = hanging(conn, selected(conn, source, table, reason, settled=False))
     console.print(_groups_table(found, settled=settled))
     console.print()
-    for line in (*_next_commands(found), *_to_accept(undecided)):
+    for line in (*(f"{one}." for one in causes), *_next_commands(found), *_to_accept(undecided)):
         console.print(line, markup=False, soft_wrap=True)
-    write_json(json_file, [_group_json(group) for group in found])
+    write_json(json_file, [_group_json(group, causes) for group in found])
     return 0
 
 
@@ -125,8 +128,12 @@ def _next_commands(found: Sequence[RejectGroup]) -> Iterator[str]:
     yield "Then apply it: memos-assets rejects replay"
 
 
-def _group_json(group: RejectGroup) -> dict[str, Any]:
-    return {name: getattr(group, name) for name in group.__slots__}
+def _group_json(group: RejectGroup, causes: Sequence[Hanging]) -> dict[str, Any]:
+    """Return a group; ``hang_on``: table -> rows of the group that link to its rejects."""
+    place = (group.source, group.table)
+    own = [one for one in causes if (one.source, one.table) == place]
+    on = {one.on: one.rows for one in own if group.reason == LOOSE_END}
+    return {**{name: getattr(group, name) for name in group.__slots__}, "hang_on": on}
 
 
 def show(
@@ -197,11 +204,7 @@ def export(
     return 0
 
 
-group = typer.Typer(
-    help="Rows that could not be loaded as they are: a to-do list.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+group = CommandGroup("Rows that could not be loaded as they are: a to-do list.")
 group.command("list")(list_command)
 group.command("show")(show)
 group.command("export")(export)

@@ -8,8 +8,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from memos_assets.checklist import CHECKLIST
-from memos_assets.cli.display import MARKS, console, print_error, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.display import console, print_error, titled_table
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.outcome_tables import MARKS
 from memos_assets.remediation_plan import LINES, PlanLine
 from memos_assets.report.checks import check_summaries
 from memos_assets.report.consolidation import Consolidation

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.cli.person import who
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural

@@ -4,16 +4,18 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import sqlalchemy as sa
 import typer
 from rich.table import Table
 
 from memos_assets.catalog import MEMOS
+from memos_assets.cli.asking import agreed, require_answer
 from memos_assets.cli.catalog import catalog_of
-from memos_assets.cli.data import Data, roots_from
 from memos_assets.cli.display import console, print_error, titled_table
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import Data, DryRun, JsonFile, Yes, roots_from
 from memos_assets.consolidate.archive import records
 from memos_assets.consolidate.archive.confirmation import confirmation_of, retirement_plan
 from memos_assets.consolidate.archive.eligibility import Candidate
@@ -24,7 +26,7 @@ from memos_assets.consolidate.archive.repair import repair
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.postgres.target import open_consolidated
-from memos_assets.report.formatting import size
+from memos_assets.report.formatting import plural, size
 from memos_assets.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME...]", help="Which ones; all if none is named.")
 ]
-DryRun = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done and why not; do nothing.")
-]
-Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 
 
 @contextmanager
@@ -62,6 +60,8 @@ def retire_command(
             help="Retire sources that have open rejects, too; the rejected rows are kept.",
         ),
     ] = False,
+    yes: Yes = False,  # noqa: FBT002
+    json_file: JsonFile = None,
 ) -> int:
     """Move sources that are loaded and proven, test and legacy files into the archive."""
     from memos_assets.defs.retirement import look
@@ -72,6 +72,7 @@ def retire_command(
     files = find_files(catalog, roots, none_will_do=True)
     with _opened(settings, "retire") as (instance, engine):
         if not dry_run:
+            require_answer("retire", yes=yes)
             with locked(settings.archive_folder):
                 repaired = repair(
                     engine,
@@ -83,6 +84,7 @@ def retire_command(
             settled = {one.name for one in repaired if one.became == "retired"}
             if names and not set(names) - settled:
                 show(instance, catalog)
+                write_json(json_file, {"candidates": [], "retired": sorted(settled), "failed": []})
                 return 0
             names = [name for name in names or () if name not in settled]
         candidates, unseen = look(
@@ -110,7 +112,11 @@ def retire_command(
             if ready:
                 _print_confirmation(confirmation_of(engine, plan))
             console.print("Nothing was moved.")
+            write_json(json_file, _as_json(candidates))
             return 1 if refused else 0
+        question = f"Move {plural(len(ready), 'file')} to {settings.archive_folder}?"
+        if ready and not agreed("retire", question, yes=yes, otherwise="Nothing was moved."):
+            return 1
         done = retire(
             instance,
             engine,
@@ -126,12 +132,38 @@ def retire_command(
     entries, _ = read_archive(settings.archive_folder)
     moved = [e for e in entries if e.manifest.state == "retired" and e.origin in gone]
     console.print(
-        f"Retired {len(moved)} files, {size(sum(e.manifest.size for e in moved))}, to "
+        f"Retired {plural(len(moved), 'file')}, {size(sum(e.manifest.size for e in moved))}, to "
         f"{settings.archive_folder}. memos-assets restore-source NAME puts one back.",
         markup=False,
         soft_wrap=True,
     )
+    write_json(
+        json_file,
+        {
+            **_as_json(candidates),
+            "retired": [entry.manifest.name for entry in moved],
+            "failed": list(done.failures),
+        },
+    )
     return 1 if refused or done.failures else 0
+
+
+def _as_json(candidates: Sequence[Candidate]) -> dict[str, Any]:
+    return {
+        "candidates": [
+            {
+                "name": one.name,
+                "path": str(one.path),
+                "role": one.role,
+                "would_be_retired": one.would_be_retired,
+                "why": one.why,
+                "unmet": [{"what": unmet.what, "fix": unmet.fix} for unmet in one.unmet],
+            }
+            for one in candidates
+        ],
+        "retired": [],
+        "failed": [],
+    }
 
 
 def _print_confirmation(confirmation: str) -> None:
@@ -148,7 +180,7 @@ def _candidates_table(
 ) -> Table:
     table = titled_table("Retirement")
     table.add_column("name", overflow="fold")
-    table.add_column("file", overflow="fold")
+    table.add_column("file", no_wrap=True)
     table.add_column("is retired" if not dry_run else "would be retired")
     table.add_column("why not, and what to do", overflow="fold")
     order = {"source": 0, "other": 1, "stays": 2}
@@ -179,17 +211,6 @@ def _say(lines: Iterable[str]) -> None:
         console.print(f"Note: {line}", markup=False, soft_wrap=True)
 
 
-def _agreed(question: str) -> bool:
-    try:
-        agreed = typer.confirm(question)
-    except typer.Abort:
-        # There is no input to read an answer from.
-        agreed = False
-    if not agreed:
-        console.print("Nothing was deleted. --yes does not ask.")
-    return agreed
-
-
 def restore_source(
     name: Annotated[
         str, typer.Argument(metavar="NAME", help="A name that memos-assets archive lists.")
@@ -207,7 +228,7 @@ def restore_source(
     return 0
 
 
-def archive() -> int:
+def archive(json_file: JsonFile = None) -> int:
     """List retired files: rows, size, since when, and from when they may be purged."""
     settings = load_settings()
     entries, unreadable = read_archive(settings.archive_folder)
@@ -232,6 +253,25 @@ def archive() -> int:
     console.print(table)
     for what in unreadable:
         print_error(str(records.damaged(what)))
+    write_json(
+        json_file,
+        {
+            "archive": [
+                {
+                    "name": entry.manifest.name,
+                    "folder": entry.folder.name,
+                    "origin": str(entry.origin),
+                    "state": entry.manifest.state,
+                    "rows": entry.manifest.rows,
+                    "bytes": entry.manifest.size,
+                    "retired_at": entry.manifest.retired_at,
+                    "deletable_from": _deletable_from(entry, settings).isoformat(),
+                }
+                for entry in entries
+            ],
+            "unreadable": list(map(str, unreadable)),
+        },
+    )
     return 1 if unreadable else 0
 
 
@@ -243,6 +283,7 @@ def purge_archive(
     names: Names = None,
     dry_run: DryRun = False,  # noqa: FBT002
     yes: Yes = False,  # noqa: FBT002
+    json_file: JsonFile = None,
 ) -> int:
     """Delete retired files whose grace period has passed; their manifests stay."""
     settings = load_settings()
@@ -273,10 +314,13 @@ def purge_archive(
             f"{entry.manifest.name} ({size(entry.manifest.size)}) {when}{until}", markup=False
         )
     refused = bool(names) and len(deletable) < len(entries)
+    names_of = [entry.manifest.name for entry in deletable]
     if dry_run or not deletable:
         console.print("Nothing was deleted.")
+        write_json(json_file, {"deletable": names_of, "deleted": 0, "failed": []})
         return 1 if refused else 0
-    if not (yes or _agreed(f"Delete {len(deletable)} files for good?")):
+    question = f"Delete {plural(len(deletable), 'file')} for good?"
+    if not agreed("purge-archive", question, yes=yes, otherwise="Nothing was deleted."):
         return 1
 
     from memos_assets.runs.retirement import purge
@@ -289,8 +333,12 @@ def purge_archive(
     for error in errors:
         print_error(str(error))
     console.print(
-        f"Deleted {len(deletable) - len(errors)} files. Their manifests and pinned copies stay."
+        f"Deleted {plural(len(deletable) - len(errors), 'file')}. Their manifests and pinned "
+        "copies stay."
     )
+    failed = list(map(str, errors))
+    deleted = len(deletable) - len(errors)
+    write_json(json_file, {"deletable": names_of, "deleted": deleted, "failed": failed})
     return 1 if refused or errors else 0
 
 
@@ -303,6 +351,7 @@ def forget_command(
     with_rows: Annotated[  # noqa: FBT002
         bool, typer.Option("--with-rows", help="Delete its rows, rejects and ledger, too.")
     ] = False,
+    dry_run: DryRun = False,  # noqa: FBT002
     yes: Yes = False,  # noqa: FBT002
 ) -> int:
     """Remove a source from the bookkeeping tables. Its file is not touched."""
@@ -312,9 +361,15 @@ def forget_command(
     with _opened(settings, "forget") as (instance, engine):
         with engine.connect() as conn:
             loaded = rows_of(conn, source_named(conn, MEMOS.kinds, name))
-        question = f"Delete {sum(loaded.values()):,} rows of {name} from {', '.join(loaded)}?"
-        if loaded and with_rows and not (yes or _agreed(question)):
-            return 1
+        rows = f"{plural(sum(loaded.values()), 'row')} of {name} from {', '.join(loaded)}"
+        if dry_run:
+            said = f"Would delete {rows}" if loaded else f"{name} has no rows"
+            console.print(f"{said}. Nothing was changed.", markup=False, soft_wrap=True)
+            return 0
+        if loaded and with_rows:
+            kept = "Nothing was deleted."
+            if not agreed("forget", f"Delete {rows}?", yes=yes, otherwise=kept):
+                return 1
         deleted = forget(engine, MEMOS, name, with_rows=with_rows)
         for kind in MEMOS.consolidated:
             partitions = chunks_name(MEMOS.names, kind)

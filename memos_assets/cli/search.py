@@ -8,10 +8,10 @@ import sqlalchemy as sa
 import typer
 
 from memos_assets.catalog import MEMOS
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console
 from memos_assets.cli.hits import hits_table, pattern_of
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.consolidate.sources.registry import source_named
 from memos_assets.errors import UsageError
 from memos_assets.postgres.storable_text import storable_text

@@ -26,7 +26,7 @@ def serve(
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that answer.")] = 1,
     verbose: Annotated[  # noqa: FBT002  a flag at the terminal
-        bool, typer.Option("--verbose", help="Log each request, without what it says.")
+        bool, typer.Option("--verbose", "-v", help="Log each request, without what it says.")
     ] = False,
 ) -> int:
     """Answer agents over HTTP until it is stopped: memory, search, quests, snapshots, MCP at /mcp.

@@ -1,4 +1,4 @@
-"""Commands about the database and the UI: up, down, status, url, ui, migrate."""
+"""Commands about the server and the UI: up, down, url, ui."""
 
 import socket
 import sys
@@ -7,28 +7,25 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from memos_assets.catalog import MEMOS
 from memos_assets.cli.display import console
-from memos_assets.consolidate.sources.registry import registered_sources
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.errors import UsageError
 from memos_assets.installation import CHECKOUT, PROJECT_ROOT
-from memos_assets.postgres import migrations
 from memos_assets.postgres.engine import (
     check_server,
     create_engine,
     database_url,
     libpq_url,
-    parse_url,
     shown,
 )
 from memos_assets.postgres.server.embedded import EmbeddedServer
-from memos_assets.postgres.target import bring_up_to_date, missing_schema, prepare_target
-from memos_assets.report.formatting import size
+from memos_assets.postgres.target import missing_schema, prepare_target
 from memos_assets.runs.dagster_home import prepare_dagster_home
-from memos_assets.settings import Settings, environment_for_dagster, load_settings
+from memos_assets.settings import environment_for_dagster, load_settings
 
 
-def up() -> int:
+def up(json_file: JsonFile = None) -> int:
     """Start the embedded PostgreSQL, or check the server that MEMOS_DATABASE_URL names."""
     settings = load_settings()
     address = database_url(settings)
@@ -38,7 +35,9 @@ def up() -> int:
         f"PostgreSQL {facts.server} with pgvector {facts.pgvector} is up: {shown(address)}",
         soft_wrap=True,
     )
-    _print_missing(engine)
+    holds = not print_missing(engine)
+    content = {"address": shown(address), "server": facts.server, "pgvector": facts.pgvector}
+    write_json(json_file, {**content, "consolidated": holds})
     return 0
 
 
@@ -53,50 +52,7 @@ def down() -> int:
     return 0
 
 
-def status() -> int:
-    """Show whether the database runs, its address and its sources. Starts nothing."""
-    settings = load_settings()
-    if settings.database_url is None:
-        server = EmbeddedServer(settings.home)
-        now = server.status()
-        if not now.running:
-            console.print(
-                f"The embedded PostgreSQL in {server.data_directory} is down. Fix: memos-assets up",
-                soft_wrap=True,
-            )
-            return 1
-        address = server.url()
-        console.print(f"Embedded PostgreSQL, process {now.pid}: {shown(address)}", soft_wrap=True)
-    else:
-        address = parse_url(settings.database_url.get_secret_value())
-        console.print(f"PostgreSQL at {shown(address)}", soft_wrap=True)
-    _print_content(address, settings)
-    return 0
-
-
-def _print_content(address: sa.URL, settings: Settings) -> None:
-    engine = create_engine(address, settings, application_name="memos_assets:status", pooled=False)
-    try:
-        facts = check_server(engine, create_extension=False)
-        console.print(
-            f"PostgreSQL {facts.server}, pgvector {facts.pgvector}, schema revision "
-            f"{migrations.current(engine) or 'none'} of {migrations.head()}"
-        )
-        if _print_missing(engine):
-            return
-        with engine.connect() as conn:
-            used = conn.execute(
-                sa.select(sa.func.pg_database_size(sa.func.current_database()))
-            ).scalar_one()
-            sources = registered_sources(conn, MEMOS.kinds)
-        console.print(f"{size(used)} on disk, {len(sources)} sources")
-        for source in sources:
-            console.print(f"  {source.name} ({source.kind.name}): {source.path}", soft_wrap=True)
-    finally:
-        engine.dispose()
-
-
-def _print_missing(engine: sa.Engine) -> bool:
+def print_missing(engine: sa.Engine) -> bool:
     """Print that there is no consolidation, or an older schema; whether it is so."""
     missing = missing_schema(engine)
     if missing is not None:
@@ -111,36 +67,9 @@ def url(
     ] = False,
 ) -> int:
     """Print the address of the target database, as psql and psycopg take it, on the last line."""
-    console.print(libpq_url(database_url(load_settings()), password=password), soft_wrap=True)
-    return 0
-
-
-def migrate(
-    to: Annotated[
-        str | None, typer.Option("--to", help="Take the schema back to this revision.")
-    ] = None,
-) -> int:
-    """Bring the schema to this checkout's revision, or back to an older one."""
-    settings = load_settings()
-    address = database_url(settings)
-    engine = create_engine(address, settings, application_name="memos_assets:migrate", pooled=False)
-    try:
-        if to is None:
-            done = bring_up_to_date(engine, settings)
-            if done.revisions:
-                console.print(f"Applied {', '.join(done.revisions)}.")
-            if done.tables:
-                names = ", ".join(done.tables)
-                console.print(f"memOS's tables are adopted or created: {names}.", soft_wrap=True)
-            if not done.revisions and not done.tables:
-                console.print("Nothing to apply.")
-        else:
-            check_server(engine, create_extension=False)
-            if migrations.current(engine) is not None:
-                migrations.downgrade(engine, to)
-            console.print(f"The schema is at revision {migrations.current(engine) or 'base'}.")
-    finally:
-        engine.dispose()
+    console.print(
+        libpq_url(database_url(load_settings()), password=password), soft_wrap=True, no_wrap=True
+    )
     return 0
 
 

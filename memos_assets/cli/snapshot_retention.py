@@ -6,9 +6,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.errors import SnapshotError
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural, size

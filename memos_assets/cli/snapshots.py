@@ -10,9 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from memos_assets.cli import exit_codes, snapshot_retention, snapshots_diff
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, live_progress, print_error, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.help_page import CommandGroup
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.cli.snapshots_restore import restore
 from memos_assets.cli.snapshots_tour import tour
 from memos_assets.postgres.target import open_consolidated
@@ -244,10 +245,8 @@ def _minute(moment: str) -> str:
     return f"{moment[:10]} {moment[11:16]}"
 
 
-group = typer.Typer(
-    help="Snapshots of what agents know: write, list, show, verify, compare, restore, keep.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+group = CommandGroup(
+    "Snapshots of what agents know: write, list, show, verify, compare, restore, keep."
 )
 group.command("write")(write)
 group.command("list")(list_snapshots)

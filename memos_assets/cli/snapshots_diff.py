@@ -7,9 +7,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.postgres.target import open_consolidated
 from memos_assets.report.formatting import plural
 from memos_assets.settings import load_settings

@@ -8,9 +8,9 @@ from typing import Annotated
 import sqlalchemy as sa
 import typer
 
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, print_error, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.errors import SnapshotError
 from memos_assets.memory.restored import prove_restored
 from memos_assets.postgres.target import open_consolidated

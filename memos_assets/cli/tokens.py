@@ -8,9 +8,10 @@ import typer
 from rich.text import Text
 from sqlalchemy.orm import Session, sessionmaker
 
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, errors, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.help_page import CommandGroup
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.cli.person import who
 from memos_assets.memory import access_tokens
 from memos_assets.memory.access_tokens import TokenLine
@@ -129,11 +130,7 @@ def _line(one: TokenLine) -> dict[str, object]:
     }
 
 
-group = typer.Typer(
-    help="Access tokens of agents, for HTTP and MCP: create, list, revoke.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+group = CommandGroup("Access tokens of agents, for HTTP and MCP: create, list, revoke.")
 group.command("create")(create)
 group.command("list")(list_tokens)
 group.command("revoke")(revoke)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from memos_assets.cli.display import console
+from memos_assets.cli.help_page import CommandGroup
 from memos_assets.cli.user_erase import User, counts_table, erase, erasures, exports_of
 from memos_assets.memory.export import MANIFEST, export_user
 from memos_assets.postgres.target import open_consolidated
@@ -40,11 +41,7 @@ def _export_folder(settings: Settings, user: str) -> Path:
     return folder / f"{prefix}{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
 
 
-group = typer.Typer(
-    help="What we hold of one user: export it, erase it.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+group = CommandGroup("What we hold of one user: export it, erase it.")
 group.command("export")(export)
 group.command("erase")(erase)
 group.command("erasures")(erasures)

@@ -12,9 +12,9 @@ from rich.table import Table
 from memos_assets.blackboard import archive as board_archive
 from memos_assets.cli import exit_codes
 from memos_assets.cli.catalog import catalog_of
-from memos_assets.cli.data import JsonFile
 from memos_assets.cli.display import console, print_error, titled_table
-from memos_assets.cli.outcome import write_json
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import JsonFile
 from memos_assets.cli.person import who
 from memos_assets.errors import AgentError, MemosAssetsError
 from memos_assets.memory import canary

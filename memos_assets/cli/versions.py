@@ -1,16 +1,20 @@
 """Commands about versions of the tables: rollback, versions."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import sqlalchemy as sa
 import typer
 from rich.table import Table
 
 from memos_assets.catalog import MEMOS, Catalog
+from memos_assets.cli.asking import agreed, require_answer
 from memos_assets.cli.display import console, titled_table
+from memos_assets.cli.json_output import write_json
+from memos_assets.cli.options import DryRun, JsonFile, Yes
 from memos_assets.postgres.target import open_consolidated
-from memos_assets.postgres.versions.swap import Exchange, roll_back
+from memos_assets.postgres.versions.swap import Exchange, former_version, roll_back
 from memos_assets.postgres.versions.versions import (
     Version,
     ensure_live,
@@ -50,10 +54,16 @@ def rollback(
             "--to", metavar="N", help="Number of a version; the one that was live last if none."
         ),
     ] = None,
+    dry_run: DryRun = False,  # noqa: FBT002  flags at the terminal, here and below
+    yes: Yes = False,  # noqa: FBT002
+    json_file: JsonFile = None,
 ) -> int:
     """Make the former version live again; a second rollback undoes the first."""
     settings = load_settings()
     with open_consolidated(settings, "memos_assets:rollback") as engine:
+        if dry_run:
+            return _show_rollback(engine, to, json_file)
+        require_answer("rollback", yes=yes)
         # Dagster takes a second to import, which a refusal need not wait for.
         from memos_assets.defs.assets.version import (
             report_exchange,
@@ -73,6 +83,7 @@ def rollback(
                     "`memos-assets rollback` makes the former version live again.",
                     soft_wrap=True,
                 )
+                write_json(json_file, {"live_version": since.number})
                 return 0
             live = _live_since(engine, to)
             if live is not None:
@@ -81,7 +92,12 @@ def rollback(
                     "changed; `memos-assets rollback` makes the former version live again.",
                     soft_wrap=True,
                 )
+                write_json(json_file, {"live_version": to})
                 return 0
+            chosen = former_version(engine, MEMOS, to)
+            question = f"Make version {chosen} live in place of the present one?"
+            if not agreed("rollback", question, yes=yes, otherwise="Nothing was changed."):
+                return 1
             exchange = roll_back(
                 engine, MEMOS, timeout_seconds=settings.swap_timeout_seconds, number=to
             )
@@ -92,6 +108,21 @@ def rollback(
         "the files.",
         soft_wrap=True,
     )
+    write_json(json_file, {"live_version": exchange.live, "former_version": exchange.previous})
+    return 0
+
+
+def _show_rollback(engine: sa.Engine, to: int | None, json_file: Path | None) -> int:
+    """Print which version would be live, and change nothing."""
+    with engine.connect() as conn:
+        found = list_versions(conn, MEMOS)
+    live = next((one.number for one in found if one.state == "live"), 1)
+    chosen = former_version(engine, MEMOS, to)
+    console.print(
+        f"Version {chosen} would be live in place of version {live}. Nothing was changed.",
+        soft_wrap=True,
+    )
+    write_json(json_file, {"live_version": live, "would_be_live": chosen})
     return 0
 
 
@@ -117,6 +148,7 @@ def versions(
             "swap in because of readers.",
         ),
     ] = False,
+    json_file: JsonFile = None,
 ) -> int:
     """List the versions of the tables: the live one, former ones that are kept, a shadow."""
     settings = load_settings()
@@ -141,7 +173,22 @@ def versions(
             f"drop schema {schema} cascade",
             soft_wrap=True,
         )
+    write_json(json_file, {"versions": [_as_json(one) for one in found], "unbooked": unbooked})
     return 0
+
+
+def _as_json(version: Version) -> dict[str, Any]:
+    return {
+        "version": version.number,
+        "state": version.state,
+        "schema": version.schema,
+        "rows": version.rows,
+        "bytes": version.bytes,
+        "consolidation": version.consolidation,
+        "made_at": version.made_at.isoformat(),
+        "swapped_in_at": version.swapped_in_at and version.swapped_in_at.isoformat(),
+        "swapped_out_at": version.swapped_out_at and version.swapped_out_at.isoformat(),
+    }
 
 
 def _table(found: list[Version], settings: Settings) -> Table:

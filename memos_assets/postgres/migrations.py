@@ -96,6 +96,27 @@ def downgrade(engine: sa.Engine, revision: str) -> None:
         command.downgrade(config, revision)
 
 
+def steps(engine: sa.Engine, to: str | None = None) -> list[str]:
+    """Return the revisions that a migration would apply, or take back, in this order.
+
+    Args:
+        engine: of the database, which is not changed.
+        to: the revision that `downgrade` would go back to; None: to the newest one.
+
+    Raises:
+        TargetError: M305 this checkout does not have the revision.
+    """
+    scripts, here = ScriptDirectory.from_config(_config()), known_revision(engine)
+    if to is None:
+        pending = scripts.iterate_revisions("head", here or "base")
+        return [revision.revision for revision in pending][::-1]
+    if here is None:
+        return []
+    if to != "base":
+        _require(scripts, to, shown(engine.url))
+    return [revision.revision for revision in scripts.iterate_revisions(here, to)]
+
+
 def current(engine: sa.Engine) -> str | None:
     """Return the revision the database is at, or None before the first."""
     with engine.connect() as conn:

@@ -1,10 +1,13 @@
 """The checklist in a report and in ``--json``: one mapping of results for both."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from memos_assets.report.formatting import moment
 from memos_assets.report.outcomes import CheckResult, Evaluation
 from memos_assets.report.tree import CheckSummary, Evaluated
+
+#: Faults of an evaluation that are named.
+NAMED = 3
 
 
 def check_summaries(found: Iterable[CheckResult]) -> tuple[CheckSummary, ...]:
@@ -41,6 +44,14 @@ def _evaluated(evaluations: Iterable[Evaluation]) -> tuple[Evaluated, ...]:
             observed=evaluation.observed,
             evaluated_at=moment(evaluation.timestamp),
             run=evaluation.run_id,
+            faults=evaluation.faults[:NAMED],
+            more_faults=max(0, evaluation.fault_count - NAMED),
+            differences=_differences(evaluation)[:NAMED],
         )
         for evaluation in evaluations
     )
+
+
+def _differences(evaluation: Evaluation) -> tuple[Mapping[str, str], ...]:
+    found = evaluation.metadata.get("differences")
+    return tuple(found) if isinstance(found, list) and not evaluation.passed else ()

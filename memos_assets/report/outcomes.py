@@ -53,6 +53,20 @@ class Evaluation:
             return "failed" if self.severity == "error" else "open"
         return "unproven" if self.stale else "proven"
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The faults that its evidence names, each with its row or object; none where it passed."""
+        named = self.metadata.get("faults")
+        if self.passed or not isinstance(named, list):
+            return ()
+        return tuple(one for one in named if isinstance(one, str))
+
+    @property
+    def fault_count(self) -> int:
+        """How many faults there are, named or not."""
+        counted = self.metadata.get("fault_count")
+        return counted if isinstance(counted, int) else len(self.faults)
+
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:

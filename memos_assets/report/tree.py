@@ -190,7 +190,21 @@ class ReasonCount:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """One check on one asset."""
+    """One check on one asset.
+
+    Attributes:
+        asset: that was checked.
+        status: by this evaluation.
+        stale: whether its data was loaded or pinned again since.
+        expected: in words.
+        observed: in words.
+        evaluated_at: when.
+        run: that evaluated it.
+        faults: the first ones, where it did not pass: each names a row or an object.
+        more_faults: how many more there are.
+        differences: of the values that differ, where values were compared: table, source, key,
+            column and both values.
+    """
 
     asset: str
     status: Status
@@ -199,6 +213,9 @@ class Evaluated:
     observed: str
     evaluated_at: str
     run: str
+    faults: tuple[str, ...] = ()
+    more_faults: int = 0
+    differences: tuple[Mapping[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

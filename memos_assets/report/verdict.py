@@ -8,6 +8,7 @@ from memos_assets.losses import by_table, embedding_losses, row_losses
 from memos_assets.report.formatting import plural
 from memos_assets.report.tree import (
     CheckSummary,
+    Evaluated,
     IndexUse,
     LostShare,
     ReasonCount,
@@ -124,9 +125,16 @@ def _failed(checklist: Sequence[CheckSummary]) -> Iterator[ToDo]:
             yield ToDo(
                 "failed check",
                 f"{check.check} on {evaluation.asset}: expected {evaluation.expected}; "
-                f"observed {evaluation.observed}{' (stale)' if evaluation.stale else ''}",
+                f"observed {evaluation.observed}{' (stale)' if evaluation.stale else ''}"
+                f"{_named(evaluation)}",
                 check.fix,
             )
+
+
+def _named(evaluation: Evaluated) -> str:
+    """Return the first faults of an evaluation, and how many more there are."""
+    more = f"; and {evaluation.more_faults:,} more" if evaluation.more_faults else ""
+    return f": {'; '.join(evaluation.faults)}{more}" if evaluation.faults else ""
 
 
 def _unproven(checklist: Sequence[CheckSummary]) -> Iterator[ToDo]:

@@ -12,6 +12,7 @@ from memos_assets.catalog import Catalog
 from memos_assets.checklist import CHECKLIST
 from memos_assets.consolidate.archive.records import adopt
 from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.loading.reload import Reload
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import Pinned, pin_sources
@@ -39,7 +40,7 @@ def consolidate(
     roots: Sequence[Root],
     files: Sequence[FoundFile],
     *,
-    reload: bool = False,
+    reload: Reload | None = None,
 ) -> Consolidation:
     """Bring PostgreSQL to what the files hold now, and prove it.
 
@@ -50,7 +51,7 @@ def consolidate(
         catalog: whose files they are.
         roots: recorded with the runs.
         files: from `find_files`; those to be consolidated are registered.
-        reload: load chunks again although the ledger says that they are up to date.
+        reload: chunks that are loaded again although the ledger says that they are up to date.
     """
     done = new_consolidation(catalog.schema)
     adopt(engine, settings.archive_folder)
@@ -80,7 +81,7 @@ def load_stale(
     tags: Mapping[str, str],
     done: Consolidation,
     *,
-    reload: bool = False,
+    reload: Reload | None = None,
 ) -> None:
     """Load the chunks that the tables do not hold as the pins do."""
     for kind in catalog.consolidated:
@@ -90,7 +91,7 @@ def load_stale(
         done.stale_chunks += len(stale)
         if stale:
             partitions = instance.get_dynamic_partitions(chunks_name(catalog.names, kind))
-            extra = {RELOAD_TAG: "true"} if reload else {}
+            extra = {RELOAD_TAG: reload.text} if reload is not None else {}
             for first, last in contiguous_ranges(partitions, stale):
                 run_tags = {**tags, **extra, **range_tags(first, last)}
                 run_job(instance, catalog, migrate(kind), run_tags, done)

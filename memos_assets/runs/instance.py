@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import Catalog
 from memos_assets.consolidate.archive.records import adopt
+from memos_assets.consolidate.loading.reload import Reload
 from memos_assets.consolidate.sources.discover import FoundFile, Root
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import pin_sources
@@ -57,7 +58,7 @@ def consolidate(
     roots: Sequence[Root],
     files: Sequence[FoundFile],
     *,
-    reload: bool,
+    reload: Reload | None,
     swap: bool,
 ) -> Consolidation:
     """Run a consolidation into the live tables, or into a shadow that is swapped in."""

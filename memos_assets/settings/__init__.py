@@ -10,6 +10,7 @@ from memos_assets.settings.environment import (
     batch_dagster_events,
     environment_for_dagster,
     environment_with_password,
+    unknown_variables,
 )
 
 __all__ = [
@@ -19,4 +20,5 @@ __all__ = [
     "environment_for_dagster",
     "environment_with_password",
     "load_settings",
+    "unknown_variables",
 ]

@@ -1,9 +1,11 @@
 """The environment of this process and of those that it starts; nothing else reads it."""
 
 import os
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 
-from memos_assets.settings.composed import Settings
+from memos_assets.settings.composed import Settings, variable_of
 
 #: Events that Dagster writes at once where it can: those of a run's plan and of its chunks.
 #: A small consolidation took 8.0 s with it and 9.7 s without (2026-11-22).
@@ -23,6 +25,16 @@ def metrics_folder() -> Path | None:
     """Return the folder of the metrics of all workers; None: this process is alone."""
     found = os.environ.get(_METRICS)
     return Path(found) if found else None
+
+
+def unknown_variables() -> Mapping[str, str | None]:
+    """Return each variable that begins with MEMOS_ and is not a setting -> the setting like it."""
+    known = [variable_of(name) for name in Settings.model_fields]
+    return {
+        name: next(iter(get_close_matches(name, known, 1, 0.85)), None)
+        for name in sorted(os.environ)
+        if name.startswith("MEMOS_") and name not in known
+    }
 
 
 def batch_dagster_events() -> None:

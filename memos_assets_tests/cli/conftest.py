@@ -1,5 +1,6 @@
 """The command line in this process, on a database of its own."""
 
+import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -48,6 +49,16 @@ def memos_assets(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyP
         return code, shown.out, shown.err
 
     return call
+
+
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def answers(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Have standard input be a terminal at which somebody answers."""
+    monkeypatch.setattr("sys.stdin", _Terminal(f"{text}\n" if text else ""))
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,8 @@ def test_a_demo_is_planned_consolidated_and_proven(
     assert "Nothing was written." in planned
 
     outcome = tmp_path / "outcome.json"
-    code, out, err = memos_assets("consolidate", "--data", str(demo_folder), "--json", str(outcome))
+    place = ("--data", str(demo_folder), "--json", str(outcome))
+    code, out, err = memos_assets("-v", "consolidate", *place)
     assert (code, err) == (0, "")
     assert f"Proven: {len(PROOF) - 1} of {len(PROOF)} checks passed, 1 is open." in out
     assert "V02 ok" in out

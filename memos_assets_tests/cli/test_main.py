@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from memos_assets import __version__
-from memos_assets.cli.main import COMMANDS
+from memos_assets.cli.commands import COMMANDS
 from memos_assets_tests.cli.conftest import Command
 
 

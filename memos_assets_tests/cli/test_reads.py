@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 import typer
 
-from memos_assets.cli.main import COMMANDS
+from memos_assets.cli.commands import COMMANDS
 from memos_assets.postgres import target
 from memos_assets.postgres.engine import libpq_url
 from memos_assets.postgres.server.embedded import EmbeddedServer
@@ -22,7 +22,7 @@ WRITE = frozenset({"consolidate", "migrate", "observe", "ui", "serve", "mcp"})
 _OF_A_STORE = ("list", "show", "verify", "diff", "restore", "prune")
 WITHOUT = frozenset(
     {
-        *("plan", "report", "demo", "explain", "down", "url", "check-sessions"),
+        *("plan", "report", "demo", "explain", "down", "url", "check-sessions", "settings"),
         *(f"snapshots {name}" for name in _OF_A_STORE),
     }
 )
@@ -39,7 +39,8 @@ ARGUMENTS = {
     "search": ("robot",),
     "impact": ("--rows", "10"),
     "plan": ("--data", "{data}"),
-    "retire": ("--data", "{data}"),
+    "retire": ("--yes", "--data", "{data}"),
+    "rollback": ("--yes",),
     "purge-archive": ("--yes",),
     "rejects show": ("a_source", "embeddings", "1"),
     "rejects export": ("{folder}/rejects.jsonl",),
@@ -72,6 +73,7 @@ ALSO = {
     "maintain": ("--dry-run",),
     "retire": ("--dry-run", "--data", "{data}"),
     "versions": ("--prune",),
+    "rollback": ("--dry-run",),
     "search": ("--like", "1", "--table", "corpus_documents"),
 }
 

@@ -1,6 +1,5 @@
 """Retirement at a terminal: messages, moved files, and exit codes."""
 
-import io
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from memos_assets_tests.cli.conftest import Command, bytes_of
+from memos_assets_tests.cli.conftest import Command, answers, bytes_of
 
 
 @pytest.fixture
@@ -45,6 +44,15 @@ def test_files_are_retired_listed_restored_and_purged(
     assert not (home / "archive").exists()
 
     code, out, err = memos_assets("retire", *place)
+    assert (code, out, err.split()[0], err.count("\n")) == (2, "", "M508", 1)
+    answers(monkeypatch, "n")
+    code, out, _ = memos_assets("retire", *place)
+    assert (code, out.endswith("Nothing was moved. --yes does not ask.\n")) == (1, True)
+    code, written, err = memos_assets("retire", "--dry-run", "--json", "-", *place)
+    assert {one["name"] for one in json.loads(written)["candidates"]} >= {"meta_buffer"}
+    assert "Nothing was moved." in err
+    assert bytes_of(data) == before
+    code, out, err = memos_assets("retire", "--yes", *place)
     assert (code, err) == (1, "")
     assert "Retired 2 files, 442.4 kB" in out
     assert set(bytes_of(data)) == {"hsea_hybrid.db", "cache/content_cache.db"}
@@ -52,10 +60,10 @@ def test_files_are_retired_listed_restored_and_purged(
     assert code == 0
     assert "meta_buffer-3e2e1e3051cc" in out
 
-    code, out, _ = memos_assets("retire", "hsea_hybrid", "--accept-open-rejects", *place)
+    code, out, _ = memos_assets("retire", "hsea_hybrid", "--yes", "--accept-open-rejects", *place)
     assert code == 0
     # Only a cache is left; what is retired is loaded again from its pins.
-    code, out, _ = memos_assets("consolidate", "--reload", *place)
+    code, out, _ = memos_assets("consolidate", "-v", "--reload", *place)
     assert code == 0
     assert "V13 ok" in out
     assert "loaded memos.thought_templates: 14 rows" in out
@@ -86,7 +94,8 @@ def test_files_are_retired_listed_restored_and_purged(
     code, out, _ = memos_assets("purge-archive", "--dry-run")
     assert (code, "test_buffer (221.2 kB) may be deleted" in out) == (0, True)
     assert (manifest.parent / "test_buffer.db").exists()
-    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert memos_assets("purge-archive")[0] == 2
+    answers(monkeypatch, "")
     assert memos_assets("purge-archive")[0] == 1
     assert (manifest.parent / "test_buffer.db").exists()
     code, out, _ = memos_assets("purge-archive", "--yes")
@@ -108,7 +117,11 @@ def test_a_source_is_forgotten_with_its_rows_and_its_chunks(
     code, _, err = memos_assets("forget", "meta_buffer")
     assert code == 2
     assert err.startswith("M554 meta_buffer: 14 rows of it are loaded")
-    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    code, out, err = memos_assets("forget", "meta_buffer", "--with-rows")
+    assert (code, out, err.split()[0], err.count("\n")) == (2, "", "M508", 1)
+    code, out, _ = memos_assets("forget", "meta_buffer", "--with-rows", "--dry-run")
+    assert (code, out.startswith("Would delete 14 rows of meta_buffer from ")) == (0, True)
+    answers(monkeypatch, "n")
     code, out, _ = memos_assets("forget", "meta_buffer", "--with-rows")
     assert (code, out.endswith("Nothing was deleted. --yes does not ask.\n")) == (1, True)
     code, out, _ = memos_assets("forget", "meta_buffer", "--with-rows", "--yes")
@@ -126,7 +139,9 @@ def test_a_source_is_forgotten_with_its_rows_and_its_chunks(
     ("arguments", "message"),
     [
         pytest.param(["retire"], "M520 --data: ", id="no folder"),
-        pytest.param(["retire", "nobody", "--data", "{data}"], "M553 nobody: ", id="no such name"),
+        pytest.param(
+            ["retire", "nobody", "--yes", "--data", "{data}"], "M553 nobody: ", id="no such name"
+        ),
         pytest.param(["restore-source", "nobody"], "M550 nobody: ", id="nothing retired"),
         pytest.param(["purge-archive", "nobody"], "M550 nobody: ", id="nothing to purge"),
         pytest.param(["forget", "nobody"], "M526 nobody: ", id="nothing to forget"),

@@ -89,7 +89,12 @@ def test_a_bug_is_one_line_and_its_traceback_a_file(
 def test_a_schema_goes_back_and_forth(
     memos_assets: Command, database: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert "base" in memos_assets("migrate", "--to", "base")[1]
+    code, out, err = memos_assets("migrate", "--to", "base")
+    assert (code, out, err.split()[0], err.count("\n")) == (2, "", "M508", 1)
+    code, out, _ = memos_assets("migrate", "--to", "base", "--dry-run")
+    assert (code, out.startswith(f"Would take back {head()}, ")) == (0, True)
+    assert "base" in memos_assets("migrate", "--to", "base", "--yes")[1]
+    assert "Would apply 0001, " in memos_assets("migrate", "--dry-run")[1]
     with database.connect() as conn:
         assert conn.exec_driver_sql("select to_regnamespace('memos')").scalar_one() is None
     files = (PROJECT_ROOT / "sql" / "migrations" / "versions").glob("*.py")

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import typer
+from typer.main import get_command
 
 from memos_assets.cli.display import console
 from memos_assets.cli.main import run
@@ -26,12 +27,12 @@ def test_a_terminal_shows_what_its_encoding_has(
     written = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
 
-    def assembled(_: str | None) -> typer.Typer:
+    def program(_: object) -> object:
         app = typer.Typer()
         app.command()(lambda: console.print(TEXT, markup=False))
-        return app
+        return get_command(app)
 
-    monkeypatch.setattr("memos_assets.cli.main.assemble", assembled)
+    monkeypatch.setattr("memos_assets.cli.main.program", program)
     assert run([]) == 0
     sys.stdout.flush()
     assert written.getvalue().rstrip(b"\n") == expected

@@ -36,22 +36,27 @@ def test_a_swap_and_a_rollback_say_what_is_live_and_the_way_back(
     assert re.search(r"^1 +previous +memos_v1 +0 ", out, re.MULTILINE)
 
     code, out, err = memos_assets("rollback")
+    assert (code, out, err.split()[0]) == (2, "", "M508")
+    code, out, err = memos_assets("rollback", "--dry-run")
+    assert (code, err) == (0, "")
+    assert out == "Version 1 would be live in place of version 2. Nothing was changed.\n"
+    code, out, err = memos_assets("rollback", "--yes")
     assert (code, err) == (0, "")
     assert out.startswith("Version 1 (0 rows) is live since ")
     assert "memos-assets verify proves the live version" in out
-    code, out, err = memos_assets("rollback", "--to", "9")
+    code, out, err = memos_assets("rollback", "--yes", "--to", "9")
     assert (code, out) == (2, "")
     assert err.startswith("M332 schema memos: there is no version 9. Fix: ")
     # It is killed when version 2 is live, and before it said so.
     with monkeypatch.context() as patched:
         patched.setattr(version, "report_exchange", _killed)
-        assert memos_assets("rollback")[0] == 130
-    code, out, _ = memos_assets("rollback")
+        assert memos_assets("rollback", "--yes")[0] == 130
+    code, out, _ = memos_assets("rollback", "--yes")
     assert (code, out.split(" at ")[0]) == (0, "Version 2 became live")
     assert "by a command that was interrupted. Nothing was changed now" in out
-    assert memos_assets("rollback")[1].startswith("Version 1 ")
-    assert memos_assets("rollback", "--to", "2")[0] == 0
-    code, out, err = memos_assets("rollback", "--to", "2")
+    assert memos_assets("rollback", "--yes")[1].startswith("Version 1 ")
+    assert memos_assets("rollback", "--yes", "--to", "2")[0] == 0
+    code, out, err = memos_assets("rollback", "--yes", "--to", "2")
     assert (code, err) == (0, "")
     assert re.match(r"Version 2 is live already, since 20\S+ \S+ UTC\. Nothing was changed;", out)
     assert re.search(r"^2 +live ", memos_assets("versions")[1], re.MULTILINE)

@@ -18,6 +18,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS, Catalog
+from memos_assets.consolidate.loading.reload import Reload
 from memos_assets.consolidate.sources.discover import FoundFile, Root, find_files
 from memos_assets.consolidate.sources.observe import register_files
 from memos_assets.consolidate.sources.pinned import pin_sources
@@ -117,7 +118,7 @@ class World:
             catalog,
             self.roots,
             self.files(),
-            reload=reload,
+            reload=Reload() if reload else None,
         )
 
     def observe(self) -> None:

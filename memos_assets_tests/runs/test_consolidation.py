@@ -9,6 +9,7 @@ import pytest
 
 from memos_assets.catalog import MEMOS
 from memos_assets.checklist import CHECKLIST
+from memos_assets.consolidate.loading.reload import Reload
 from memos_assets.consolidate.sources.chunks import MOST_CHUNKS
 from memos_assets.consolidate.sources.discover import Root, find_files
 from memos_assets.defs.partitions import by_source, range_tags
@@ -120,7 +121,7 @@ def test_reload_loads_every_chunk_of_a_named_file_again(world: World) -> None:
     before = consolidate(*where, files)
     assert before.proven
     assert world.partitions() == ["mine/000", "mine/001"]
-    done = consolidate(*where, files, reload=True)
+    done = consolidate(*where, files, reload=Reload())
     assert done.proven
     assert done.stale_chunks == 2
     assert world.jobs_of(done) == ["migrate_meta_buffer", "index_check_report"]

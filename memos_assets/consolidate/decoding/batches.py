@@ -33,6 +33,10 @@ _LARGEST_DIMENSION = 2**31 - 1
 INTEGRAL_REALS = b"memos.integral_reals"
 
 
+#: How the detail of a loose end ends whose other row is a reject, too.
+IS_REJECTED = "is rejected itself"
+
+
 @dataclass(frozen=True, slots=True)
 class RawBatch:
     """n rows as SQLite returned them.
@@ -236,7 +240,7 @@ def _check_links(
 
 
 def _dangling(link: Link, end: str, exists: int | None) -> str:
-    state = "is rejected itself" if exists else "does not exist"
+    state = IS_REJECTED if exists else "does not exist"
     return f"{link.column} {end[:80]!r} {state}"
 
 

@@ -8,6 +8,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_task
+from memos_assets.consolidate.loading.reload import Reload
 from memos_assets.consolidate.rejects.decisions import decisions_about
 from memos_assets.consolidate.sources.pins import Pin
 from memos_assets.consolidate.sources.registry import specs_in
@@ -176,7 +177,7 @@ def chunk_numbers(conn: sa.Connection, pin: Pin) -> list[int]:
 
 
 def stale_tasks(
-    conn: sa.Connection, spec: TableSpec, pin: Pin, *, reload: bool = False
+    conn: sa.Connection, spec: TableSpec, pin: Pin, *, reload: Reload | None = None
 ) -> list[ChunkTask]:
     """Return the chunks of a table whose rows are not those of the pin.
 
@@ -202,13 +203,14 @@ def stale_tasks(
             and entry.rows == stored.get(chunk, 0)
             and entry.rules == {reason: decided.get(reason) for reason in entry.rules}
         )
-        if reload or not fresh:
+        again = reload is not None and reload.takes(spec.name, pin.source, chunk)
+        if again or not fresh:
             stale.append(task)
     return stale
 
 
 def stale_chunks(
-    conn: sa.Connection, pins: Iterable[Pin], *, reload: bool = False
+    conn: sa.Connection, pins: Iterable[Pin], *, reload: Reload | None = None
 ) -> set[tuple[str, int]]:
     """Return (source, chunk) of the chunks that differ from the pins in some table."""
     return {

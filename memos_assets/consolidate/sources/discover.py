@@ -12,6 +12,7 @@ from typing import Literal
 from memos_assets.catalog import Catalog, FileKind
 from memos_assets.catalog.folder_markers import ARCHIVE_MARKER, PINS_MARKER
 from memos_assets.consolidate.sources import layout as kind_layout
+from memos_assets.consolidate.sources.choice import ALL, Choice
 from memos_assets.consolidate.sources.copies import Copy, copies_among
 from memos_assets.errors import MemosAssetsError, SourceError, UsageError
 from memos_assets.sqlite import file as sqlite_file
@@ -120,7 +121,7 @@ class FoundFile:
 
 
 def find_files(
-    catalog: Catalog, roots: Sequence[Root], *, none_will_do: bool = False
+    catalog: Catalog, roots: Sequence[Root], *, none_will_do: bool = False, choice: Choice = ALL
 ) -> list[FoundFile]:
     """Recognise every SQLite file under the roots, sorted by path; nothing is written.
 
@@ -130,6 +131,7 @@ def find_files(
         catalog: whose kinds of file are recognised.
         roots: folders that are searched, and files.
         none_will_do: finding no file is not an error.
+        choice: files that are looked at; others are not opened.
 
     Raises:
         UsageError: M523 no SQLite file at all, unless ``none_will_do``: once all are retired,
@@ -139,20 +141,29 @@ def find_files(
     found: dict[Path, FoundFile] = {}
     for root in roots:
         for path in _candidates(root.path):
-            if path not in found:
+            if path not in found and choice.takes(path, root.path):
                 found[path] = _recognise(catalog, path, root.path, named.get(path))
     files = sorted(found.values(), key=lambda file: str(file.path))
+    if choice.skip_unreadable:
+        files = [_skipped(file) for file in files]
     if not files and not none_will_do:
         places = ", ".join(str(root.path) for root in roots)
         raise UsageError(
             "M523",
-            "no SQLite file",
+            f"no SQLite file{' that --include and --exclude leave' if choice else ''}",
             where=places,
             fix="pass the folder that holds memOS's *.db files: --data DIR",
         )
     files = _without_copies(_without_second_names(files, named), named)
     _refuse_same_names(file for file in files if file.treatment == "consolidate")
     return files
+
+
+def _skipped(file: FoundFile) -> FoundFile:
+    """Leave a file alone that cannot be used; its reason is said, and it stops no other one."""
+    if file.treatment != "unusable":
+        return file
+    return replace(file, treatment="list", why=f"skipped: {file.why}", error=None)
 
 
 def _names(roots: Sequence[Root]) -> Mapping[Path, str]:
@@ -368,13 +379,21 @@ def _test_or_legacy(path: Path, root: Path) -> str | None:
 
 
 def _refuse_same_names(files: Iterable[FoundFile]) -> None:
+    """Refuse files of one name, all of them at once.
+
+    Raises:
+        UsageError: M524.
+    """
     seen: dict[str, FoundFile] = {}
-    for file in files:
-        other = seen.setdefault(file.source, file)
-        if other is not file:
-            raise UsageError(
-                "M524",
-                f"two files would have this source name: {other.path} and {file.path}",
-                where=file.source,
-                fix=f"name one of them: --data {spare_name(file.source)}={file.path}",
-            )
+    doubles = [
+        (seen[file.source], file) for file in files if seen.setdefault(file.source, file) != file
+    ]
+    if doubles:
+        pairs = [f"{one.path} and {other.path}" for one, other in doubles]
+        names = [f"--data {spare_name(other.source)}={other.path}" for _, other in doubles]
+        raise UsageError(
+            "M524",
+            f"two files would have this source name: {'; '.join(pairs)}",
+            where=", ".join(dict.fromkeys(other.source for _, other in doubles)),
+            fix=f"name one of them: {' '.join(names)}",
+        )

@@ -8,6 +8,7 @@ import pyarrow as pa
 from memos_assets.catalog import Catalog, FileKind, TableSpec
 from memos_assets.consolidate.decoding.reader import ChunkTask, chunk_stream
 from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.loading.reload import Reload
 from memos_assets.consolidate.sources import registry
 from memos_assets.consolidate.sources.observe import pins_for
 from memos_assets.consolidate.sources.pins import Pin
@@ -69,7 +70,7 @@ def stale_work(
     """Return the chunks of this run whose rows are not those of the pin, in the order of keys."""
     engine, folder = postgres.engine, postgres.settings.pins_folder
     wanted = by_source(context.partition_keys)
-    reload = context.run.tags.get(RELOAD_TAG) == "true"
+    reload = Reload.parse(context.run.tags.get(RELOAD_TAG))
     with engine.connect() as conn:
         sources = registry.sources_named(conn, kind, wanted)
     pins = pins_for(engine, folder, consolidation_of(context.run), sources)

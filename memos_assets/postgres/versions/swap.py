@@ -106,19 +106,7 @@ def roll_back(
     version = tables.versions.c
     with engine.begin() as conn:
         ensure_live(conn, catalog)
-        statement = sa.select(version.version, version.swapped_out_at).where(
-            version.state == "previous", of_catalog(catalog)
-        )
-        if number is not None:
-            statement = statement.where(version.version == number)
-        former = conn.execute(statement.order_by(version.swapped_out_at.desc())).first()
-    if former is None:
-        raise TargetError(
-            "M332",
-            "there is no former version" if number is None else f"there is no version {number}",
-            where=f"schema {catalog.schema}",
-            fix="see what there is: memos-assets versions",
-        )
+        former = _former(conn, catalog, number)
     return _make_live(
         engine,
         catalog,
@@ -128,6 +116,34 @@ def roll_back(
         with_its_pins=True,
         again="run the command again",
     )
+
+
+def former_version(engine: sa.Engine, catalog: Catalog, number: int | None = None) -> int:
+    """Return the number of the version that `roll_back` would make live; nothing is changed.
+
+    Raises:
+        TargetError: M332 there is none.
+    """
+    with engine.connect() as conn:
+        return int(_former(conn, catalog, number).version)
+
+
+def _former(conn: sa.Connection, catalog: Catalog, number: int | None) -> Any:
+    version = tables.versions.c
+    statement = sa.select(version.version, version.swapped_out_at).where(
+        version.state == "previous", of_catalog(catalog)
+    )
+    if number is not None:
+        statement = statement.where(version.version == number)
+    former = conn.execute(statement.order_by(version.swapped_out_at.desc())).first()
+    if former is None:
+        raise TargetError(
+            "M332",
+            "there is no former version" if number is None else f"there is no version {number}",
+            where=f"schema {catalog.schema}",
+            fix="see what there is: memos-assets versions",
+        )
+    return former
 
 
 def _make_live(

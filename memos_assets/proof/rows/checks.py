@@ -248,7 +248,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         name="v01_row_counts_match",
         title="Every source row is loaded or rejected for a reason that it has, once, in every "
         "chunk, and nothing else is there.",
-        fix="load the named chunks again: memos-assets consolidate --reload",
+        fix="load the named chunks again: memos-assets consolidate --reload --table TABLE",
         where="each table",
         reads="every rowid on both sides; each row in the rejects, judged anew from the pinned "
         "file: its digest, whether it can be loaded, its reason, the decision that settled it; "
@@ -262,7 +262,8 @@ CHECKS: tuple[AnyCheck, ...] = (
         number=2,
         name="v02_rows_match_bit_for_bit",
         title="Every row read from SQLite and from PostgreSQL is the same, vectors bit for bit.",
-        fix="load the named rows again: memos-assets consolidate --reload",
+        fix="load the named rows again: memos-assets consolidate --reload --table TABLE "
+        "--source NAME",
         where="each table",
         reads="every compared column of every row, vectors and texts as bytes, JSON by value; one "
         "digest per side; the words for search, generated again from the texts",
@@ -383,7 +384,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         number=27,
         name="v27_ledger_recomputes",
         title="Every column of the ledger follows from the pinned file, the rows and the rejects.",
-        fix="load the named chunks again: memos-assets consolidate --reload",
+        fix="load the named chunks again: memos-assets consolidate --reload --table TABLE",
         where="each table",
         reads="digest, counts, rules and bounds of every chunk in `memos_ops.chunks`, computed "
         "again from the pinned copy, the table, the rejects and the decisions; its code version "

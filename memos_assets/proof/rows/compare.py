@@ -23,7 +23,7 @@ from memos_assets.progress import Progress, report
 from memos_assets.proof.expected import values as canonical
 from memos_assets.proof.expected.rejects import Judged, Rejects
 from memos_assets.proof.rows.derived import MOST_NAMED, DerivedCheck
-from memos_assets.proof.rows.differences import DifferingChunk, locate_differences
+from memos_assets.proof.rows.differences import Difference, DifferingChunk, locate_differences
 from memos_assets.proof.rows.row_streams import (
     UNENCODABLE,
     SourceSide,
@@ -82,6 +82,7 @@ class SourceProof:
         null_in_source: ``column: reason`` -> loaded rows whose embedding is unusable in SQLite.
         faults: faults by kind; each entry names a row.
         fault_counts: number of faults by kind.
+        differences: the first values that differ.
     """
 
     source: str
@@ -100,6 +101,7 @@ class SourceProof:
     null_in_source: Counter[str] = field(default_factory=Counter)
     faults: dict[str, list[str]] = field(default_factory=dict)
     fault_counts: Counter[str] = field(default_factory=Counter)
+    differences: list[Difference] = field(default_factory=list)
 
     def fault(self, kind: str, what: str) -> None:
         """Count a fault; the first few of a kind are named."""
@@ -316,6 +318,8 @@ def _add_differences(conn: sa.Connection, where: DifferingChunk, proof: SourcePr
     here, there = Side(), Side()
     for fault in locate_differences(conn, where, here.add, there.add):
         proof.fault(fault.kind, fault.what)
+        if fault.difference is not None and len(proof.differences) < MOST_NAMED:
+            proof.differences.append(fault.difference)
     proof.chunks[where.chunk] = here.digest, there.digest
 
 

@@ -38,11 +38,46 @@ class DifferingChunk:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """One value that differs, as people and programs read it.
+
+    Attributes:
+        table: in PostgreSQL, without its schema.
+        source: name of the source.
+        key: of the row, and its rowid in SQLite.
+        column: of the value.
+        place: where in the value both begin to differ; empty where one of them is NULL.
+        in_sqlite: the value, from there on.
+        in_postgresql: as above.
+        more: what else is known of the difference.
+    """
+
+    table: str
+    source: str
+    key: str
+    column: str
+    place: str
+    in_sqlite: str
+    in_postgresql: str
+    more: str = ""
+
+    @property
+    def what(self) -> str:
+        """The difference in words, without table and source."""
+        place = f"{self.place} " if self.place else ""
+        return (
+            f"{self.key} {self.column}: {place}{self.in_sqlite} in SQLite, "
+            f"{self.in_postgresql} in PostgreSQL{self.more}"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of one row."""
+    """One fault of one row; ``difference`` where a value differs."""
 
     kind: Literal["missing", "extra", "rejected and loaded", "differs"]
     what: str
+    difference: Difference | None = None
 
 
 def locate_differences(
@@ -79,8 +114,9 @@ def locate_differences(
                 there(joined(row.rowid, found))
                 for place, name in enumerate(names):
                     if expected[place] != found[place]:
-                        what = _difference(where.spec, name, expected[place], found[place])
-                        yield Fault("differs", f"{key} {name}: {what}")
+                        values = _difference(where.spec, name, expected[place], found[place])
+                        one = Difference(where.spec.name, where.pin.source, key, name, *values)
+                        yield Fault("differs", one.what, one)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,29 +181,33 @@ def _key(spec: TableSpec, names: Sequence[str], fields: Fields | None, rowid: in
     return f"{shown[:120]} (rowid {rowid})"
 
 
-def _difference(spec: TableSpec, name: str, expected: bytes | None, found: bytes | None) -> str:
-    """Say where two values differ: which element and its bits, or from which byte on."""
+def _difference(
+    spec: TableSpec, name: str, expected: bytes | None, found: bytes | None
+) -> Sequence[str]:
+    """Return where two values differ, both from there on, and what else is known.
+
+    The place is an element and its bits, or the byte from which on they differ.
+    """
     if expected is None or found is None:
-        return (
-            f"{_whole(spec, name, expected)} in SQLite, {_whole(spec, name, found)} in PostgreSQL"
-        )
+        return "", _whole(spec, name, expected), _whole(spec, name, found)
     vector = next((vector for vector in spec.vectors if vector.name == name), None)
     if vector is not None:
         return _element(vector, expected, found)
     length = min(len(expected), len(found))
     place = next((i for i in range(length) if expected[i] != found[i]), length)
     return (
-        f"from byte {place}: {_part(spec, name, expected, place)} in SQLite, "
-        f"{_part(spec, name, found, place)} in PostgreSQL"
+        f"from byte {place}:",
+        _part(spec, name, expected, place),
+        _part(spec, name, found, place),
     )
 
 
-def _element(vector: VectorColumn, expected: bytes, found: bytes) -> str:
-    """Name the first differing element of two vectors in wire form, with the bits of both."""
+def _element(vector: VectorColumn, expected: bytes, found: bytes) -> Sequence[str]:
+    """Return the first differing element of two vectors in wire form, with the bits of both."""
     size = 2 if vector.stored == "halfvec" else 4
     lengths = [(len(value) - 4) // size for value in (expected, found)]
     if lengths[0] != lengths[1]:
-        return f"{lengths[0]} elements in SQLite, {lengths[1]} in PostgreSQL"
+        return "", f"{lengths[0]} elements", f"{lengths[1]}"
     bits = [np.frombuffer(value, f">u{size}", offset=4) for value in (expected, found)]
     places = np.flatnonzero(bits[0] != bits[1])
     first = int(places[0])
@@ -179,10 +219,7 @@ def _element(vector: VectorColumn, expected: bytes, found: bytes) -> str:
     flipped = int(bits[0][first]) ^ int(bits[1][first])
     where = ", ".join(str(bit) for bit in range(8 * size) if flipped >> bit & 1)
     others = f"; {len(places)} elements differ" if len(places) > 1 else ""
-    return (
-        f"element {first} of {lengths[0]} is {shown[0]} in SQLite, {shown[1]} in PostgreSQL, "
-        f"bit {where}{others}"
-    )
+    return f"element {first} of {lengths[0]} is", *shown, f", bit {where}{others}"
 
 
 def _whole(spec: TableSpec, name: str, value: bytes | None) -> str:

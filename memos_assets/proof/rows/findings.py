@@ -2,11 +2,15 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 
 from memos_assets.finding import Finding
 from memos_assets.proof.rows.compare import COUNT_FAULTS, SourceProof
 from memos_assets.proof.rows.derived import MOST_NAMED
 from memos_assets.proof.rows.links import LinkProof
+
+#: Kinds of fault of V02.
+_KINDS = ("differs", "missing", "extra")
 
 
 def _named(proofs: Sequence[SourceProof], kinds: Sequence[str]) -> list[str]:
@@ -35,6 +39,7 @@ def row_counts(proofs: Sequence[SourceProof], foreign: int) -> Finding:
             "source_rows": source,
             "loaded_rows": loaded,
             "rejected_rows": rejected,
+            "fault_count": faults + foreign,
             "faults": _named(proofs, COUNT_FAULTS),
             "sources": [
                 {
@@ -72,9 +77,12 @@ def bit_for_bit(proofs: Sequence[SourceProof], search_texts: Sequence[str]) -> F
         evidence={
             "differing_values": differing,
             "reals_read_as_integers": dict(sorted(integral.items())),
-            "faults": [*_named(proofs, ("differs", "missing", "extra")), *search_texts][
-                :MOST_NAMED
-            ],
+            "fault_count": len(search_texts)
+            + sum(proof.fault_counts[kind] for proof in proofs for kind in _KINDS),
+            "faults": [*_named(proofs, _KINDS), *search_texts][:MOST_NAMED],
+            "differences": [
+                asdict(one) for proof in proofs for one in proof.differences[:MOST_NAMED]
+            ][:MOST_NAMED],
             "sources": [
                 {
                     "source": proof.source,

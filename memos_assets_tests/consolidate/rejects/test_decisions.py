@@ -7,6 +7,7 @@ import sqlalchemy as sa
 
 from memos_assets.catalog import MEMOS
 from memos_assets.consolidate.loading import ledger
+from memos_assets.consolidate.loading.reload import Reload
 from memos_assets.errors import UsageError
 from memos_assets_tests.consolidate import builders as b
 from memos_assets_tests.consolidate.deciding import (
@@ -95,7 +96,7 @@ def test_a_decision_outlives_a_reload_and_holds_for_rows_that_come_later(
     b.load_stale(engine, pin)
     spec = MEMOS.table("embeddings")
     with engine.connect() as conn:
-        tasks = ledger.stale_tasks(conn, spec, pin, reload=True)
+        tasks = ledger.stale_tasks(conn, spec, pin, reload=Reload())
     b.load(engine, pin, spec, tasks, "reload")
     assert settled(engine, "embeddings") == [(2, "nul_character", REPLACE)]
     # A row moves, as memOS's REPLACE moves it.
