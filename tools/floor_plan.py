@@ -41,7 +41,7 @@ INNER_FLOORS = {
         *("service_role", "owned_rows", "acting", "user_rows", "policy_states", "forks"),
         *("row_security", "migrations"),
         *("first_write", "backup"),
-        *("versions", "target", "dagster_storage"),
+        *("versions", "target", "dagster_storage", "dagster_state"),
     ),
     "consolidate": ("sources", "decoding", "rejects", "loading", "archive"),
     "proof": ("expected", "channel", "shape", "rows", "search"),

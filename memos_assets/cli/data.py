@@ -124,7 +124,7 @@ def consolidate_command(
         bool,
         typer.Option(
             "--swap",
-            help="Load every registered source into a shadow, and make it live once it is proven.",
+            help="Load every registered source into a shadow, which goes live once it is proven.",
         ),
     ] = False,
     accept_rows: AcceptedRows = None,

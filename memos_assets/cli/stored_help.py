@@ -105,7 +105,7 @@ def _command(stored: Stored, path: tuple[str, ...]) -> Any:
 
 
 def _function(params: Sequence[Mapping[str, Any]]) -> Any:
-    """Return a function with the parameters of a command, which says that it is to be run."""
+    """Return a function with a command's parameters; it says that the real one has to run."""
 
     def to_run(**_: object) -> str:
         return TO_RUN
