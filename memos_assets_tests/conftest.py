@@ -1,7 +1,6 @@
 """One throwaway PostgreSQL per session, one database per test."""
 
 import itertools
-import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -42,11 +41,6 @@ COSTS = {"server": 20, "database": 150, "world": 400, "consolidated": 400}
 
 #: Databases written by memOS's own classes; beside the checkout, not in it.
 SAMPLES = PROJECT_ROOT.parent / "shared" / "samples"
-
-
-def pytest_configure() -> None:
-    """Forget how wide the terminal of the tests is, which pytest-xdist tells its workers."""
-    os.environ.pop("COLUMNS", None)
 
 
 def pytest_report_header() -> str:

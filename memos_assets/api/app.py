@@ -12,7 +12,18 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from memos_assets import __version__
-from memos_assets.api import health, memories, network, quests, search, snapshots
+from memos_assets.api import (
+    board_posts,
+    boards,
+    health,
+    memories,
+    network,
+    questions,
+    quests,
+    scratchpad,
+    search,
+    snapshots,
+)
 from memos_assets.api.dependencies import answer, doors_of, token_of
 from memos_assets.api.doors import Doors, open_doors
 from memos_assets.api.limits import Limits
@@ -20,17 +31,21 @@ from memos_assets.api.mcp_http import mcp_route, token_of_call
 from memos_assets.api.mcp_server import mcp_server
 from memos_assets.api.metrics import Metrics
 from memos_assets.api.phases import Answering, SearchPhases
+from memos_assets.api.pipeline import Pipeline
 from memos_assets.api.problems import Problem, problem
 from memos_assets.errors import AgentError, MemosAssetsError
 from memos_assets.settings import Settings, load_settings
 from memos_assets.settings.environment import metrics_folder
 
-ROUTERS = (memories, network, search, quests, snapshots, health)
+ROUTERS = (
+    *(memories, network, search, questions, scratchpad, boards, board_posts, quests, snapshots),
+    health,
+)
 _DESCRIPTION = (
-    "Memory, search, cache and snapshots of agents. Every path but /health and /ready needs "
-    "`Authorization: Bearer TOKEN`; `memos-assets tokens create --user ID` makes a token, and a "
-    "request sees what its user may see. Errors are problem details (RFC 9457) with a code, which "
-    "`memos-assets explain CODE` documents."
+    "Memory, search, answers, boards and snapshots of agents. Every path but /health and /ready "
+    "needs `Authorization: Bearer TOKEN`; `memos-assets tokens create --user ID` makes a token, "
+    "and a request sees what its user may see. Errors are problem details (RFC 9457) with a code, "
+    "which `memos-assets explain CODE` documents."
 )
 
 
@@ -38,7 +53,8 @@ def create_app(
     settings: Settings,
     *,
     make_doors: Callable[[Settings], Doors] = open_doors,
-    answering: Answering | None = None,
+    searching: Answering | None = None,
+    asking: Answering | None = None,
     folder: Path | None = None,
 ) -> FastAPI:
     """Return the application; nothing is connected before it starts.
@@ -46,7 +62,8 @@ def create_app(
     Args:
         settings: of this process.
         make_doors: opens the doors when the application starts.
-        answering: computes answers of searches, in place of `SearchPhases`.
+        searching: answers searches, in place of `SearchPhases`.
+        asking: answers questions, in place of `Pipeline`.
         folder: of the metrics of all workers; None: this one is alone.
     """
 
@@ -73,8 +90,11 @@ def create_app(
         telemetry={"tracing": False, "metrics": False, "logs": False},
         redirect_slashes=False,
     )
-    app.state.metrics, app.state.answering = Metrics(folder), answering or SearchPhases()
-    server = mcp_server(lambda: app.state.doors, app.state.answering, token_of_call)
+    app.state.metrics = Metrics(folder)
+    app.state.searching, app.state.asking = searching or SearchPhases(), asking or Pipeline()
+    server = mcp_server(
+        lambda: app.state.doors, app.state.searching, app.state.asking, token_of_call
+    )
     app.router.routes.append(mcp_route(server, lambda: app.state.doors))
     for module in ROUTERS:
         app.include_router(module.router)

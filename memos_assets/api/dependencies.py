@@ -3,11 +3,11 @@
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
-import orjson
 from fastapi import Depends, Request
 from starlette.responses import Response
 
 from memos_assets.api.doors import Doors, Visit
+from memos_assets.api.json_bytes import json_bytes
 from memos_assets.api.problems import MEDIA_TYPE, Problem
 
 
@@ -35,8 +35,7 @@ Visiting = Annotated[Visit, Depends(_visit, scope="function")]
 
 def answer(content: Any, status: int = 200) -> Response:
     """Return an answer as JSON; times are ISO 8601 with their zone."""
-    body = orjson.dumps(content, default=str, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status, media_type="application/json")
+    return Response(json_bytes(content), status, media_type="application/json")
 
 
 def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -49,6 +48,7 @@ def refusals(*statuses: int) -> dict[int | str, dict[str, Any]]:
         405: "The path has no such method.",
         406: "The path answers with other media types.",
         409: "It cannot be done as things are.",
+        410: "It has expired.",
         413: "The body is too large.",
         422: "A value cannot be used.",
         500: "A bug.",

@@ -20,7 +20,9 @@ from memos_assets.cache import Cache
 from memos_assets.errors import AgentError
 from memos_assets.memory import Memory, access_tokens, sessions_for
 from memos_assets.memory.access_tokens import Bearer
+from memos_assets.memory.acting import Acting
 from memos_assets.memory.service import MemoryService
+from memos_assets.research import Research
 from memos_assets.search.embed import AsyncEmbedder, configured_async_embedder
 from memos_assets.settings import Settings
 
@@ -51,7 +53,7 @@ class Uses:
 
 
 class Doors:
-    """What the requests of one process share: sessions, memory, cache, and who is let in."""
+    """What the requests of a process share: sessions, memory, cache, pipeline, who is let in."""
 
     def __init__(
         self,
@@ -65,6 +67,10 @@ class Doors:
             settings: of this process.
             sessions: from `sessions_for`.
             embedder: in place of the configured one.
+
+        Raises:
+            AgentError: M957 the key of JSON Web Tokens cannot be used; M993 a setting of the
+                generator is missing.
         """
         self.settings, self.sessions = settings, sessions
         if embedder is None and settings.embedder is not None:
@@ -72,6 +78,7 @@ class Doors:
         self.embedder = embedder
         self.memory = Memory(settings, embedder=embedder)
         self.cache = Cache(embedder)
+        self.research = Research(settings, sessions, embedder=embedder, cache=self.cache)
         self.verifiers: Sequence[Verifier] = verifiers_of(settings)
         self.uses = Uses()
         self._service: MemoryService | None = None
@@ -154,7 +161,7 @@ class Visit:
         """End the transaction, so that no connection is in use while a model answers."""
         await self.session.commit()
 
-    async def act(self, spaces: Sequence[str] | None = None) -> None:
+    async def act(self, spaces: Sequence[str] | None = None) -> Acting:
         """Let the transaction act for the user, with the spaces of the token, or some of them.
 
         Raises:
@@ -169,7 +176,7 @@ class Visit:
                 where="; ".join(map(repr, beyond)),
                 fix="use a token that was made with --space",
             )
-        await self.doors.memory.act_as(
+        return await self.doors.memory.act_as(
             self.session, user=self.bearer.user, agent=self.bearer.agent, spaces=wanted
         )
 
@@ -203,7 +210,6 @@ def open_doors(settings: Settings) -> Doors:
     """Return the doors on a database that is prepared and walled off.
 
     Raises:
-        AgentError, TargetError, ServerError, UsageError: as `sessions_for`; M957 the key of JSON
-            Web Tokens cannot be used.
+        AgentError, TargetError, ServerError, UsageError: as `sessions_for` and `Doors`.
     """
     return Doors(settings, sessions_for(settings, application_name=APPLICATION_NAME))

@@ -4,8 +4,6 @@ Source: https://modelcontextprotocol.io/specification, and the official Python S
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import Annotated, Any, Final
 
@@ -15,7 +13,9 @@ from mcp.server.mcpserver.exceptions import ResourceError, ToolError
 from pydantic import Field
 
 from memos_assets import __version__
-from memos_assets.api.doors import Doors, Visit
+from memos_assets.api.mcp_answers import add_answering
+from memos_assets.api.mcp_boards import add_boards
+from memos_assets.api.mcp_calls import ALL, DoorsOf, Hits, TokenOf, Visiting, as_text, visiting_by
 from memos_assets.api.network import (
     context_of,
     recalled,
@@ -24,42 +24,39 @@ from memos_assets.api.network import (
     shown_hit,
     shown_kept,
 )
-from memos_assets.api.phases import Answering, Asking
-from memos_assets.api.problems import known
-from memos_assets.api.search import answered
-from memos_assets.api.snapshots import as_text, snapshot_content, snapshot_list
+from memos_assets.api.phases import Answering
+from memos_assets.api.snapshots import snapshot_content, snapshot_list
 from memos_assets.memory.context import FEWEST_TOKENS
 
 NAME: Final = "memos-assets"
-#: In place of a snapshot's id: all of them.
-ALL: Final = "all"
 _INSTRUCTIONS: Final = (
     "Memory of agents. `remember` what will matter later, with subject and attribute where it is a "
-    "value that may change; ask with `recall` or `context` before you answer; `search` finds "
-    "documents, too; `retract` what never was true."
+    "value that may change; look with `recall` or `context` before you answer; `search` finds "
+    "documents, too, and `ask` answers a question from both, with sources; `retract` what never "
+    "was true. Agents that work together post to a board with `add_finding` and see with "
+    "`read_board` what others found."
 )
 When = Annotated[str | None, Field(description="ISO 8601 with a zone.")]
 Spaces = Annotated[list[str] | None, Field(description="Of the token's shared spaces.")]
-Hits = Annotated[int, Field(ge=1, le=100)]
-#: Given a call, returns the token that came with it.
-TokenOf = Callable[[Context[Any, Any]], str | None]
-#: Returns what calls share; the application opens it when it starts.
-DoorsOf = Callable[[], Doors]
 
 
-def mcp_server(doors_of: DoorsOf, answering: Answering, token_of: TokenOf) -> MCPServer[Any]:
+def mcp_server(
+    doors_of: DoorsOf, searching: Answering, asking: Answering, token_of: TokenOf
+) -> MCPServer[Any]:
     """Return the server with its tools and resources; nothing is connected before a call."""
     server: MCPServer[Any] = MCPServer(
         NAME, instructions=_INSTRUCTIONS, version=__version__, log_level="WARNING"
     )
+    visiting = visiting_by(doors_of, token_of)
+    _add_memory(server, visiting)
+    add_answering(server, visiting, searching, asking)
+    add_boards(server, visiting)
+    _add_snapshots(server, visiting)
+    return server
 
-    @asynccontextmanager
-    async def visiting(call: Context[Any, Any], failed: type[Exception]) -> AsyncIterator[Visit]:
-        try:
-            async with doors_of().visit(token_of(call)) as visit:
-                yield visit
-        except Exception as error:  # noqa: BLE001  the agent gets one line, whatever was raised
-            raise failed(str(known(error))) from None
+
+def _add_memory(server: MCPServer[Any], visiting: Visiting) -> None:
+    """Add the tools of the semantic network."""
 
     @server.tool()
     async def remember(
@@ -115,23 +112,16 @@ def mcp_server(doors_of: DoorsOf, answering: Answering, token_of: TokenOf) -> MC
             return await context_of(visit, query, max_tokens, {})
 
     @server.tool()
-    async def search(
-        call: Context[Any, Any],
-        query: Annotated[str, Field(min_length=1)],
-        k: Hits = 5,
-        tables: list[str] | None = None,
-    ) -> dict[str, Any]:
-        """Search the corpora and memory; the same question again comes from the cache."""
-        async with visiting(call, ToolError) as visit:
-            return await answered(answering, visit, Asking(query, k, tuple(tables or ())))
-
-    @server.tool()
     async def retract(
         call: Context[Any, Any], memory: str, reason: str | None = None
     ) -> dict[str, Any]:
         """State that a memory never was true, by its id; its history keeps it."""
         async with visiting(call, ToolError) as visit:
             return asdict(await retracted(visit, memory, reason))
+
+
+def _add_snapshots(server: MCPServer[Any], visiting: Visiting) -> None:
+    """Add the snapshots as resources."""
 
     # The SDK gives no call, and so no token, to a resource without a parameter: `all` lists them.
     @server.resource("memos://snapshots/{snapshot}", mime_type="application/json")
@@ -143,5 +133,3 @@ def mcp_server(doors_of: DoorsOf, answering: Answering, token_of: TokenOf) -> MC
             if snapshot == ALL:
                 return as_text(await asyncio.to_thread(snapshot_list, settings))
             return as_text(await asyncio.to_thread(snapshot_content, settings, snapshot))
-
-    return server

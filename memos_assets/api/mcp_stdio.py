@@ -5,6 +5,7 @@ import anyio
 from memos_assets.api.doors import no_token, open_doors
 from memos_assets.api.mcp_server import mcp_server
 from memos_assets.api.phases import SearchPhases
+from memos_assets.api.pipeline import Pipeline
 from memos_assets.errors import AgentError
 from memos_assets.settings import Settings
 
@@ -28,7 +29,8 @@ def answer_stdio(settings: Settings) -> None:
         try:
             async with doors.visit(token) as visit:  # what is wrong is said before the first call
                 await visit.rest()
-            await mcp_server(lambda: doors, SearchPhases(), lambda _: token).run_stdio_async()
+            server = mcp_server(lambda: doors, SearchPhases(), Pipeline(), lambda _: token)
+            await server.run_stdio_async()
         finally:
             with anyio.CancelScope(shield=True):
                 await doors.close()

@@ -1,7 +1,8 @@
-"""A question answered in phases, each told as it ends: today search of the corpora, and recall.
+"""A question answered in phases, each told as it ends: by search and recall, or by a pipeline.
 
-`Answering` is what the endpoint knows. Another implementation, such as a pipeline that also writes,
-is given to the application in the place of `SearchPhases`.
+`Answering` is what endpoints and tools know. `SearchPhases` finds, and writes nothing;
+`pipeline.Pipeline` answers, and remembers. Another implementation is given to the application in
+the place of either.
 """
 
 import time
@@ -13,19 +14,22 @@ import sqlalchemy as sa
 
 from memos_assets.api.doors import Visit
 from memos_assets.api.network import shown_hit
-from memos_assets.cache import Computed
+from memos_assets.cache import Answer, Computed, Scope
 from memos_assets.catalog import Table
 from memos_assets.errors import TargetError, UsageError
 from memos_assets.memory import Asked
 from memos_assets.postgres.owned_rows import SHARED_CORPORA
+from memos_assets.research import Budget
 from memos_assets.search import api_async
 from memos_assets.search.across_tables import misfit
 from memos_assets.search.searchable import searchable
+from memos_assets.settings import Settings
 
 #: Told of each phase: its name, and what it found.
 Tell = Callable[[str, Mapping[str, Any]], Awaitable[None]]
 #: Another version of the answers never comes from the cache.
 VERSION: Final = "search-1"
+_NAMESPACE: Final = "results"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,30 +39,71 @@ class Asking:
     Attributes:
         text: in the user's words.
         k: hits of each table, and memories.
-        tables: consolidated tables by name; none: all that are shared.
+        tables: of a search: consolidated tables by name; none: all that are shared.
+        tokens: of the answer of a pipeline, at most.
+        seconds: after which a pipeline waits for no model; None: as the limits of requests allow.
+        fresh: whether a pipeline computes again though the cache has an answer.
     """
 
     text: str
     k: int
     tables: tuple[str, ...] = ()
+    tokens: int = Budget().tokens
+    seconds: float | None = None
+    fresh: bool = False
 
 
 class Answering(Protocol):
-    """Computes answers, and says what else they depend on beside the question."""
+    """Answers questions, from the cache or anew."""
 
-    version: str
+    def check(self, settings: Settings, asking: Asking) -> None:
+        """Refuse what cannot be asked, before an answer begins."""
 
-    async def depends_on(self, visit: Visit, asking: Asking) -> Mapping[str, Any]:
-        """Return what has to be the same for a cached answer to hold; its transaction acts."""
+    async def answer(self, visit: Visit, asking: Asking, tell: Tell) -> dict[str, Any]:
+        """Return the answer as JSON, and tell of each phase as it ends.
 
-    async def compute(self, visit: Visit, asking: Asking, tell: Tell) -> Computed:
-        """Compute an answer, and tell of each phase as it ends."""
+        No transaction is open while a model works, and none at the end.
+        """
+
+
+async def nobody(_name: str, _found: Mapping[str, Any]) -> None:
+    """Tell nobody."""
 
 
 class SearchPhases:
-    """Hybrid search of the consolidated corpora, then recall of memory."""
+    """Hybrid search of the consolidated corpora, then recall of memory, with the cache before."""
 
     version = VERSION
+
+    def check(self, _settings: Settings, asking: Asking) -> None:
+        """Refuse tables that are not there or not shared, M570."""
+        corpora(asking.tables)
+
+    async def answer(self, visit: Visit, asking: Asking, tell: Tell) -> dict[str, Any]:
+        """Return an answer from the cache, or compute it in a session of the computation's own."""
+        doors = visit.doors
+        await visit.act()
+        depends = await self.depends_on(visit, asking)
+        await visit.rest()
+        scope = Scope(
+            user=visit.bearer.user,
+            model=doors.memory.model,
+            parameters=depends,
+            version=self.version,
+        )
+
+        async def compute() -> Computed:
+            await tell("cache", {"origin": "computed"})
+            async with doors.sessions() as session:
+                return await self.compute(Visit(doors, session, visit.bearer), asking, tell)
+
+        found = await doors.cache.get_or_compute(
+            doors.sessions, namespace=_NAMESPACE, query=asking.text, compute=compute, scope=scope
+        )
+        about = _about(found)
+        if found.origin != "computed":
+            await tell("cache", about)
+        return {**found.value, "cache": about}
 
     async def depends_on(self, visit: Visit, asking: Asking) -> Mapping[str, Any]:
         """Return the newest belief of each space that is seen, and which tables are live."""
@@ -118,6 +163,16 @@ class SearchPhases:
             "hits": [shown_hit(hit) for hit in hits],
             "seconds": round(time.perf_counter() - began, 6),
         }
+
+
+def _about(found: Answer) -> dict[str, Any]:
+    return {
+        "origin": found.origin,
+        "reason": found.reason,
+        "matched": found.matched,
+        "similarity": found.similarity,
+        "age_seconds": round(found.age, 3),
+    }
 
 
 _STATE: Final = sa.text(

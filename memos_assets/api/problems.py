@@ -11,10 +11,11 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-import orjson
 from pydantic import BaseModel, Field
 from starlette.responses import Response
 
+from memos_assets.api.json_bytes import json_bytes
+from memos_assets.blackboard import Conflict
 from memos_assets.errors import (
     AgentError,
     MemosAssetsError,
@@ -31,13 +32,15 @@ MEDIA_TYPE: Final = "application/problem+json"
 #: Code -> status, where it is not that of the error's kind.
 _STATUS: Final[Mapping[str, int]] = {
     **dict.fromkeys(("M950", "M951", "M952", "M953", "M957"), 401),
-    **dict.fromkeys(("M702", "M703", "M744", "M749", "M958"), 403),
-    **dict.fromkeys(("M705", "M802", "M960"), 404),
+    **dict.fromkeys(("M702", "M703", "M744", "M749", "M917", "M918", "M922", "M958"), 403),
+    **dict.fromkeys(("M705", "M802", "M910", "M919", "M920", "M925", "M960"), 404),
     "M961": 405,
-    "M747": 409,
+    **dict.fromkeys(("M747", "M911", "M912", "M913", "M914", "M915", "M916", "M926"), 409),
+    **dict.fromkeys(("M930", "M931", "M995", "M996"), 409),
+    "M921": 410,
     "M962": 413,
     **dict.fromkeys(("M316", "M317", "M319", "M964"), 500),
-    **dict.fromkeys(("M577", "M578", "M740", "M741", "M742", "M748", "M963"), 503),
+    **dict.fromkeys(("M577", "M578", "M740", "M741", "M742", "M748", "M963", "M993"), 503),
     "M965": 504,
 }
 _OF_KIND: Final[Mapping[type[MemosAssetsError], int]] = {
@@ -63,6 +66,10 @@ class Problem(BaseModel):
     errors: list[dict[str, Any]] | None = Field(
         default=None, description="Of a request that is not valid: the place, and what is wrong."
     )
+    version: int | None = Field(
+        default=None, description="Of a conflict: the version that is there; 0: there is none."
+    )
+    current: Any = Field(default=None, description="Of a conflict: the value that is there.")
 
 
 def status_of(error: MemosAssetsError) -> int:
@@ -87,11 +94,12 @@ def problem(error: MemosAssetsError, errors: Sequence[Mapping[str, Any]] | None 
     }
     if errors is not None:
         content["errors"] = list(errors)
+    if isinstance(error, Conflict):
+        content |= {"version": error.version, "current": error.current}
     headers = dict(_RETRY) if status == 503 else {}
     if status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="memos-assets"'
-    body = orjson.dumps(content, default=str)
-    return Response(body, status, headers, media_type=MEDIA_TYPE)
+    return Response(json_bytes(content), status, headers, media_type=MEDIA_TYPE)
 
 
 def known(error: BaseException) -> MemosAssetsError:

@@ -1,4 +1,4 @@
-"""Search, with the cache before it, and statistics of the cache.
+"""Search, with the cache before it, and statistics of the cache and of scratchpads.
 
 Source of the envelope and of the paths: the memOS server, api/routers/search.py.
 """
@@ -14,16 +14,15 @@ from starlette.responses import Response
 
 from memos_assets.api.dependencies import Visiting, answer, doors_of, refusals, token_of
 from memos_assets.api.doors import Doors, Visit
-from memos_assets.api.phases import Answering, Asking, Tell, corpora
+from memos_assets.api.phases import Answering, Asking, nobody
 from memos_assets.api.stream import MEDIA_TYPE, Emit, EventStream
-from memos_assets.cache import Answer, Computed, Scope
+from memos_assets.cache import Scope
 from memos_assets.cache.statistics import statistics
 
 router = APIRouter(prefix="/api/v1/search", tags=["search"])
 
 #: Of memOS's answers.
 _MEMOS_VERSION: Final = "2.0.0"
-_NAMESPACE: Final = "results"
 
 
 class SearchQuestion(BaseModel):
@@ -74,15 +73,7 @@ async def search(
     cached answer `cache` and `answer`. After an `error` nothing comes.
     """
     asking = Asking(body.query, body.k, tuple(body.tables))
-    corpora(asking.tables)  # refused before the answer begins
-    if MEDIA_TYPE not in accept:
-        return answer(enveloped(await answered(answering_of(request), visit, asking)))
-    await visit.rest()
-    # The session of the request ends before the answer begins: the stream has one of its own.
-    produce = partial(
-        _streamed, answering_of(request), doors_of(request), token_of(request), asking
-    )
-    return EventStream(produce, visit.doors.settings.api_seconds)
+    return await replied(request, visit, request.app.state.searching, asking, accept)
 
 
 @router.get(
@@ -128,58 +119,23 @@ def enveloped(data: Mapping[str, Any]) -> dict[str, Any]:
     return {"success": True, "data": data, "meta": meta}
 
 
-async def _nobody(_name: str, _found: Mapping[str, Any]) -> None:
-    """Tell nobody."""
-
-
-def answering_of(request: Request) -> Answering:
-    """Return what computes answers for this application."""
-    answering: Answering = request.app.state.answering
-    return answering
+async def replied(
+    request: Request, visit: Visit, answering: Answering, asking: Asking, accept: str
+) -> Response:
+    """Answer a question at once, or in phases where the client accepts events."""
+    settings = visit.doors.settings
+    answering.check(settings, asking)
+    if MEDIA_TYPE not in accept:
+        return answer(enveloped(await answering.answer(visit, asking, nobody)))
+    await visit.rest()
+    # The session of the request ends before the answer begins: the stream has one of its own.
+    produce = partial(_streamed, answering, doors_of(request), token_of(request), asking)
+    return EventStream(produce, settings.api_seconds)
 
 
 async def _streamed(
     answering: Answering, doors: Doors, token: str | None, asking: Asking, emit: Emit
 ) -> None:
     async with doors.visit(token) as visit:
-        data = await answered(answering, visit, asking, emit)
+        data = await answering.answer(visit, asking, emit)
     await emit("answer", enveloped(data))
-
-
-async def answered(
-    answering: Answering, visit: Visit, asking: Asking, tell: Tell = _nobody
-) -> dict[str, Any]:
-    """Return an answer from the cache, or computed in a session of the computation's own."""
-    doors = visit.doors
-    await visit.act()
-    depends = await answering.depends_on(visit, asking)
-    await visit.rest()
-    scope = Scope(
-        user=visit.bearer.user,
-        model=doors.memory.model,
-        parameters=depends,
-        version=answering.version,
-    )
-
-    async def compute() -> Computed:
-        await tell("cache", {"origin": "computed"})
-        async with doors.sessions() as session:
-            return await answering.compute(Visit(doors, session, visit.bearer), asking, tell)
-
-    found = await doors.cache.get_or_compute(
-        doors.sessions, namespace=_NAMESPACE, query=asking.text, compute=compute, scope=scope
-    )
-    about = _about(found)
-    if found.origin != "computed":
-        await tell("cache", about)
-    return {**found.value, "cache": about}
-
-
-def _about(found: Answer) -> dict[str, Any]:
-    return {
-        "origin": found.origin,
-        "reason": found.reason,
-        "matched": found.matched,
-        "similarity": found.similarity,
-        "age_seconds": round(found.age, 3),
-    }

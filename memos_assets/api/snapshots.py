@@ -4,7 +4,6 @@ Counts and digests of tables, and no row. Writing, restoring and verifying are f
 """
 
 import asyncio
-import json
 from datetime import datetime
 from typing import Any
 
@@ -104,11 +103,6 @@ def snapshot_content(settings: Settings, snapshot: str) -> dict[str, Any]:
         "content": content,
         "damaged": [error.code for error in check_files(store, manifest)],
     }
-
-
-def as_text(content: object) -> str:
-    """Return JSON as text, for resources."""
-    return json.dumps(content, default=str)
 
 
 def _line(manifest: Manifest, verified_at: datetime | None) -> dict[str, Any]:

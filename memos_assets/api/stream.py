@@ -4,19 +4,29 @@ Source: https://html.spec.whatwg.org/multipage/server-sent-events.html
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import anyio
-import orjson
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from memos_assets.api.json_bytes import json_bytes
 from memos_assets.api.problems import known, status_of
 
 MEDIA_TYPE: Final = "text/event-stream"
 
-#: Sends one event: its name, and its data as JSON.
-Emit = Callable[[str, Any], Awaitable[None]]
+
+class Emit(Protocol):
+    """Sends one event."""
+
+    async def __call__(self, name: str, data: Any, /, *, number: int | None = None) -> None:
+        """Send an event.
+
+        Args:
+            name: of the event.
+            data: JSON.
+            number: by which a client that comes back names the last event that it has.
+        """
 
 
 class EventStream(Response):
@@ -24,12 +34,12 @@ class EventStream(Response):
 
     media_type = MEDIA_TYPE
 
-    def __init__(self, produce: Callable[[Emit], Awaitable[None]], seconds: float) -> None:
+    def __init__(self, produce: Callable[[Emit], Awaitable[None]], seconds: float | None) -> None:
         """Take what produces events.
 
         Args:
             produce: given what sends an event; it opens and closes its own session.
-            seconds: after which it is ended.
+            seconds: after which it is ended; None: it ends by itself.
         """
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
@@ -41,10 +51,11 @@ class EventStream(Response):
         start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
         await send(start)
 
-        async def emit(name: str, data: Any) -> None:
+        async def emit(name: str, data: Any, /, *, number: int | None = None) -> None:
             if self._ended:
                 return  # others wait for the same computation, which goes on without this client
-            body = f"event: {name}\ndata: ".encode() + orjson.dumps(data, default=str) + b"\n\n"
+            head = f"event: {name}\n" + ("" if number is None else f"id: {number}\n")
+            body = head.encode() + b"data: " + json_bytes(data) + b"\n\n"
             await send({"type": "http.response.body", "body": body, "more_body": True})
 
         async with anyio.create_task_group() as tasks:
@@ -65,8 +76,8 @@ class EventStream(Response):
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _shown(error: Exception, seconds: float) -> dict[str, Any]:
-    if isinstance(error, TimeoutError):
+def _shown(error: Exception, seconds: float | None) -> dict[str, Any]:
+    if isinstance(error, TimeoutError) and seconds is not None:
         return {"code": "M965", "status": 504, "title": f"it took more than {seconds:g} s"}
     found = known(error)
     return {

@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from memos_assets.blackboard.reading import BYTES, COUNT, WITH_LAST
 from memos_assets.blackboard.records import DECISIONS
@@ -24,6 +26,18 @@ from memos_assets.postgres.schema.agent_board import (
     boards,
 )
 
+_decision = board_entries.alias("decision")
+#: Whether the last decision on a contradiction is not to leave it open.
+_decided: Final = (
+    sa.exists()
+    .where(
+        _decision.c.board == board_entries.c.board,
+        _decision.c.level == DECISIONS,
+        _decision.c.key == board_entries.c.key,
+        _decision.c.value["status"].astext != "open",
+    )
+    .correlate(board_entries)
+)
 #: Levels that are counted, in the order in which they are shown.
 COUNTED = (QUESTIONS, SEARCHES, FINDINGS, CONTRADICTIONS, DECISIONS, SYNTHESES, PROMOTIONS)
 
@@ -40,6 +54,7 @@ class Census:
         refused: reason -> writes that were refused.
         waiting: posts that wait for a number.
         largest_share: of its budget of events, by the board that has used most of it.
+        open_contradictions: that nobody has resolved or dismissed.
     """
 
     states: dict[str, int]
@@ -49,20 +64,26 @@ class Census:
     refused: dict[str, int]
     waiting: int
     largest_share: float
+    open_contradictions: int
 
 
-def census(conn: sa.Connection, start: datetime, end: datetime) -> Census:
-    """Count the boards that were opened in a period, as the owner of the tables.
+def census(
+    conn: sa.Connection | Session, start: datetime | None = None, end: datetime | None = None
+) -> Census:
+    """Count the boards that were opened in a period; nothing is changed.
 
     Args:
-        conn: to the database.
-        start: aware; the first moment of the period.
-        end: aware; the first moment after it.
+        conn: as the owner of the tables, who sees all boards, or a session that acts for a user.
+        start: aware; the first moment of the period; None: since ever.
+        end: aware; the first moment after it; None: until now.
     """
     b, e, v, r, o = (
         one.c for one in (boards, board_entries, board_events, board_refusals, board_outbox)
     )
-    opened = sa.and_(b.opened_at >= start, b.opened_at < end)
+    opened = sa.and_(
+        sa.true() if start is None else b.opened_at >= start,
+        sa.true() if end is None else b.opened_at < end,
+    )
     mine = sa.select(b.number).where(opened)
 
     def counts(column: sa.Column[str], condition: sa.ColumnElement[bool]) -> dict[str, int]:
@@ -89,4 +110,9 @@ def census(conn: sa.Connection, start: datetime, end: datetime) -> Census:
         refused=counts(r.reason, r.board.in_(mine)),
         waiting=count_rows(conn, board_outbox, o.board.in_(mine)),
         largest_share=round(float(share), 4),
+        open_contradictions=count_rows(
+            conn,
+            board_entries,
+            sa.and_(e.board.in_(mine), e.level == CONTRADICTIONS, sa.not_(_decided)),
+        ),
     )

@@ -6,7 +6,7 @@ transaction of its own. `promote` and `enqueue` alone work in the caller's sessi
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
@@ -61,6 +61,7 @@ class Board:
         *,
         user: str,
         agent: str = "",
+        spaces: Sequence[int] = (),
     ) -> None:
         """Take a board that is open; nothing is read.
 
@@ -69,10 +70,13 @@ class Board:
             board: its id.
             user: who uses it.
             agent: that acts for the user.
+            spaces: ids of the spaces that reads restrict themselves to, such as `Acting.readable`;
+                none: all that are granted. A board of another space is not read, but may be posted
+                to by who was granted it.
         """
         self._sessions = sessions
         self.id = known_id(board)
-        self.who = Who(user, agent)
+        self.who = Who(user, agent, tuple(spaces))
 
     @classmethod
     async def open(
@@ -107,7 +111,8 @@ class Board:
                 if step.requests is None:
                     return await session.run_sync(posting.settle, self.id, self.who)
                 return await session.run_sync(posting.post, self.id, self.who, step.requests)
-            await session.run_sync(set_acting, self.who.user, self.who.agent)
+            who = self.who
+            await session.run_sync(set_acting, who.user, who.agent, who.spaces)
             result = await session.run_sync(step.run)
             if isinstance(step, Work):
                 await session.commit()
@@ -342,7 +347,9 @@ class Board:
         found: list[Event] = await self._look(reading.events, after, limit)
         return found
 
-    async def follow(self, after: int = 0, *, seconds: float | None = None) -> AsyncIterator[Event]:
+    async def follow(
+        self, after: int = 0, *, seconds: float | None = None
+    ) -> AsyncGenerator[Event, None]:
         """Yield events after one as they come, until the board is complete or the time is up.
 
         Args:

@@ -90,10 +90,12 @@ def _space(session: Session, who: Who, name: str | None) -> Any:
     ).one_or_none()
 
 
-def list_boards(session: Session | sa.Connection, *, state: str | None = None) -> list[Head]:
+def list_boards(
+    session: Session | sa.Connection, *, state: str | None = None, limit: int = _SHOWN
+) -> list[Head]:
     """Return the boards that are visible, the newest first, at most a thousand."""
     c = boards.c
-    statement = HEADS.order_by(c.number.desc()).limit(_SHOWN)
+    statement = HEADS.order_by(c.number.desc()).limit(min(limit, _SHOWN))
     if state is not None:
         statement = statement.where(c.state == state)
     return [Head(*row) for row in session.execute(statement)]

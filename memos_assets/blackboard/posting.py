@@ -31,10 +31,12 @@ class Who:
     Attributes:
         user: their id.
         agent: that acts for them; "" for none.
+        spaces: ids of the spaces that reads restrict themselves to; none: all that are granted.
     """
 
     user: str
     agent: str = ""
+    spaces: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

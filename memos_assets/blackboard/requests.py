@@ -9,7 +9,7 @@ their first write: ``last``, ``cas`` (the version that was read is named), ``uni
 import hashlib
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -37,6 +37,8 @@ BOARD: Final = "board"
 #: Most bytes of one value as JSON, and characters of a level or a key.
 MOST_BYTES: Final = 65_536
 LONGEST_NAME: Final = 300
+#: Most levels of lists and mappings within one another, so that every reader can parse a value.
+MOST_DEPTH: Final = 100
 #: Most requests of one post, which are one transaction.
 MOST_REQUESTS: Final = 1_000
 
@@ -75,6 +77,8 @@ class Request:
         """
         named(self.level, "level")
         named(self.key, "key")
+        if self.item:
+            named(self.item, "item")
         if self.strategy not in ("decide", "drop"):
             storable_json(self.value, f"{self.level} {self.key}"[:80])
         if self.ttl is not None and not (
@@ -177,12 +181,32 @@ def storable_json(value: Any, name: str) -> str:
         raise unusable("has no value", name)
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
+    except RecursionError:
+        raise unusable(f"has more than {MOST_DEPTH} levels", name) from None
     except (TypeError, ValueError) as error:
         raise unusable(f"is not JSON ({type(error).__name__})", name) from None
     if "\\u0000" in text:
         raise unusable("has a NUL, which PostgreSQL does not store", name)
     _encoded(text, name)
+    if _depth(value) > MOST_DEPTH:
+        raise unusable(f"has more than {MOST_DEPTH} levels", name)
     return text
+
+
+def _depth(value: Any) -> int:
+    """Return how many lists and mappings are within one another, at most one more than allowed."""
+    level, depth = [value], 0
+    while depth <= MOST_DEPTH:
+        inner: list[Any] = []
+        for one in level:
+            if isinstance(one, Mapping):
+                inner += one.values()
+            elif isinstance(one, list | tuple):
+                inner += one
+        if not inner:
+            return depth
+        level, depth = inner, depth + 1
+    return depth
 
 
 def _encoded(text: str, name: str) -> None:

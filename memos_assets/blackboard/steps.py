@@ -31,7 +31,8 @@ from memos_assets.errors import AgentError
 from memos_assets.postgres.schema.agent import memories
 from memos_assets.postgres.schema.agent_board import board_outbox, boards
 
-_MEMORY: Final = "memory:"
+#: Sources that are memories begin with it.
+MEMORY: Final = "memory:"
 #: How often a merge is tried while others write the same key.
 _TRIES: Final = 20
 MISSING: Final = object()
@@ -98,7 +99,7 @@ def add_finding(
     key = records.question_key(question)
     request = records.finding(key, finding, source, confidence, **about)
     value = request.value
-    from_memory = value["source"].startswith(_MEMORY)
+    from_memory = value["source"].startswith(MEMORY)
     if records.is_key(question) or "search" in value or from_memory:
         yield Look(lambda session: _check_finding(session, board, question, value))
     asked = [] if records.is_key(question) else [records.question(question)]
@@ -112,8 +113,8 @@ def _check_finding(session: Session, board: UUID, question: str, value: Mapping[
         _require(state, board, QUESTIONS, [question])
     if "search" in value:
         _require(state, board, SEARCHES, [value["search"]])
-    if value["source"].startswith(_MEMORY):
-        require_memory(session, value["source"].removeprefix(_MEMORY))
+    if value["source"].startswith(MEMORY):
+        require_memory(session, value["source"].removeprefix(MEMORY))
 
 
 def _require(state: State, board: UUID, level: str, keys: Sequence[str]) -> None:
@@ -271,32 +272,44 @@ def merged_entity(old: Mapping[str, Any] | None, new: Mapping[str, Any]) -> dict
     return merged
 
 
+def public_entries(session: Session, board: UUID, key: str) -> list[Entry]:
+    """Return what a public key holds: one entry; of a set, an entry for each value.
+
+    Raises:
+        AgentError: M910; M920 there is no such key; M921 it has expired.
+    """
+    state = reading.live(session, board, [PUBLIC], expired=True)
+    now = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
+    found = [one for one in state.level(PUBLIC) if one.key == key]
+    values = [
+        one
+        for one in found
+        if (one.expires_at is None or one.expires_at > now)
+        and (one.strategy == "union" or not one.item)
+    ]
+    if values:
+        return values
+    ended = [one.expires_at for one in found if one.expires_at is not None]
+    if ended:
+        raise private.expired(board, "public key", max(ended))
+    raise AgentError(
+        "M920",
+        "no such public key",
+        where=f"board {board}",
+        fix="read with a default, or wait for its writer with follow",
+    )
+
+
 def read_public(board: UUID, key: str, default: Any) -> Steps[Any]:
     """Return the value of a public key: of a set, its values as a list."""
 
     def read(session: Session) -> Any:
-        state = reading.live(session, board, [PUBLIC], expired=True)
-        now = session.execute(sa.select(sa.func.clock_timestamp())).scalar_one()
-        found = [one for one in state.level(PUBLIC) if one.key == key]
-        values = [
-            one
-            for one in found
-            if (one.expires_at is None or one.expires_at > now)
-            and (one.strategy == "union" or not one.item)
-        ]
-        if not values and default is not MISSING:
+        try:
+            values = public_entries(session, board, key)
+        except AgentError as error:
+            if default is MISSING or error.code not in ("M920", "M921"):
+                raise
             return default
-        if not values and any(one.expires_at is not None for one in found):
-            raise private.expired(
-                board, "public key", max(one.expires_at for one in found if one.expires_at)
-            )
-        if not values:
-            raise AgentError(
-                "M920",
-                "no such public key",
-                where=f"board {board}",
-                fix="read with a default, or wait for its writer with follow",
-            )
         if values[0].strategy == "union":
             return [one.value for one in values]
         return values[0].value

@@ -37,11 +37,12 @@ class SyncBoard:
         *,
         user: str,
         agent: str = "",
+        spaces: Sequence[int] = (),
     ) -> None:
         """As `Board`."""
         self._sessions = sessions
         self.id = known_id(board)
-        self.who = Who(user, agent)
+        self.who = Who(user, agent, tuple(spaces))
 
     @classmethod
     def open(
@@ -76,7 +77,7 @@ class SyncBoard:
                 if step.requests is None:
                     return posting.settle(session, self.id, self.who)
                 return posting.post(session, self.id, self.who, step.requests)
-            set_acting(session, self.who.user, self.who.agent)
+            set_acting(session, self.who.user, self.who.agent, self.who.spaces)
             result = step.run(session)
             if isinstance(step, Work):
                 session.commit()

@@ -7,7 +7,7 @@ detectors say of the best of them.
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from math import log
 from typing import Final, NamedTuple
@@ -19,7 +19,7 @@ from memos_assets.contradictions.clause import clauses, merged
 from memos_assets.contradictions.detection import detect, folded
 from memos_assets.contradictions.lists import lists
 from memos_assets.contradictions.sentences import asserted
-from memos_assets.contradictions.statement import Statement
+from memos_assets.contradictions.statement import Contradiction, Statement
 from memos_assets.errors import AgentError
 from memos_assets.language.lexicon import lexicon
 from memos_assets.language.reading import language_of
@@ -27,6 +27,8 @@ from memos_assets.search.bm25 import K1
 from memos_assets.search.fusion import DEFAULT
 
 Vector = npt.NDArray[np.floating]
+#: Says whether two statements contradict each other, as `detect` does.
+Compare = Callable[[Statement, Statement], Contradiction | None]
 #: Own vector, float, (dimension,), and those of the others, (others, dimension).
 Vectors = tuple[Vector, Vector]
 
@@ -67,6 +69,7 @@ def candidates(
     *,
     vectors: Vectors | None = None,
     k: int = 10,
+    compare: Compare = detect,
 ) -> list[Candidate]:
     """Return the statements that may contradict one, the likeliest first.
 
@@ -77,6 +80,7 @@ def candidates(
         others: that there are.
         vectors: of the statement, and of the others in their order, by one model; of any length.
         k: at most so many, beside all of the same subject and attribute.
+        compare: in place of `detect`, such as one that compares no pair twice.
 
     Raises:
         AgentError: M902, vectors whose shapes do not fit.
@@ -97,7 +101,7 @@ def candidates(
     ranked: list[Candidate] = []
     for place in order:
         other = others[allowed[place]]
-        found = detect(statement, other)
+        found = compare(statement, other)
         if found is None and not near[place]:
             continue
         score = float(scores[place]) + (_FOUND * found.score if found else 0.0)

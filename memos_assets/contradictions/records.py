@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
-from memos_assets.contradictions.candidates import Vector, candidates
+from memos_assets.contradictions.candidates import Compare, Vector, candidates
 from memos_assets.contradictions.detection import detect
 from memos_assets.contradictions.statement import Contradiction, Statement
 from memos_assets.errors import AgentError
@@ -148,16 +148,33 @@ def _found(
     statements: Sequence[Statement], threshold: float, vectors: Vector | None
 ) -> list[Record]:
     records = []
-    for n, m in _pairs(statements, vectors):
+    compare = _once()
+    for n, m in _pairs(statements, vectors, compare):
         a, b = statements[n], statements[m]
-        found = detect(a, b)
+        found = compare(a, b)
         if found is not None and found.score >= threshold:
             records.append(Record(a, b, found, "update" if found.is_update else "open"))
     records.sort(key=lambda record: -record.score)
     return records
 
 
-def _pairs(statements: Sequence[Statement], vectors: Vector | None) -> Iterator[tuple[int, int]]:
+def _once() -> Compare:
+    """Return a `detect` that compares each pair of these objects once, in whichever order."""
+    known: dict[tuple[int, int], Contradiction | None] = {}
+
+    def compare(a: Statement, b: Statement) -> Contradiction | None:
+        pair = id(a), id(b)
+        if pair not in known:
+            found = known[pair] = detect(a, b)
+            known[id(b), id(a)] = found and found.turned()
+        return known[pair]
+
+    return compare
+
+
+def _pairs(
+    statements: Sequence[Statement], vectors: Vector | None, compare: Compare
+) -> Iterator[tuple[int, int]]:
     """Yield pairs of places that are compared, each once, the earlier statement first."""
     if len(statements) <= _EVERY_PAIR:
         for m, later in enumerate(statements):
@@ -168,7 +185,7 @@ def _pairs(statements: Sequence[Statement], vectors: Vector | None) -> Iterator[
     seen = set()
     for m, statement in enumerate(statements):
         near = None if vectors is None else (vectors[m], vectors)
-        for one in candidates(statement, statements, vectors=near, k=_CANDIDATES):
+        for one in candidates(statement, statements, vectors=near, k=_CANDIDATES, compare=compare):
             pair = (min(one.place, m), max(one.place, m))
             if one.place != m and pair not in seen:
                 seen.add(pair)

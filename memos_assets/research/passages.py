@@ -1,5 +1,6 @@
 """Passages: what search and recall found, as candidates for findings. Pure, and JSON."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
@@ -32,6 +33,8 @@ _WHOLE_TEXT: Final = 6
 #: Words of a value beside a name; what is longer is a text about it.
 _LONGEST_VALUE: Final = 4
 _LONGEST_SOURCE: Final = 300
+#: Ends a source that names a sentence of it.
+_SENTENCE: Final = re.compile(r"#\d+$")
 #: Cosines of unrelated texts, and of texts that answer: what is between is scaled.
 _UNRELATED, _ANSWERS = 0.3, 0.8
 
@@ -48,6 +51,8 @@ class Passage:
         subject: name of the thing that it gives a value of; None: it is a text.
         value: that value.
         also: other sources that say the same.
+        origin: the sentence that it begins with, as ``source#number``; of a memory, that which its
+            own source names. "": none is known.
     """
 
     source: str
@@ -57,6 +62,7 @@ class Passage:
     subject: str | None = None
     value: str | None = None
     also: list[str] = field(default_factory=list)
+    origin: str = ""
 
     @property
     def memory(self) -> str | None:
@@ -105,13 +111,15 @@ def _of_row(about: Asked, hit: RowHit) -> Passage | None:
         text = f"{subject}: {value}"
     near = None if hit.distance is None else 1 - hit.distance
     source = "/".join((hit.table, *hit.key.values()))[:_LONGEST_SOURCE]
+    kept, number = _cut(about, text)
     return Passage(
         source=source,
         title=lines[0][:120],
-        text=_cut(about, text),
+        text=kept,
         confidence=_confidence(about, text, near),
         subject=subject,
         value=value,
+        origin=f"{source}#{number}",
     )
 
 
@@ -124,8 +132,9 @@ def _of_memory(about: Asked, hit: MemoryHit) -> Passage | None:
     return Passage(
         source=f"{MEMORY}{hit.id}",
         title=f"memory of {hit.recorded_at:%Y-%m-%d}",
-        text=_cut(about, named),
+        text=_cut(about, named)[0],
         confidence=round(_confidence(about, about_it, hit.scores.get("meaning")) * trusted, 4),
+        origin=hit.source if _SENTENCE.search(hit.source) else "",
     )
 
 
@@ -137,10 +146,10 @@ def _confidence(about: Asked, text: str, cosine: float | None) -> float:
     return round(0.95 * covered, 4)
 
 
-def _cut(about: Asked, text: str) -> str:
-    """Return the run of sentences of a text that speaks most of the question."""
+def _cut(about: Asked, text: str) -> tuple[str, int]:
+    """Return the run of sentences of a text that speaks most of the question, and its first one."""
     if len(text) <= MOST_CHARACTERS:
-        return text
+        return text, 1
     parts = sentences(text)
     best, start, size = -1.0, 0, 0
     for first in range(len(parts)):
@@ -153,7 +162,7 @@ def _cut(about: Asked, text: str) -> str:
         if scored > best:
             best, start, size = scored, first, count
     kept = "\n".join(parts[start : start + size])
-    return kept or text[:MOST_CHARACTERS]
+    return (kept, start + 1) if kept else (text[:MOST_CHARACTERS], 1)
 
 
 def _merged(found: Sequence[Passage]) -> list[Passage]:

@@ -18,7 +18,8 @@ from memos_assets.memory.prepared import About, draft, finish
 from memos_assets.memory.remember import Kept
 from memos_assets.postgres.schema.agent import memories
 from memos_assets.research.answer import Remembered
-from memos_assets.research.passages import OF_RUN
+from memos_assets.research.passages import OF_RUN, Passage
+from memos_assets.research.written import Written
 
 #: Characters of an answer that is remembered, as memOS cuts it.
 _MOST_REMEMBERED: Final = 1_000
@@ -62,6 +63,32 @@ class Conclusion:
     agent: str
     observed: Sequence[Observed]
     against: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Observable:
+    """What of a synthesis is remembered: passages by keys, and pairs that contradict each other."""
+
+    passages: Mapping[str, Passage]
+    against: Sequence[tuple[str, str]]
+
+
+def observable(passages: Mapping[str, Passage], written: Written) -> Observable:
+    """Return findings of corpora that are cited, and both sides of each open contradiction.
+
+    Args:
+        passages: by the keys of their findings.
+        written: the synthesis.
+    """
+    sides = {(one.text, one.source): key for key, one in passages.items()}
+    against = [(sides[a], sides[b]) for a, b in written.sides if a in sides and b in sides]
+    contradicted = {key for pair in against for key in pair}
+    kept = {
+        key: one
+        for key, one in passages.items()
+        if key in contradicted or (key in written.cited and one.memory is None)
+    }
+    return Observable(kept, against)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ own, and what is embedded or written is so between two of them.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from memos_assets.blackboard.requests import FINDINGS
 from memos_assets.blackboard.views import open_contradictions
 from memos_assets.contradictions import THRESHOLD, find_async
 from memos_assets.errors import AgentError, MemosAssetsError
-from memos_assets.memory import Asked, Prepared
+from memos_assets.memory import Asked
 from memos_assets.memory.prepared import draft, finish
 from memos_assets.memory.recall import Hit as Recalled
 from memos_assets.postgres.schema.agent import KINDS
@@ -80,9 +80,8 @@ class Run:
         passages = await self._search()
         passages = await self._record(passages)
         await self._contradict(passages)
-        prepared = await self._prepared(passages)
         text = await self._synthesise(passages)
-        left = await self._remember(passages, text, prepared)
+        left = await self._remember(passages, text)
         answer = await self._answer(passages, text, left)
         if answer.complete:
             ended = noted(boards.ENDED, {"memories": answer.memories})
@@ -223,19 +222,6 @@ class Run:
         if not self.deadline.passed_by:
             await self._finish("contradictions", since, len(opened))
 
-    async def _prepared(self, passages: Sequence[Passage]) -> dict[str, Prepared]:
-        """Embed the findings of corpora, before any transaction; key -> memory."""
-        if phase_of(self._before, "memory") is not None:
-            return {}
-        keys = [self._key(one) for one in passages]
-        texts = [one.text for one in passages]
-        try:
-            async with asyncio.timeout(self.deadline.left):
-                made = await self.tools.memory.prepare_many(texts)
-        except TimeoutError:
-            made = [finish(draft(text, "", {}), "", _WAITS) for text in texts]
-        return dict(zip(keys, made, strict=True))
-
     async def _synthesise(self, passages: Sequence[Passage]) -> Written:
         """Write the synthesis, and post it with what it cites and the contradictions it names."""
         before = self._phase("synthesis")
@@ -314,18 +300,13 @@ class Run:
                 if kept:
                     self.written_by = generator.name
                     return kept
-                why = (
-                    "it answered nothing that a finding bears out"
-                    if text.strip()
-                    else ("it answered nothing")
-                )
+                why = "it answered nothing"
+                why += " that a finding bears out" if text.strip() else ""
             self.failed = True
             self._note(f"{generator.name} was left out: {why}. The sentences are of the sources.")
         return await asyncio.to_thread(extracted, asked, findings, budget.tokens)
 
-    async def _remember(
-        self, passages: Sequence[Passage], written: Written, prepared: dict[str, Prepared]
-    ) -> remembering.Left:
+    async def _remember(self, passages: Sequence[Passage], written: Written) -> remembering.Left:
         """Leave observations, the conclusion and findings in memory, in one transaction."""
         before = self._phase("memory")
         if before is not None:
@@ -339,7 +320,16 @@ class Run:
             self._end("memory", since, 0)
             self.tell(PhaseFinished("memory", self.phases["memory"], 0))
             return remembering.Left()
-        conclusion = self._conclusion(passages, written, prepared)
+        found = remembering.observable({self._key(one): one for one in passages}, written)
+        conclusion = remembering.Conclusion(
+            request=str(self.board.id),
+            question=self.asked.text,
+            text=written.text,
+            confidence=written.confidence,
+            agent=self.asked.agent,
+            observed=await self._observed(found.passages),
+            against=found.against,
+        )
         # session-rule: S001 because what a run leaves in memory is a transaction of its own
         async with self.tools.sessions.begin() as session:
             await self._act(session)
@@ -357,27 +347,18 @@ class Run:
         self.tell(PhaseFinished("memory", ended["seconds"], len(left.promoted)))
         return left
 
-    def _conclusion(
-        self, passages: Sequence[Passage], written: Written, prepared: dict[str, Prepared]
-    ) -> remembering.Conclusion:
-        sides = {(one.text, one.source): self._key(one) for one in passages}
-        against = [(sides[a], sides[b]) for a, b in written.sides if a in sides and b in sides]
-        contradicted = {key for pair in against for key in pair}
-        observed = [
-            remembering.Observed(key, prepared[key], one.source, one.confidence)
-            for one in passages
-            if (key := self._key(one)) in prepared
-            and (key in contradicted or (key in written.cited and one.memory is None))
+    async def _observed(self, passages: Mapping[str, Passage]) -> list[remembering.Observed]:
+        """Embed what is remembered, and nothing else, before any transaction."""
+        texts = [one.text for one in passages.values()]
+        try:
+            async with asyncio.timeout(self.deadline.left):
+                made = await self.tools.memory.prepare_many(texts)
+        except TimeoutError:
+            made = [finish(draft(text, "", {}), "", _WAITS) for text in texts]
+        return [
+            remembering.Observed(key, content, one.source, one.confidence)
+            for (key, one), content in zip(passages.items(), made, strict=True)
         ]
-        return remembering.Conclusion(
-            request=str(self.board.id),
-            question=self.asked.text,
-            text=written.text,
-            confidence=written.confidence,
-            agent=self.asked.agent,
-            observed=observed,
-            against=against,
-        )
 
     async def _answer(
         self, passages: Sequence[Passage], written: Written, left: remembering.Left

@@ -7,13 +7,14 @@ from memos_assets.research.passages import Passage
 def statement_of(key: str, one: Passage) -> Statement:
     """Return a passage as a statement, by the key of its finding.
 
-    A value that stands beside a name says what the thing of this name is called.
+    A value that stands beside a name says what the thing of this name is called. The source is the
+    sentence: statements that were read out of one sentence do not contradict each other, and two
+    places of one page may.
     """
+    source = one.origin or one.source
     if one.subject is not None and one.value is not None:
-        return Statement(
-            one.value, id=key, subject=one.subject, attribute="title", source=one.source
-        )
-    return Statement(one.text, id=key, source=one.source)
+        return Statement(one.value, id=key, subject=one.subject, attribute="title", source=source)
+    return Statement(one.text, id=key, source=source)
 
 
 def evidence_of(record: Record) -> dict[str, str]:

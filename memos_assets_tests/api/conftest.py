@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -72,6 +73,16 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < until
         time.sleep(0.05)
+
+
+def events_with_numbers(response: httpx.Response) -> list[tuple[str, int | None, Any]]:
+    """Return the events of a stream that has ended: name, number and data."""
+    found = []
+    for block in "".join(response.iter_text()).strip().split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.split("\n"))
+        number = int(fields["id"]) if "id" in fields else None
+        found.append((fields["event"], number, json.loads(fields["data"])))
+    return found
 
 
 def doors_with(embedder: Any) -> Callable[[Settings], Doors]:

@@ -71,12 +71,24 @@ def test_nobody_reads_or_changes_what_is_of_another_user_by_any_path(
     said = bob.post("/api/v1/network/remember", json={"text": CANARY, "source": CANARY})
     memory, kept = stored.json()["id"], said.json()["id"]
     bob.post("/api/v1/search", json={"query": CANARY})
+    bob.post("/api/v1/ask", json={"question": CANARY})
+    board = bob.post("/api/v1/boards", json={"goal": CANARY}).json()["id"]
+    finding = {"question": CANARY, "finding": CANARY, "source": CANARY, "confidence": 1}
+    bob.post(f"/api/v1/boards/{board}/findings", json=finding)
+    bob.put(f"/api/v1/boards/{board}/public", json={"key": "k", "value": CANARY})
+    bob.put(f"/api/v1/boards/{board}/private", json={"key": "k", "value": CANARY})
+    seq = bob.get(f"/api/v1/boards/{board}").json()["seq"]
     bodies: dict[str, Any] = {
         "/remember": {"text": "Ann derives it.", "derived_from": [kept]},
         "/recall": {"query": CANARY, "k": 50},
         "/context": {"query": CANARY},
         "/retract": {"memory": kept},
         "/search": {"query": CANARY},
+        "/ask": {"question": "What is of Bob?"},
+        "/boards": {"goal": "of Ann"},
+        "/findings": {"question": "q", "finding": "f", "source": f"memory:{kept}", "confidence": 1},
+        "/public": {"key": "k", "value": 1},
+        "/private": {"key": "k", "value": 1},
         "/store": {"content": "of Ann", "user_id": f"bob of {user}"},
     }
     for method, path in operations(api_settings):
@@ -87,6 +99,8 @@ def test_nobody_reads_or_changes_what_is_of_another_user_by_any_path(
                 quest_id=known,
                 task_id=known,
                 snapshot=known,
+                board=board,
+                key=known,
             )
             body: Any = next((one for end, one in bodies.items() if path.endswith(end)), {})
             query: dict[str, str | int] = {
@@ -94,7 +108,10 @@ def test_nobody_reads_or_changes_what_is_of_another_user_by_any_path(
                 "min_similarity": -1,
                 "user_id": f"bob of {user}",
             }
-            for params in ({}, query) if "search" in path and method == "GET" else ({},):
+            if "/boards/" in path:
+                query |= {"key": "k", "at": 1}
+            asks = method == "GET" and ("search" in path or "/boards/" in path)
+            for params in ({}, query) if asks else ({},):
                 answer = ann.request(
                     method, url, params=params, json=None if method == "GET" else body
                 )
@@ -102,6 +119,7 @@ def test_nobody_reads_or_changes_what_is_of_another_user_by_any_path(
                 shown = answer.text.replace('"query":"canary-91c4 of Bob"', "")
                 shown = shown.replace('"matched":"canary-91c4 of Bob"', "")
                 assert "canary-91c4" not in shown, (method, url)
+    assert bob.get(f"/api/v1/boards/{board}").json()["seq"] == seq
     assert bob.get(f"/memories/{memory}").json()["content"] == CANARY
     hits = bob.post("/api/v1/network/recall", json={"query": CANARY}).json()["hits"]
     assert [(hit["id"], hit["state"]) for hit in hits] == [(kept, "current")]

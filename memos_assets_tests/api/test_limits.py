@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from memos_assets.api.doors import Visit
-from memos_assets.api.phases import Asking, Tell
+from memos_assets.api.phases import Asking, SearchPhases, Tell
 from memos_assets.cache import Computed
 from memos_assets.settings import Settings
 from memos_assets_tests.api.conftest import Client, Server, served, wait_for
@@ -22,7 +22,7 @@ from memos_assets_tests.api.conftest import Client, Server, served, wait_for
 SEARCH = "/api/v1/search"
 
 
-class Waiting:
+class Waiting(SearchPhases):
     """Computes nothing, slowly, or fails."""
 
     version = "waiting"
@@ -53,7 +53,7 @@ def bounded(api_settings: Settings, slow: Waiting) -> Iterator[Server]:
     settings = api_settings.model_copy(
         update={"api_most_requests": 2, "api_seconds": 1.0, "api_most_bytes": 2_000}
     )
-    with served(settings, answering=slow) as running:
+    with served(settings, searching=slow) as running:
         yield running
 
 

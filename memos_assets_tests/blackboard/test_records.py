@@ -9,10 +9,12 @@ from sqlalchemy.ext.asyncio import async_sessionmaker
 from sqlalchemy.orm import Session, sessionmaker
 
 from memos_assets.blackboard import Board, SyncBoard, records, views
+from memos_assets.blackboard.detection import detect, sentence_of
 from memos_assets.errors import AgentError
 from memos_assets.postgres.acting import set_acting
 from memos_assets.postgres.sessions import create_async_engine
 from memos_assets.settings import Settings
+from memos_assets_tests.blackboard.spaces import share
 
 
 def test_a_finding_that_another_agent_adds_again_is_one(board: SyncBoard, other: SyncBoard) -> None:
@@ -94,6 +96,64 @@ def test_a_contradiction_is_one_in_either_order_and_is_decided_once(
     assert found.reason == "another unit"
     board.decide_contradiction(one.key, "open")
     assert board.completion()["unresolved_contradictions"] == 1
+
+
+def test_contradictions_are_found_among_findings_but_not_within_a_sentence(
+    sessions: sessionmaker[Session], user: str
+) -> None:
+    async def run() -> None:
+        engine = create_async_engine(sessions.kw["bind"].url, Settings(), application_name="tests")
+        made = async_sessionmaker(engine, expire_on_commit=False)
+        board = await Board.open(made, "find out", user=user)
+        assert await detect(board) == []
+        full, empty = "The battery is full.", "The battery is not full."
+        await board.add_finding("q", full, "manual#3", 0.8)
+        await board.add_finding("q", empty, "manual#3", 0.8)
+        assert await detect(board) == []
+        await board.add_finding("q", empty, "manual#4", 0.8)
+        (found,) = await detect(board)
+        assert found.added
+        assert [one.added for one in await detect(board)] == [False]
+        await board.decide_contradiction(found.key, "dismissed")
+        assert [one.added for one in await detect(board)] == [False]
+        (contradiction,) = await board.contradictions()
+        assert contradiction.status == "dismissed"
+        assert {contradiction.value[side]["source"] for side in "ab"} == {"manual#3", "manual#4"}
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+def test_the_sentence_of_a_finding_is_that_of_its_source_or_its_evidence() -> None:
+    assert sentence_of({"source": "manual#12"}) == "manual#12"
+    assert sentence_of({"source": "manual"}) is None
+    quoted = [
+        sentence_of({"source": "manual", "evidence": words})
+        for words in ("It is 5 or 6.", "it  is 5 OR 6.", "It is 7.")
+    ]
+    assert quoted[0] == quoted[1] != quoted[2]
+
+
+@pytest.mark.parametrize("depth", [101, 5_000])
+def test_a_value_that_few_readers_could_parse_is_refused(board: SyncBoard, depth: int) -> None:
+    value: object = 1
+    for _ in range(depth):
+        value = {"a": value}
+    with pytest.raises(AgentError, match=r"^M923 .*has more than 100 levels"):
+        board.write_public("deep", value)
+    board.write_public("deep", value["a"] if depth == 101 else 1)  # type: ignore[index]
+    assert board.head().seq == 1
+
+
+def test_a_board_that_names_spaces_reads_no_other(
+    sessions: sessionmaker[Session], user: str
+) -> None:
+    shared = SyncBoard.open(sessions, "shared", user=user, space=share(sessions, user))
+    private = SyncBoard.open(sessions, "private", user=user)
+    spaces = [private.head().space]
+    assert SyncBoard(sessions, private.id, user=user, spaces=spaces).head().goal == "private"
+    with pytest.raises(AgentError, match=r"^M910 "):
+        SyncBoard(sessions, shared.id, user=user, spaces=spaces).head()
 
 
 def test_a_synthesis_names_every_open_contradiction_of_its_threshold(

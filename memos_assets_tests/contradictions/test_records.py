@@ -5,7 +5,14 @@ from datetime import date
 
 import pytest
 
-from memos_assets.contradictions import Statement, find, find_async
+from memos_assets.contradictions import (
+    Contradiction,
+    Statement,
+    detect,
+    find,
+    find_async,
+    records,
+)
 from memos_assets.errors import AgentError
 
 STATEMENTS = [
@@ -91,6 +98,20 @@ def test_a_judge_that_cannot_be_used_is_refused_before_it_is_asked() -> None:
 
 def test_statements_of_one_source_are_not_compared() -> None:
     assert find([Statement(one.text, source="page:1") for one in STATEMENTS]) == []
+
+
+def test_no_pair_of_many_statements_is_compared_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[frozenset[str]] = []
+
+    def counted(a: Statement, b: Statement) -> Contradiction | None:
+        compared.append(frozenset((a.text, b.text)))
+        return detect(a, b)
+
+    monkeypatch.setattr(records, "detect", counted)
+    many = [Statement(f"The tank {n} of the site holds 400 litres.") for n in range(80)]
+    assert len(find([*many, *STATEMENTS])) >= 1
+    assert len(compared) > len(many)
+    assert len(compared) == len(set(compared))
 
 
 def test_many_statements_are_compared_by_their_candidates() -> None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ import pytest
 from memos_assets.errors import AgentError
 from memos_assets.research import Answer, Budget, Event, Research, SyncResearch
 from memos_assets.research.events import Answered, FindingRecorded
+from memos_assets.search.embed import DeterministicEmbedder, ThreadedEmbedder, Vectors
 from memos_assets.settings import Settings
 from memos_assets_tests.research.conftest import QUESTION, TABLE, Corpus
 
@@ -28,10 +30,10 @@ async def events_of(research: Research, user: str, **about: Any) -> list[Event]:
     return [event async for event in research(QUESTION, user=user, **about)]
 
 
-def remember(corpus: Corpus, user: str, text: str) -> str:
+def remember(corpus: Corpus, user: str, text: str, **about: Any) -> str:
     async def work(research: Research) -> str:
         memory, sessions = research._tools.memory, research._tools.sessions
-        prepared = await memory.prepare(text)
+        prepared = await memory.prepare(text, **about)
         async with sessions.begin() as session:
             await memory.act_as(session, user=user)
             return (await memory.remember(session, prepared)).id
@@ -99,6 +101,40 @@ def test_the_same_question_comes_from_the_cache_and_a_changed_memory_computes_it
     assert third.origin == "computed"
     assert third.recomputed.startswith("1 memory that the answer of ")
     assert "restart" not in third.text
+
+
+def test_only_what_is_remembered_is_embedded(corpus: Corpus, user: str) -> None:
+    class Counted(DeterministicEmbedder):
+        def embed(self, texts: Sequence[str]) -> Vectors:
+            embedded.extend(texts)
+            return super().embed(texts)
+
+    embedded: list[str] = []
+    remember(corpus, user, "SRVO-062 went away after a restart of cell 7.")
+    embedder = ThreadedEmbedder(Counted(64))
+    answer = corpus.run(lambda research: research.ask(QUESTION, user=user), embedder=embedder)
+    assert {source.source.split(":")[0] for source in answer.sources} >= {"memory"}
+    observed = "select content from agent.memories where user_id = :user and kind = 'observation'"
+    texts = [text for text in embedded if text != QUESTION]
+    assert sorted(texts) == sorted(row.content for row in corpus.rows(observed, user=user))
+
+
+def test_two_readings_of_one_sentence_do_not_contradict_each_other(
+    corpus: Corpus, user: str
+) -> None:
+    texts = ("SRVO-062 takes 54 s at cell 7.", "SRVO-062 takes 60 s at cell 7.")
+    for text in texts:
+        remember(corpus, user, text, source="log#7")
+    question = "How long does SRVO-062 take at cell 7?"
+    found = ask(corpus, user, question)
+    assert {source.text for source in found.sources} >= set(texts)
+    assert [one for one in found.contradictions if one.kind == "number"] == []
+    other = f"{user}-other"
+    for number, text in enumerate(texts):
+        remember(corpus, other, text, source=f"log#{number}")
+    found = ask(corpus, other, question)
+    (opposed,) = (one for one in found.contradictions if one.kind == "number")
+    assert {opposed.a, opposed.b} == set(texts)
 
 
 def test_answers_of_a_user_are_not_those_of_another(corpus: Corpus, user: str) -> None:
