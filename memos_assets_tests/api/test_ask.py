@@ -201,7 +201,7 @@ def test_a_generator_that_is_slow_costs_the_time_of_a_request_at_most(
         doors.research = Research(settings, sessions, generator=slow, cache=doors.cache)
         return doors
 
-    settings = api_settings.model_copy(update={"api_seconds": 2.0})
+    settings = api_settings.model_copy(update={"api_seconds": 10.0})
     with served(settings, make_doors=made) as running:
         data = client(url=running.url).post(ASK, json=QUESTION).json()["data"]
     assert data["sentences"]
