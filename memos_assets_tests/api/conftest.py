@@ -85,6 +85,21 @@ def events_with_numbers(response: httpx.Response) -> list[tuple[str, int | None,
     return found
 
 
+def wait_until_idle(owners: sa.Engine) -> None:
+    """Wait until no connection of a server of these tests is in use, for 20 seconds at most."""
+    busy = sa.text(
+        "select count(*) from pg_stat_activity where application_name = 'memos_assets:api' "
+        "and datname = current_database() and state <> 'idle'"
+    )
+    until = time.monotonic() + 20
+    with owners.connect() as conn:
+        # One look is enough: notes of uses are written every some seconds.
+        while found := conn.scalar(busy):
+            assert time.monotonic() < until, f"{found} connections are in use"
+            conn.rollback()
+            time.sleep(0.05)
+
+
 def doors_with(embedder: Any) -> Callable[[Settings], Doors]:
     """Return what opens doors with an embedder of the tests."""
 

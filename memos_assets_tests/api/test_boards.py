@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import sessionmaker
 
 from memos_assets.postgres.service_role import ROLE
-from memos_assets_tests.api.conftest import Client, events_with_numbers
+from memos_assets_tests.api.conftest import Client, events_with_numbers, wait_until_idle
 from memos_assets_tests.blackboard.spaces import share
 
 BOARDS = "/api/v1/boards"
@@ -216,17 +216,7 @@ def test_a_follower_is_asked_to_come_back_and_one_that_leaves_keeps_no_connectio
     for _ in range(5):
         with ann.stream("GET", f"{board}/events", headers=STREAM) as response:
             next(response.iter_lines())
-    busy = sa.text(
-        "select count(*) from pg_stat_activity where application_name = 'memos_assets:api' "
-        "and datname = current_database() and state like 'idle in transaction%'"
-    )
-    until = time.monotonic() + 20
-    with owners.connect() as conn:
-        while conn.scalar(busy) and time.monotonic() < until:
-            conn.rollback()
-            time.sleep(0.05)
-        conn.rollback()
-        assert conn.scalar(busy) == 0
+    wait_until_idle(owners)
 
 
 def test_a_board_of_another_user_is_as_one_that_is_not_there(client: Client, user: str) -> None:
