@@ -1,5 +1,6 @@
 """Retirement at a terminal: messages, moved files, and exit codes."""
 
+import io
 import json
 import shutil
 from datetime import UTC, datetime, timedelta
@@ -94,6 +95,7 @@ def test_files_are_retired_listed_restored_and_purged(
     code, out, _ = memos_assets("purge-archive", "--dry-run")
     assert (code, "test_buffer (221.2 kB) may be deleted" in out) == (0, True)
     assert (manifest.parent / "test_buffer.db").exists()
+    monkeypatch.setattr("sys.stdin", io.StringIO())
     assert memos_assets("purge-archive")[0] == 2
     answers(monkeypatch, "")
     assert memos_assets("purge-archive")[0] == 1

@@ -39,7 +39,7 @@ def test_the_location_loads_without_a_database_and_without_an_environment() -> N
     )
     assert done.stderr == ""
     assert done.returncode == 0
-    assert int(done.stdout) == 39
+    assert int(done.stdout) == 40
 
 
 def test_the_asset_keys_are_an_api() -> None:

@@ -26,6 +26,7 @@ from memos_assets.defs.jobs import (
     IMPACT,
     MAINTAIN,
     MEMORY,
+    PLAN,
     VERIFY,
 )
 from memos_assets.defs.memory_models import EMBEDDER_POOL
@@ -133,5 +134,5 @@ def test_what_takes_long_and_loads_nothing_is_upkeep() -> None:
         for job in location().get_repository_def().get_all_jobs()
         if job.run_tags.items() >= UPKEEP.items()
     }
-    of_agents = {MEMORY, CHECK, CALIBRATE, "check_boards", "check_snapshots"}
+    of_agents = {MEMORY, PLAN, CHECK, CALIBRATE, "check_boards", "check_snapshots"}
     assert tagged == {FINISH, VERIFY, HEALTH, MAINTAIN, IMPACT, *of_agents}

@@ -106,6 +106,7 @@ def roll_back(
     version = tables.versions.c
     with engine.begin() as conn:
         ensure_live(conn, catalog)
+    with engine.connect() as conn:
         former = _former(conn, catalog, number)
     return _make_live(
         engine,
