@@ -104,6 +104,11 @@ def overview(session: Session, board: UUID) -> dict[str, Any]:
     return _about(reading.head(session, board), reading.live(session, board))
 
 
+def completion(session: Session, board: UUID) -> dict[str, Any]:
+    """Return how far a board is, as JSON."""
+    return views.completion(reading.live(session, board))
+
+
 def whole(
     session: Session,
     board: UUID,

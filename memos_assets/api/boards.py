@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from sqlalchemy.orm import Session
 from starlette.responses import Response
 
+from memos_assets.api import board_access
 from memos_assets.api.board_access import (
     MOST_ENTRIES,
     board_of,
@@ -221,7 +222,7 @@ async def show(visit: Visiting, board: str) -> Response:
 )
 async def completion(visit: Visiting, board: str) -> Response:
     """Return its questions with their status, and how many contradictions are open."""
-    return answer((await read(visit, board, overview))["completion"])
+    return answer(await read(visit, board, board_access.completion))
 
 
 @router.get(

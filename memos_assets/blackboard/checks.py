@@ -1,7 +1,8 @@
 """V57 to V61, V67: boards replay to their state; what they know reaches syntheses and memory."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,7 +20,7 @@ from memos_assets.blackboard.requests import (
     slot,
 )
 from memos_assets.catalog import Catalog
-from memos_assets.check import AnyCheck, Check, Subject, by_connection
+from memos_assets.check import AnyCheck, Check, CheckContext, Judge, Subject, by_connection
 from memos_assets.finding import Finding
 from memos_assets.postgres.schema.agent import memories
 from memos_assets.postgres.schema.agent_board import board_entries, board_events, boards
@@ -30,22 +31,56 @@ _MOST, _SHOWN = 500, 10
 _b, _e, _v = boards.c, board_entries.c, board_events.c
 
 
-def replay_equals_state(conn: sa.Connection, _: None) -> Finding:
-    """V57: the state of each board is what its events say, and no number is left out."""
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """A board beside its events.
+
+    Attributes:
+        board: its id.
+        left_out: what is wrong with the numbers of its events; "" where they are whole.
+        is_state: whether its state is the one that they lead to; nothing more is read without.
+        counted: level -> entries that they lead to.
+        shown: level -> entries that its stats show.
+    """
+
+    board: UUID
+    left_out: str
+    is_state: bool = False
+    counted: Mapping[str, int] = field(default_factory=dict)
+    shown: Mapping[str, int] = field(default_factory=dict)
+
+
+def replayed(conn: sa.Connection) -> list[Replayed]:
+    """Replay the newest boards."""
     rows = conn.execute(sa.select(_b.id, _b.number).order_by(_b.number.desc()).limit(_MOST)).all()
-    wrong = []
-    for board, number in rows:
-        if fault := _left_out(conn, number):
-            wrong.append(f"{board}: {fault}")
-            continue
-        live = reading.live(conn, board, expired=True)
-        if not reading.same(live, reading.replay(conn, board, expired=True)):
-            wrong.append(f"{board}: the state is not that of its events")
+    return [_replayed(conn, board, number) for board, number in rows]
+
+
+def _replayed(conn: sa.Connection, board: UUID, number: int) -> Replayed:
+    if fault := _left_out(conn, number):
+        return Replayed(board, fault)
+    replay = reading.replay(conn, board, expired=True)
+    return Replayed(
+        board,
+        "",
+        reading.same(reading.live(conn, board, expired=True), replay),
+        Counter(entry.level for entry in replay.entries),
+        opening.stats(conn, board)["entries"],
+    )
+
+
+def replay_equals_state(found: Sequence[Replayed]) -> Finding:
+    """V57: the state of each board is what its events say, and no number is left out."""
+    wrong = [
+        f"{one.board}: {one.left_out or 'the state is not that of its events'}"
+        for one in found
+        if not one.is_state
+    ]
     return Finding(
         not wrong,
         "events from 1 to the last without a gap, and the state that they lead to, on each board",
-        "; ".join(wrong[:_SHOWN]) or f"so on {len(rows):,} boards",
-        evidence={"boards": len(rows), "wrong": wrong[:_SHOWN]},
+        "; ".join(wrong[:_SHOWN]) or f"so on {len(found):,} boards",
+        evidence={"boards": len(found), "wrong": wrong[:_SHOWN]},
     )
 
 
@@ -184,31 +219,38 @@ def no_contradicted_promotions(conn: sa.Connection, _: None) -> Finding:
     )
 
 
-def stats_show_usage(conn: sa.Connection, _: None) -> Finding:
+def stats_show_usage(found: Sequence[Replayed]) -> Finding:
     """V67: what a board says of its use is what its events count."""
-    rows = conn.execute(sa.select(_b.id, _b.number).order_by(_b.number.desc()).limit(_MOST)).all()
     wrong, used = [], Counter[str]()
-    for board, number in rows:
-        shown = opening.stats(conn, board)
-        fault = _left_out(conn, number)
-        if not fault:
-            replayed = reading.replay(conn, board, expired=True)
-            counted = Counter(entry.level for entry in replayed.entries)
-            used += counted
-            if shown["entries"] != counted:
-                fault = f"{shown['entries']} is shown, and the events lead to {dict(counted)}"
+    for one in found:
+        used.update(one.counted)
+        fault = one.left_out
+        if one.shown != one.counted:
+            fault = f"{one.shown} is shown, and the events lead to {dict(one.counted)}"
         if fault:
-            wrong.append(f"{board}: {fault}")
+            wrong.append(f"{one.board}: {fault}")
     return Finding(
         not wrong,
         "as many entries of each level as the events of each board lead to",
         "; ".join(wrong[:_SHOWN])
-        or f"{used.total():,} entries on {len(rows):,} boards, {used[FINDINGS]:,} of them findings",
-        evidence={"boards": len(rows), "entries": dict(used), "wrong": wrong[:_SHOWN]},
+        or f"{used.total():,} entries on {len(found):,} boards, "
+        f"{used[FINDINGS]:,} of them findings",
+        evidence={"boards": len(found), "entries": dict(used), "wrong": wrong[:_SHOWN]},
     )
 
 
-def _boards(catalog: Catalog) -> Iterator[Subject[None]]:
+def _read(context: CheckContext, _: None) -> list[Replayed]:
+    with context.engine.connect() as conn:
+        return replayed(conn)
+
+
+def _by_replays(judge: Callable[[Sequence[Replayed]], Finding]) -> Judge[None]:
+    """Return the judge that hands over boards which are replayed once for all that ask."""
+    return lambda context, value: judge(context.read_once(_read, value))
+
+
+def boards_asset(catalog: Catalog) -> Iterator[Subject[None]]:
+    """Yield the asset of boards, on which checks of boards are shown."""
     if catalog.application:
         yield Subject(catalog.names.agent("boards"), None, "board_checks")
 
@@ -226,8 +268,8 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="Somebody wrote to `agent.board_events` or `agent.board_entries` beside "
         "`agent.board_post`. What agents read is not what was posted. The archive is not written "
         "for such a board.",
-        subjects=_boards,
-        judge=by_connection(replay_equals_state),
+        subjects=boards_asset,
+        judge=_by_replays(replay_equals_state),
         group="boards",
     ),
     Check(
@@ -240,7 +282,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "searches older than an hour",
         when_failed="An agent searched, and what it found is lost to the others. The evidence "
         "names the boards.",
-        subjects=_boards,
+        subjects=boards_asset,
         judge=by_connection(searches_recorded_findings),
         group="boards",
     ),
@@ -254,7 +296,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="syntheses, and events of contradictions and decisions before each of them",
         when_failed="A reader was told one side of a contradiction alone. The synthesis was "
         "posted without `add_synthesis`, which refuses it.",
-        subjects=_boards,
+        subjects=boards_asset,
         judge=by_connection(syntheses_name_contradictions),
         group="boards",
     ),
@@ -268,7 +310,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="A promotion names a memory that is not there: it was deleted, or the "
         "promotion was posted in another transaction than the memory. A user who is erased takes "
         "their promotions along.",
-        subjects=_boards,
+        subjects=boards_asset,
         judge=by_connection(memory_grew_with_promotions),
         group="boards",
     ),
@@ -282,7 +324,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "was known at the promotion",
         when_failed="Memory holds a statement that the board knew to be contradicted. The "
         "promotion was posted without `Board.promote`, which refuses it.",
-        subjects=_boards,
+        subjects=boards_asset,
         judge=by_connection(no_contradicted_promotions),
         group="boards",
     ),
@@ -295,8 +337,8 @@ CHECKS: tuple[AnyCheck, ...] = (
         reads="the stats that HTTP serves, and all events, of the 500 newest boards",
         when_failed="The remediation plan's line *Scratchpad stats show usage*. An operator is "
         "told of findings that no event wrote, or not told of some. `v57` names what differs.",
-        subjects=_boards,
-        judge=by_connection(stats_show_usage),
+        subjects=boards_asset,
+        judge=_by_replays(stats_show_usage),
         group="boards",
     ),
 )

@@ -4,6 +4,7 @@ The threshold finds a winner; the gate decides about it, see `flow`. A query of 
 dimension is in another bucket: it never matches, and never breaks a lookup.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -81,14 +82,10 @@ def nearest(
         threshold: least similarity, where a calibrated one is not above it; None: the calibrated
             one, or the strict default.
     """
-    bound = bounds.bound(session, vector.bucket)
-    act_for(session, key.scope.user, by_index=bound >= 0)
-    text = QueryEmbedding(vector.elements, "halfvec").text
-    statement = _statement(vector.bucket, len(vector.elements), bound)
-    values = {"asked": text, "key": key.digest, "namespace": key.namespace, "model": vector.model}
-    row = session.execute(statement, values).one_or_none()
-    if row is None:
+    rows = _nearest_rows(session, key, vector, bounds, 1)
+    if not rows:
         return None
+    (row,) = rows
     if threshold is None:
         least = STRICT if row.calibrated is None else row.calibrated
     else:
@@ -114,13 +111,19 @@ def neighbours(
         count: at most, and at most 20.
         threshold: least cosine.
     """
+    rows = _nearest_rows(session, key, vector, bounds, max(0, count))
+    return [(_entry(row), float(row.similarity)) for row in rows if row.similarity >= threshold]
+
+
+def _nearest_rows(
+    session: Session, key: Key, vector: Vector, bounds: Bounds, count: int
+) -> Sequence[sa.Row[Any]]:
     bound = bounds.bound(session, vector.bucket)
     act_for(session, key.scope.user, by_index=bound >= 0)
     text = QueryEmbedding(vector.elements, "halfvec").text
-    statement = _statement(vector.bucket, len(vector.elements), bound, max(0, count))
+    statement = _statement(vector.bucket, len(vector.elements), bound, count)
     values = {"asked": text, "key": key.digest, "namespace": key.namespace, "model": vector.model}
-    rows = session.execute(statement, values).all()
-    return [(_entry(row), float(row.similarity)) for row in rows if row.similarity >= threshold]
+    return session.execute(statement, values).all()
 
 
 def _entry(row: sa.Row[Any]) -> Entry:
@@ -137,7 +140,7 @@ def _entry(row: sa.Row[Any]) -> Entry:
 
 
 @lru_cache(maxsize=1_000)
-def _statement(bucket: bytes, dimension: int, bound: int, count: int = 1) -> sa.Select[Any]:
+def _statement(bucket: bytes, dimension: int, bound: int, count: int) -> sa.Select[Any]:
     # Written out, so that PostgreSQL finds the index, whose condition has them.
     of_bucket = cache_embeddings.c.bucket == sa.literal_column(f"'\\x{bucket.hex()}'::bytea")
     asked = sa.cast(sa.bindparam("asked", type_=sa.Text()), HALFVEC(dimension))

@@ -1,13 +1,12 @@
 """V65: what runs of research observed and concluded is in memory."""
 
-from collections.abc import Iterator
 from typing import Final
 
 import sqlalchemy as sa
 
+from memos_assets.blackboard.checks import boards_asset
 from memos_assets.blackboard.requests import FINDINGS
-from memos_assets.catalog import Catalog
-from memos_assets.check import AnyCheck, Check, Subject, by_connection
+from memos_assets.check import AnyCheck, Check, by_connection
 from memos_assets.finding import Finding
 from memos_assets.postgres.user_rows import ERASED
 from memos_assets.research.boards import RUN
@@ -52,11 +51,6 @@ def runs_reach_memory(conn: sa.Connection, _: None) -> Finding:
     )
 
 
-def _boards(catalog: Catalog) -> Iterator[Subject[None]]:
-    if catalog.application:
-        yield Subject(catalog.names.agent("boards"), None, "board_checks")
-
-
 CHECKS: tuple[AnyCheck, ...] = (
     Check(
         number=65,
@@ -70,7 +64,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="The remediation plan's line *`_add_to_semantic_memory()` called in logs*. The "
         "run noted that its hooks were called, and nothing of it is there: it was deleted, or the "
         "hooks were not called in the transaction of the note.",
-        subjects=_boards,
+        subjects=boards_asset,
         judge=by_connection(runs_reach_memory),
         group="boards",
     ),

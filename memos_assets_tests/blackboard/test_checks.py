@@ -45,9 +45,9 @@ def test_v57_replay_equals_state_fails_when_rows_are_written_beside_the_function
         ("update agent.board_events set seq = 3 where seq = 2", "2 events up to 3"),
     ):
         with owner.connect() as conn:
-            assert checks.replay_equals_state(conn, None).passed
+            assert checks.replay_equals_state(checks.replayed(conn)).passed
             conn.execute(sa.text(statement))
-            found = checks.replay_equals_state(conn, None)
+            found = checks.replay_equals_state(checks.replayed(conn))
         assert not found.passed
         assert what in str(found.observed)
 
@@ -144,10 +144,10 @@ def test_v67_board_stats_show_usage_fails_when_rows_are_written_beside_the_funct
     question = board.add_question("q").key
     board.add_finding(question, "on", "a", 0.9)
     with owner.connect() as conn:
-        found = checks.stats_show_usage(conn, None)
+        found = checks.stats_show_usage(checks.replayed(conn))
         assert found.passed, found.observed
         assert "1 of them findings" in found.observed
         conn.execute(sa.text(statement))
-        found = checks.stats_show_usage(conn, None)
+        found = checks.stats_show_usage(checks.replayed(conn))
     assert not found.passed
     assert observed in found.observed

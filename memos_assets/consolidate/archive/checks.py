@@ -132,7 +132,8 @@ def _finding(entries: list[Archived], faults: list[str]) -> Finding:
     )
 
 
-def _archives(catalog: Catalog) -> Iterator[Subject[str]]:
+def archives(catalog: Catalog) -> Iterator[Subject[str]]:
+    """Yield the archive of each group."""
     for group in groups_of(catalog):
         yield Subject(catalog.names.archive(group), group, "archive_checks")
 
@@ -156,7 +157,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         "registry, and the digest of the manifest in `memos_ops.archived`",
         when_failed="Half moved: `memos-assets retire` finishes or undoes it. Lost or changed: put "
         "the file with the named sha256 back.",
-        subjects=_archives,
+        subjects=archives,
         judge=_whole,
     ),
 )

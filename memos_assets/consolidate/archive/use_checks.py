@@ -1,12 +1,12 @@
 """V66: nobody reads or writes the SQLite files that are retired."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from memos_assets.catalog import Catalog
-from memos_assets.check import AnyCheck, Check, CheckContext, Subject
-from memos_assets.consolidate.archive.checks import archived_by, group_of, groups_of
+from memos_assets.check import AnyCheck, Check, CheckContext
+from memos_assets.consolidate.archive.checks import archived_by, archives, group_of, groups_of
 from memos_assets.consolidate.archive.manifests import Archived, read_archive
 from memos_assets.finding import Finding
 from memos_assets.sqlite.locks import logs_beside, open_files
@@ -47,11 +47,6 @@ def retired_files_are_unused(catalog: Catalog, archive: Path) -> Mapping[str, Fi
     }
 
 
-def _archives(catalog: Catalog) -> Iterator[Subject[str]]:
-    for group in groups_of(catalog):
-        yield Subject(catalog.names.archive(group), group, "archive_use_checks")
-
-
 def _read(context: CheckContext, archive: Path) -> Mapping[str, Finding]:
     return retired_files_are_unused(context.catalog, archive)
 
@@ -72,7 +67,7 @@ CHECKS: tuple[AnyCheck, ...] = (
         when_failed="The remediation plan's line *No SQLite I/O in production logs*. A program "
         "still reads or writes SQLite: what it writes is in no search until it is consolidated. "
         "The evidence counts processes of other users, whose files cannot be seen.",
-        subjects=_archives,
+        subjects=archives,
         judge=_unused,
         severity="warning",
         group="health",

@@ -32,10 +32,6 @@ def _text(name: str, about: str | None = None, *, key: bool = False) -> sa.Colum
     return sa.Column(name, sa.Text(), primary_key=key, nullable=False, comment=about)
 
 
-def _count(name: str, about: str | None = None) -> sa.Column[Any]:
-    return sa.Column(name, sa.BigInteger(), nullable=False, server_default="0", comment=about)
-
-
 def _agent() -> sa.Column[Any]:
     return sa.Column("agent_id", sa.Text(), nullable=False, server_default="")
 
@@ -75,7 +71,13 @@ boards = sa.Table(
     sa.Column("state", sa.Text(), nullable=False, server_default="open"),
     sa.Column("max_events", sa.BigInteger(), nullable=False),
     sa.Column("max_bytes", sa.BigInteger(), nullable=False),
-    _count("compacted_to", "States before this event cannot be replayed any more."),
+    sa.Column(
+        "compacted_to",
+        sa.BigInteger(),
+        nullable=False,
+        server_default="0",
+        comment="States before this event cannot be replayed any more.",
+    ),
     _now("opened_at"),
     _moment("completed_at"),
     _moment("archived_at"),
