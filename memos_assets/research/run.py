@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from memos_assets.blackboard import Board, State
 from memos_assets.blackboard.records import complete, finding_key, question, question_key, search
-from memos_assets.blackboard.requests import FINDINGS
+from memos_assets.blackboard.requests import FINDINGS, Request
 from memos_assets.blackboard.views import open_contradictions
 from memos_assets.contradictions import THRESHOLD, find_async
 from memos_assets.errors import AgentError, MemosAssetsError
@@ -140,9 +140,8 @@ class Run:
         # Notes are of this run: a later one may be able to search what this one was not.
         for note in found.notes:
             self._note(note)
-        query = self.asked.text
-        hits = len(found.hits) + len(recalled)
-        await self.board.post([question(query), search(question_key(query), query, hits)])
+        noted_search = self._noted_search(len(found.hits) + len(recalled))
+        await self.board.post([question(self.asked.text), noted_search])
         shown = [one.as_json() for one in passages]
         if self.deadline.passed_by:
             return passages  # not all was searched: a resumed run searches again
@@ -173,11 +172,11 @@ class Run:
         if before is not None:
             return [there[key] for key in before["keys"] if key in there]
         since = time.perf_counter()
-        kept = {}
+        kept, about = {}, {"of_search": self._noted_search(len(passages)).key}
         for key, one in there.items():
             try:
                 added = await self.board.add_finding(
-                    self.asked.text, one.text, one.source, one.confidence, title=one.title
+                    self.asked.text, one.text, one.source, one.confidence, title=one.title, **about
                 )
             except AgentError as error:
                 if error.code != "M926":
@@ -190,6 +189,10 @@ class Run:
             return list(kept.values())
         await self._finish("findings", since, len(kept), keys=list(kept))
         return list(kept.values())
+
+    def _noted_search(self, hits: int) -> Request:
+        """Return the request that notes the search of the run; its key is that of the question."""
+        return search(question_key(self.asked.text), self.asked.text, hits)
 
     def _key(self, one: Passage) -> str:
         return finding_key(question_key(self.asked.text), one.text, one.source)

@@ -3,8 +3,17 @@
 import pytest
 import sqlalchemy as sa
 
+from memos_assets.blackboard.checks import searches_recorded_findings
 from memos_assets.research.checks import runs_reach_memory
 from memos_assets_tests.research.conftest import QUESTION, Corpus
+
+
+def test_a_run_records_its_findings_as_those_of_its_search(corpus: Corpus, user: str) -> None:
+    corpus.run(lambda research: research.ask(QUESTION, user=user))
+    with corpus.engine.connect() as conn:
+        found = searches_recorded_findings(conn, None)
+    assert found.evidence["searches"] >= 1
+    assert found.passed, found.observed
 
 
 @pytest.mark.parametrize("kind", ["observation", "reasoning"])
